@@ -1,0 +1,49 @@
+"""The doors: who may enter a view.
+
+Every view wears exactly one, and a test walks the URLs to see that none is missing.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
+
+from annotate.accounts.models import Role, User
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+
+def person(request: HttpRequest) -> User:
+    """The person behind a request that passed a door."""
+    return cast(User, request.user)
+
+
+def door(*roles: Role) -> Callable[[View[P]], View[P]]:
+    """Let people of these roles in, send strangers to the login page, refuse everybody else."""
+
+    def guard(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                # Whoever sent a form after the session had ended comes back to a page, not to the form's address.
+                back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("home")
+                return redirect_to_login(back)
+            if person(request).role not in roles:
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        cast(Any, guarded).door = frozenset(roles)
+        return cast(View[P], guarded)
+
+    return guard
+
+
+labelers = door(Role.LABELER)
+reviewers = door(Role.REVIEWER, Role.MANAGER)
+managers = door(Role.MANAGER)
+everyone = door(Role.LABELER, Role.REVIEWER, Role.MANAGER)

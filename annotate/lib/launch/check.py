@@ -1,0 +1,136 @@
+"""bin/test: every check of the repository, one after the other, and one closing summary."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotate.lib import embedded_postgres
+from annotate.lib.launch.bootstrap import (
+    ROOT,
+    Refused,
+    in_one_sentence,
+    install_packages,
+    may_install_packages,
+    only_one,
+    say,
+    var_folder,
+)
+from annotate.lib.launch.start import keeper
+from annotate.lib.launch.surroundings import make_folders
+from annotate.lib.postgres_binaries import NoPostgres
+from annotate.lib.supervisor import Supervisor, end_with_parent
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    name: str
+    passed: bool
+    seconds: float
+
+
+def stages(pytest_arguments: list[str]) -> list[Stage]:
+    """pytest comes last, so that its closing line stands above the summary."""
+    return [
+        Stage("lint", ("-m", "ruff", "check", ".")),
+        Stage("format", ("-m", "ruff", "format", "--check", ".")),
+        Stage("types", ("-m", "mypy")),
+        Stage("import contracts", ("-c", LINT_IMPORTS)),
+        Stage("migrations", ("manage.py", "makemigrations", "--check", "--dry-run")),
+        Stage("tests", ("-m", "pytest", *pytest_arguments)),
+    ]
+
+
+def main(arguments: list[str]) -> None:
+    signal.signal(signal.SIGTERM, _leave)
+    var = var_folder(os.environ) / "test"
+    with in_one_sentence("test"), only_one(var, f"bin/test (process {os.getpid()})"):
+        try:
+            passed = _run(arguments, var)
+        except NoPostgres as refusal:
+            raise Refused(str(refusal)) from None
+    sys.exit(0 if passed else 1)
+
+
+def _leave(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(arguments: list[str], var: Path) -> bool:
+    require_programs()
+    make_folders(var)
+    environment = {
+        **os.environ,
+        "VAR_DIR": str(var),
+        "SECRET_KEY": "of-the-tests-and-of-nothing-else",
+        "SPLIT_KEY": "of-the-tests-and-of-nothing-else",
+        "DEBUG": "0",
+    }
+    supervisor = Supervisor(var / "log", say)
+    try:
+        if not environment.get("DATABASE_URL"):
+            say("Starting the embedded PostgreSQL of the tests")
+            environment["DATABASE_URL"] = embedded_postgres.ensure_running(var, durable=False)
+            supervisor.start(keeper(var, "--not-durable"), environment)
+        outcomes = [_judge(stage, environment) for stage in stages(arguments)]
+    finally:
+        supervisor.stop()
+        embedded_postgres.stop(var)
+    _summarise(outcomes)
+    return all(outcome.passed for outcome in outcomes)
+
+
+def require_programs() -> None:
+    """What the browser and broker tests drive. They are never skipped, so without it there is no point in going on."""
+    missing = []
+    if not any(map(shutil.which, BROWSERS)):
+        missing.append("chromium")
+    if not shutil.which("redis-server"):
+        missing.append("redis-server")
+    if missing and may_install_packages():
+        install_packages(*missing)
+    elif missing:
+        raise Refused(
+            f"the browser and broker tests need {' and '.join(missing)}: install that and run bin/test again."
+        )
+
+
+def _judge(stage: Stage, environment: Mapping[str, str]) -> Outcome:
+    say(f"\n--- {stage.name}")
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, *stage.command], cwd=ROOT, env=environment, preexec_fn=end_with_parent(signal.SIGKILL)
+    )
+    try:
+        status = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    return Outcome(stage.name, status == 0, time.monotonic() - began)
+
+
+def _summarise(outcomes: list[Outcome]) -> None:
+    say("\n=== bin/test")
+    for outcome in outcomes:
+        say(f"{outcome.name:<18} {'ok' if outcome.passed else 'FAILED':<7} {outcome.seconds:7.1f} s")
+    failed = [outcome.name for outcome in outcomes if not outcome.passed]
+    say(f"=== {'failed: ' + ', '.join(failed) if failed else 'everything passed'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

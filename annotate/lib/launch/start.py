@@ -1,0 +1,193 @@
+"""bin/start: from a checkout to a running platform, and back down again with Ctrl-C."""
+
+import argparse
+import hashlib
+import http.client
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+from annotate.lib import embedded_postgres
+from annotate.lib.launch.bootstrap import (
+    Refused,
+    in_one_sentence,
+    only_one,
+    require_free_port,
+    say,
+    start_arguments,
+    step,
+    var_folder,
+)
+from annotate.lib.launch.surroundings import make_folders, read_or_make_secrets, require_database
+from annotate.lib.postgres_binaries import NoPostgres
+from annotate.lib.supervisor import Service, Supervisor
+
+# Each thread of each web process keeps one database connection: 2 x 4, the worker's 4, the sampler's and beat's one
+# each, and a few for people at manage.py stay far below PostgreSQL's max_connections of 100.
+WEB_PROCESSES = 2
+WEB_THREADS = 4
+WORKER_THREADS = 4
+SECONDS_TO_ANSWER = 120
+EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104
+LOGINS = ("labeler", "reviewer", "manager")
+
+
+def services(*, host: str, port: int, sampling: bool) -> list[Service]:
+    """The processes of one machine, in the order they start."""
+    queue = "celery -A annotate.celery worker --without-gossip --without-mingle --loglevel=INFO"
+    named = [
+        _service(
+            "web",
+            f"gunicorn annotate.wsgi --bind {_in_url(host)}:{port} --worker-class gthread --workers {WEB_PROCESSES} "
+            f"--threads {WEB_THREADS} --graceful-timeout 8 --no-control-socket",
+        ),
+        _service("worker", f"{queue} -Q default -P threads -c {WORKER_THREADS} -n default@%h"),
+        _service("beat", "celery -A annotate.celery beat --pidfile="),
+    ]
+    if sampling:
+        # One process, which keeps the loaded policy to itself.
+        named.append(_service("sampling", f"{queue} -Q sampling -P solo -n sampling@%h"))
+    return named
+
+
+def _service(name: str, module_and_options: str) -> Service:
+    return Service(name, (sys.executable, "-m", *module_and_options.split()))
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def keeper(var: Path, *options: str) -> Service:
+    """Keeps the embedded PostgreSQL up, and takes it down when we are gone."""
+    return Service(
+        "database",
+        (sys.executable, "-m", "annotate.lib.embedded_postgres", str(var), *options),
+        foundation=True,
+        seconds_to_stop=70,
+        orphaned_by=signal.SIGTERM,
+    )
+
+
+def main(arguments: list[str]) -> None:
+    options = start_arguments(arguments)
+    var = var_folder(os.environ)
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _leave)
+    with in_one_sentence("start"), only_one(var, f"the platform (process {os.getpid()}, port {options.port})"):
+        require_free_port(options.host, options.port)
+        try:
+            _run(options, var)
+        except NoPostgres as refusal:
+            raise Refused(str(refusal)) from None
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(options: argparse.Namespace, var: Path) -> None:
+    made = read_or_make_secrets(var)
+    environment = made | os.environ | {"VAR_DIR": str(var), "PYTHONUNBUFFERED": "1"}
+    environment.setdefault("ALLOWED_HOSTS", ",".join(_names_of_this_machine(options.host)))
+    make_folders(var)
+    supervisor = Supervisor(var / "log", say)
+    embedded = not environment.get("DATABASE_URL")
+    try:
+        if embedded:
+            say("Starting the embedded PostgreSQL")
+            environment["DATABASE_URL"] = embedded_postgres.ensure_running(var)
+            supervisor.start(keeper(var), environment)
+        else:
+            require_database(environment["DATABASE_URL"])
+        _prepare(var, environment, demo=not options.no_demo)
+        for service in services(host=options.host, port=options.port, sampling=not options.web_only):
+            say(f"Starting {service.name}")
+            supervisor.start(service, environment)
+        _wait_for_pages(supervisor, options.host, options.port)
+        _announce(options, environment)
+        while True:
+            supervisor.look()
+            time.sleep(0.25)
+    except KeyboardInterrupt:
+        say("\nStopping")
+    finally:
+        supervisor.stop()
+        if embedded:
+            embedded_postgres.stop(var)
+    say("Stopped; the data is kept")
+
+
+def _names_of_this_machine(host: str) -> list[str]:
+    names = ["localhost", "127.0.0.1", "[::1]"]
+    if host in EVERY_ADDRESS:
+        names += [socket.gethostname(), socket.getfqdn()]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing; tells which of our addresses faces the network
+                names.append(probe.getsockname()[0])
+            except OSError:
+                pass
+    elif host not in names:
+        names.append(_in_url(host))
+    return names
+
+
+def _prepare(var: Path, environment: Mapping[str, str], *, demo: bool) -> None:
+    """The demonstration data is loaded once into each database: what a person then removes stays removed."""
+    marker = var / "demonstration-loaded"
+    database = hashlib.sha256(environment["DATABASE_URL"].encode()).hexdigest()
+    demo = demo and (not marker.exists() or marker.read_text() != database)
+    command = [sys.executable, "-m", "annotate.lib.launch.prepare", *(["--demo"] if demo else [])]
+    step("the preparation of the database", command, environment=environment)
+    if demo:
+        marker.write_text(database)
+
+
+def _wait_for_pages(supervisor: Supervisor, host: str, port: int) -> None:
+    say("Waiting for the pages")
+    deadline = time.monotonic() + SECONDS_TO_ANSWER
+    while not (status := _first_page("localhost" if host in EVERY_ADDRESS else host, port)):
+        supervisor.look()
+        if supervisor.deaths("web") > 2 or time.monotonic() > deadline:
+            raise Refused("the web server does not come up; var/log/web.log says why.")
+        time.sleep(0.25)
+    if status >= 500:
+        supervisor.look()
+        raise Refused("the first page fails; var/log/web.log says why.")
+
+
+def _first_page(host: str, port: int) -> int | None:
+    """The status of the answer; None while there is no answer."""
+    connection = http.client.HTTPConnection(host, port, timeout=30)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def _announce(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    shown = "localhost" if options.host in (*EVERY_ADDRESS, "127.0.0.1") else _in_url(options.host)
+    say(f"\nThe platform is up at http://{shown}:{options.port}\n")
+    if options.no_demo:
+        say("  The first manager is made by: .venv/bin/python manage.py createsuperuser --role manager")
+    else:
+        say("  login       password (made on this machine, kept in var/secrets.env)")
+        for login in LOGINS:
+            say(f"  {login:<10}  {environment[f'DEMO_{login.upper()}_PASSWORD']}")
+    if options.web_only:
+        say("  Sampling is off (--web-only).")
+    say("\nCtrl-C stops everything and keeps the data.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,55 @@
+"""The environment the platform's processes run in, put together from .env, this machine's secrets and what was set."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+import psycopg2
+
+from annotate.lib import embedded_postgres
+from annotate.lib.launch.bootstrap import ROOT, Refused, read_variables, var_folder
+
+# Made once on each machine and kept for as long as its data.
+KEYS = ("SECRET_KEY", "SPLIT_KEY")
+PASSWORDS = ("DEMO_LABELER_PASSWORD", "DEMO_REVIEWER_PASSWORD", "DEMO_MANAGER_PASSWORD")
+EASY_TO_TYPE = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+def read_or_make_secrets(var: Path) -> dict[str, str]:
+    """What var/secrets.env holds; what it lacks is made and added."""
+    file = var / "secrets.env"
+    held = read_variables(file)
+    made = {name: secrets.token_urlsafe(48) for name in KEYS}
+    made |= {name: "".join(secrets.choice(EASY_TO_TYPE) for _ in range(12)) for name in PASSWORDS}
+    missing = {name: value for name, value in made.items() if name not in held}
+    if missing:
+        var.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w") as output:
+            output.writelines(f"{name}={value}\n" for name, value in missing.items())
+    return held | missing
+
+
+def make_folders(var: Path) -> None:
+    """What the filesystem broker expects to find."""
+    for name in ("broker", "broker-control"):
+        (var / name).mkdir(parents=True, exist_ok=True)
+
+
+def complete(environment: Mapping[str, str]) -> dict[str, str]:
+    """For manage.py: add what bin/start has made on this machine to what is set. Starts and writes nothing."""
+    found = read_variables(ROOT / ".env") | dict(environment)
+    var = var_folder(found)
+    found = read_variables(var / "secrets.env") | found
+    if not found.get("DATABASE_URL") and (url := embedded_postgres.address(var)):
+        found["DATABASE_URL"] = url
+    return found
+
+
+def require_database(url: str) -> None:
+    """Get in once, so that what is wrong can be told in a sentence."""
+    try:
+        psycopg2.connect(url, connect_timeout=5).close()
+    except psycopg2.Error as error:
+        reason = " ".join(str(error).split())
+        raise Refused(f"the database cannot be used ({reason}): start it, or correct DATABASE_URL.") from None

@@ -1,0 +1,14 @@
+"""Long lists, a page at a time."""
+
+from typing import TypeVar
+
+from django.core.paginator import Page, Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+Row = TypeVar("Row", bound=Model)
+
+
+def page_of(request: HttpRequest, rows: QuerySet[Row], *, size: int = 25) -> "Page[Row]":
+    """The page that `?page=` asks for; a number that is none, or beyond the end, gives the nearest there is."""
+    return Paginator(rows, size).get_page(request.GET.get("page"))

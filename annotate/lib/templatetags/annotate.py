@@ -1,0 +1,87 @@
+"""What every page may load: {% load annotate %}."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.core.paginator import Page
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import formats
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
+from django.utils.translation import gettext_lazy as _
+
+from annotate.lib.markdown import render
+
+register = template.Library()
+
+Items = tuple[tuple[str, Promise | str], ...]
+
+# By role, in the order of the header. The rooms above are named by address only.
+NAVIGATION: dict[str, Items] = {
+    "labeler": (("desk:home", _("Work")), ("desk:answers", _("My answers"))),
+    "reviewer": (("studio:review", _("Review")),),
+    "manager": (
+        ("studio:pools", _("Pools")),
+        ("studio:guidelines", _("Guidelines")),
+        ("studio:campaigns", _("Campaigns")),
+        ("studio:policies", _("Policies")),
+        ("studio:runs", _("Sampling")),
+        ("studio:review", _("Review")),
+        ("studio:people", _("People")),
+        ("exports:agreement", _("Agreement")),
+        ("exports:exports", _("Exports")),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Item:
+    url: str
+    label: Promise | str
+    current: bool
+
+
+@register.filter
+def markdown(text: str, top_heading: int = 3) -> SafeString:
+    """`{{ text|markdown }}`, or `{{ text|markdown:2 }}` where the text's headings stand right below the page's."""
+    return render(text or "", top_heading=top_heading)
+
+
+@register.filter
+def moment(at: datetime | None, what: str = "") -> SafeString | str:
+    """`{{ row.created_at|moment }}`, or without the day `|moment:"time"`; js/times.js has it by the reader's clock."""
+    if at is None:
+        return ""
+    local = localtime(at)
+    shown = formats.time_format(local) if what == "time" else formats.date_format(local, "DATETIME_FORMAT")
+    return format_html('<time datetime="{}" data-moment="{}">{}</time>', local.isoformat(), what, shown)
+
+
+@register.simple_tag
+def state_badge(row: Any, field: str = "state") -> SafeString:
+    """`{% state_badge campaign %}`: the name of a row's state, coloured by the state. `field` names another choice."""
+    return format_html(
+        '<span class="badge" data-state="{}">{}</span>',
+        getattr(row, field),
+        getattr(row, f"get_{field}_display")(),
+    )
+
+
+@register.simple_tag
+def page_numbers(page: "Page[Any]") -> list[int | str]:
+    """The numbers a pagination shows: the ends, the neighbours of this page, and an ellipsis for what is between."""
+    return list(page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))
+
+
+@register.simple_tag(takes_context=True)
+def navigation(context: template.Context) -> list[Item]:
+    """The header's items for the person who asks; the one with the longest address that leads here is current."""
+    request: HttpRequest = context["request"]
+    links = [(reverse(name), label) for name, label in NAVIGATION.get(getattr(request.user, "role", ""), ())]
+    here = max((url for url, _label in links if request.path.startswith(url)), key=len, default="")
+    return [Item(url, label, url == here) for url, label in links]

@@ -1,0 +1,183 @@
+"""Making pools, and putting prompts into them, one at a time or by the file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Final
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils.translation import gettext
+
+from annotate.accounts.models import User
+from annotate.lib.wake import wake
+from annotate.pools.importers import jobs
+from annotate.pools.models import ImportJob, ImportKind, Pool, Prompt, PromptGroup
+from annotate.pools.rules import Prepared, PromptDraft, draw_split, group_key, prepare
+
+# Whoever adds prompts holds this lock of PostgreSQL until the transaction ends.
+ADDING_PROMPTS: Final = 0x70_72_6F_6D_70_74
+
+
+class NameTaken(Exception):
+    def __str__(self) -> str:
+        return gettext("There is already a pool of this name.")
+
+
+class DuplicatePrompt(Exception):
+    """The prompt is there already: `prompt`."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        super().__init__(prompt)
+        self.prompt = prompt
+
+    def __str__(self) -> str:
+        return gettext("This is prompt %(id)d of the pool “%(pool)s”.") % {
+            "id": self.prompt.id,
+            "pool": self.prompt.pool.name,
+        }
+
+
+def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
+    """Raises NameTaken."""
+    try:
+        with transaction.atomic():
+            return Pool.objects.create(name=name, description=description, created_at=now)
+    except IntegrityError as taken:
+        raise NameTaken from taken
+
+
+def add_prompt(
+    *, pool: Pool, draft: PromptDraft, now: datetime, parent: Prompt | None = None, author: User | None = None
+) -> Prompt:
+    """Put a prompt into the pool, in the group and so on the side of the split where it belongs.
+
+    `parent` is the prompt it was edited from, `author` the person here who wrote it. Raises BadPrompt, or
+    DuplicatePrompt with the equal prompt: one of this pool, or one of another pool that stands on the other side of
+    the split than `parent`, so that the new prompt could be on neither.
+    """
+    (added,) = add_prompts(pool=pool, prompts=[prepare(draft)], now=now, parent=parent, author=author)
+    if not added.is_new:
+        raise DuplicatePrompt(added.prompt)
+    return added.prompt
+
+
+@dataclass(frozen=True)
+class Added:
+    """The prompt that was made, or the equal one that was there."""
+
+    prompt: Prompt
+    is_new: bool
+
+
+def add_prompts(
+    *,
+    pool: Pool,
+    prompts: Sequence[Prepared],
+    now: datetime,
+    parent: Prompt | None = None,
+    author: User | None = None,
+) -> list[Added]:
+    """Put many prompts into the pool at the cost of few queries. The result follows the order of `prompts`."""
+    with transaction.atomic():
+        # One writer at a time. A unique index would keep two from adding one prompt to one pool, but not from adding
+        # it to two pools under two groups, with the risk that it stands on both sides of the split for ever.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
+        return _add(pool, prompts, now, parent, author)
+
+
+def _add(
+    pool: Pool, prompts: Sequence[Prepared], now: datetime, parent: Prompt | None, author: User | None
+) -> list[Added]:
+    here, elsewhere = _equals(pool, prompts)
+    keys = {prompt.content_hash: group_key(prompt, author_id=author.id if author else None) for prompt in prompts}
+    unmet = {keys[prompt.content_hash] for prompt in prompts if prompt.content_hash not in here | elsewhere}
+    groups = {} if parent else _groups(unmet, now)
+    added: list[Added] = []
+    for prompt in prompts:
+        equal, twin = here.get(prompt.content_hash), elsewhere.get(prompt.content_hash)
+        if equal is None and parent and twin and twin.group.split != parent.group.split:
+            equal = twin
+        if equal is None:
+            group = parent.group if parent else twin.group if twin else groups[keys[prompt.content_hash]]
+            equal = here[prompt.content_hash] = _row(pool, group, prompt, now, parent, author)
+            added.append(Added(equal, is_new=True))
+        else:
+            added.append(Added(equal, is_new=False))
+    Prompt.objects.bulk_create([each.prompt for each in added if each.is_new])
+    return added
+
+
+def _equals(pool: Pool, prompts: Sequence[Prepared]) -> tuple[dict[str, Prompt], dict[str, Prompt]]:
+    """By content hash, the equal prompts of this pool, and of other pools the oldest of each."""
+    hashes = {prompt.content_hash for prompt in prompts}
+    equal = Prompt.objects.filter(content_hash__in=hashes).select_related("group", "pool")
+    here: dict[str, Prompt] = {}
+    elsewhere: dict[str, Prompt] = {}
+    for row in equal.only("content_hash", "group", "pool").order_by("-id"):
+        (here if row.pool_id == pool.id else elsewhere)[row.content_hash] = row
+    return here, elsewhere
+
+
+def _groups(keys: set[str], now: datetime) -> dict[str, PromptGroup]:
+    """The groups of these keys. A new one draws its side of the split here, once."""
+    found = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
+    made = [PromptGroup(key=key, split=_side(key), created_at=now) for key in sorted(keys - found.keys())]
+    return found | {group.key: group for group in PromptGroup.objects.bulk_create(made)}
+
+
+def _side(key: str) -> str:
+    return draw_split(key, settings.SPLIT_KEY, settings.SPLIT_VALID_SHARE)
+
+
+def _row(
+    pool: Pool, group: PromptGroup, prompt: Prepared, now: datetime, parent: Prompt | None, author: User | None
+) -> Prompt:
+    draft = prompt.draft
+    return Prompt(
+        pool=pool,
+        group=group,
+        messages=prompt.messages,
+        shots=prompt.shots,
+        kind=draft.kind,
+        source=draft.source,
+        source_user=draft.source_user,
+        category=draft.category,
+        language=draft.language,
+        licence=draft.licence,
+        external_id=draft.external_id,
+        text=prompt.text,
+        content_hash=prompt.content_hash,
+        parent=parent,
+        author=author,
+        created_at=now,
+    )
+
+
+def start_import(
+    *,
+    pool: Pool,
+    kind: str,
+    file_name: str,
+    data: bytes | IO[bytes],
+    defaults: Mapping[str, str],
+    by: User | None,
+    now: datetime,
+) -> ImportJob:
+    """Store the file and wake a worker that puts its lines into the pool.
+
+    `defaults` are values for what the file does not say. Raises BadFile.
+    """
+    with transaction.atomic():
+        job = jobs.store(pool=pool, kind=kind, file_name=file_name, data=data, defaults=defaults, by=by, now=now)
+        wake(jobs.TASKS[ImportKind(job.kind)], job.id)
+    return job
+
+
+def sweep_imports(*, now: datetime) -> int:
+    """Wake workers for imports that nobody works on: never announced, or left by a dead worker. Returns how many."""
+    due = list(jobs.due(now).order_by("id"))
+    for job in due:
+        wake(jobs.TASKS[ImportKind(job.kind)], job.id)
+    return len(due)

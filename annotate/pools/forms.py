@@ -1,0 +1,82 @@
+from typing import IO, Any, cast
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from annotate.pools.models import Category, ImportKind, Kind, Pool, Prompt, Source, Split
+from annotate.pools.queries import Filters
+
+ANY = ("", _("All"))
+# What the import of prompts takes as defaults.
+COLUMNS = ("kind", "source", "category", "language", "licence")
+
+
+class PoolForm(forms.Form):
+    name = forms.CharField(label=_("Name"), max_length=Pool._meta.get_field("name").max_length)
+    description = forms.CharField(label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 3}))
+
+
+class ImportForm(forms.Form):
+    """A file, and what holds for all of its lines that do not say otherwise."""
+
+    file = forms.FileField(
+        label=_("File"),
+        help_text=_("JSONL (an object a line) or CSV with a header, in UTF-8."),
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.csv,.tsv"}),
+    )
+    content = forms.ChoiceField(
+        label=_("What it holds"),
+        choices=[
+            (ImportKind.PROMPTS, _("Prompts")),
+            (ImportKind.COMPLETIONS, _("Completions of prompts that are in this pool")),
+        ],
+        initial=ImportKind.PROMPTS,
+    )
+    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=Kind.choices)
+    source = forms.ChoiceField(label=_("Source"), required=False, choices=Source.choices)
+    category = forms.ChoiceField(label=_("Use case"), required=False, choices=[("", _("Unknown")), *Category.choices])
+    language = forms.RegexField(
+        r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$",
+        label=_("Language"),
+        required=False,
+        initial="en",
+        max_length=Prompt._meta.get_field("language").max_length,
+        help_text=_("A code such as en or pt-BR."),
+    )
+    licence = forms.CharField(
+        label=_("Licence"), required=False, max_length=Prompt._meta.get_field("licence").max_length
+    )
+    model = forms.CharField(
+        label=_("Model"),
+        required=False,
+        max_length=120,
+        help_text=_("Who wrote the completions, where a line does not say."),
+    )
+
+    def file_of(self) -> IO[bytes]:
+        return cast(IO[bytes], self.cleaned_data["file"])
+
+    def defaults(self) -> dict[str, str]:
+        """The chosen values, for the columns of what the file holds."""
+        values: dict[str, Any] = self.cleaned_data
+        columns = ("model",) if values["content"] == ImportKind.COMPLETIONS else COLUMNS
+        return {name: values[name] for name in columns if values[name]}
+
+
+class PromptSearchForm(forms.Form):
+    words = forms.CharField(
+        label=_("Words"), required=False, max_length=200, widget=forms.SearchInput, help_text=_('"a phrase", -without')
+    )
+    kind = forms.ChoiceField(label=_("Kind"), required=False, choices=[ANY, *Kind.choices])
+    source = forms.ChoiceField(label=_("Source"), required=False, choices=[ANY, *Source.choices])
+    category = forms.ChoiceField(label=_("Use case"), required=False, choices=[ANY, *Category.choices])
+    split = forms.ChoiceField(label=_("Split"), required=False, choices=[ANY, *Split.choices])
+    language = forms.CharField(label=_("Language"), required=False, max_length=16)
+
+    def clean_language(self) -> str:
+        return str(self.cleaned_data["language"]).lower().replace("_", "-")
+
+    def filters(self) -> Filters:
+        """What was chosen. A value that is none of the choices, typed into the address, narrows nothing."""
+        self.full_clean()
+        return Filters(**{name: self.cleaned_data.get(name, "") for name in self.fields})

@@ -1,0 +1,70 @@
+"""What the two import commands share: a file is imported here and now, and every refusal is printed."""
+
+from argparse import ArgumentParser
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from annotate.pools import actions, queries
+from annotate.pools.importers import jobs
+from annotate.pools.importers.files import BadFile
+from annotate.pools.models import ImportJob, ImportKind, ImportState, Pool
+
+
+class ImportFile(BaseCommand):
+    """A command whose subclass says what the lines hold and how they are taken."""
+
+    kind: ImportKind
+    take: jobs.Take
+    # The options that are defaults for what the file does not say.
+    columns: tuple[str, ...]
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("pool", help="name of the pool")
+        parser.add_argument("file", type=Path, help="a .jsonl or .csv file, in UTF-8")
+        parser.add_argument("--create", action="store_true", help="make the pool if there is none of this name")
+
+    def handle(self, **options: Any) -> None:
+        job = self._claimed(options, timezone.now())
+        shown = 0
+        for _batch in jobs.go_on(job, take=self.take, clock=timezone.now):
+            if job.percent > shown:
+                shown = job.percent
+                self.stderr.write(f"{job.lines_done} of {job.lines_total} lines")
+        if job.state != ImportState.DONE:
+            raise CommandError(f"A worker took the import over after line {job.lines_done}.")
+        for line in queries.import_lines(job, refused_only=True):
+            self.stdout.write(f"line {line.number}: {line.refusal}")
+        if job.ignored_fields:
+            self.stdout.write(f"Fields left out: {', '.join(job.ignored_fields)}")
+        self.stdout.write(f"{job.taken} taken, {job.refused} refused.")
+        if not job.taken:
+            raise CommandError("Nothing was taken.")
+
+    def _claimed(self, options: dict[str, Any], now: datetime) -> ImportJob:
+        """Stored and claimed in one transaction: no worker comes in between."""
+        defaults = {name: options[name] for name in self.columns if options[name]}
+        try:
+            with options["file"].open("rb") as file, transaction.atomic():
+                job = jobs.store(
+                    pool=self._pool(options, now),
+                    kind=self.kind,
+                    file_name=options["file"].name,
+                    data=file,
+                    defaults=defaults,
+                    by=None,
+                    now=now,
+                )
+                return cast(ImportJob, jobs.claim(job_id=job.id, now=now))
+        except (OSError, BadFile) as problem:
+            raise CommandError(str(problem)) from problem
+
+    def _pool(self, options: dict[str, Any], now: datetime) -> Pool:
+        pool = Pool.objects.filter(name=options["pool"]).first()
+        if pool is None and not options["create"]:
+            raise CommandError(f"There is no pool “{options['pool']}”. Add --create to make it.")
+        return pool or actions.create_pool(name=options["pool"], now=now)

@@ -1,0 +1,206 @@
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.db import models
+from django.db.models.functions import Left
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts.models import User
+
+
+class Kind(models.TextChoices):
+    """The three ways labelers bootstrapped InstructGPT (arXiv 2203.02155, A.1)."""
+
+    PLAIN = "plain", _("Plain")
+    FEW_SHOT = "few_shot", _("Few-shot")
+    USER_BASED = "user_based", _("User-based")
+
+
+class Source(models.TextChoices):
+    LABELER = "labeler", _("Labeler")
+    CUSTOMER = "customer", _("Customer")
+
+
+class Category(models.TextChoices):
+    """The ten use cases of InstructGPT (A.2)."""
+
+    GENERATION = "generation", _("Generation")
+    OPEN_QA = "open_qa", _("Open QA")
+    CLOSED_QA = "closed_qa", _("Closed QA")
+    BRAINSTORMING = "brainstorming", _("Brainstorming")
+    CHAT = "chat", _("Chat")
+    REWRITING = "rewriting", _("Rewriting")
+    SUMMARIZATION = "summarization", _("Summarization")
+    CLASSIFICATION = "classification", _("Classification")
+    EXTRACTION = "extraction", _("Extraction")
+    OTHER = "other", _("Other")
+
+
+class Split(models.TextChoices):
+    TRAIN = "train", _("Train")
+    VALID = "valid", _("Valid")
+
+
+class Pool(models.Model):
+    name = models.CharField(_("name"), max_length=120, unique=True)
+    description = models.TextField(_("description"), blank=True)
+    created_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PromptGroup(models.Model):
+    """What must stay on one side of the split: a customer, a labeler, an instruction and its edits.
+
+    One map serves every export. The split is drawn once and never moves (a trigger refuses it): a model may
+    already have been trained on it.
+    """
+
+    key = models.CharField(max_length=300, unique=True)
+    split = models.CharField(max_length=8, choices=Split.choices)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(split__in=Split.values), name="promptgroup_split_known")
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Prompt(models.Model):
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="prompts")
+    group = models.ForeignKey(PromptGroup, on_delete=models.PROTECT, related_name="prompts")
+    messages = models.JSONField(help_text=_("a list of {role, content}; the last one is the user's"))
+    # Few-shot only: the instruction and its query/response pairs, from which an SFT export makes K examples.
+    shots = models.JSONField(null=True)
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    source = models.CharField(_("source"), max_length=16, choices=Source.choices)
+    source_user = models.CharField(_("source user"), max_length=200, blank=True)
+    category = models.CharField(_("use case"), max_length=16, choices=Category.choices, blank=True)
+    language = models.CharField(_("language"), max_length=16, default="en")
+    licence = models.CharField(_("licence"), max_length=100, blank=True)
+    external_id = models.CharField(_("id in its source"), max_length=200, blank=True)
+    # The messages as one text, for search and for lists.
+    text = models.TextField()
+    search = models.GeneratedField(
+        # PostgreSQL refuses to index more than about a megabyte of words.
+        expression=SearchVector(Left("text", 100_000), config="simple"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+    content_hash = models.CharField(max_length=64, help_text=_("sha256 of the normalised messages"))
+    # Lineage: the prompt that this one was edited from, and who wrote it here.
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="edits")
+    author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="prompts_written")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=Kind.values), name="prompt_kind_known"),
+            models.CheckConstraint(condition=models.Q(source__in=Source.values), name="prompt_source_known"),
+            models.CheckConstraint(
+                condition=models.Q(category="") | models.Q(category__in=Category.values), name="prompt_category_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(shots=None) | models.Q(kind=Kind.FEW_SHOT), name="prompt_shots_only_few_shot"
+            ),
+            # An exact duplicate would be labeled twice and could stand on both sides of a split.
+            models.UniqueConstraint(fields=["pool", "content_hash"], name="prompt_once_in_pool"),
+        ]
+        indexes = [
+            # An equal prompt of another pool lends its group, so that the pair keeps one split.
+            models.Index(fields=["content_hash"], name="prompt_content_hash"),
+            # Completions made elsewhere name a prompt by the id it had there.
+            models.Index(fields=["pool", "external_id"], name="prompt_external_id"),
+            GinIndex(fields=["search"], name="prompt_search"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:80]
+
+
+class ImportKind(models.TextChoices):
+    PROMPTS = "prompts", _("Prompts")
+    COMPLETIONS = "completions", _("Completions")
+
+
+class ImportState(models.TextChoices):
+    WAITING = "waiting", _("Waiting")
+    RUNNING = "running", _("Running")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
+
+
+class ImportJob(models.Model):
+    """A file on its way into a pool. Its bytes are rows too, so any worker can go on where another was killed."""
+
+    pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="imports")
+    kind = models.CharField(max_length=16, choices=ImportKind.choices)
+    file_name = models.CharField(max_length=255)
+    # Values for columns that the file does not have, chosen on the import page.
+    defaults = models.JSONField(default=dict)
+    # Fields of the file that mean nothing here, each once.
+    ignored_fields = models.JSONField(default=list)
+    state = models.CharField(max_length=16, choices=ImportState.choices, default=ImportState.WAITING)
+    leased_until = models.DateTimeField(null=True)
+    lines_total = models.PositiveIntegerField(default=0)
+    lines_done = models.PositiveIntegerField(default=0)
+    taken = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(state__in=ImportState.values), name="importjob_state_known"),
+            models.CheckConstraint(
+                condition=models.Q(state=ImportState.WAITING, leased_until=None, finished_at=None)
+                | models.Q(state=ImportState.RUNNING, leased_until__isnull=False, finished_at=None)
+                | models.Q(
+                    state__in=[ImportState.DONE, ImportState.FAILED], leased_until=None, finished_at__isnull=False
+                ),
+                name="importjob_state_and_columns_agree",
+            ),
+        ]
+        indexes = [
+            # The sweep: what nobody works on.
+            models.Index(
+                fields=["leased_until"],
+                condition=models.Q(state__in=[ImportState.WAITING, ImportState.RUNNING]),
+                name="importjob_due",
+            )
+        ]
+
+    @property
+    def percent(self) -> int:
+        """How much of the file is read, in whole percent."""
+        return 100 * self.lines_done // self.lines_total if self.lines_total else 0
+
+
+class ImportChunk(models.Model):
+    """A piece of a job's file: neither a web server nor a worker ever holds the whole. Gone when the job has ended."""
+
+    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="chunks")
+    number = models.PositiveIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="importchunk_once")]
+
+
+class ImportLine(models.Model):
+    """What became of one line of the file: the prompt it made, or the sentence that says why it was refused."""
+
+    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="lines")
+    number = models.PositiveIntegerField()
+    # The prompt made, or for a refused duplicate the prompt it equals.
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
+    refusal = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["job", "number"], name="importline_once")]
+        indexes = [models.Index(fields=["job", "number"], condition=~models.Q(refusal=""), name="importline_refused")]

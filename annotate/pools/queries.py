@@ -1,0 +1,86 @@
+"""Finding prompts, and how far files are on their way in."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from django.contrib.postgres.search import SearchQuery
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from annotate.pools.models import ImportJob, ImportLine, Pool, Prompt, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What to look for; an empty value finds everything. `words` as in a web search: "exact phrase", -without, or."""
+
+    words: str = ""
+    kind: str = ""
+    source: str = ""
+    category: str = ""
+    split: str = ""
+    language: str = ""
+
+
+def find_prompts(pool: Pool, filters: Filters) -> QuerySet[Prompt]:
+    """The prompts of a pool that match, newest first."""
+    columns = {
+        "kind": filters.kind,
+        "source": filters.source,
+        "category": filters.category,
+        "group__split": filters.split,
+        "language": filters.language,
+    }
+    found = pool.prompts.filter(**{column: value for column, value in columns.items() if value})
+    return search_prompts(found, filters.words).select_related("group").order_by("-id")
+
+
+def search_prompts(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
+    """Those that hold the words, all of them; without words everything. The index itself is not loaded."""
+    words = words.replace("\x00", " ").strip()
+    if words:
+        prompts = prompts.filter(search=SearchQuery(words, config="simple", search_type="websearch"))
+    return prompts.defer("search")
+
+
+def pools() -> QuerySet[Pool]:
+    """By name, each with `size`, its number of prompts."""
+    counted = Prompt.objects.filter(pool=OuterRef("id")).order_by().values("pool").annotate(n=Count("id"))
+    return Pool.objects.annotate(size=Coalesce(Subquery(counted.values("n")), 0)).order_by("name")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The prompts of a pool, by each of their columns: {value: number}."""
+
+    total: int
+    kinds: Counter[str]
+    sources: Counter[str]
+    categories: Counter[str]
+    languages: Counter[str]
+    splits: Counter[str]
+
+    @property
+    def valid_percent(self) -> int:
+        return round(100 * self.splits[Split.VALID] / self.total) if self.total else 0
+
+
+def count_prompts(pool: Pool) -> Counts:
+    columns = ("kind", "source", "category", "language", "group__split")
+    rows = list(pool.prompts.order_by().values_list(*columns).annotate(n=Count("id")))
+    sums: list[Counter[str]] = [Counter() for _column in columns]
+    for *values, number in rows:
+        for counter, value in zip(sums, values, strict=True):
+            counter[value] += number
+    return Counts(sum(row[-1] for row in rows), *sums)
+
+
+def imports(pool: Pool) -> QuerySet[ImportJob]:
+    """The files of a pool, newest first, with who brought them."""
+    return pool.imports.select_related("created_by").order_by("-id")
+
+
+def import_lines(job: ImportJob, *, refused_only: bool = False) -> QuerySet[ImportLine]:
+    """What became of each line, in the order of the file, with the prompt it made or concerns."""
+    lines = job.lines.select_related("prompt").defer("prompt__search")
+    return (lines.exclude(refusal="") if refused_only else lines).order_by("number")

@@ -1,0 +1,259 @@
+"""What a prompt is, when two are equal, and on which side of the split a group stands. No database, no clock."""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, TypedDict, cast
+
+from django.db.models import CharField
+from django.utils.translation import gettext as _
+
+from annotate.lib.text import folded, storable, text_hash, tidy
+from annotate.pools.models import Category, Kind, Prompt, Source, Split
+
+ROLES: Final = ("system", "user", "assistant")
+# Far beyond any context a policy has, and below what PostgreSQL takes in one search index entry.
+LONGEST_PROMPT: Final = 200_000
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
+
+
+class Message(TypedDict):
+    role: str
+    content: str
+
+
+class Pair(TypedDict):
+    query: str
+    response: str
+
+
+class Shots(TypedDict):
+    """A few-shot instruction as a labeler writes it: K >= 2 pairs, of which K examples are made."""
+
+    instruction: str
+    pairs: list[Pair]
+
+
+class BadPrompt(Exception):
+    """This is no prompt; the message says what to do about it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptDraft:
+    """A prompt as somebody brings it, unchecked: `messages`, or for a few-shot instruction `shots` instead."""
+
+    messages: Sequence[Mapping[str, Any]] = ()
+    shots: Mapping[str, Any] | None = None
+    kind: str = Kind.PLAIN
+    source: str = Source.LABELER
+    source_user: str = ""
+    category: str = ""
+    language: str = "en"
+    licence: str = ""
+    external_id: str = ""
+    # What this prompt shares with others of its source: the instruction, where the input differs.
+    instruction: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked prompt, as it will be stored."""
+
+    draft: PromptDraft
+    messages: list[Message]
+    shots: Shots | None
+
+    @cached_property
+    def text(self) -> str:
+        return prompt_text(self.messages)
+
+    @cached_property
+    def content_hash(self) -> str:
+        return content_hash(self.messages)
+
+
+def prepare(draft: PromptDraft) -> Prepared:
+    """Check and tidy a draft. Raises BadPrompt."""
+    shots = None
+    if draft.shots is not None:
+        if draft.messages:
+            raise BadPrompt(_("Give either a prompt or few-shot pairs, not both: the prompt is made of the pairs."))
+        if draft.kind != Kind.FEW_SHOT:
+            raise BadPrompt(_("Only a few-shot prompt has query/response pairs."))
+        shots = canonical_shots(draft.shots)
+        draft = replace(draft, instruction=shots["instruction"])
+        messages = [Message(role="user", content=render_shots(shots["instruction"], shots["pairs"]))]
+    else:
+        messages = canonical_messages(draft.messages)
+    if sum(len(message["content"]) for message in messages) > LONGEST_PROMPT:
+        raise BadPrompt(_("The prompt is longer than %(most)d characters.") % {"most": LONGEST_PROMPT})
+    return Prepared(_tidied(draft), messages, shots)
+
+
+def canonical_messages(raw: object) -> list[Message]:
+    """Messages in one form: an optional system message, then user and assistant in turn, the user last.
+
+    Contents are tidied, and none is empty. Raises BadPrompt.
+    """
+    if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
+        raise BadPrompt(_("There is no prompt."))
+    messages = [_message(number, message) for number, message in enumerate(raw, start=1)]
+    turns = messages[1:] if messages[0]["role"] == "system" else messages
+    offset = len(messages) - len(turns) + 1
+    for number, turn in enumerate(turns, start=offset):
+        expected = "user" if (number - offset) % 2 == 0 else "assistant"
+        if turn["role"] != expected:
+            raise BadPrompt(
+                _("Message %(number)d must be the %(expected)s's: user and assistant take turns, and the user begins.")
+                % {"number": number, "expected": expected}
+            )
+    if not turns or turns[-1]["role"] != "user":
+        raise BadPrompt(_("The last message must be the user's: it is the one to be answered."))
+    return messages
+
+
+def _message(number: int, raw: object) -> Message:
+    if not isinstance(raw, Mapping):
+        raise BadPrompt(_("Message %(number)d must have a role and a content.") % {"number": number})
+    role = raw.get("role")
+    if role not in ROLES:
+        raise BadPrompt(
+            _("Message %(number)d has the role “%(role)s”; it must be system, user or assistant.")
+            % {"number": number, "role": role}
+        )
+    if role == "system" and number > 1:
+        raise BadPrompt(_("Message %(number)d is the system's; only the first may be.") % {"number": number})
+    return Message(role=role, content=_content(raw.get("content"), _("Message %(number)d") % {"number": number}))
+
+
+def _content(raw: object, name: str) -> str:
+    if not isinstance(raw, str) or not raw.strip():
+        raise BadPrompt(_("%(name)s is empty.") % {"name": name})
+    return tidy(_storable(raw, name))
+
+
+def _storable(text: str, name: str) -> str:
+    if not storable(text):
+        raise BadPrompt(
+            _("%(name)s holds a character that cannot be stored (NUL, or half of a surrogate pair). Remove it.")
+            % {"name": name}
+        )
+    return text
+
+
+def canonical_shots(raw: Mapping[str, Any]) -> Shots:
+    """Raises BadPrompt unless there are an instruction and two or more pairs, none of them empty."""
+    pairs = raw.get("pairs")
+    if not isinstance(pairs, Sequence) or isinstance(pairs, str) or len(pairs) < 2:
+        raise BadPrompt(
+            _("A few-shot prompt needs two query/response pairs or more, one to ask and others to show how.")
+        )
+    return Shots(
+        instruction=_content(raw.get("instruction"), _("The instruction")),
+        pairs=[_pair(number, pair) for number, pair in enumerate(pairs, start=1)],
+    )
+
+
+def _pair(number: int, raw: object) -> Pair:
+    pair = raw if isinstance(raw, Mapping) else {}
+    return Pair(
+        query=_content(pair.get("query"), _("The query of pair %(number)d") % {"number": number}),
+        response=_content(pair.get("response"), _("The response of pair %(number)d") % {"number": number}),
+    )
+
+
+def render_shots(instruction: str, pairs: Sequence[Pair]) -> str:
+    """The instruction, all pairs but the last with their responses, and the last pair's query, open."""
+    *solved, asked = pairs
+    shown = [f"Input: {pair['query']}\nOutput: {pair['response']}" for pair in solved]
+    return "\n\n".join([instruction, *shown, f"Input: {asked['query']}\nOutput:"])
+
+
+def shot_examples(shots: Shots) -> list[tuple[str, str]]:
+    """The K training examples of an instruction with K pairs, as (prompt text, completion).
+
+    Each pair is asked for once, with the other K-1 in the context in their order (arXiv 2203.02155, A.1).
+    """
+    pairs = shots["pairs"]
+    return [
+        (render_shots(shots["instruction"], [*pairs[:asked], *pairs[asked + 1 :], pair]), pair["response"])
+        for asked, pair in enumerate(pairs)
+    ]
+
+
+def _tidied(draft: PromptDraft) -> PromptDraft:
+    """The draft with its columns checked against what they may hold."""
+    for name, value, known in (
+        (_("kind"), draft.kind, Kind.values),
+        (_("source"), draft.source, Source.values),
+        (_("use case"), draft.category, ["", *Category.values]),
+    ):
+        if value not in known:
+            raise BadPrompt(
+                _("“%(value)s” is no %(name)s; choose one of %(known)s.")
+                % {"value": value, "name": name, "known": ", ".join(filter(None, known))}
+            )
+    language = draft.language.strip().lower().replace("_", "-")
+    if not LANGUAGE.fullmatch(language):
+        raise BadPrompt(
+            _("“%(value)s” is no language code; write one such as en or pt-BR.") % {"value": draft.language}
+        )
+    return replace(
+        draft,
+        language=_fitting(language, "language"),
+        source_user=_fitting(draft.source_user, "source_user"),
+        licence=_fitting(draft.licence, "licence"),
+        external_id=_fitting(draft.external_id, "external_id"),
+    )
+
+
+def _fitting(value: str, column: str) -> str:
+    field = cast("CharField[str, str]", Prompt._meta.get_field(column))
+    name, most = str(field.verbose_name), cast(int, field.max_length)
+    value = tidy(_storable(value, name)).strip()
+    if len(value) > most:
+        raise BadPrompt(_("The %(name)s is longer than %(most)d characters.") % {"name": name, "most": most})
+    return value
+
+
+def prompt_text(messages: Sequence[Message]) -> str:
+    """The messages as one text, for search and for lists."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)
+
+
+def content_hash(messages: Sequence[Message]) -> str:
+    """SHA-256, in hexadecimal: equal for conversations that differ in spacing or compatibility characters only."""
+    spoken = [[message["role"], folded(message["content"])] for message in messages]
+    return hashlib.sha256(json.dumps(spoken, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def group_key(prompt: Prepared, *, author_id: int | None) -> str:
+    """What shares one side of the split with this prompt: its customer, its writer or its instruction, else nothing."""
+    draft = prompt.draft
+    if draft.source == Source.CUSTOMER and draft.source_user:
+        return f"customer:{_key(draft.source_user)}"
+    if author_id is not None:
+        return f"author:{author_id}"
+    if draft.source_user:
+        return f"labeler:{_key(draft.source_user)}"
+    if draft.instruction:
+        return f"instruction:{text_hash(draft.instruction)}"
+    return f"prompt:{prompt.content_hash}"
+
+
+def _key(name: str) -> str:
+    key = folded(name).casefold()
+    # Folding can make a name many times longer than its column.
+    return key if len(key) <= 200 else text_hash(key)
+
+
+def draw_split(key: str, split_key: str, valid_share: float) -> Split:
+    """Draw by a keyed hash: the same side for the same key at every try, and nobody without the key can foresee it."""
+    digest = hmac.new(split_key.encode(), f"split:{key}".encode(), hashlib.sha256).digest()
+    return Split.VALID if int.from_bytes(digest[:8], "big") < valid_share * 2**64 else Split.TRAIN

@@ -1,0 +1,374 @@
+"""What managers ask of policies, and how workers bring it back.
+
+A run's row is always locked before its requests' rows, and the rows of several requests in order of their id,
+so that no two of these functions wait for each other in a circle.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts.models import User
+from annotate.lib.text import text_hash
+from annotate.lib.wake import wake
+from annotate.pools.models import Pool, Prompt
+from annotate.samples.models import Completion, CurrentPolicy, Origin, Policy, SampleRequest, SampleRun
+from annotate.samples.states import RequestState, RunState
+
+# How often a prompt is tried, and how often it may take its worker down, before it waits for a person.
+MAX_ATTEMPTS = 3
+WORKER_STOPPED = _("The worker stopped three times while it sampled this prompt.")
+WORKER_NEVER_WROTE = _(
+    "The worker stopped three times before it wrote anything for this run. The policy may need more memory than it has."
+)
+SAMPLE = "models_worker.sample_run"
+
+
+class Refused(Exception):
+    """A policy or a run cannot be changed like this; the words are for the manager who asked."""
+
+    words: Any = ""
+
+    def __str__(self) -> str:
+        return str(self.words)
+
+
+class PolicyExists(Refused):
+    words = _("There is already a policy of this name and revision. A new checkpoint needs a new revision.")
+
+
+class LocationMismatch(Refused):
+    words = _("A policy that is sampled here needs its folder or hub id; one whose completions are imported has none.")
+
+
+class WrongStage(Refused):
+    words = _("This policy belongs to another stage.")
+
+
+class NotSampledHere(Refused):
+    words = _("This policy is known only by its imported completions. Choose one that a worker can load.")
+
+
+class NoPrompts(Refused):
+    words = _("There are no prompts to sample. Import or choose prompts first.")
+
+
+class AllEqual(Refused):
+    words = _("At temperature 0 all completions of a prompt are equal. Ask for one of each, or raise the temperature.")
+
+
+class RunEnded(Refused):
+    words = _("This run has already ended.")
+
+
+class RunCancelled(Refused):
+    words = _("This run was cancelled. Start a new one.")
+
+
+class NothingFailed(Refused):
+    words = _("No prompt of this run has failed.")
+
+
+def create_policy(
+    *,
+    name: str,
+    revision: str,
+    stage: str,
+    origin: str,
+    location: str = "",
+    chat_template: str = "",
+    dtype: str = "auto",
+    now: datetime,
+) -> Policy:
+    """Raises PolicyExists or LocationMismatch."""
+    if (origin == Origin.IMPORTED) == bool(location):
+        raise LocationMismatch
+    policy = Policy(
+        name=name,
+        revision=revision,
+        stage=stage,
+        origin=origin,
+        location=location,
+        chat_template=chat_template,
+        dtype=dtype,
+        created_at=now,
+    )
+    try:
+        with transaction.atomic():
+            policy.save()
+    except IntegrityError as taken:
+        raise PolicyExists from taken
+    return policy
+
+
+def move_current(*, stage: str, policy: Policy, by: User | None, now: datetime) -> CurrentPolicy:
+    """From now on new runs of this stage start from this policy. Raises WrongStage or NotSampledHere."""
+    if policy.stage != stage:
+        raise WrongStage
+    if policy.origin == Origin.IMPORTED:
+        raise NotSampledHere
+    pointer, _created = CurrentPolicy.objects.update_or_create(
+        stage=stage, defaults={"policy": policy, "moved_by": by, "moved_at": now}
+    )
+    return pointer
+
+
+def start_run(
+    *,
+    pool: Pool,
+    policy: Policy,
+    k: int,
+    temperature: float,
+    top_p: float,
+    max_new_tokens: int,
+    stop: list[str],
+    seed: int,
+    by: User | None,
+    now: datetime,
+    prompts: QuerySet[Prompt] | None = None,
+) -> SampleRun:
+    """Ask the policy for K completions of every prompt of the pool, or of those prompts of the pool that are given.
+
+    Raises NotSampledHere, AllEqual or NoPrompts.
+    """
+    if policy.origin == Origin.IMPORTED:
+        raise NotSampledHere
+    if temperature == 0 and k > 1:
+        raise AllEqual
+    with transaction.atomic():
+        run = SampleRun.objects.create(
+            pool=pool,
+            policy=policy,
+            k=k,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+            stop=stop,
+            seed=seed,
+            created_by=by,
+            created_at=now,
+        )
+        if not _request(run, prompts):
+            raise NoPrompts
+        wake(SAMPLE, run.id)
+    return run
+
+
+def _request(run: SampleRun, prompts: QuerySet[Prompt] | None) -> int:
+    """One request a prompt, in one statement however large the pool is. Returns how many."""
+    wanted = Prompt.objects.filter(pool=run.pool)
+    if prompts is not None:
+        wanted = wanted.filter(id__in=prompts.values("id"))
+    chosen, params = wanted.order_by("id").values("id").query.sql_with_params()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO samples_samplerequest (run_id, prompt_id, state, worker, attempts, error)
+            SELECT %s, id, %s, '', 0, '' FROM ({chosen}) AS chosen
+            """,  # noqa: S608  # `chosen` is SQL that Django wrote, its values are parameters
+            [run.id, RequestState.WAITING, *params],
+        )
+        return int(cursor.rowcount)
+
+
+def cancel_run(*, run: SampleRun, now: datetime) -> SampleRun:
+    """Stop a run: what waits is cancelled, what is being sampled stops within seconds, what is stored stays.
+
+    Raises RunEnded.
+    """
+    with transaction.atomic():
+        run = _locked(run.id)
+        if run.state != RunState.RUNNING:
+            raise RunEnded
+        ended = {"state": RequestState.CANCELLED, "leased_until": None, "finished_at": now}
+        run.requests.filter(state=RequestState.WAITING).update(**ended)
+        leased = run.requests.filter(state=RequestState.LEASED).select_for_update().order_by("id")
+        SampleRequest.objects.filter(id__in=list(leased.values_list("id", flat=True))).update(**ended)
+        run.state, run.finished_at = RunState.CANCELLED, now
+        run.save(update_fields=["state", "finished_at"])
+    return run
+
+
+def retry_failed(*, run: SampleRun) -> int:
+    """Let the prompts of a run that failed be tried again. Returns how many; raises RunCancelled or NothingFailed."""
+    with transaction.atomic():
+        run = _locked(run.id)
+        if run.state == RunState.CANCELLED:
+            raise RunCancelled
+        failed = run.requests.filter(state=RequestState.FAILED)
+        count = failed.update(state=RequestState.WAITING, attempts=0, error="", finished_at=None)
+        if not count:
+            raise NothingFailed
+        run.state, run.finished_at = RunState.RUNNING, None
+        run.save(update_fields=["state", "finished_at"])
+        wake(SAMPLE, run.id)
+    return count
+
+
+def claim_requests(*, run: SampleRun, worker: str, limit: int, lease: timedelta, now: datetime) -> list[SampleRequest]:
+    """Lease up to `limit` waiting prompts of a run, oldest first; none when nothing waits that nobody else is taking.
+
+    A prompt on its last attempt is leased alone: if it takes its worker down, it takes no other prompt along.
+    """
+    with transaction.atomic():
+        waiting = (
+            run.requests.filter(state=RequestState.WAITING)
+            .order_by("id")
+            .select_for_update(skip_locked=True)
+            .values_list("id", "attempts")[:limit]
+        )
+        found = list(waiting)
+        if found and found[0][1] >= MAX_ATTEMPTS - 1:
+            chosen = [found[0][0]]
+        else:
+            chosen = [request_id for request_id, attempts in found if attempts < MAX_ATTEMPTS - 1]
+        SampleRequest.objects.filter(id__in=chosen, state=RequestState.WAITING).update(
+            state=RequestState.LEASED, leased_until=now + lease, worker=worker, attempts=F("attempts") + 1
+        )
+    claimed = SampleRequest.objects.filter(id__in=chosen, state=RequestState.LEASED, worker=worker)
+    return list(claimed.select_related("prompt").order_by("id"))
+
+
+def renew(*, run: SampleRun, worker: str, lease: timedelta, now: datetime) -> int:
+    """Hold on to what this worker has leased of a run. Returns how many prompts that is."""
+    with transaction.atomic():
+        mine = run.requests.filter(state=RequestState.LEASED, worker=worker).order_by("id").select_for_update()
+        return SampleRequest.objects.filter(id__in=list(mine.values_list("id", flat=True))).update(
+            leased_until=now + lease
+        )
+
+
+def release(*, run: SampleRun, worker: str) -> int:
+    """Give back what this worker has leased, because it is stopping and not because anything failed."""
+    with transaction.atomic():
+        mine = run.requests.filter(state=RequestState.LEASED, worker=worker).order_by("id").select_for_update()
+        return SampleRequest.objects.filter(id__in=list(mine.values_list("id", flat=True))).update(
+            state=RequestState.WAITING, leased_until=None, attempts=F("attempts") - 1
+        )
+
+
+@dataclass(frozen=True)
+class Written:
+    """One completion as a sampler brings it, with all that is needed to write it again."""
+
+    k: int
+    text: str
+    token_count: int
+    finish_reason: str
+    seed: int
+    attempt: int
+    parameters: dict[str, Any]
+    checkpoint_hash: str
+    provenance: dict[str, Any]
+
+
+def store(*, run: SampleRun, prompt_id: int, written: Written, now: datetime) -> None:
+    """Keep a completion. The k-th of this prompt in this run is stored once; a second one changes nothing."""
+    # A byte-level model may write the one character that PostgreSQL refuses.
+    text = written.text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    completion = Completion(
+        prompt_id=prompt_id,
+        policy_id=run.policy_id,
+        run=run,
+        k=written.k,
+        text=text,
+        text_hash=text_hash(text),
+        token_count=written.token_count,
+        finish_reason=written.finish_reason,
+        seed=written.seed,
+        attempt=written.attempt,
+        parameters=written.parameters,
+        policy_revision=run.policy.revision,
+        checkpoint_hash=written.checkpoint_hash,
+        provenance=written.provenance,
+        created_at=now,
+    )
+    Completion.objects.bulk_create([completion], ignore_conflicts=True)
+
+
+def finish_request(*, request: SampleRequest, now: datetime) -> bool:
+    """The prompt is done, once all its K completions are stored and as long as the lease is still this worker's."""
+    with transaction.atomic():
+        run = _locked(request.run_id)
+        if Completion.objects.filter(run=run, prompt_id=request.prompt_id).count() < run.k:
+            return False
+        moved = _held(request).update(state=RequestState.DONE, leased_until=None, error="", finished_at=now)
+        _close_if_over(run, now)
+        return bool(moved)
+
+
+def fail_request(*, request: SampleRequest, error: str, now: datetime, final: bool = False) -> bool:
+    """Note why the prompt was not sampled. It waits for another attempt, unless it has had all or none can help."""
+    with transaction.atomic():
+        run = _locked(request.run_id)
+        if final or request.attempts >= MAX_ATTEMPTS:
+            moved = _fail(_held(request), error, now)
+        else:
+            moved = _held(request).update(state=RequestState.WAITING, leased_until=None, error=error)
+        _close_if_over(run, now)
+        return bool(moved)
+
+
+def fail_rest(*, run: SampleRun, worker: str, error: str, now: datetime) -> int:
+    """Fail what waits and what this worker has leased: no other prompt would fare better. Returns how many."""
+    with transaction.atomic():
+        run = _locked(run.id)
+        mine = run.requests.filter(state=RequestState.LEASED, worker=worker).order_by("id").select_for_update()
+        rest = Q(state=RequestState.WAITING) | Q(id__in=list(mine.values_list("id", flat=True)))
+        failed = _fail(run.requests.filter(rest), error, now)
+        _close_if_over(run, now)
+        return failed
+
+
+def free_expired(*, now: datetime) -> int:
+    """Give the prompts of workers that died to others. Returns how many; a prompt that had all its attempts fails.
+
+    Where workers died so often before they wrote a single completion, all that waits fails, or they would go on dying.
+    """
+    expired = SampleRequest.objects.filter(state=RequestState.LEASED, leased_until__lte=now)
+    return sum(_free_expired(run_id, now) for run_id in sorted(set(expired.values_list("run_id", flat=True))))
+
+
+def _free_expired(run_id: int, now: datetime) -> int:
+    with transaction.atomic():
+        run = _locked(run_id)
+        expired = run.requests.filter(state=RequestState.LEASED, leased_until__lte=now).order_by("id")
+        found = list(expired.select_for_update(skip_locked=True).values_list("id", "attempts"))
+        tired = {request_id for request_id, attempts in found if attempts >= MAX_ATTEMPTS}
+        freed = SampleRequest.objects.filter(id__in={request_id for request_id, _n in found} - tired)
+        count = freed.update(state=RequestState.WAITING, leased_until=None)
+        if tired:
+            _fail(SampleRequest.objects.filter(id__in=tired), str(WORKER_STOPPED), now)
+            if not Completion.objects.filter(run=run).exists():
+                _fail(run.requests.filter(state=RequestState.WAITING), str(WORKER_NEVER_WROTE), now)
+        _close_if_over(run, now)
+    return count
+
+
+def _fail(requests: QuerySet[SampleRequest], error: str, now: datetime) -> int:
+    return requests.update(state=RequestState.FAILED, leased_until=None, error=error, finished_at=now)
+
+
+def _locked(run_id: int) -> SampleRun:
+    # NO KEY: completions that refer to the run are inserted meanwhile.
+    return SampleRun.objects.select_for_update(no_key=True).get(id=run_id)
+
+
+def _held(request: SampleRequest) -> QuerySet[SampleRequest]:
+    """The row, if its lease is still the one under which `request` was claimed."""
+    return SampleRequest.objects.filter(
+        id=request.id, state=RequestState.LEASED, worker=request.worker, attempts=request.attempts
+    )
+
+
+def _close_if_over(run: SampleRun, now: datetime) -> None:
+    """Called with the run locked, so that of two workers finishing the last two prompts one sees both finished."""
+    # Two questions, because each has its own partial index.
+    for state in (RequestState.WAITING, RequestState.LEASED):
+        if run.requests.filter(state=state).exists():
+            return
+    SampleRun.objects.filter(id=run.id, state=RunState.RUNNING).update(state=RunState.DONE, finished_at=now)

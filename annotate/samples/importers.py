@@ -1,0 +1,201 @@
+"""Completions made elsewhere, into the pool whose prompts they answer. A line of the file has
+
+    response     (or completion, or text) what the model wrote; white space around it is dropped
+    id           (or prompt_id) the prompt's id in its source, as the prompts' own file gave it
+    prompt       or the prompt itself: a text, or (also as messages) a list of {"role", "content"}
+    model        who wrote it, unless that was chosen for the whole file
+
+and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from annotate.lib.text import text_hash
+from annotate.pools.importers.jobs import Outcome
+from annotate.pools.importers.lines import Line
+from annotate.pools.models import ImportJob, Pool, Prompt
+from annotate.pools.rules import BadPrompt, canonical_messages, content_hash
+from annotate.samples.models import Completion, FinishReason, Origin, Policy, Stage
+
+TEXT: Final = ("response", "completion", "text")
+IDS: Final = ("id", "prompt_id")
+PROMPT: Final = ("prompt", "messages")
+PARAMETERS: Final = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "max_new_tokens",
+    "stop",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "repetition_penalty",
+)
+KNOWN: Final = frozenset({*TEXT, *IDS, *PROMPT, *PARAMETERS, "model"})
+REVISION: Final = "imported"
+LONGEST: Final = 200_000
+
+
+class BadCompletion(Exception):
+    """This line is no completion of a prompt of the pool; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a line says."""
+
+    text: str
+    model: str
+    external_id: str
+    prompt_hash: str
+    parameters: dict[str, Any]
+
+
+def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
+    """Put the completions of a batch of lines beside the prompts they answer."""
+    outcomes: list[Outcome] = []
+    drafts: list[tuple[Line, Draft]] = []
+    for line in batch:
+        try:
+            drafts.append((line, draft_of(line.fields, job.defaults)))
+        except BadCompletion as bad:
+            outcomes.append(_outcome(line, refusal=str(bad)))
+    prompts = _Prompts(job.pool, [draft for _line, draft in drafts])
+    placed: list[tuple[Line, Draft, Prompt]] = []
+    for line, draft in drafts:
+        try:
+            placed.append((line, draft, prompts.answered_by(draft)))
+        except BadCompletion as bad:
+            outcomes.append(_outcome(line, refusal=str(bad)))
+    return outcomes + _store(placed, now)
+
+
+def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Outcome:
+    return Outcome(line, prompt, refusal, ignored=line.fields.keys() - KNOWN)
+
+
+def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
+    """What a line says, before anything is looked up. Raises BadCompletion."""
+    text = next((fields[name] for name in TEXT if name in fields), None)
+    if text is None:
+        raise BadCompletion(_("There is no completion: the line needs a field response, completion or text."))
+    if not isinstance(text, str) or not text.strip():
+        raise BadCompletion(_("The completion is empty."))
+    text = text.strip()
+    if len(text) > LONGEST:
+        raise BadCompletion(_("The completion is longer than %(most)d characters.") % {"most": LONGEST})
+    model = fields.get("model") or defaults.get("model", "")
+    if not isinstance(model, str) or not model.strip():
+        raise BadCompletion(
+            _("There is no model: name who wrote it in a field model, or choose one for the whole file.")
+        )
+    model = model.strip()
+    if len(model) > (Policy._meta.get_field("name").max_length or 0):
+        raise BadCompletion(_("The name of the model is longer than 120 characters."))
+    return Draft(
+        text=text,
+        model=model,
+        external_id=str(next((fields[name] for name in IDS if name in fields), "")).strip(),
+        prompt_hash=_prompt_hash(fields),
+        parameters={name: fields[name] for name in PARAMETERS if name in fields},
+    )
+
+
+def _prompt_hash(fields: Mapping[str, Any]) -> str:
+    """Of the prompt that a line quotes; empty if it quotes none, or one as it stood in some template."""
+    quoted = next((fields[name] for name in PROMPT if name in fields), None)
+    try:
+        return content_hash(
+            canonical_messages([{"role": "user", "content": quoted}] if isinstance(quoted, str) else quoted)
+        )
+    except BadPrompt:
+        return ""
+
+
+class _Prompts:
+    """The prompts of the pool that a batch speaks of, by id in their source and by what they say."""
+
+    def __init__(self, pool: Pool, drafts: Sequence[Draft]) -> None:
+        ids = {draft.external_id for draft in drafts} - {""}
+        hashes = {draft.prompt_hash for draft in drafts} - {""}
+        named = pool.prompts.filter(Q(external_id__in=ids) | Q(content_hash__in=hashes))
+        self.by_id: dict[str, list[Prompt]] = {}
+        self.by_hash: dict[str, Prompt] = {}
+        for prompt in named.only("external_id", "content_hash"):
+            self.by_id.setdefault(prompt.external_id, []).append(prompt)
+            self.by_hash[prompt.content_hash] = prompt
+
+    def answered_by(self, draft: Draft) -> Prompt:
+        named = self.by_id.get(draft.external_id, []) if draft.external_id else []
+        if len(named) == 1:
+            return named[0]
+        if prompt := self.by_hash.get(draft.prompt_hash):
+            return prompt
+        if named:
+            problem = _("Several prompts of this pool have the id “%(id)s”: give the prompt's text too.")
+        elif draft.external_id:
+            problem = _("No prompt of this pool has the id “%(id)s”. Import the prompts first.")
+        elif draft.prompt_hash:
+            problem = _("The prompt is not in this pool. Import the prompts first.")
+        else:
+            problem = _("The line must say which prompt it answers, in a field id or prompt.")
+        raise BadCompletion(problem % {"id": draft.external_id})
+
+
+def _store(placed: Sequence[tuple[Line, Draft, Prompt]], now: datetime) -> list[Outcome]:
+    policies = _policies({draft.model for _line, draft, _prompt in placed}, now)
+    stored = _stored({prompt.id for _line, _draft, prompt in placed}, policies.values())
+    outcomes: list[Outcome] = []
+    made: list[Completion] = []
+    for line, draft, prompt in placed:
+        policy, refusal = policies[draft.model], ""
+        completion = _row(draft, prompt, policy, now)
+        key = (prompt.id, policy.id, completion.text_hash)
+        if policy.origin != Origin.IMPORTED:
+            refusal = _("“%(policy)s” is sampled here: give the imported model another name.") % {"policy": policy}
+        elif key in stored:
+            refusal = _("The prompt has this completion by this model already.")
+        else:
+            stored.add(key)
+            made.append(completion)
+        outcomes.append(_outcome(line, prompt, refusal))
+    Completion.objects.bulk_create(made)
+    return outcomes
+
+
+def _policies(names: set[str], now: datetime) -> dict[str, Policy]:
+    """One policy a model, made when it is first met; locked, so that two files cannot bring one completion twice."""
+    Policy.objects.bulk_create(
+        (
+            Policy(name=name, revision=REVISION, stage=Stage.BASE, origin=Origin.IMPORTED, created_at=now)
+            for name in sorted(names)
+        ),
+        ignore_conflicts=True,
+    )
+    imported = Policy.objects.filter(name__in=names, revision=REVISION)
+    return {policy.name: policy for policy in imported.order_by("id").select_for_update(no_key=True)}
+
+
+def _stored(prompt_ids: Iterable[int], policies: Iterable[Policy]) -> set[tuple[int, int, str]]:
+    rows = Completion.objects.filter(run=None, prompt__in=prompt_ids, policy__in=policies)
+    return set(rows.values_list("prompt_id", "policy_id", "text_hash"))
+
+
+def _row(draft: Draft, prompt: Prompt, policy: Policy, now: datetime) -> Completion:
+    return Completion(
+        prompt=prompt,
+        policy=policy,
+        text=draft.text,
+        text_hash=text_hash(draft.text),
+        finish_reason=FinishReason.IMPORTED,
+        parameters=draft.parameters,
+        policy_revision=policy.revision,
+        created_at=now,
+    )

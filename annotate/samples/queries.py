@@ -1,0 +1,152 @@
+"""Which policy is current, what is still to be sampled, how far a run is, what a prompt got."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, Extract, JSONObject
+
+from annotate.pools.models import Prompt
+from annotate.samples.models import Completion, CurrentPolicy, Origin, Policy, SampleRequest, SampleRun
+from annotate.samples.states import RequestState, RunState
+
+# How fast a running run is, is what it wrote in this time.
+PACE = timedelta(minutes=1)
+
+
+def current_policy(stage: str) -> Policy | None:
+    pointer = CurrentPolicy.objects.filter(stage=stage).select_related("policy").first()
+    return pointer.policy if pointer else None
+
+
+def policies_to_sample() -> QuerySet[Policy]:
+    """Policies that a worker can load, newest first."""
+    return Policy.objects.exclude(origin=Origin.IMPORTED).order_by("-created_at", "-id")
+
+
+def checkpoint_hash(policy: Policy) -> str:
+    """What was loaded when the policy was last sampled; nothing before it ever was."""
+    sampled = Completion.objects.filter(policy=policy, run__isnull=False).order_by("-id")
+    return sampled.values_list("checkpoint_hash", flat=True).first() or ""
+
+
+def waiting_runs() -> QuerySet[SampleRun]:
+    """Running runs with a prompt that nobody is sampling, oldest first."""
+    waiting = SampleRequest.objects.filter(run=OuterRef("id"), state=RequestState.WAITING)
+    runs = SampleRun.objects.filter(Exists(waiting), state=RunState.RUNNING)
+    return runs.select_related("policy").order_by("created_at", "id")
+
+
+def stored(run: SampleRun, prompt_ids: Collection[int]) -> dict[int, dict[int, str]]:
+    """What these prompts already have from a run: by prompt, the hash of the text of each k."""
+    found: dict[int, dict[int, str]] = defaultdict(dict)
+    rows = Completion.objects.filter(run=run, prompt_id__in=prompt_ids)
+    for prompt_id, k, text_hash in rows.values_list("prompt_id", "k", "text_hash"):
+        if k is not None:
+            found[prompt_id][k] = text_hash
+    return found
+
+
+def prompts_missing(run: SampleRun) -> QuerySet[Prompt]:
+    """Prompts of a run that have fewer than its K completions, in the order they were asked for."""
+    have = Completion.objects.filter(run=run, prompt=OuterRef("id")).order_by().values("prompt").annotate(n=Count("id"))
+    return (
+        Prompt.objects.filter(sample_requests__run=run)
+        .annotate(have=Coalesce(Subquery(have.values("n")), 0))
+        .filter(have__lt=run.k)
+        .order_by("sample_requests__id")
+    )
+
+
+def completions_of(prompt: Prompt) -> QuerySet[Completion]:
+    """All completions of a prompt, with their policies; the samples of a run stand together."""
+    return (
+        Completion.objects.filter(prompt=prompt)
+        .select_related("policy", "run")
+        .order_by(F("run").asc(nulls_first=True), "k", "id")
+    )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: prompts by state, and what is stored. The pace is None until something was written."""
+
+    waiting: int
+    leased: int
+    done: int
+    failed: int
+    cancelled: int
+    completions: int
+    completions_wanted: int
+    tokens: int
+    tokens_per_second: float | None
+    # None also for a run that nobody is sampling at the moment, or that has ended.
+    seconds_left: float | None
+
+    @property
+    def prompts(self) -> int:
+        return self.waiting + self.leased + self.done + self.failed + self.cancelled
+
+    @property
+    def percent(self) -> int:
+        """Of the completions wanted, those stored, rounded down: 100 means that none is missing."""
+        return 100 * self.completions // self.completions_wanted if self.completions_wanted else 0
+
+
+def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]:
+    """Progress by run id, for a list of runs in one query."""
+    by_id = {run.id: run for run in runs}
+    recent = Q(created_at__gt=now - PACE)
+    asked = JSONObject(**{state.value: Count("id", filter=Q(state=state)) for state in RequestState})
+    written = JSONObject(
+        completions=Count("id"),
+        tokens=Sum("token_count"),
+        recent=Count("id", filter=recent),
+        recent_tokens=Sum("token_count", filter=recent, default=0),
+        first_at=Min(Extract("created_at", "epoch")),
+        last_at=Max(Extract("created_at", "epoch")),
+    )
+    # Subqueries of the run and not of its requests: each is then answered once a run.
+    rows = SampleRun.objects.filter(id__in=by_id).values_list(
+        "id", Subquery(_of_run(SampleRequest, asked)), Subquery(_of_run(Completion, written))
+    )
+    return {run_id: _progress(by_id[run_id], counts, sums, now) for run_id, counts, sums in rows}
+
+
+def _of_run(model: type[SampleRequest] | type[Completion], sums: JSONObject) -> QuerySet[Any, Any]:
+    """One row with these sums over the rows of the run that the query is about."""
+    return model._default_manager.filter(run=OuterRef("id")).order_by().values("run").values_list(sums)
+
+
+def _progress(run: SampleRun, counts: Mapping[str, int], written: Mapping[str, Any] | None, now: datetime) -> Progress:
+    wanted = run.k * sum(counts.values())
+    if not written:
+        return Progress(
+            **counts, completions=0, completions_wanted=wanted, tokens=0, tokens_per_second=None, seconds_left=None
+        )
+    pace = left = None
+    if run.state == RunState.RUNNING:
+        seconds = min(PACE.total_seconds(), now.timestamp() - written["first_at"])
+        tokens, missing = written["recent_tokens"], run.k * (counts["waiting"] + counts["leased"])
+        if seconds > 0 and written["recent"]:
+            pace = tokens / seconds
+            left = missing * seconds / written["recent"]
+    elif written["last_at"] > written["first_at"]:
+        pace = written["tokens"] / (written["last_at"] - written["first_at"])
+    return Progress(
+        **counts,
+        completions=written["completions"],
+        completions_wanted=wanted,
+        tokens=written["tokens"],
+        tokens_per_second=pace,
+        seconds_left=left,
+    )
+
+
+def failures(run: SampleRun) -> QuerySet[SampleRequest, tuple[str, int]]:
+    """Why prompts of a run failed: each sentence with how many prompts it is about, the commonest first."""
+    failed = SampleRequest.objects.filter(run=run, state=RequestState.FAILED)
+    return failed.values("error").annotate(n=Count("id")).order_by("-n", "error").values_list("error", "n")

@@ -1,0 +1,18 @@
+"""The states of a sampling run and of its requests, one request a prompt."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class RunState(models.TextChoices):
+    RUNNING = "running", _("Running")
+    DONE = "done", _("Done")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+class RequestState(models.TextChoices):
+    WAITING = "waiting", _("Waiting")
+    LEASED = "leased", _("Being sampled")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")

@@ -1,0 +1,10 @@
+from celery import shared_task
+from django.utils import timezone
+
+from annotate.pools.importers import jobs
+from annotate.samples import importers
+
+
+@shared_task(name="samples.run_completion_import")
+def run_completion_import(job_id: int) -> None:
+    jobs.run(job_id=job_id, take=importers.take, clock=timezone.now)

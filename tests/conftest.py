@@ -1,0 +1,111 @@
+"""What every test may ask for: a browser and a Redis of its own. Neither is ever skipped."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from playwright.sync_api import Browser, expect, sync_playwright
+
+pytest_plugins = ["tests.no_silent_skips"]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER_FLAGS = (
+    "--no-sandbox",  # as root Chromium has none
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+# Other connections to the test database that are in a query or in a transaction.
+BUSY = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'
+"""
+QUIET_LOOKS = 8
+
+
+def pytest_configure() -> None:
+    # Messages that tests send inside this process go nowhere; a test with real workers gives them a broker.
+    settings.CELERY_BROKER_URL = "memory://"
+    # Pages name static files by their source: nothing has to be collected first.
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
+    # Logins are many and need not be slow.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium of this machine; a test opens its own context in it."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    assert found, "Chromium is not installed; bin/test installs it where it may"
+    # Playwright runs an event loop in this thread, which Django would take for code that must not block.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    # A machine that does other things beside the tests is slow, not wrong.
+    expect.set_options(timeout=20_000)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=list(BROWSER_FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(autouse=True)
+def quiet_at_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A page that is closed still saves its draft: the tables are emptied when the live server has nothing to do."""
+    if "live_server" not in request.fixturenames:
+        yield
+        return
+    request.getfixturevalue("transactional_db")  # so that this ends before the tables are emptied
+    yield
+    deadline, quiet = time.monotonic() + 20, 0
+    while quiet < QUIET_LOOKS and time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(BUSY)
+            quiet = 0 if cursor.fetchone() else quiet + 1
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of this run, for CELERY_BROKER_URL."""
+    server = shutil.which("redis-server")
+    assert server, "Redis is not installed; bin/test installs it where it may"
+    port = free_port()
+    folder = tmp_path_factory.mktemp("redis")
+    process = subprocess.Popen(
+        [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+        stdout=(folder / "log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        _wait_for_port(port, process, folder / "log")
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())

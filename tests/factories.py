@@ -1,0 +1,95 @@
+"""Rows for tests, made as plainly as the models allow. Everything not given takes a value that changes no outcome."""
+
+import hashlib
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from annotate.accounts.models import Cohort, Role, User
+from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
+from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
+from annotate.samples.models import Completion, FinishReason, Origin, Policy
+from annotate.work.models import Campaign, Workflow
+
+NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+_numbers = itertools.count(1)
+
+
+def user(role: str = Role.LABELER, *, username: str = "", cohort: str = Cohort.TRAINING, **fields: Any) -> User:
+    number = next(_numbers)
+    row = User(username=username or f"{role}{number}", role=role, cohort=cohort, **fields)
+    row.set_unusable_password()
+    row.save()
+    return row
+
+
+def guideline(name: str = "", *, body: str = "Be helpful, truthful and harmless.") -> Guideline:
+    """A guideline whose version 1 is published."""
+    row = Guideline.objects.create(name=name or f"guideline {next(_numbers)}", created_at=NOW)
+    GuidelineVersion.objects.create(
+        guideline=row, number=1, body=body, created_by=user(Role.MANAGER), created_at=NOW, published_at=NOW
+    )
+    return row
+
+
+def acknowledge(labeler: User, campaign: Campaign) -> GuidelineVersion:
+    version = campaign.guideline.versions.exclude(published_at=None).order_by("-number").first()
+    assert version is not None
+    Acknowledgement.objects.get_or_create(version=version, labeler=labeler, defaults={"acknowledged_at": NOW})
+    return version
+
+
+def pool(name: str = "") -> Pool:
+    return Pool.objects.create(name=name or f"pool {next(_numbers)}", created_at=NOW)
+
+
+def group(key: str = "", split: str = Split.TRAIN) -> PromptGroup:
+    return PromptGroup.objects.create(key=key or f"group {next(_numbers)}", split=split, created_at=NOW)
+
+
+def prompt(in_pool: Pool, text: str = "", *, in_group: PromptGroup | None = None, **fields: Any) -> Prompt:
+    text = text or f"Write a line about the number {next(_numbers)}."
+    values: dict[str, Any] = {
+        "messages": [{"role": "user", "content": text}],
+        "text": text,
+        "content_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "kind": Kind.PLAIN,
+        "source": Source.LABELER,
+        "created_at": NOW,
+    }
+    return Prompt.objects.create(pool=in_pool, group=in_group or group(), **(values | fields))
+
+
+def policy(name: str = "", **fields: Any) -> Policy:
+    values: dict[str, Any] = {"origin": Origin.LOCAL, "location": "/models/tiny", "created_at": NOW}
+    return Policy.objects.create(name=name or f"policy {next(_numbers)}", **(values | fields))
+
+
+def completion(of: Prompt, by: Policy, text: str = "") -> Completion:
+    """An imported completion."""
+    text = text or f"Completion {next(_numbers)}."
+    return Completion.objects.create(
+        prompt=of,
+        policy=by,
+        text=text,
+        text_hash=hashlib.sha256(text.encode()).hexdigest(),
+        finish_reason=FinishReason.IMPORTED,
+        policy_revision=by.revision,
+        created_at=NOW,
+    )
+
+
+def campaign(workflow: str = Workflow.DEMONSTRATIONS, *, over: Pool | None = None, **fields: Any) -> Campaign:
+    """An open campaign without tasks, for labelers of the training cohort."""
+    in_pool = over or pool()
+    values: dict[str, Any] = {
+        "name": f"campaign {next(_numbers)}",
+        "guideline": fields.pop("guideline", None) or guideline(),
+        "cohorts": [Cohort.TRAINING],
+        "state": "open",
+        "created_at": NOW,
+        "opened_at": NOW,
+        "target_pool": in_pool if workflow == Workflow.EDITS else None,
+    }
+    return Campaign.objects.create(workflow=workflow, pool=in_pool, **(values | fields))

@@ -1,0 +1,167 @@
+"""The server under var/: one, whoever starts it, and refused with a sentence where it cannot be had."""
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from annotate.lib import embedded_postgres
+from annotate.lib.embedded_postgres import Cluster, ensure_running, stop
+from annotate.lib.postgres_binaries import WHEEL, Binaries, NoPostgres
+from tests.launch.processes import alive, of_folder, wait_until
+
+
+@pytest.fixture(scope="module")
+def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One server for the tests of this file, each of which finds it up or down. As root the folder above is closed."""
+    folder = tmp_path_factory.mktemp("var")
+    yield folder
+    stop(folder)
+    assert of_folder(folder) == []
+
+
+def pid_of(var: Path) -> int:
+    return int((var / "postgres/data/postmaster.pid").read_text().split()[0])
+
+
+def ask(url: str, question: str) -> tuple[object, ...]:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(question)
+        row = cursor.fetchone()
+    connection.close()
+    assert row is not None
+    return row
+
+
+def test_the_first_call_makes_a_server_and_the_next_adopts_it(var: Path) -> None:
+    url = ensure_running(var)
+    first = pid_of(var)
+    assert ensure_running(var) == url
+    assert pid_of(var) == first
+
+
+def test_nobody_else_gets_in(var: Path) -> None:
+    url = ensure_running(var)
+    assert ask(url, "SHOW listen_addresses") == ("",)
+    assert ask(url, "SELECT rolsuper, rolcreatedb FROM pg_roles WHERE rolname = current_user") == (False, True)
+    assert stat.S_IMODE((var / "postgres/password").stat().st_mode) == 0o600
+    assert stat.S_IMODE(Cluster(var).socket_folder.stat().st_mode) == 0o700
+    password = (var / "postgres/password").read_text().strip()
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        psycopg2.connect(url.replace(password, "guessed"))
+    with pytest.raises(psycopg2.OperationalError, match=r"no pg_hba\.conf entry"):
+        psycopg2.connect(url.replace("//annotate:", "//postgres:"))
+
+
+def test_letters_beyond_ascii_have_two_cases(var: Path) -> None:
+    assert ask(ensure_running(var), "SELECT upper('é'), lower('Ж')") == ("É", "ж")
+
+
+def test_four_starts_after_a_kill_bring_up_one_server_with_the_data(var: Path) -> None:
+    url = ensure_running(var)
+    ask(url, "CREATE TABLE kept AS SELECT 7 AS number; SELECT 1")
+    os.kill(pid_of(var), signal.SIGKILL)
+    program = f"from annotate.lib.embedded_postgres import *; print(ensure_running(Path({str(var)!r})))"
+    starters = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [starter.communicate(timeout=60)[0].strip() for starter in starters] == [url] * 4
+    servers = [process for process in of_folder(var) if "-D" in process.cmdline()]
+    assert [process.pid for process in servers] == [pid_of(var)]
+    assert ask(url, "SELECT number FROM kept") == (7,)
+
+
+def test_a_pid_that_now_belongs_to_another_program_keeps_nobody_out(var: Path) -> None:
+    url = ensure_running(var)
+    old = pid_of(var)
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: not alive(old))
+    record = var / "postgres/data/postmaster.pid"
+    record.write_text(record.read_text().replace(str(old), str(os.getpid()), 1))
+    assert ensure_running(var) == url
+    assert pid_of(var) not in (old, os.getpid())
+
+
+def test_stop_is_clean_and_may_be_repeated(var: Path) -> None:
+    ensure_running(var)
+    pid = pid_of(var)
+    stop(var)
+    stop(var)
+    assert not alive(pid)
+    assert "database system is shut down" in (var / "log/postgres.log").read_text()
+
+
+def test_a_half_made_folder_of_a_killed_first_start_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "postgres/data.new").mkdir(parents=True)
+    (tmp_path / "postgres/data.new/PG_VERSION").write_text("18\n")
+    assert ask(ensure_running(tmp_path), "SELECT 1") == (1,)
+    stop(tmp_path)
+
+
+def test_a_long_path_gets_a_short_socket_that_is_removed_again(tmp_path: Path) -> None:
+    var = tmp_path / ("deep" * 30)
+    ensure_running(var)
+    folder = Cluster(var).socket_folder
+    assert folder.exists()
+    assert not folder.is_relative_to(var)
+    stop(var)
+    assert not folder.exists()
+
+
+def test_below_a_folder_that_is_closed_to_others_it_runs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs and data in root's own home: nothing there is opened, and what the server may is to pass."""
+    newest = embedded_postgres.installed()[0]
+    package = newest.folder.parents[1]
+    shutil.copytree(newest.folder.parent, tmp_path / package.name / newest.folder.parent.name, symlinks=True)
+    shutil.copytree(package.with_name(f"{WHEEL}.libs"), tmp_path / f"{WHEEL}.libs")
+    programs = Binaries(tmp_path / newest.folder.relative_to(package.parent), newest.major)
+    monkeypatch.setattr(embedded_postgres, "installed", lambda: [programs])
+    tmp_path.chmod(0o700)
+    assert ask(ensure_running(tmp_path / "var"), "SELECT 1") == (1,)
+    assert psutil.Process(pid_of(tmp_path / "var")).uids().effective != 0
+    stop(tmp_path / "var")
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_data_of_another_major_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    data = tmp_path / "postgres/data"
+    data.mkdir(parents=True)
+    (data / "PG_VERSION").write_text("9\n")
+    with pytest.raises(NoPostgres, match=r"written by PostgreSQL 9 and this machine has \d+: dump it"):
+        ensure_running(tmp_path)
+    assert [file.name for file in data.iterdir()] == ["PG_VERSION"]
+
+
+def test_a_lost_password_is_told(tmp_path: Path) -> None:
+    (tmp_path / "postgres/data").mkdir(parents=True)
+    (tmp_path / "postgres/data/PG_VERSION").write_text(f"{embedded_postgres.installed()[0].major}\n")
+    with pytest.raises(NoPostgres, match="password is missing: put it back"):
+        ensure_running(tmp_path)
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path.chmod(0o755)
+    for program in ("postgres", "initdb"):
+        (tmp_path / program).write_text(
+            '#!/bin/sh\n[ "$1" = --show ] && exit\necho "initdb: error: No space left on device" >&2\nexit 1\n'
+        )
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setattr(embedded_postgres, "installed", lambda: [Binaries(tmp_path, 18)])
+    with pytest.raises(NoPostgres, match="The disk is full"):
+        ensure_running(tmp_path / "var")
+    assert not (tmp_path / "var/postgres/data").exists()
+
+
+def test_a_machine_without_postgresql_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_postgres, "installed", list)
+    with pytest.raises(NoPostgres, match="set DATABASE_URL"):
+        ensure_running(tmp_path)

@@ -1,0 +1,96 @@
+"""{% load annotate %}: what the pages of every room share."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+from django.core.paginator import Paginator
+from django.http import HttpRequest
+from django.template import Context, Template
+from django.template.loader import render_to_string
+from django.test import RequestFactory
+from django.urls import resolve, reverse
+from django.utils.timezone import override
+
+from annotate.accounts.models import Role, User
+from annotate.lib.templatetags.annotate import NAVIGATION
+from annotate.work.models import Campaign
+from annotate.work.states import CampaignState
+
+
+def page(path: str, role: Role = Role.LABELER) -> HttpRequest:
+    request = RequestFactory().get(path)
+    request.user = User(username="ada", role=role)
+    return request
+
+
+def rendered(source: str, **context: object) -> str:
+    return Template("{% load annotate %}" + source).render(Context(context))
+
+
+def test_every_role_has_its_items() -> None:
+    assert set(NAVIGATION) == set(Role.values)
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_every_item_leads_to_a_page_whose_door_lets_the_role_in(role: str) -> None:
+    for name, _label in NAVIGATION[role]:
+        assert role in resolve(reverse(name)).func.door  # type: ignore[attr-defined]
+
+
+def test_a_moment_is_told_by_the_servers_clock_and_for_the_readers() -> None:
+    at = datetime(2030, 1, 31, 22, 30, tzinfo=UTC)
+    with override("Europe/Berlin"):
+        assert rendered("{{ at|moment }}", at=at) == (
+            '<time datetime="2030-01-31T23:30:00+01:00" data-moment="">Jan. 31, 2030, 11:30 p.m.</time>'
+        )
+        assert rendered("{{ at|moment:'time' }}", at=at) == (
+            '<time datetime="2030-01-31T23:30:00+01:00" data-moment="time">11:30 p.m.</time>'
+        )
+    assert rendered("{{ at|moment|default:'never' }}", at=None) == "never"
+
+
+def test_a_state_is_a_word_and_a_colour() -> None:
+    campaign = Campaign(state=CampaignState.PAUSED)
+    assert rendered("{% state_badge row %}", row=campaign) == ('<span class="badge" data-state="paused">Paused</span>')
+
+
+def test_the_name_of_a_state_is_escaped() -> None:
+    row = SimpleNamespace(state='"><b>', get_state_display=lambda: "<b>")
+    assert "<b>" not in rendered("{% state_badge row %}", row=row)
+
+
+def test_markdown_is_safe_in_a_template() -> None:
+    assert rendered("{{ text|markdown:2 }}", text="# a <b>") == "<h2>a &lt;b&gt;</h2>\n"
+
+
+def test_the_pagination_keeps_the_search() -> None:
+    request = page("/studio/pools/?q=a%26b&page=3")
+    html = render_to_string("parts/pagination.html", {"page": Paginator(range(250), 25).get_page(3)}, request=request)
+    assert '<span class="page num" aria-current="page">3</span>' in html
+    assert 'href="?q=a%26b&amp;page=4"' in html
+    assert "51–75 of 250" in html
+
+
+def test_one_page_needs_no_pagination() -> None:
+    request = page("/studio/pools/")
+    html = render_to_string("parts/pagination.html", {"page": Paginator(range(25), 25).get_page(1)}, request=request)
+    assert html.strip() == ""
+
+
+@pytest.mark.urls("tests.lib.navigation_urls")
+@pytest.mark.parametrize(
+    ("path", "current"),
+    [("/desk/", "/desk/"), ("/desk/tasks/5/", "/desk/"), ("/desk/answers/", "/desk/answers/"), ("/", "")],
+)
+def test_the_current_item_is_the_one_that_leads_furthest(path: str, current: str) -> None:
+    html = rendered(
+        "{% navigation as items %}{% for i in items %}{{ i.url }}={{ i.current }} {% endfor %}", request=page(path)
+    )
+    assert [item for item in html.split() if item.endswith("=True")] == ([f"{current}=True"] if current else [])
+
+
+@pytest.mark.urls("tests.lib.navigation_urls")
+def test_a_labeler_is_shown_no_way_into_the_studio() -> None:
+    html = rendered("{% navigation as items %}{% for i in items %}{{ i.url }} {% endfor %}", request=page("/"))
+    assert html.split() == ["/desk/", "/desk/answers/"]

@@ -1,0 +1,63 @@
+"""manage.py import_prompts POOL FILE"""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from annotate.pools.models import ImportJob, ImportState, Pool, Prompt
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    lines = [{"prompt": "One", "score": 1}, {"prompt": ""}, {"prompt": "Two"}, {"prompt": "One"}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_it_prints_what_was_taken_and_every_refusal(file, capsys):
+    pool = make.pool("Poems")
+    call_command("import_prompts", "Poems", str(file), "--source", "customer", "--licence", "CC0")
+    printed = capsys.readouterr()
+    first = Prompt.objects.get(text="One")
+    assert printed.out.splitlines() == [
+        "line 2: Message 1 is empty.",
+        f"line 4: This is prompt {first.id} of the pool “Poems”.",
+        "Fields left out: score",
+        "2 taken, 2 refused.",
+    ]
+    assert printed.err == "4 of 4 lines\n"
+    assert (first.pool, first.source, first.licence) == (pool, "customer", "CC0")
+    job = ImportJob.objects.get()
+    assert (job.state, job.created_by) == (ImportState.DONE, None)
+
+
+def test_a_pool_is_made_only_when_asked(file):
+    with pytest.raises(CommandError, match=r"There is no pool “Poems”\. Add --create"):
+        call_command("import_prompts", "Poems", str(file))
+    assert not Pool.objects.exists()
+    call_command("import_prompts", "Poems", str(file), "--create")
+    assert Pool.objects.get().prompts.count() == 2
+
+
+def test_nothing_taken_is_an_error(file):
+    call_command("import_prompts", "Poems", str(file), "--create")
+    with pytest.raises(CommandError, match="Nothing was taken"):
+        call_command("import_prompts", "Poems", str(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "sentence"),
+    [("none.jsonl", None, "No such file"), ("a.txt", "hi", "Name the file"), ("a.jsonl", "", "The file is empty.")],
+)
+def test_a_file_that_cannot_be_read_leaves_neither_job_nor_pool(tmp_path, name, data, sentence):
+    if data is not None:
+        (tmp_path / name).write_text(data)
+    with pytest.raises(CommandError, match=sentence):
+        call_command("import_prompts", "Poems", str(tmp_path / name), "--create")
+    assert not ImportJob.objects.exists()
+    assert not Pool.objects.exists()

@@ -1,0 +1,229 @@
+"""What a prompt is, when two are equal, and on which side of the split a group falls."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotate.pools import rules
+from annotate.pools.models import Kind, Source, Split
+from annotate.pools.rules import BadPrompt, PromptDraft
+
+SHOTS = {
+    "instruction": "Give the sentiment of a tweet.",
+    "pairs": [
+        {"query": "I love it", "response": "Positive"},
+        {"query": "I hate it", "response": "Negative"},
+        {"query": "It is there", "response": "Neutral"},
+    ],
+}
+
+
+def talk(*turns):
+    """talk("u: hi", "a: hello") as messages"""
+    roles = {"s": "system", "u": "user", "a": "assistant"}
+    return [{"role": roles[turn[0]], "content": turn[3:]} for turn in turns]
+
+
+def draft(*turns, **fields):
+    return PromptDraft(messages=talk(*turns), **fields)
+
+
+def prepared(text="u: hi", **fields):
+    return rules.prepare(draft(text, **fields))
+
+
+@pytest.mark.parametrize("turns", [["u: hi"], ["s: be brief", "u: hi"], ["u: hi", "a: hello", "u: and you?"]])
+def test_a_conversation_ends_with_the_user(turns):
+    assert rules.canonical_messages(talk(*turns)) == talk(*turns)
+
+
+@pytest.mark.parametrize(
+    ("messages", "sentence"),
+    [
+        ([], "There is no prompt."),
+        ("hi", "There is no prompt."),
+        (None, "There is no prompt."),
+        ([{"role": "user"}], "Message 1 is empty."),
+        (talk("u:  \n\t"), "Message 1 is empty."),
+        ([{"role": "user", "content": 7}], "Message 1 is empty."),
+        (["hi"], "Message 1 must have a role and a content."),
+        ([{"role": "bot", "content": "hi"}], "Message 1 has the role “bot”"),
+        ([{"role": ["user"], "content": "hi"}], "Message 1 has the role"),
+        (talk("s: be brief"), "The last message must be the user's"),
+        (talk("u: hi", "a: hello"), "The last message must be the user's"),
+        (talk("a: hello", "u: hi"), "Message 1 must be the user's"),
+        (talk("u: hi", "u: again"), "Message 2 must be the assistant's"),
+        (talk("s: a", "u: hi", "u: again"), "Message 3 must be the assistant's"),
+        (talk("u: hi", "s: stop"), "Message 2 is the system's"),
+        (talk("u: a\x00b"), "Message 1 holds a character that cannot be stored"),
+        (talk("u: \ud83d"), "Message 1 holds a character that cannot be stored"),
+    ],
+)
+def test_what_is_no_conversation_is_refused_with_the_place(messages, sentence):
+    with pytest.raises(BadPrompt) as refusal:
+        rules.canonical_messages(messages)
+    assert sentence in str(refusal.value)
+
+
+def test_contents_are_tidied_without_changing_what_they_say():
+    (message,) = rules.canonical_messages([{"role": "user", "content": "\r\n  Cafe\u0301  \r\nau lait \n"}])
+    assert message == {"role": "user", "content": "  Café  \nau lait"}
+
+
+def test_a_prompt_has_a_length_that_a_policy_could_read():
+    assert rules.prepare(draft("u: " + "x" * 200_000))
+    with pytest.raises(BadPrompt, match="longer than 200000 characters"):
+        rules.prepare(draft("u: " + "x" * 200_001))
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"kind": "poem"}, "“poem” is no kind; choose one of plain, few_shot, user_based."),
+        ({"source": "web"}, "“web” is no source; choose one of labeler, customer."),
+        ({"category": "poems"}, "“poems” is no use case; choose one of generation, open_qa"),
+        ({"language": "English"}, "“English” is no language code"),
+        ({"language": "en-verylongthing"}, "is no language code"),
+        ({"source_user": "x" * 201}, "The source user is longer than 200 characters."),
+        ({"external_id": "x" * 201}, "The id in its source is longer than 200 characters."),
+        ({"licence": "x" * 101}, "The licence is longer than 100 characters."),
+        ({"source_user": "a\x00"}, "source user holds a character that cannot be stored"),
+    ],
+)
+def test_columns_hold_what_they_may(fields, sentence):
+    with pytest.raises(BadPrompt) as refusal:
+        prepared(**fields)
+    assert sentence in str(refusal.value)
+
+
+def test_a_language_code_has_one_spelling():
+    assert prepared(language="PT_br").draft.language == "pt-br"
+
+
+def test_a_prompt_is_listed_as_one_text():
+    assert prepared("u: hi").text == "hi"
+    conversation = rules.prepare(draft("s: be brief", "u: hi", "a: hello", "u: bye"))
+    assert conversation.text == "System: be brief\n\nUser: hi\n\nAssistant: hello\n\nUser: bye"
+
+
+@pytest.mark.parametrize("same", ["u: Fine print", "u: Fine \n\n print ", "u: ﬁne print".replace("ﬁ", "Fi")])
+def test_spacing_makes_no_other_prompt(same):
+    assert prepared(same).content_hash == prepared("u: Fine print").content_hash
+
+
+def test_other_words_case_roles_or_turns_make_another_prompt():
+    conversations = [
+        ["u: hi"],
+        ["u: Hi"],
+        ["u: hi there"],
+        ["s: hi", "u: hi"],
+        ["u: hi", "a: hi", "u: hi"],
+        ["u: hi hi hi"],
+    ]
+    hashes = {rules.prepare(draft(*turns)).content_hash for turns in conversations}
+    assert len(hashes) == len(conversations)
+    assert {len(each) for each in hashes} == {64}
+
+
+def test_the_last_pair_of_a_few_shot_prompt_is_asked():
+    prompt = rules.prepare(PromptDraft(shots=SHOTS, kind=Kind.FEW_SHOT))
+    assert prompt.text == (
+        "Give the sentiment of a tweet.\n\n"
+        "Input: I love it\nOutput: Positive\n\n"
+        "Input: I hate it\nOutput: Negative\n\n"
+        "Input: It is there\nOutput:"
+    )
+    assert prompt.shots == SHOTS
+
+
+def test_k_pairs_make_k_examples_each_asked_for_once():
+    examples = rules.shot_examples(SHOTS)
+    assert [completion for _prompt, completion in examples] == ["Positive", "Negative", "Neutral"]
+    for (prompt, completion), pair in zip(examples, SHOTS["pairs"], strict=True):
+        assert prompt.endswith(f"\n\nInput: {pair['query']}\nOutput:")
+        assert prompt.startswith("Give the sentiment of a tweet.\n\n")
+        # The answer is not given away, and the K-1 others are there.
+        assert f"Output: {completion}" not in prompt
+        assert prompt.count("Input: ") == 3
+    assert examples[-1][0] == rules.prepare(PromptDraft(shots=SHOTS, kind=Kind.FEW_SHOT)).text
+
+
+@pytest.mark.parametrize(
+    ("shots", "sentence"),
+    [
+        ({}, "two query/response pairs or more"),
+        ({"instruction": "x", "pairs": SHOTS["pairs"][:1]}, "two query/response pairs or more"),
+        ({"instruction": "x", "pairs": "two"}, "two query/response pairs or more"),
+        ({"instruction": " ", "pairs": SHOTS["pairs"]}, "The instruction is empty."),
+        ({"instruction": "x", "pairs": [*SHOTS["pairs"], {"query": "q"}]}, "The response of pair 4 is empty."),
+        ({"instruction": "x", "pairs": ["q", "r"]}, "The query of pair 1 is empty."),
+    ],
+)
+def test_incomplete_few_shot_prompts_are_refused(shots, sentence):
+    with pytest.raises(BadPrompt) as refusal:
+        rules.prepare(PromptDraft(shots=shots, kind=Kind.FEW_SHOT))
+    assert sentence in str(refusal.value)
+
+
+def test_pairs_belong_to_few_shot_prompts_and_make_their_text():
+    with pytest.raises(BadPrompt, match="Only a few-shot prompt"):
+        rules.prepare(PromptDraft(shots=SHOTS, kind=Kind.PLAIN))
+    with pytest.raises(BadPrompt, match="not both"):
+        rules.prepare(draft("u: hi", shots=SHOTS, kind=Kind.FEW_SHOT))
+
+
+@pytest.mark.parametrize(
+    ("fields", "author", "key"),
+    [
+        ({"source": Source.CUSTOMER, "source_user": "Acme"}, None, "customer:acme"),
+        ({"source": Source.CUSTOMER, "source_user": " ACME "}, 7, "customer:acme"),
+        ({"source_user": "w17"}, None, "labeler:w17"),
+        ({"source_user": "w17"}, 7, "author:7"),
+        ({}, 7, "author:7"),
+    ],
+)
+def test_a_persons_prompts_share_a_group(fields, author, key):
+    assert rules.group_key(prepared(**fields), author_id=author) == key
+
+
+def test_prompts_of_one_instruction_share_a_group_and_others_stand_alone():
+    first = prepared("u: Translate.\n\nHund", instruction="Translate.")
+    second = prepared("u: Translate.\n\nKatze", instruction="Translate. ")
+    assert rules.group_key(first, author_id=None) == rules.group_key(second, author_id=None)
+    shots = [
+        rules.prepare(PromptDraft(shots=SHOTS | {"pairs": SHOTS["pairs"][n:]}, kind=Kind.FEW_SHOT)) for n in (0, 1)
+    ]
+    assert len({rules.group_key(each, author_id=None) for each in shots}) == 1
+    alone = prepared("u: hi")
+    assert rules.group_key(alone, author_id=None) == f"prompt:{alone.content_hash}"
+
+
+def test_a_key_fits_its_column_however_long_a_name_folds_out():
+    # One character that NFKC makes eighteen of.
+    key = rules.group_key(prepared(source=Source.CUSTOMER, source_user="\ufdfa" * 200), author_id=None)
+    assert len(key) <= 300
+
+
+def test_the_split_is_the_same_at_every_try_and_depends_on_the_key():
+    drawn = [rules.draw_split(f"customer:{n}", "secret", 0.5) for n in range(200)]
+    assert drawn == [rules.draw_split(f"customer:{n}", "secret", 0.5) for n in range(200)]
+    other = [rules.draw_split(f"customer:{n}", "another secret", 0.5) for n in range(200)]
+    agreeing = sum(a == b for a, b in zip(drawn, other, strict=True))
+    # 200 fair coins agree with 200 others 100 times, give or take 5 standard deviations of 7.1.
+    assert 65 <= agreeing <= 135
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.5])
+def test_the_share_of_valid_groups_is_the_one_asked_for(share):
+    n = 20_000
+    valid = Counter(rules.draw_split(f"prompt:{i}", "secret", share) for i in range(n))[Split.VALID]
+    # Within 5 standard deviations of the binomial.
+    assert abs(valid - n * share) < 5 * (n * share * (1 - share)) ** 0.5
+
+
+@given(st.text(), st.floats(0.01, 0.5), st.floats(0.5, 0.99))
+def test_a_larger_share_moves_no_group_back_to_train(key, small, large):
+    if rules.draw_split(key, "secret", small) == Split.VALID:
+        assert rules.draw_split(key, "secret", large) == Split.VALID

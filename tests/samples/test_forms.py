@@ -1,0 +1,108 @@
+"""What a manager types, and the sentence that comes back when it will not do."""
+
+import pytest
+
+from annotate.samples import actions
+from annotate.samples.forms import PolicyForm, SampleRunForm
+from annotate.samples.models import Origin, Policy, Stage
+from tests import factories as make
+from tests.samples.conftest import NOW
+
+pytestmark = pytest.mark.django_db
+
+POLICY = {"name": "sft", "revision": "1", "stage": "sft", "origin": "local", "location": "/models/sft", "dtype": "auto"}
+
+
+def typed(**fields):
+    pool = make.pool()
+    make.prompt(pool)
+    values = {"pool": pool.id, "policy": make.policy().id, "k": "4", "temperature": "1", "top_p": "0.9"}
+    return SampleRunForm(values | {"max_new_tokens": "64", "stop": "", "seed": ""} | fields)
+
+
+def test_a_policy_form_gives_what_its_action_takes():
+    form = PolicyForm(POLICY)
+    assert form.is_valid(), form.errors
+    assert actions.create_policy(**form.cleaned_data, now=NOW).location == "/models/sft"
+    form = PolicyForm(POLICY)
+    assert not form.is_valid()
+    assert Policy.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"location": ""}, "needs its folder or hub id"),
+        ({"origin": "imported"}, "needs its folder or hub id"),
+        ({"origin": "hub", "location": "no hub/id/like this"}, "owner/name"),
+    ],
+)
+def test_a_location_must_fit_where_the_policy_comes_from(fields, sentence):
+    form = PolicyForm(POLICY | fields)
+    assert not form.is_valid()
+    assert sentence in str(form.errors["location"])
+
+
+def test_a_policy_of_a_hub_and_one_of_imports():
+    assert PolicyForm(POLICY | {"origin": "hub", "location": "owner/name-1.5b"}).is_valid()
+    assert PolicyForm(POLICY | {"origin": "hub", "location": "owner/name@0a1b2c"}).is_valid()
+    assert PolicyForm(POLICY | {"origin": "imported", "location": ""}).is_valid()
+
+
+def test_a_run_form_gives_what_its_action_takes():
+    form = typed(stop="Human:\r\n\\n\\n\r\n  two spaces\r\n\r\n", seed="12")
+    assert form.is_valid(), form.errors
+    run = actions.start_run(**form.cleaned_data, by=None, now=NOW)
+    assert (run.k, run.top_p, run.seed) == (4, 0.9, 12)
+    assert run.stop == ["Human:", "\n\n", "  two spaces"]
+
+
+def test_a_seed_that_nobody_chose_is_drawn():
+    seeds = set()
+    for _ in range(3):
+        form = typed()
+        assert form.is_valid(), form.errors
+        seeds.add(form.cleaned_data["seed"])
+    assert len(seeds) > 1
+
+
+def test_a_new_run_starts_from_the_current_sft_policy():
+    assert SampleRunForm().initial["policy"] is None
+    policy = make.policy()
+    actions.move_current(stage=Stage.SFT, policy=policy, by=None, now=NOW)
+    assert SampleRunForm().initial["policy"] == policy
+    assert f'<option value="{policy.id}" selected>' in str(SampleRunForm()["policy"])
+
+
+def test_stop_strings_are_shown_as_they_are_typed():
+    assert "Human:\n\\n\\n</textarea>" in str(SampleRunForm(initial={"stop": ["Human:", "\n\n"]})["stop"])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("k", "0", "greater than or equal to 1"),
+        ("k", "65", "less than or equal to 64"),
+        ("temperature", "-1", "greater than or equal to 0"),
+        ("temperature", "nan", "Enter a number"),
+        ("temperature", "0", "At temperature 0"),
+        ("top_p", "0", "greater than or equal to 0.01"),
+        ("top_p", "1.1", "less than or equal to 1"),
+        ("max_new_tokens", "0", "greater than or equal to 1"),
+        ("seed", "-1", "greater than or equal to 0"),
+        ("seed", str(2**63), "less than or equal to"),
+        ("stop", "\n".join("abcdefghi"), "at most 8"),
+        ("stop", "x" * 101, "at most 100"),
+        ("stop", "a\x00b", "Null characters"),
+    ],
+)
+def test_values_that_no_sampler_takes_are_refused_at_their_field(field, value, sentence):
+    form = typed(**{field: value})
+    assert not form.is_valid()
+    assert sentence in str(form.errors[field])
+
+
+def test_a_policy_that_no_worker_can_load_cannot_be_chosen():
+    form = typed(policy=make.policy(origin=Origin.IMPORTED, location="").id)
+    assert not form.is_valid()
+    assert "policy" in form.errors

@@ -1,0 +1,238 @@
+"""Completions made elsewhere, beside the prompts they answer."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.utils import timezone
+
+from annotate.pools import actions, queries
+from annotate.pools.importers import jobs
+from annotate.pools.models import ImportJob, ImportKind, ImportState, Prompt
+from annotate.pools.rules import PromptDraft
+from annotate.samples import importers, tasks
+from annotate.samples.models import Completion, FinishReason, Origin, Policy, Stage
+from tests import factories as make
+from tests.shared import SHARED, needs_shared
+
+NOW = make.NOW
+DATA = SHARED / "data" / "self_instruct"
+
+
+@pytest.fixture
+def pool(db):
+    pool = make.pool("Poems")
+    for number in range(3):
+        message = {"role": "user", "content": f"Write poem {number}."}
+        actions.add_prompt(pool=pool, draft=PromptDraft(messages=[message], external_id=f"p{number}"), now=NOW)
+    return pool
+
+
+def store(pool, lines, **defaults):
+    return jobs.store(
+        pool=pool,
+        kind=ImportKind.COMPLETIONS,
+        file_name="completions.jsonl",
+        data="".join(json.dumps(line) + "\n" for line in lines).encode(),
+        defaults=defaults,
+        by=None,
+        now=NOW,
+    )
+
+
+def load(pool, lines, **defaults):
+    job = store(pool, lines, **defaults)
+    jobs.run(job_id=job.id, take=importers.take, clock=lambda: NOW)
+    job.refresh_from_db()
+    return job
+
+
+def refusals(job):
+    return [line.refusal for line in queries.import_lines(job)]
+
+
+def line(**fields):
+    return {"id": "p0", "response": "Roses are red.", "model": "davinci"} | fields
+
+
+def test_a_completion_is_kept_with_the_name_of_its_model(pool):
+    job = load(
+        pool, [line(response="\n\n Roses\n are red. ", temperature=0.7, max_tokens=64, stop=["\n\n"], top_p=None)]
+    )
+    assert (job.state, job.taken, job.refused, job.ignored_fields) == (ImportState.DONE, 1, 0, [])
+    completion = Completion.objects.select_related("prompt", "policy").get()
+    assert completion.prompt.external_id == "p0"
+    assert completion.text == "Roses\n are red."
+    assert completion.parameters == {"temperature": 0.7, "max_tokens": 64, "stop": ["\n\n"]}
+    assert (completion.run, completion.k, completion.seed, completion.token_count) == (None, None, None, None)
+    assert completion.finish_reason == FinishReason.IMPORTED
+    policy = completion.policy
+    assert (policy.name, policy.revision, policy.origin, policy.stage, policy.location) == (
+        "davinci",
+        "imported",
+        Origin.IMPORTED,
+        Stage.BASE,
+        "",
+    )
+    assert completion.policy_revision == "imported"
+
+
+def test_a_model_is_one_policy_however_often_it_is_met(pool):
+    load(pool, [line(id=f"p{n}") for n in range(3)] + [line(model="curie")])
+    load(pool, [line(response="Violets are blue.")])
+    assert sorted(Policy.objects.values_list("name", flat=True)) == ["curie", "davinci"]
+    assert Completion.objects.count() == 5
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"id": "p1"},
+        {"prompt_id": "p1"},
+        {"prompt": "Write  poem 1."},
+        {"prompt": [{"role": "user", "content": "Write poem 1."}]},
+        {"messages": [{"role": "user", "content": "Write poem 1."}]},
+        {"id": "unknown", "prompt": "Write poem 1."},
+        # The prompt as it stood in somebody's template: its id counts.
+        {"id": "p1", "prompt": "### Write poem 1.\n\nOutput:"},
+        {"id": "p1", "prompt": ""},
+    ],
+)
+def test_the_prompt_is_named_by_its_id_or_by_its_text(pool, fields):
+    job = load(pool, [{"completion": "Roses.", "model": "davinci"} | fields])
+    assert refusals(job) == [""]
+    prompt = Completion.objects.get().prompt
+    assert prompt.external_id == "p1"
+    assert queries.import_lines(job).get().prompt == prompt
+
+
+@pytest.mark.parametrize("field", ["response", "completion", "text"])
+def test_the_completion_has_one_of_three_names(pool, field):
+    load(pool, [{"id": "p0", "model": "davinci", field: "Roses."}])
+    assert Completion.objects.get().text == "Roses."
+
+
+def test_the_model_may_be_chosen_for_the_whole_file(pool):
+    load(pool, [{"id": "p0", "response": "Roses."}, line(id="p1")], model="curie")
+    assert sorted(Completion.objects.values_list("policy__name", flat=True)) == ["curie", "davinci"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"response": None}, "There is no completion: the line needs a field response, completion or text."),
+        ({"response": " \n"}, "The completion is empty."),
+        ({"response": 7}, "The completion is empty."),
+        ({"response": "x" * 200_001}, "The completion is longer than 200000 characters."),
+        ({"model": None}, "There is no model"),
+        ({"model": ["x"]}, "There is no model"),
+        ({"model": "x" * 121}, "The name of the model is longer than 120 characters."),
+        ({"id": "p9"}, "No prompt of this pool has the id “p9”. Import the prompts first."),
+        ({"id": None}, "The line must say which prompt it answers, in a field id or prompt."),
+        ({"id": None, "prompt": "Write poem 9."}, "The prompt is not in this pool. Import the prompts first."),
+    ],
+)
+def test_a_refusal_says_what_to_do(pool, fields, sentence):
+    job = load(pool, [line(**fields)])
+    (refusal,) = refusals(job)
+    assert sentence in refusal
+    assert not Completion.objects.exists()
+    assert not Policy.objects.exists()
+
+
+def test_an_id_that_several_prompts_share_needs_the_text_too(pool):
+    twin = make.prompt(pool, "Another poem 0.", external_id="p0")
+    job = load(pool, [line(), line(prompt="Write poem 0.")])
+    assert refusals(job) == ["Several prompts of this pool have the id “p0”: give the prompt's text too.", ""]
+    assert Completion.objects.get().prompt != twin
+
+
+def test_prompts_of_other_pools_are_not_answered(pool):
+    other = make.prompt(make.pool(), "Elsewhere.", external_id="x1")
+    job = load(pool, [line(id="x1"), line(id=None, prompt=other.text)])
+    assert (job.taken, job.refused) == (0, 2)
+
+
+def test_the_same_completion_by_the_same_model_is_stored_once(pool):
+    first = load(pool, [line(), line(response="Roses  are\nred."), line(model="curie"), line(id="p1")])
+    duplicate = "The prompt has this completion by this model already."
+    assert refusals(first) == ["", duplicate, "", ""]
+    assert refusals(load(pool, [line()])) == [duplicate]
+    assert Completion.objects.count() == 3
+
+
+def test_a_policy_that_is_sampled_here_gets_no_foreign_completions(pool):
+    make.policy("davinci", revision="imported")
+    job = load(pool, [line()])
+    assert refusals(job) == ["“davinci · imported” is sampled here: give the imported model another name."]
+    assert not Completion.objects.exists()
+
+
+def test_unknown_fields_are_told_once(pool):
+    job = load(pool, [line(judge=1), line(id="p1", judge=2), line(id="nobody", note="x")])
+    assert job.ignored_fields == ["judge", "note"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_files_with_the_same_completions_at_once_store_each_once():
+    pool = make.pool()
+    for number in range(20):
+        make.prompt(pool, external_id=f"p{number}")
+    lines = [line(id=f"p{n}", model=f"m{n % 3}") for n in range(20)]
+    both, together = [store(pool, lines), store(pool, lines[::-1])], Barrier(2)
+
+    def worker(job):
+        try:
+            together.wait()
+            jobs.run(job_id=job.id, take=importers.take, clock=timezone.now)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(worker, both))
+    assert {job.state for job in ImportJob.objects.all()} == {ImportState.DONE}
+    assert sum(job.taken for job in ImportJob.objects.all()) == 20
+    assert Completion.objects.count() == 20
+
+
+def test_the_task_imports_the_job_that_its_message_names(pool):
+    job = store(pool, [line()])
+    tasks.run_completion_import(job.id)
+    job.refresh_from_db()
+    assert (job.state, job.taken) == (ImportState.DONE, 1)
+
+
+def test_the_command_prints_what_was_refused(pool, tmp_path, capsys):
+    path = tmp_path / "davinci.jsonl"
+    path.write_text('{"id": "p0", "response": "Roses."}\n{"id": "p1", "response": ""}\n')
+    call_command("import_completions", "Poems", str(path), "--model", "davinci")
+    assert capsys.readouterr().out.splitlines() == ["line 2: The completion is empty.", "1 taken, 1 refused."]
+    assert Completion.objects.get().policy.name == "davinci"
+    with pytest.raises(CommandError, match="Nothing was taken"):
+        call_command("import_completions", "Poems", str(path), "--model", "davinci")
+
+
+EMPTY = {"davinci-self-instruct-and-superni-ft": 2, "davinci-superni-ft": 1, "davinci-t0-ft": 48}
+
+
+@needs_shared
+@pytest.mark.django_db
+def test_eight_real_models_answer_252_real_prompts():
+    call_command("import_prompts", "users", str(DATA / "user_oriented_instructions.jsonl"), "--create")
+    files = sorted(DATA.glob("predictions_*.jsonl"))
+    assert len(files) == 8
+    for path in files:
+        call_command("import_completions", "users", str(path))
+        job = ImportJob.objects.latest("id")
+        model = path.stem.removeprefix("predictions_")
+        assert (job.taken, job.refused) == (252 - EMPTY.get(model, 0), EMPTY.get(model, 0))
+        assert set(refusals(job)) <= {"", "The completion is empty."}
+        assert Completion.objects.filter(policy__name=model).count() == job.taken
+    assert Completion.objects.count() == 8 * 252 - sum(EMPTY.values())
+    assert not Completion.objects.filter(text__regex=r"^\s|\s$").exists()
+    ranked = [prompt for prompt in Prompt.objects.all() if prompt.completions.count() == 8]
+    # Eight-way slates for all prompts but those that some model left unanswered.
+    assert len(ranked) >= 252 - sum(EMPTY.values())

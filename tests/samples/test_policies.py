@@ -1,0 +1,75 @@
+"""Policies, and the pointer that says which one is current."""
+
+import pytest
+
+from annotate.samples import actions
+from annotate.samples.models import CurrentPolicy, Dtype, Origin, Policy, Stage
+from annotate.samples.queries import current_policy, policies_to_sample
+from tests import factories as make
+from tests.samples.conftest import NOW
+
+VALUES = {
+    "name": "sft",
+    "revision": "1",
+    "stage": Stage.SFT,
+    "origin": Origin.LOCAL,
+    "location": "/models/sft",
+    "now": NOW,
+}
+
+
+@pytest.mark.django_db
+def test_a_policy_is_created_as_it_was_described():
+    policy = actions.create_policy(**VALUES | {"chat_template": "{{ messages }}", "dtype": Dtype.FLOAT32})
+    policy.refresh_from_db()
+    assert (policy.name, policy.revision, policy.location) == ("sft", "1", "/models/sft")
+    assert (policy.chat_template, policy.dtype, policy.created_at) == ("{{ messages }}", Dtype.FLOAT32, NOW)
+
+
+@pytest.mark.django_db
+def test_a_revision_is_never_taken_twice():
+    actions.create_policy(**VALUES)
+    with pytest.raises(actions.PolicyExists, match="new revision"):
+        actions.create_policy(**VALUES | {"location": "/models/other"})
+    actions.create_policy(**VALUES | {"revision": "2"})
+    assert Policy.objects.count() == 2
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("origin", "location"), [(Origin.LOCAL, ""), (Origin.HUB, ""), (Origin.IMPORTED, "/models/sft")]
+)
+def test_only_a_policy_that_is_sampled_here_has_a_location(origin, location):
+    with pytest.raises(actions.LocationMismatch):
+        actions.create_policy(**VALUES | {"origin": origin, "location": location})
+
+
+@pytest.mark.django_db
+def test_the_pointer_of_a_stage_moves_and_remembers_who_moved_it():
+    manager = make.user("manager")
+    old, new, other = make.policy(), make.policy(), make.policy(stage=Stage.PPO)
+    assert current_policy(Stage.SFT) is None
+    actions.move_current(stage=Stage.SFT, policy=old, by=None, now=NOW)
+    actions.move_current(stage=Stage.PPO, policy=other, by=None, now=NOW)
+    actions.move_current(stage=Stage.SFT, policy=new, by=manager, now=NOW)
+    assert current_policy(Stage.SFT) == new
+    assert current_policy(Stage.PPO) == other
+    assert CurrentPolicy.objects.get(stage=Stage.SFT).moved_by == manager
+
+
+@pytest.mark.django_db
+def test_the_pointer_refuses_another_stage_and_a_policy_nobody_can_load():
+    other = make.policy(stage=Stage.PPO)
+    with pytest.raises(actions.WrongStage):
+        actions.move_current(stage=Stage.SFT, policy=other, by=None, now=NOW)
+    imported = make.policy(origin=Origin.IMPORTED, location="")
+    with pytest.raises(actions.NotSampledHere):
+        actions.move_current(stage=Stage.SFT, policy=imported, by=None, now=NOW)
+    assert not CurrentPolicy.objects.exists()
+
+
+@pytest.mark.django_db
+def test_imported_policies_are_not_offered_for_sampling():
+    make.policy(origin=Origin.IMPORTED, location="")
+    first, second = make.policy(), make.policy()
+    assert list(policies_to_sample()) == [second, first]
