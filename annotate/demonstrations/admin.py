@@ -1,0 +1,4 @@
+from annotate.demonstrations.models import Demonstration
+from annotate.lib.admin import show
+
+show(Demonstration)

@@ -1,0 +1,31 @@
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from annotate.demonstrations.rules import MAX_CHARACTERS, length, says_something
+from annotate.lib.text import tidy
+
+
+class DemonstrationForm(forms.Form):
+    # No max_length: as an attribute of the textarea it would cut a paste short without a word.
+    text = forms.CharField(
+        label=_("Your answer"),
+        strip=False,
+        widget=forms.Textarea(
+            attrs={"rows": 14, "dir": "auto", "data-count": "length", "data-key": "w", "data-key-label": _("Write")}
+        ),
+        error_messages={"required": _("Write your answer first.")},
+    )
+
+    def clean_text(self) -> str:
+        text = tidy(self.cleaned_data["text"])
+        if not says_something(text):
+            raise ValidationError(self.fields["text"].error_messages["required"], "required")
+        characters = length(text).characters
+        if characters > MAX_CHARACTERS:
+            raise ValidationError(
+                _("The answer has %(characters)s characters; the most are %(most)s."),
+                "too_long",
+                {"characters": f"{characters:,}", "most": f"{MAX_CHARACTERS:,}"},
+            )
+        return text

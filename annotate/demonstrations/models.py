@@ -1,0 +1,15 @@
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from annotate.work.models import Assignment
+
+
+class Demonstration(models.Model):
+    """The answer a labeler wrote to a prompt: what the policy should have said."""
+
+    assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="demonstration")
+    text = models.TextField(_("answer"))
+    written_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=~models.Q(text=""), name="demonstration_not_empty")]

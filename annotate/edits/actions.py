@@ -1,0 +1,125 @@
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts.models import User
+from annotate.edits.models import Brief, Instruction
+from annotate.edits.queries import original_of, written
+from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
+from annotate.pools.actions import DuplicatePrompt, add_prompt
+from annotate.pools.models import Kind, Pool
+from annotate.pools.rules import BadPrompt
+from annotate.work import actions as work
+from annotate.work import leases
+from annotate.work.leases import Refused, Submission
+from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.states import CampaignState, State
+
+
+class NoBriefs(Refused):
+    words = _("Say how many instructions you want, or for user-based ones write a use case on each line.")
+
+
+class TooManyBriefs(Refused):
+    words = _("Add at most 500 at a time.")
+
+
+class TakesNoBriefs(Refused):
+    words = _("Only an instruction campaign that is not closed takes briefs.")
+
+
+def add_briefs(
+    *, campaign: Campaign, kind: Kind, count: int = 0, use_cases: Sequence[str] = (), now: datetime
+) -> list[Brief]:
+    """Ask for new instructions: `count` plain or few-shot ones, or a user-based one for each use case.
+
+    Raises NoBriefs, TooManyBriefs or TakesNoBriefs.
+    """
+    if campaign.workflow != Workflow.EDITS or campaign.state == CampaignState.CLOSED:
+        raise TakesNoBriefs
+    cases = [case.strip() for case in use_cases if case.strip()] if kind == Kind.USER_BASED else [""] * count
+    if not cases:
+        raise NoBriefs
+    if len(cases) > MOST_BRIEFS:
+        raise TooManyBriefs
+    with transaction.atomic():
+        tasks = [work.add_task(campaign=campaign, now=now) for _case in cases]
+        return Brief.objects.bulk_create(
+            Brief(task=task, kind=kind, use_case=case) for task, case in zip(tasks, cases, strict=True)
+        )
+
+
+def submit(
+    *,
+    assignment_id: int,
+    labeler: User,
+    kind: str,
+    text: Text,
+    category: str,
+    reasons: list[str],
+    note: str,
+    submit_key: UUID,
+    now: datetime,
+) -> Submission:
+    """Store the instruction and hand it in; where nobody reviews it, it becomes a prompt at once. All or nothing."""
+    with transaction.atomic():
+        outcome = leases.submit(
+            assignment_id=assignment_id,
+            labeler=labeler,
+            submit_key=submit_key,
+            now=now,
+            replaces=_record(written(assignment_id, labeler)),
+        )
+        if not outcome.repeated:
+            # After an expired lease the slot may be another one than the page was opened with.
+            instruction, _created = Instruction.objects.update_or_create(
+                assignment=outcome.assignment,
+                defaults={
+                    "kind": kind,
+                    "text": text.instruction,
+                    "pairs": list(text.pairs),
+                    "category": category,
+                    "reasons": reasons,
+                    "note": note,
+                    "written_at": now,
+                },
+            )
+            if outcome.assignment.state == State.ACCEPTED:
+                become_prompt(instruction=instruction, now=now)
+        return outcome
+
+
+def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
+    """Accept the instruction, and make it a prompt in the same transaction."""
+    with transaction.atomic():
+        assignment = work.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
+        become_prompt(instruction=Instruction.objects.get(assignment=assignment), now=now)
+        return assignment
+
+
+def become_prompt(*, instruction: Instruction, now: datetime) -> None:
+    """Put an accepted instruction into its campaign's target pool, or note why it could not go there."""
+    assignment = instruction.assignment
+    task = assignment.task
+    pool = cast(Pool, assignment.campaign.target_pool)  # a constraint gives every instruction campaign one
+    text = Text(instruction.text, tuple(instruction.pairs))
+    draft = prompt_draft(text, kind=instruction.kind, category=instruction.category, source=original_of(task))
+    try:
+        with transaction.atomic():
+            instruction.prompt = add_prompt(
+                pool=pool, draft=draft, now=now, parent=task.prompt, author=assignment.labeler
+            )
+    except (DuplicatePrompt, BadPrompt) as refused:
+        instruction.refusal = str(refused)
+    instruction.save(update_fields=["prompt", "refusal"])
+
+
+def _record(instruction: Instruction | None) -> dict[str, object] | None:
+    """An instruction as its event keeps it when another takes its place."""
+    if instruction is None:
+        return None
+    return {name: getattr(instruction, name) for name in ("text", "pairs", "category", "reasons", "note")}

@@ -1,0 +1,4 @@
+from annotate.edits.models import Brief, Instruction
+from annotate.lib.admin import show
+
+show(Brief, Instruction)

@@ -1,0 +1,116 @@
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from annotate.edits.models import Reason
+from annotate.edits.rules import (
+    FEWEST_PAIRS,
+    MOST_PAIRS,
+    Original,
+    Text,
+    filled_pairs,
+    needs_pairs,
+    prompt_draft,
+    unchanged,
+)
+from annotate.lib.text import tidy
+from annotate.pools.models import Category
+from annotate.pools.rules import BadPrompt, Pair, prepare
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """A query/response pair on the page."""
+
+    number: int
+    query: str = ""
+    response: str = ""
+    error: str = ""
+
+
+class InstructionForm(forms.Form):
+    """A new instruction, or with `source` the rewriting of one. `cleaned_data` has `whole`, its text and pairs."""
+
+    text = forms.CharField(
+        label=_("Instruction"),
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 8, "dir": "auto", "data-key": "w", "data-key-label": _("Write")}),
+        error_messages={"required": _("Write the instruction first.")},
+    )
+    category = forms.ChoiceField(
+        label=_("Use case"),
+        choices=[("", _("Choose one")), *Category.choices],
+        error_messages={"required": _("Choose what the instruction is for.")},
+    )
+    reasons = forms.MultipleChoiceField(
+        label=_("Why did you change it?"),
+        choices=Reason.choices,
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": _("Choose at least one reason.")},
+    )
+    note = forms.CharField(
+        label=_("Note for the reviewer"), required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 2})
+    )
+
+    def __init__(
+        self, data: QueryDict | None = None, *, kind: str, source: Original | None, initial: Any = None
+    ) -> None:
+        super().__init__(data, initial=initial)
+        self.kind, self.source = kind, source
+        self.few_shot = needs_pairs(kind, source)
+        if source is None:
+            del self.fields["reasons"]
+        self.pairs = self._pairs(data) if self.few_shot else []
+
+    def _pairs(self, data: QueryDict | None) -> list[Pair]:
+        if data is None:
+            return list(self.initial.get("pairs", []))
+        return filled_pairs(data.getlist("query"), data.getlist("response"))
+
+    most_pairs = MOST_PAIRS
+
+    @property
+    def rows(self) -> list[PairRow]:
+        """The pairs to show: those filled and an empty one, and never fewer than are needed."""
+        complaints: dict[int, str] = getattr(self, "pair_errors", {})
+        filled = [
+            PairRow(number, pair["query"], pair["response"], complaints.get(number, ""))
+            for number, pair in enumerate(self.pairs, start=1)
+        ]
+        wanted = min(max(FEWEST_PAIRS + 1, len(filled) + 1), MOST_PAIRS)
+        return filled + [PairRow(number) for number in range(len(filled) + 1, wanted + 1)]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        pairs = self._clean_pairs()
+        if self.errors:
+            return values
+        whole = Text(tidy(values["text"]), tuple(pairs))
+        if self.source and unchanged(self.source.text, whole):
+            raise ValidationError(_("Nothing is changed yet. If the instruction is good as it is, pass on the task."))
+        try:
+            prepare(prompt_draft(whole, kind=self.kind, category=values["category"], source=self.source))
+        except BadPrompt as bad:
+            raise ValidationError(str(bad)) from bad
+        return values | {"whole": whole}
+
+    def _clean_pairs(self) -> list[Pair]:
+        self.pair_errors: dict[int, str] = {}
+        if not self.few_shot:
+            return []
+        for number, pair in enumerate(self.pairs, start=1):
+            if not pair["query"].strip():
+                self.pair_errors[number] = str(_("This pair has no query."))
+            elif not pair["response"].strip():
+                self.pair_errors[number] = str(_("This pair has no response."))
+        if self.pair_errors:
+            self.add_error(None, _("Some pairs are incomplete: fill or empty both of their fields."))
+        elif len(self.pairs) < FEWEST_PAIRS:
+            self.add_error(None, _("Write at least two pairs: one is asked, the others show how."))
+        elif len(self.pairs) > MOST_PAIRS:
+            self.add_error(None, _("Write at most %(most)s pairs.") % {"most": MOST_PAIRS})
+        return [Pair(query=tidy(pair["query"]), response=tidy(pair["response"])) for pair in self.pairs]

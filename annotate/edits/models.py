@@ -1,0 +1,57 @@
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from annotate.pools.models import Category, Kind, Prompt
+from annotate.work.models import Assignment, Task
+
+
+class Brief(models.Model):
+    """What a new instruction shall be. A task without a brief is the edit of its prompt."""
+
+    task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="brief")
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    use_case = models.TextField(_("use case"), blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="brief_kind_known"),
+            models.CheckConstraint(
+                condition=~Q(kind=Kind.USER_BASED) | ~Q(use_case=""), name="brief_user_based_has_a_use_case"
+            ),
+        ]
+
+
+class Reason(models.TextChoices):
+    """Why an instruction was rewritten."""
+
+    UNCLEAR = "unclear", _("It was unclear what is asked")
+    UNDERSPECIFIED = "underspecified", _("Something needed was missing")
+    TOO_EASY = "too_easy", _("Too easy, or too close to others")
+    UNSAFE = "unsafe", _("Unsafe, or contains personal data")
+    LANGUAGE = "language", _("Spelling, grammar, style")
+    OTHER = "other", _("Another reason")
+
+
+class Instruction(models.Model):
+    """An instruction a labeler wrote, or the rewriting of one; once accepted it is a prompt too."""
+
+    assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="instruction")
+    kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    text = models.TextField(_("instruction"))
+    # Few-shot only: [{"query": ..., "response": ...}, ...], at least two.
+    pairs = models.JSONField(default=list)
+    category = models.CharField(_("use case"), max_length=16, choices=Category.choices, blank=True)
+    # Edits only: codes of Reason.
+    reasons = models.JSONField(default=list)
+    note = models.TextField(_("note"), blank=True)
+    written_at = models.DateTimeField()
+    prompt = models.OneToOneField(Prompt, on_delete=models.PROTECT, null=True, related_name="written_as")
+    # Accepted, yet no prompt came of it: the sentence that says why (it equals one that is there already).
+    refusal = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=~Q(text=""), name="instruction_not_empty"),
+            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="instruction_kind_known"),
+        ]

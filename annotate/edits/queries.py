@@ -1,0 +1,56 @@
+from dataclasses import dataclass
+
+from django.db.models import Exists, OuterRef, QuerySet
+
+from annotate.accounts.models import User
+from annotate.edits.models import Brief, Instruction
+from annotate.edits.rules import Original, original
+from annotate.pools.models import Prompt
+from annotate.work.models import Campaign, Task
+
+
+def prompts_to_rewrite(campaign: Campaign) -> QuerySet[Prompt]:
+    """Prompts of the campaign's pool that nobody is asked to rewrite yet, oldest first.
+
+    What the campaign itself brought forth is left out: where source and target are one pool it would never end.
+    """
+    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
+    own = Instruction.objects.filter(prompt=OuterRef("id"), assignment__campaign=campaign)
+    return Prompt.objects.filter(~Exists(asked), ~Exists(own), pool=campaign.pool_id).order_by("id")
+
+
+def original_of(task: Task) -> Original | None:
+    """The prompt to be rewritten; None where a new instruction is wanted."""
+    prompt = task.prompt
+    if prompt is None:
+        return None
+    return original(
+        messages=prompt.messages,
+        shots=prompt.shots,
+        kind=prompt.kind,
+        category=prompt.category,
+        language=prompt.language,
+        licence=prompt.licence,
+    )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a task asks for: the rewriting of `source`, or what `brief` says."""
+
+    kind: str
+    source: Original | None
+    brief: Brief | None
+
+
+def wanted(task: Task) -> Wanted:
+    source = original_of(task)
+    if source:
+        return Wanted(source.kind, source, None)
+    brief = Brief.objects.get(task=task)
+    return Wanted(brief.kind, None, brief)
+
+
+def written(assignment_id: int, labeler: User) -> Instruction | None:
+    """What this labeler handed in for the slot, to be written again. Somebody else's text is never found."""
+    return Instruction.objects.filter(assignment=assignment_id, assignment__labeler=labeler).first()

@@ -1,0 +1,96 @@
+import random
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from annotate.accounts.models import User
+from annotate.pools.models import Prompt
+from annotate.rankings.models import Candidate, Placing, Ranking, Showing
+from annotate.rankings.queries import offers, placings, ready_prompts, written
+from annotate.rankings.rules import Mark, dense, slate
+from annotate.work import actions as work
+from annotate.work import leases
+from annotate.work.leases import Submission
+from annotate.work.models import Assignment, Campaign, Task
+
+FILL_BATCH = 500
+
+
+def open_slates(*, campaign: Campaign, now: datetime) -> int:
+    """Open the tasks of prompts whose slates are ready, with their candidates, and return how many.
+
+    Safe to run twice and at once: a task that somebody else opens meanwhile gets its candidates from them.
+    """
+    ready = list(ready_prompts(campaign).values_list("id", flat=True)[:FILL_BATCH])
+    if not ready:
+        return 0
+    slates = {prompt: slate(choice, campaign.slate_max) for prompt, choice in offers(campaign, ready).items()}
+    with transaction.atomic():
+        prompts = Prompt.objects.filter(id__in=ready).order_by("id")
+        made = work.add_tasks(campaign=campaign, prompts=prompts, now=now)
+        Candidate.objects.bulk_create(
+            Candidate(task_id=task, completion_id=completion) for task, prompt in made for completion in slates[prompt]
+        )
+    return len(made)
+
+
+def show(*, task: Task, labeler: User, now: datetime) -> list[Candidate]:
+    """The slate in this labeler's order: shuffled and stored the first time, the same ever after.
+
+    The order comes from the system's randomness, not from a seed: the row is the record, and nobody can work out
+    from ids which candidate stands where.
+    """
+    candidates = {row.id: row for row in Candidate.objects.filter(task=task).select_related("completion")}
+    order = sorted(candidates)
+    random.SystemRandom().shuffle(order)
+    showing, _created = Showing.objects.get_or_create(
+        task=task, labeler=labeler, defaults={"order": order, "shown_at": now}
+    )
+    return [candidates[candidate] for candidate in showing.order]
+
+
+def submit(
+    *,
+    assignment_id: int,
+    labeler: User,
+    marks: Mapping[int, Mark],
+    note: str,
+    submit_key: UUID,
+    now: datetime,
+) -> Submission:
+    """Store the weak order, `marks` by candidate id, and hand it in, both or neither. Raises the engine's refusals."""
+    with transaction.atomic():
+        outcome = leases.submit(
+            assignment_id=assignment_id,
+            labeler=labeler,
+            submit_key=submit_key,
+            now=now,
+            replaces=_record(written(assignment_id, labeler)),
+        )
+        if not outcome.repeated:
+            # After an expired lease the slot may be another one than the page was opened with.
+            ranking, _created = Ranking.objects.update_or_create(
+                assignment=outcome.assignment, defaults={"note": note, "ranked_at": now}
+            )
+            ranks = dense({candidate: mark.place for candidate, mark in marks.items()})
+            ranking.placings.all().delete()
+            Placing.objects.bulk_create(
+                Placing(ranking=ranking, candidate_id=candidate, rating=mark.rating, rank=ranks[candidate])
+                for candidate, mark in marks.items()
+            )
+        return outcome
+
+
+def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
+    with transaction.atomic():
+        return work.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
+
+
+def _record(ranking: Ranking | None) -> dict[str, object] | None:
+    """A ranking as its event keeps it when another takes its place."""
+    if ranking is None:
+        return None
+    rows = placings(ranking).values("candidate", "rating", "rank")
+    return {"note": ranking.note, "placings": list(rows)}

@@ -1,0 +1,73 @@
+"""Which prompts have completions enough for a slate, and what a labeler saw and said of one."""
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from annotate.accounts.models import User
+from annotate.pools.models import ImportJob, ImportKind, ImportState, Prompt
+from annotate.rankings.models import Candidate, Placing, Ranking, Showing
+from annotate.rankings.rules import Offer
+from annotate.samples.models import Completion, SampleRequest
+from annotate.samples.states import RequestState
+from annotate.work.models import Assignment, Campaign, Task
+
+
+def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
+    """Prompts without a task that have enough different completions, and none still on its way, oldest first.
+
+    A slate is fixed when its task opens, so it waits for what is being sampled or imported.
+    """
+    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
+    policies = _policies(campaign)
+    on_its_way = SampleRequest.objects.filter(
+        prompt=OuterRef("id"), state__in=[RequestState.WAITING, RequestState.LEASED]
+    )
+    if policies:
+        on_its_way = on_its_way.filter(run__policy__in=policies)
+    importing = ImportJob.objects.filter(
+        pool=campaign.pool_id, kind=ImportKind.COMPLETIONS, state__in=[ImportState.WAITING, ImportState.RUNNING]
+    )
+    texts = Count("completions__text_hash", distinct=True, filter=_by(policies, "completions__"))
+    return (
+        Prompt.objects.filter(~Exists(asked), ~Exists(on_its_way), ~Exists(importing), pool=campaign.pool_id)
+        .annotate(texts=texts)
+        .filter(texts__gte=campaign.slate_min)
+        .order_by("id")
+    )
+
+
+def offers(campaign: Campaign, prompts: list[int]) -> dict[int, list[Offer]]:
+    """What could stand in the slate of each prompt."""
+    found: dict[int, list[Offer]] = {prompt: [] for prompt in prompts}
+    rows = (
+        Completion.objects.filter(_by(_policies(campaign)), prompt__in=prompts)
+        .only("prompt_id", "policy_id", "run_id", "k", "text_hash")
+        .order_by("id")
+    )
+    for row in rows:
+        found[row.prompt_id].append(Offer(row.id, row.policy_id, row.run_id, row.k, row.text_hash))
+    return found
+
+
+def _policies(campaign: Campaign) -> list[int]:
+    return list(campaign.policies.order_by("id").values_list("id", flat=True))
+
+
+def _by(policies: list[int], path: str = "") -> Q:
+    """Where a campaign names no policy, everybody's completions may be ranked."""
+    return Q(**{f"{path}policy__in": policies}) if policies else Q()
+
+
+def written(assignment_id: int, labeler: User) -> Ranking | None:
+    """What this labeler handed in for the slot, to be ranked again. Somebody else's ranking is never found."""
+    return Ranking.objects.filter(assignment=assignment_id, assignment__labeler=labeler).first()
+
+
+def shown_to(assignment: Assignment) -> list[Candidate]:
+    """The slate in the order in which the assignment's labeler saw it."""
+    order = Showing.objects.get(task=assignment.task_id, labeler=assignment.labeler_id).order
+    candidates = {row.id: row for row in Candidate.objects.filter(task=assignment.task_id).select_related("completion")}
+    return [candidates[candidate] for candidate in order]
+
+
+def placings(ranking: Ranking) -> QuerySet[Placing]:
+    return Placing.objects.filter(ranking=ranking).order_by("rank", "candidate_id")

@@ -1,0 +1,105 @@
+"""What a manager types about a campaign, turned into the values that create_campaign and change_campaign take."""
+
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts import queries as accounts
+from annotate.accounts.models import Cohort
+from annotate.guidelines.models import Guideline
+from annotate.pools.models import Pool
+from annotate.samples.models import Policy
+from annotate.work.actions import NobodyMayWork, OverlapFixed
+from annotate.work.models import Campaign, Workflow
+from annotate.work.rules import CHANGEABLE
+from annotate.work.states import CampaignState
+
+# The fields that only one kind of work has; all others belong to every campaign.
+ONLY = {
+    Workflow.DEMONSTRATIONS: frozenset[str](),
+    Workflow.RANKINGS: frozenset({"slate_min", "slate_max", "policies"}),
+    Workflow.EDITS: frozenset({"rewrite_pool", "target_pool"}),
+}
+
+
+class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
+    """The fields that fit the campaign's kind of work and that its state lets change."""
+
+    cohorts = forms.MultipleChoiceField(
+        label=_("Cohorts"),
+        choices=Cohort.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("Every labeler of these cohorts may work in it. Answers of held-out labelers are never exported."),
+    )
+
+    class Meta:
+        model = Campaign
+        fields = [
+            "name",
+            "pool",
+            "rewrite_pool",
+            "target_pool",
+            "slate_min",
+            "slate_max",
+            "policies",
+            "guideline",
+            "overlap",
+            "cohorts",
+            "labelers",
+            "review_percent",
+            "lease_minutes",
+        ]
+        widgets = {"policies": forms.CheckboxSelectMultiple, "labelers": forms.CheckboxSelectMultiple}
+        help_texts = {
+            "name": _("Labelers see it in their list of work."),
+            "guideline": _("Labelers acknowledge its latest published version before their first task."),
+            "overlap": _("How many different labelers answer each task. Two or more let agreement be measured."),
+            "review_percent": _(
+                "Of the answers, drawn at random; they count when a reviewer has accepted them. Others count at once."
+            ),
+            "lease_minutes": _("How long a task stays with a labeler who left the page, before another may take it."),
+            "labelers": _("If you name people, only they may work in it, whatever their cohort."),
+            "slate_min": _("A ranking task opens as soon as a prompt has this many different completions, from 4."),
+            "slate_max": _("More than this are not shown in one task, up to 9."),
+            "policies": _("Whose completions may be ranked. None chosen: those of every policy."),
+            "rewrite_pool": _("Every prompt of the pool is to be rewritten. Without it only briefs are answered."),
+            "target_pool": _("An accepted instruction becomes a prompt of this pool, with its lineage."),
+        }
+
+    def __init__(self, *args: Any, workflow: Workflow, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        draft = self.instance.state == CampaignState.DRAFT
+        for name in list(self.fields):
+            of_others = any(name in names for kind, names in ONLY.items() if kind != workflow)
+            if of_others or not (draft or name in CHANGEABLE):
+                del self.fields[name]
+        querysets = {
+            "pool": Pool.objects.order_by("name"),
+            "target_pool": Pool.objects.order_by("name"),
+            "guideline": Guideline.objects.order_by("name"),
+            "policies": Policy.objects.order_by("name", "revision"),
+            "labelers": accounts.labelers(),
+        }
+        for name, rows in querysets.items():
+            if name in self.fields:
+                self.fields[name].queryset = rows  # type: ignore[attr-defined]
+        if "target_pool" in self.fields:
+            self.fields["target_pool"].required = True
+        if self.instance._state.adding:
+            self.initial["cohorts"] = [Cohort.TRAINING]
+        elif "overlap" in self.fields and self.instance.tasks.exists():
+            self.fields["overlap"].disabled = True
+            self.fields["overlap"].help_text = OverlapFixed.words
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        fewest, most = values.get("slate_min"), values.get("slate_max")
+        if fewest and most and fewest > most:
+            self.add_error("slate_max", _("It cannot be less than the fewest candidates."))
+        cohorts = values.get("cohorts", self.instance.cohorts)
+        if not {"cohorts", "labelers"} & set(self.errors) and not cohorts and not values["labelers"]:
+            where = "cohorts" if "cohorts" in self.fields else "labelers"
+            self.add_error(where, str(NobodyMayWork.words))
+        return values

@@ -1,0 +1,67 @@
+"""The states of a campaign and of an assignment, and their legal moves. What is not listed, the engine refuses."""
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class CampaignState(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    OPEN = "open", _("Open")
+    PAUSED = "paused", _("Paused")
+    CLOSED = "closed", _("Closed")
+
+
+CAMPAIGN_MOVES = frozenset(
+    {
+        (CampaignState.DRAFT, CampaignState.OPEN),
+        (CampaignState.OPEN, CampaignState.PAUSED),
+        (CampaignState.PAUSED, CampaignState.OPEN),
+        (CampaignState.OPEN, CampaignState.CLOSED),
+        (CampaignState.PAUSED, CampaignState.CLOSED),
+    }
+)
+
+
+class State(models.TextChoices):
+    OPEN = "open", _("Open")
+    LEASED = "leased", _("In work")
+    SUBMITTED = "submitted", _("Submitted")
+    ACCEPTED = "accepted", _("Accepted")
+    SENT_BACK = "sent_back", _("Sent back")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+class Move(models.TextChoices):
+    """The verbs of the engine; each Event names one."""
+
+    CLAIM = "claim", _("claimed")
+    RELEASE = "release", _("released")
+    SKIP = "skip", _("skipped")
+    EXPIRE = "expire", _("lease expired")
+    SUBMIT = "submit", _("submitted")
+    ACCEPT = "accept", _("accepted")
+    SEND_BACK = "send_back", _("sent back")
+    RESUME = "resume", _("taken up again")
+    SET_ASIDE = "set_aside", _("set aside again")
+    GIVE_UP = "give_up", _("given up")
+    REPLACE = "replace", _("replaced")
+    CANCEL = "cancel", _("cancelled")
+
+
+# What each move starts from and arrives at. A sent-back answer stays with the person who wrote it: its lease
+# ends in `sent_back` again, never in `open`.
+MOVES: dict[Move, tuple[State, State]] = {
+    Move.CLAIM: (State.OPEN, State.LEASED),
+    Move.RELEASE: (State.LEASED, State.OPEN),
+    Move.SKIP: (State.LEASED, State.OPEN),
+    Move.EXPIRE: (State.LEASED, State.OPEN),
+    Move.SUBMIT: (State.LEASED, State.SUBMITTED),
+    Move.ACCEPT: (State.SUBMITTED, State.ACCEPTED),
+    Move.SEND_BACK: (State.SUBMITTED, State.SENT_BACK),
+    Move.RESUME: (State.SENT_BACK, State.LEASED),
+    Move.SET_ASIDE: (State.LEASED, State.SENT_BACK),
+    # A sent-back answer that will not be rewritten: it is kept, and a new slot is opened in its place.
+    Move.GIVE_UP: (State.LEASED, State.CANCELLED),
+    Move.REPLACE: (State.SENT_BACK, State.CANCELLED),
+    Move.CANCEL: (State.OPEN, State.CANCELLED),
+}

@@ -1,0 +1,42 @@
+"""What a bench offers to the rooms above it: one frozen table of functions, the same for the three kinds of work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.http import QueryDict
+
+from annotate.accounts.models import User
+from annotate.work.leases import Submission
+from annotate.work.models import Assignment, Campaign
+
+Context = dict[str, Any]
+
+
+class BadAnswer(Exception):
+    """The answer breaks a rule of its bench; `context` shows the form again with what was typed and what is wrong."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("bad answer")
+        self.context = context
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """A kind of work. The desk shows `task_part` with what `show` says and hands what comes back to `submit`;
+    review and history show `answer_part` with what `answer` says."""
+
+    # Makes the campaign's missing tasks, a bounded number a call, and says how many: the caller goes on until 0.
+    fill: Callable[[Campaign, datetime], int]
+    task_part: str
+    # (assignment, labeler, what the draft keeps of the form or None, now): the context of the part, filled from the
+    # draft, else from the labeler's sent-back answer, else empty. `now` dates what the bench notes about the showing.
+    show: Callable[[Assignment, User, QueryDict | None, datetime], Context]
+    # Reads the form, stores the answer and submits, in one transaction. Raises BadAnswer, or a refusal of the engine.
+    submit: Callable[[int, User, QueryDict, UUID, datetime], Submission]
+    # (assignment id, reviewer, comment, now): accepts, with whatever follows from it in the bench.
+    accept: Callable[[int, User, str, datetime], Assignment]
+    answer_part: str
+    answer: Callable[[Assignment], Context]

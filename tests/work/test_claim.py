@@ -1,0 +1,132 @@
+import pytest
+
+from annotate.accounts.models import Cohort, Role
+from annotate.guidelines.models import GuidelineVersion
+from annotate.work import actions, leases
+from annotate.work.models import Assignment, Event
+from annotate.work.states import CampaignState, Move, State
+from tests import factories as make
+from tests.work.conftest import LATER, NOW
+
+
+def test_a_claim_leases_the_first_slot_and_leaves_an_event(open_desk):
+    desk = open_desk(tasks=2)
+    labeler = desk.labeler()
+    assignment = desk.claim(labeler)
+    row = Assignment.objects.get(id=assignment.id)
+    assert (row.state, row.labeler, row.slot) == (State.LEASED, labeler, 1)
+    assert row.leased_until - NOW == desk.campaign.lease_minutes * make.MINUTE
+    assert row.guideline_version == desk.campaign.guideline.versions.get()
+    assert list(Event.objects.values_list("move", "actor")) == [(Move.CLAIM, labeler.id)]
+
+
+def test_a_second_tab_gets_the_same_lease_renewed(open_desk):
+    desk = open_desk(tasks=2)
+    labeler = desk.labeler()
+    first, again = desk.claim(labeler), desk.claim(labeler, now=LATER)
+    assert again.id == first.id
+    assert Assignment.objects.get(id=first.id).leased_until > LATER
+    assert Event.objects.count() == 1
+
+
+def test_nobody_gets_a_task_twice(open_desk):
+    desk = open_desk(tasks=2, overlap=3)
+    labeler = desk.labeler()
+    answered = {desk.answer(labeler).task_id, desk.answer(labeler).task_id}
+    assert len(answered) == 2
+    with pytest.raises(leases.NothingLeft):
+        desk.claim(labeler)
+
+
+def test_the_overlap_is_finished_task_by_task(open_desk):
+    desk = open_desk(tasks=2, overlap=2)
+    first, second, third = desk.claim(desk.labeler()), desk.claim(desk.labeler()), desk.claim(desk.labeler())
+    assert first.task_id == second.task_id != third.task_id
+
+
+def test_work_in_flight_counts_against_the_overlap(open_desk):
+    desk = open_desk(tasks=1, overlap=2)
+    desk.claim(desk.labeler())
+    desk.claim(desk.labeler())
+    with pytest.raises(leases.NothingLeft):
+        desk.claim(desk.labeler())
+
+
+def test_a_slot_that_came_back_is_found_behind_the_cursor(open_desk):
+    desk = open_desk(tasks=2)
+    early, late = desk.labeler(), desk.labeler()
+    returned = desk.claim(early)
+    desk.answer(late)
+    leases.release(assignment_id=returned.id, labeler=early, now=NOW)
+    assert desk.claim(late).id == returned.id
+
+
+def test_nobody_gets_the_prompt_they_wrote(open_desk):
+    desk = open_desk(tasks=0)
+    author, other = desk.labeler(), desk.labeler()
+    make.prompt(desk.campaign.pool, author=author)
+    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    with pytest.raises(leases.NothingLeft):
+        desk.claim(author)
+    assert desk.claim(other).state == State.LEASED
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"role": Role.REVIEWER}, {"role": Role.MANAGER}, {"cohort": Cohort.HELD_OUT}],
+    ids=["reviewer", "manager", "held-out labeler"],
+)
+def test_an_outsider_is_refused(open_desk, fields):
+    desk = open_desk()
+    with pytest.raises(leases.NotYours):
+        desk.claim(desk.labeler(**fields))
+
+
+def test_where_labelers_are_named_others_of_the_cohort_are_refused(open_desk):
+    desk = open_desk()
+    named, other = desk.labeler(cohort=Cohort.HELD_OUT), desk.labeler()
+    desk.campaign.labelers.add(named)
+    with pytest.raises(leases.NotYours):
+        desk.claim(other)
+    assert desk.claim(named).labeler == named
+
+
+def test_the_guideline_is_acknowledged_before_working_under_it(open_desk):
+    desk = open_desk()
+    labeler = make.user()
+    with pytest.raises(leases.NotAcknowledged) as refusal:
+        desk.claim(labeler)
+    assert refusal.value.version == desk.campaign.guideline.versions.get()
+
+
+def test_a_new_version_is_acknowledged_again_and_the_task_in_hand_keeps_the_old_one(open_desk):
+    desk = open_desk(tasks=2)
+    labeler = desk.labeler()
+    held = desk.claim(labeler)
+    guideline = desk.campaign.guideline
+    GuidelineVersion.objects.create(
+        guideline=guideline, number=2, body="New.", created_by=make.user(Role.MANAGER), created_at=NOW, published_at=NOW
+    )
+    assert desk.submit(held, labeler).assignment.guideline_version.number == 1
+    with pytest.raises(leases.NotAcknowledged):
+        desk.claim(labeler)
+
+
+@pytest.mark.parametrize("state", [CampaignState.PAUSED, CampaignState.CLOSED])
+def test_a_paused_or_closed_campaign_hands_out_nothing_and_lets_people_finish(open_desk, state):
+    desk = open_desk(tasks=2)
+    working, idle = desk.labeler(), desk.labeler()
+    held = desk.claim(working)
+    actions.change_state(campaign=desk.campaign, to=state, now=NOW)
+    with pytest.raises(leases.CampaignNotOpen):
+        desk.claim(idle)
+    assert desk.claim(working).id == held.id
+    assert desk.submit(held, working).assignment.state == State.ACCEPTED
+
+
+def test_the_queries_of_a_claim_are_counted(open_desk, django_assert_num_queries):
+    desk = open_desk(tasks=50, overlap=3)
+    labeler = desk.labeler()
+    desk.answer(labeler)
+    with django_assert_num_queries(14):
+        desk.claim(labeler)

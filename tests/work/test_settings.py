@@ -1,0 +1,135 @@
+"""Creating and changing campaigns: what may still change when, and the form that shows it."""
+
+import pytest
+
+from annotate.accounts.models import Cohort, Role
+from annotate.work import actions
+from annotate.work.forms import CampaignForm
+from annotate.work.models import Campaign, Workflow
+from annotate.work.states import CampaignState
+from tests import factories as make
+from tests.work.conftest import NOW
+from tests.work.test_campaign import draft_campaign
+
+
+def values(**changes):
+    return {
+        "name": "Answers",
+        "pool": make.pool().id,
+        "guideline": make.guideline().id,
+        "overlap": 2,
+        "cohorts": [Cohort.TRAINING],
+        "review_percent": 10,
+        "lease_minutes": 30,
+        **changes,
+    }
+
+
+@pytest.mark.django_db
+def test_a_form_becomes_a_draft():
+    labeler, manager = make.user(), make.user(Role.MANAGER)
+    form = CampaignForm(values(labelers=[labeler.id]), workflow=Workflow.DEMONSTRATIONS)
+    assert form.is_valid(), form.errors
+    campaign = actions.create_campaign(by=manager, now=NOW, workflow=Workflow.DEMONSTRATIONS, **form.cleaned_data)
+    campaign.refresh_from_db()
+    assert (campaign.state, campaign.created_by, campaign.overlap) == (CampaignState.DRAFT, manager, 2)
+    assert campaign.cohorts == ["training"]
+    assert list(campaign.labelers.all()) == [labeler]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "shown", "hidden"),
+    [
+        (Workflow.DEMONSTRATIONS, {"overlap"}, {"slate_min", "policies", "target_pool", "rewrite_pool"}),
+        (Workflow.RANKINGS, {"slate_min", "slate_max", "policies"}, {"target_pool", "rewrite_pool"}),
+        (Workflow.EDITS, {"target_pool", "rewrite_pool"}, {"slate_min", "policies"}),
+    ],
+)
+@pytest.mark.django_db
+def test_each_kind_of_work_has_its_own_fields(workflow, shown, hidden):
+    fields = set(CampaignForm(workflow=workflow).fields)
+    assert shown <= fields
+    assert not hidden & fields
+
+
+@pytest.mark.parametrize(
+    ("workflow", "changes", "field"),
+    [
+        (Workflow.DEMONSTRATIONS, {"overlap": 0}, "overlap"),
+        (Workflow.DEMONSTRATIONS, {"review_percent": 101}, "review_percent"),
+        (Workflow.DEMONSTRATIONS, {"cohorts": []}, "cohorts"),
+        (Workflow.DEMONSTRATIONS, {"cohorts": ["friends"]}, "cohorts"),
+        (Workflow.RANKINGS, {"slate_min": 6, "slate_max": 5}, "slate_max"),
+        (Workflow.RANKINGS, {"slate_min": 3, "slate_max": 5}, "slate_min"),
+        (Workflow.EDITS, {"target_pool": ""}, "target_pool"),
+    ],
+)
+@pytest.mark.django_db
+def test_what_makes_no_sense_is_refused_at_its_field(workflow, changes, field):
+    form = CampaignForm(values(**changes), workflow=workflow)
+    assert set(form.errors) == {field}
+
+
+@pytest.mark.django_db
+def test_only_active_labelers_can_be_named():
+    for person in (make.user(Role.REVIEWER), make.user(is_active=False)):
+        form = CampaignForm(values(labelers=[person.id]), workflow=Workflow.DEMONSTRATIONS)
+        assert set(form.errors) == {"labelers"}
+
+
+@pytest.mark.django_db
+def test_a_taken_name_is_refused_by_the_form_and_by_the_action():
+    taken = make.campaign()
+    assert set(CampaignForm(values(name=taken.name), workflow=Workflow.RANKINGS).errors) >= {"name"}
+    columns = {"name": taken.name, "workflow": Workflow.DEMONSTRATIONS, "pool": taken.pool}
+    with pytest.raises(actions.NameTaken):
+        actions.create_campaign(by=None, now=NOW, guideline=taken.guideline, **columns)
+    assert Campaign.objects.count() == 1
+
+
+@pytest.mark.django_db
+def test_a_draft_changes_in_everything():
+    campaign, pool, policy = draft_campaign(workflow=Workflow.RANKINGS), make.pool(), make.policy()
+    actions.change_campaign(campaign=campaign, pool=pool, overlap=3, policies=[policy])
+    campaign.refresh_from_db()
+    assert (campaign.pool, campaign.overlap, list(campaign.policies.all())) == (pool, 3, [policy])
+
+
+@pytest.mark.django_db
+def test_an_open_campaign_changes_in_what_leaves_its_answers_alike():
+    campaign, labeler = make.campaign(), make.user()
+    form = CampaignForm(instance=campaign, workflow=Workflow.DEMONSTRATIONS)
+    assert set(form.fields) == {"name", "labelers", "review_percent", "lease_minutes"}
+    actions.change_campaign(campaign=campaign, name="New name", review_percent=50, labelers=[labeler])
+    campaign.refresh_from_db()
+    assert (campaign.name, campaign.review_percent, list(campaign.labelers.all())) == ("New name", 50, [labeler])
+    with pytest.raises(actions.CampaignFixed):
+        actions.change_campaign(campaign=campaign, overlap=2)
+
+
+@pytest.mark.django_db
+def test_a_closed_campaign_changes_in_nothing():
+    campaign = make.campaign(state=CampaignState.CLOSED, closed_at=NOW)
+    with pytest.raises(actions.CampaignFixed):
+        actions.change_campaign(campaign=campaign, name="New name")
+
+
+@pytest.mark.django_db
+def test_an_open_campaign_is_never_left_without_people():
+    labeler = make.user()
+    campaign = make.campaign(cohorts=[])
+    campaign.labelers.add(labeler)
+    with pytest.raises(actions.NobodyMayWork):
+        actions.change_campaign(campaign=campaign, labelers=[])
+    assert list(campaign.labelers.all()) == [labeler]
+
+
+@pytest.mark.django_db
+def test_the_overlap_stands_once_there_are_slots():
+    campaign = draft_campaign(workflow=Workflow.EDITS)
+    actions.add_task(campaign=campaign, now=NOW)
+    with pytest.raises(actions.OverlapFixed):
+        actions.change_campaign(campaign=campaign, overlap=2)
+    form = CampaignForm(instance=campaign, workflow=Workflow.EDITS)
+    assert form.fields["overlap"].disabled
+    actions.change_campaign(campaign=campaign, overlap=1, name="The same overlap")
