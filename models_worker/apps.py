@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class ModelsWorkerConfig(AppConfig):
+    name = "models_worker"

@@ -1,0 +1,169 @@
+"""The keys and values of all rows of a pass, in one buffer of fixed size.
+
+transformers' own cache copies all of itself at every step to make room for one more column. Here each layer owns a
+buffer [rows, heads, columns, dim], and every live row writes its new column at the same place, `end`. A row's history
+is always the contiguous columns up to `end`; what lies left of its start is masked. A finished row is overwritten by
+the last live one, and a new row is written so that its prompt ends at `end`.
+
+The memory is known before the first step, and never grows.
+"""
+
+import inspect
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, get_layer_types_and_kwargs
+
+# Columns beyond the longest row, so that the buffer is shifted left only every so many steps.
+SLACK = 64
+
+
+class KvShape(NamedTuple):
+    """One layer's shape: heads and size of a key, heads and size of a value."""
+
+    key_heads: int
+    key_dim: int
+    value_heads: int
+    value_dim: int
+
+
+class ArenaLayer(CacheLayerMixin):
+    """One layer's buffer, in the form a transformers model expects of a cache layer."""
+
+    # Nothing is forgotten: where attention slides, the model's mask hides what has left the window.
+    is_sliding = False
+    is_compileable = False
+
+    def __init__(self, arena: "Arena", shape: KvShape, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.arena = arena
+        self.keys: Tensor = torch.zeros(
+            arena.rows, shape.key_heads, arena.columns, shape.key_dim, dtype=dtype, device=device
+        )
+        self.values: Tensor = torch.zeros(
+            arena.rows, shape.value_heads, arena.columns, shape.value_dim, dtype=dtype, device=device
+        )
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        """The buffers exist already."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Write one column of the live rows and return all they may attend to, without copying it."""
+        live, start, end = self.arena.live, self.arena.start, self.arena.end
+        self.keys[:live, :, end : end + 1] = key_states
+        self.values[:live, :, end : end + 1] = value_states
+        return self.keys[:live, :, start : end + 1], self.values[:live, :, start : end + 1]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_seq_length() + query_length, 0
+
+    def get_seq_length(self) -> int:
+        return self.arena.end - self.arena.start
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class Arena:
+    """The buffers, and which part of them is in use: rows [0, live), columns [start, end)."""
+
+    def __init__(
+        self, shapes: list[KvShape], *, rows: int, columns: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.rows, self.columns = rows, columns
+        self.live = self.start = self.end = 0
+        self.layers = [ArenaLayer(self, shape, dtype, device) for shape in shapes]
+        self.cache = Cache(layers=list(self.layers))
+
+    def admit(self, prefilled: DynamicCache, origin: Tensor) -> slice:
+        """Add one row for each number in `origin`, with that prompt of the prefilled batch. Returns the new rows.
+
+        The prompts are padded on the left to one width, which must not be wider than what is in use, unless nothing
+        is.
+        """
+        width = prefilled.get_seq_length()
+        if not self.live:
+            self.start, self.end = 0, width
+        new = slice(self.live, self.live + len(origin))
+        # What an earlier row left there is masked, but a NaN in it would pass any mask: 0 * NaN is NaN.
+        stale = slice(self.start, self.end - width)
+        for layer, (keys, values, _window) in zip(self.layers, prefilled, strict=True):
+            layer.keys[new, :, stale] = 0
+            layer.values[new, :, stale] = 0
+            layer.keys[new, :, self.end - width : self.end] = keys[origin]
+            layer.values[new, :, self.end - width : self.end] = values[origin]
+        self.live = new.stop
+        return new
+
+    def move(self, source: Tensor, target: Tensor) -> None:
+        used = slice(self.start, self.end)
+        for layer in self.layers:
+            layer.keys[target, :, used] = layer.keys[source, :, used]
+            layer.values[target, :, used] = layer.values[source, :, used]
+
+    def shift_left(self) -> int:
+        """Move what is in use to column 0. Returns by how many columns."""
+        offset, width = self.start, self.end - self.start
+        for layer in self.layers:
+            for buffer in (layer.keys, layer.values):
+                # Source and target overlap, hence the clone.
+                buffer[: self.live, :, :width] = buffer[: self.live, :, offset : self.end].clone()
+        self.start, self.end = 0, width
+        return offset
+
+
+def bytes_per_column(shapes: list[KvShape], dtype: torch.dtype) -> int:
+    """What one token of one row takes in all layers together."""
+    numbers = sum(s.key_heads * s.key_dim + s.value_heads * s.value_dim for s in shapes)
+    return numbers * dtype.itemsize
+
+
+@torch.inference_mode()
+def kv_shapes(model: PreTrainedModel) -> list[KvShape]:
+    """The shapes of the model's layers, or nothing if its past is not plain keys and values that a mask can hide.
+
+    It is tried rather than looked up by name: three tokens behind two masked ones, then a fourth by the cache, must
+    give what the four give by themselves.
+    """
+    if not _has_plain_attention(model):
+        return []
+    tokens = torch.tensor([[5, 6, 7, 8]], device=model.device) % vocabulary(model)
+    alone = model(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+    cache = DynamicCache()
+    ones = torch.ones_like(tokens)
+    mask = torch.cat([torch.zeros_like(tokens[:, :2]), ones], -1)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    padded = torch.cat([tokens[:, :2], tokens], -1)
+    for part, seen in ((slice(0, 5), 5), (slice(5, 6), 6)):
+        logits = model(
+            input_ids=padded[:, part],
+            attention_mask=mask[:, :seen],
+            position_ids=positions[:, part],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[0, -1]
+    # Not by the last bit: bf16 differs by a few per cent of the spread, a mask that is not heeded by the whole of it.
+    if (logits.float() - alone).abs().mean() > 0.1 * alone.std():
+        return []
+    if not all(type(layer) is DynamicLayer and layer.is_initialized for layer in cache.layers):
+        return []
+    return [KvShape(keys.shape[1], keys.shape[3], values.shape[1], values.shape[3]) for keys, values, _window in cache]
+
+
+def vocabulary(model: PreTrainedModel) -> int:
+    """How many token ids the model can read."""
+    embeddings: Any = model.get_input_embeddings()
+    return int(embeddings.num_embeddings)
+
+
+def _has_plain_attention(model: PreTrainedModel) -> bool:
+    accepted = inspect.signature(model.forward).parameters
+    if model._is_stateful or not {"position_ids", "past_key_values", "logits_to_keep"} <= accepted.keys():
+        return False
+    layer_types, _kwargs = get_layer_types_and_kwargs(model.config.get_text_config(decoder=True))
+    # Chunked attention counts columns, and a row of the arena does not begin at column 0.
+    return set(layer_types) <= {"full_attention", "sliding_attention"}

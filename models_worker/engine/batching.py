@@ -1,0 +1,70 @@
+"""Which samples are put into the batch together, and how many at a time."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from models_worker.engine.rows import Row
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much is done at once. rows: samples. prompt_tokens: read in one step. cache_bytes: for keys and values."""
+
+    rows: int
+    prompt_tokens: int
+    cache_bytes: int
+
+    def halved(self) -> "Limits":
+        return replace(
+            self,
+            rows=max(1, self.rows // 2),
+            prompt_tokens=max(1, self.prompt_tokens // 2),
+            cache_bytes=max(1, self.cache_bytes // 2),
+        )
+
+    def grown(self, most: "Limits") -> "Limits":
+        """A quarter more of each, up to `most`."""
+        return Limits(
+            rows=min(most.rows, self.rows + self.rows // 4 + 1),
+            prompt_tokens=min(most.prompt_tokens, self.prompt_tokens + self.prompt_tokens // 4 + 1),
+            cache_bytes=min(most.cache_bytes, self.cache_bytes + self.cache_bytes // 4 + 1),
+        )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Samples of one prompt: it is read once for all of them."""
+
+    prompt_ids: tuple[int, ...]
+    rows: tuple[Row, ...]
+
+
+def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
+    """Group rows by prompt, longest prompts first.
+
+    Long first: a prompt that joins a running batch must not be longer than what the batch already holds.
+    """
+    by_prompt: dict[tuple[int, ...], list[Row]] = {}
+    for row in rows:
+        by_prompt.setdefault(row.request.prompt_ids, []).append(row)
+    longest_first = sorted(by_prompt.items(), key=lambda item: len(item[0]), reverse=True)
+    return deque(Group(prompt_ids, tuple(same)) for prompt_ids, same in longest_first)
+
+
+def take_batch(queue: deque[Group], *, free_rows: int, prompt_tokens: int) -> list[Group]:
+    """Take from the front of the queue what fits into the free rows and is read within prompt_tokens, padding included.
+
+    The first group is taken whatever its prompt's length; if it has more rows than are free, some of them.
+    """
+    first = queue.popleft()
+    if len(first.rows) > free_rows:
+        # The rest reads its prompt once more, which is cheaper than rows that stay empty until all of it fits.
+        queue.appendleft(Group(first.prompt_ids, first.rows[free_rows:]))
+        return [Group(first.prompt_ids, first.rows[:free_rows])]
+    batch, width = [first], len(first.prompt_ids)
+    free_rows -= len(first.rows)
+    while queue and len(queue[0].rows) <= free_rows and (len(batch) + 1) * width <= prompt_tokens:
+        batch.append(queue.popleft())
+        free_rows -= len(batch[-1].rows)
+    return batch

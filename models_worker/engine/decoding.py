@@ -1,0 +1,184 @@
+"""The decode loop over the arena: read prompts once, write all their samples side by side, replace what is finished."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from models_worker.engine.arena import SLACK, Arena, KvShape, bytes_per_column
+from models_worker.engine.batching import Group, Limits, groups_longest_first, take_batch
+from models_worker.engine.noise import Drawn, Draws, draw
+from models_worker.engine.rows import Row
+
+# New samples join once a quarter of the rows are free: reading a few prompts at a time keeps the others waiting.
+REFILL_BELOW = 0.75
+
+
+@torch.inference_mode()
+def decode_in_arena(
+    model: PreTrainedModel,
+    shapes: list[KvShape],
+    rows: Sequence[Row],
+    limits: Limits,
+    *,
+    finished: Callable[[Row], None],
+    cancelled: Callable[[], bool],
+) -> None:
+    """Write all rows; call `finished` with each as it ends. Returns early, without the others, once `cancelled()`."""
+    batch = Batch(model, _arena_for(model, shapes, rows, limits))
+    queue = groups_longest_first(rows)
+    while (queue or batch.live) and not cancelled():
+        if queue and batch.has_room:
+            batch.join(take_batch(queue, free_rows=batch.free, prompt_tokens=limits.prompt_tokens))
+        else:
+            batch.step()
+        for row in batch.remove_finished():
+            finished(row)
+
+
+def _arena_for(model: PreTrainedModel, shapes: list[KvShape], rows: Sequence[Row], limits: Limits) -> Arena:
+    """As many rows as the limits and the memory budget allow, each wide enough for the longest sample; at least one."""
+    longest_prompt = max(len(row.request.prompt_ids) for row in rows)
+    longest_answer = max(row.request.params.max_new_tokens for row in rows)
+    columns = longest_prompt + longest_answer + SLACK
+    affordable = limits.cache_bytes // (bytes_per_column(shapes, model.dtype) * columns)
+    count = max(1, min(limits.rows, affordable, len(rows)))
+    return Arena(shapes, rows=count, columns=columns, dtype=model.dtype, device=model.device)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Distinct prompts, padded on the left to one width. All tensors are [prompts, width]."""
+
+    token_ids: Tensor
+    mask: Tensor
+    positions: Tensor
+
+    @staticmethod
+    def of(groups: Sequence[Group], device: torch.device) -> "Prompts":
+        width = max(len(group.prompt_ids) for group in groups)
+        token_ids = torch.zeros(len(groups), width, dtype=torch.int64)
+        mask = torch.zeros(len(groups), width, dtype=torch.bool)
+        for number, group in enumerate(groups):
+            length = len(group.prompt_ids)
+            token_ids[number, width - length :] = torch.tensor(group.prompt_ids)
+            mask[number, width - length :] = True
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        return Prompts(token_ids.to(device), mask.to(device), positions.to(device))
+
+
+class Batch:
+    """The samples being written, one arena row each. All tensors here are indexed by arena row."""
+
+    def __init__(self, model: PreTrainedModel, arena: Arena) -> None:
+        self.model, self.arena, self.device = model, arena, model.device
+        self.live: list[Row] = []
+        # mask[row, column]: does this column hold a token of the row? starts: the first that does.
+        self.mask = torch.zeros(arena.rows, arena.columns, dtype=torch.bool, device=self.device)
+        self.starts = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
+        # The last token of each row, not yet in the arena, and its position in the row's own text.
+        self.last = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
+        self.positions = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
+        self.draws = Draws.empty(arena.rows, self.device)
+
+    @property
+    def free(self) -> int:
+        return self.arena.rows - len(self.live)
+
+    @property
+    def has_room(self) -> bool:
+        return not self.live or len(self.live) <= REFILL_BELOW * self.arena.rows
+
+    def join(self, groups: Sequence[Group]) -> None:
+        """Read each group's prompt once, copy what was read to a row per sample, and draw their first tokens."""
+        prompts = Prompts.of(groups, self.device)
+        # Without the model's config, so that no layer forgets what has left its window: the arena's rows are whole.
+        prefilled = DynamicCache()
+        logits = self.model(
+            input_ids=prompts.token_ids,
+            attention_mask=prompts.mask,
+            position_ids=prompts.positions,
+            past_key_values=prefilled,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        joining = [row for group in groups for row in group.rows]
+        origin = torch.tensor([n for n, group in enumerate(groups) for _row in group.rows], device=self.device)
+        new = self.arena.admit(prefilled, origin)
+        self.live += joining
+
+        end, width = self.arena.end, prompts.mask.shape[1]
+        self.mask[new] = False
+        self.mask[new, end - width : end] = prompts.mask[origin]
+        self.starts[new] = end - prompts.mask.sum(-1)[origin]
+        self.positions[new] = prompts.positions[origin, -1] + 1
+        self._set_draws(new, joining)
+        self._take(new, draw(logits[origin], self.draws.view(new)))
+
+    def _set_draws(self, new: slice, rows: Sequence[Row]) -> None:
+        params = [row.request.params for row in rows]
+        self.draws.seed[new] = torch.tensor([row.request.seed for row in rows], device=self.device)
+        self.draws.temperature[new] = torch.tensor([each.temperature for each in params], device=self.device)
+        self.draws.top_p[new] = torch.tensor([each.top_p for each in params], dtype=torch.float64, device=self.device)
+        self.draws.step[new] = 0
+
+    def step(self) -> None:
+        """Write one more token of every live row."""
+        arena, live = self.arena, slice(0, len(self.live))
+        if arena.end == arena.columns:
+            self._shift_left()
+        self.mask[live, arena.end] = True
+        logits = self.model(
+            input_ids=self.last[live, None],
+            attention_mask=self.mask[live, arena.start : arena.end + 1],
+            position_ids=self.positions[live, None],
+            past_key_values=arena.cache,
+            use_cache=True,
+        ).logits[:, -1]
+        arena.end += 1
+        self.positions[live] += 1
+        self._take(live, draw(logits, self.draws.view(live)))
+
+    def _take(self, rows: slice, drawn: Drawn) -> None:
+        self.last[rows] = drawn.tokens
+        # Together, because each transfer waits for the device. Doubles hold every token id exactly.
+        together = torch.stack((drawn.tokens.double(), drawn.logprobs.double(), drawn.broken.double()), -1)
+        for row, (token_id, logprob, broken) in zip(self.live[rows], together.tolist(), strict=True):
+            row.take(int(token_id), logprob, bool(broken))
+
+    def _shift_left(self) -> None:
+        # Always frees columns: no row is as wide as the arena, and the first column in use is the widest row's first.
+        live = slice(0, len(self.live))
+        offset = self.arena.shift_left()
+        width = self.arena.end
+        self.mask[live, :width] = self.mask[live, offset : offset + width].clone()
+        self.starts[live] -= offset
+
+    def remove_finished(self) -> list[Row]:
+        """Take the finished rows out, and fill their places with the last of the others."""
+        finished = [row for row in self.live if row.finish_reason]
+        if not finished:
+            return []
+        kept = len(self.live) - len(finished)
+        holes = [at for at in range(kept) if self.live[at].finish_reason]
+        movers = [at for at in range(kept, len(self.live)) if not self.live[at].finish_reason]
+        self._move(movers, holes)
+        del self.live[kept:]
+        self.arena.live = kept
+        if kept:
+            # Columns that only finished rows used need not be looked at any more.
+            self.arena.start = int(self.starts[:kept].min())
+        return finished
+
+    def _move(self, source: list[int], target: list[int]) -> None:
+        if not source:
+            return
+        origin, place = (torch.tensor(rows, device=self.device) for rows in (source, target))
+        self.arena.move(origin, place)
+        self.draws.move(origin, place)
+        for tensor in (self.mask, self.starts, self.last, self.positions):
+            tensor[place] = tensor[origin]
+        for at, into in zip(source, target, strict=True):
+            self.live[into] = self.live[at]

@@ -1,0 +1,115 @@
+"""Drawing tokens, so that a sample depends on its seed and on nothing else.
+
+Gumbel-max: the token with the largest logit/T + g, with g standard Gumbel noise, is a draw from softmax(logit/T). Here
+g is a hash of (seed, step, token id). A row thus draws the same whatever the batch holds and wherever it runs, and
+small differences between logits, as bf16 has them in another batch size, seldom change which token wins.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+# SplitMix64 (Steele, Lea, Flood 2014), as signed 64-bit numbers: torch multiplies int64 modulo 2**64.
+GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+MIX_2 = 0x94D049BB133111EB - (1 << 64)
+
+UNIFORM_BITS = 40
+
+
+@dataclass
+class Draws:
+    """What decides the next draw of each row; all of shape [rows].
+
+    seed: int64. step: int64, how many tokens the row has drawn. temperature: float32. top_p: float64.
+    """
+
+    seed: Tensor
+    step: Tensor
+    temperature: Tensor
+    top_p: Tensor
+
+    @staticmethod
+    def empty(rows: int, device: torch.device) -> "Draws":
+        return Draws(
+            seed=torch.zeros(rows, dtype=torch.int64, device=device),
+            step=torch.zeros(rows, dtype=torch.int64, device=device),
+            temperature=torch.ones(rows, dtype=torch.float32, device=device),
+            top_p=torch.ones(rows, dtype=torch.float64, device=device),
+        )
+
+    def view(self, rows: slice) -> "Draws":
+        """The same tensors, these rows of them."""
+        return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def move(self, source: Tensor, target: Tensor) -> None:
+        for field in fields(self):
+            values = getattr(self, field.name)
+            values[target] = values[source]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One draw per row. broken: its logits were no distribution (NaN, or infinite), so its token means nothing."""
+
+    tokens: Tensor
+    logprobs: Tensor
+    broken: Tensor
+
+
+def draw(logits: Tensor, draws: Draws) -> Drawn:
+    """Draw one token per row and count the step. logits: [rows, vocabulary], any float type.
+
+    logprobs are the policy's own: natural log, before temperature and top_p.
+    """
+    logits = logits.float()
+    normaliser = logits.logsumexp(-1)
+    # Finite exactly when no logit is NaN or +inf and at least one is above -inf.
+    broken = ~normaliser.isfinite()
+    logits = logits.masked_fill(broken[:, None], 0.0)
+    greedy = draws.temperature == 0
+    scaled = logits / draws.temperature.masked_fill(greedy, 1.0)[:, None]
+    if bool((draws.top_p < 1).any()):
+        scaled = nucleus(scaled, draws.top_p)
+    noise = gumbel(draws.seed, draws.step, logits.shape[1]).masked_fill(greedy[:, None], 0.0)
+    tokens = (scaled + noise).argmax(-1)
+    draws.step += 1
+    logprobs = logits.gather(1, tokens[:, None])[:, 0] - normaliser
+    return Drawn(tokens=tokens, logprobs=logprobs, broken=broken)
+
+
+def nucleus(logits: Tensor, top_p: Tensor) -> Tensor:
+    """Keep the fewest likeliest tokens whose probability reaches top_p, and set the others to -inf.
+
+    logits: [rows, vocabulary]. top_p: [rows]. Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
+    """
+    likeliest, order = torch.softmax(logits, -1).sort(dim=-1, descending=True, stable=True)
+    before = likeliest.double().cumsum(-1) - likeliest
+    # A row with top_p 1 keeps all, although float sums may pass 1: company must not change its draw.
+    outside = (before >= top_p[:, None]) & (top_p < 1)[:, None]
+    return logits.masked_fill(torch.zeros_like(outside).scatter_(1, order, outside), -torch.inf)
+
+
+def gumbel(seed: Tensor, step: Tensor, vocabulary: int) -> Tensor:
+    """Standard Gumbel noise, [rows, vocabulary] float32, a function of (seed, step, token id) only."""
+    # Counting starts at 1: the mixed 0 is 0, and seed 0 would always begin with token 0.
+    stream = _mix(_mix((seed + 1) * GOLDEN) + (step + 1) * GOLDEN)
+    counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=seed.device)
+    bits = _shift(_mix(stream[:, None] + counter * GOLDEN), 64 - UNIFORM_BITS)
+    # Floats are finest near 0, and there lies the exponential that becomes the largest noise: a uniform number near 1
+    # would have few values left there, and could round to 1, whose noise is infinite.
+    uniform = (bits.float() + 0.5) / (1 << UNIFORM_BITS)
+    exponential = -torch.log1p(-uniform.clamp(max=1 - 2**-24))
+    return -torch.log(exponential)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * MIX_1
+    x = (x ^ _shift(x, 27)) * MIX_2
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Shift right without the sign, which torch's shift of a signed number copies in."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,0 +1,131 @@
+"""The sampler that runs a transformers model in this process, on CPU or GPU."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from models_worker.engine.arena import kv_shapes, vocabulary
+from models_worker.engine.batching import Limits
+from models_worker.engine.decoding import decode_in_arena
+from models_worker.engine.fallback import decode_by_generate
+from models_worker.engine.loader import LoadedPolicy
+from models_worker.engine.rows import Ending, Row
+from models_worker.engine.types import SampleRequest, SampleResult, failed, never
+
+# On a CPU torch has no class of its own for it.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+NO_MEMORY = "There is not enough memory for even this one sample."
+
+
+class TransformersSampler:
+    """Samples a loaded policy; see types.Sampler for what `sample` promises.
+
+    max_rows: samples written side by side. kv_budget_bytes: memory for their keys and values; fewer rows are used
+    where they do not fit. prefill_tokens: how many prompt tokens are read in one step. plain_generate: use
+    transformers' own loop even where the faster one would do.
+
+    When memory runs out, what is not finished starts again with half of each; a seed gives the same text however many
+    rows there are. The sampler remembers, and grows back by a quarter with each call that goes well. One that runs out
+    of memory alone fails, the longest first, and the others go on.
+    """
+
+    def __init__(
+        self,
+        policy: LoadedPolicy,
+        *,
+        max_rows: int = 64,
+        kv_budget_bytes: int = 1 << 30,
+        prefill_tokens: int = 2048,
+        plain_generate: bool = False,
+    ) -> None:
+        self.policy = policy
+        self.shapes = [] if plain_generate else kv_shapes(policy.model)
+        self.most = self.limits = Limits(max_rows, prefill_tokens, kv_budget_bytes)
+        self.vocabulary = vocabulary(policy.model)
+        tokenizer = policy.tokenizer
+        self.ending = Ending(
+            token_ids=policy.end_ids,
+            stop=policy.template.stop,
+            lead=policy.template.lead,
+            # Cleaning up would join "do" and " n't", which is not what was written.
+            decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
+        )
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Which engine samples, and the policy's own provenance."""
+        engine = "transformers-arena" if self.shapes else "transformers-generate"
+        return {"engine": engine, **self.policy.provenance}
+
+    def sample(
+        self,
+        requests: Sequence[SampleRequest],
+        *,
+        on_result: Callable[[SampleResult], None],
+        cancelled: Callable[[], bool] = never,
+    ) -> None:
+        pending: dict[int, SampleRequest] = {}
+        for index, request in enumerate(requests):
+            if refusal := self._refusal(request):
+                on_result(failed(request, refusal))
+            else:
+                pending[index] = request
+        while pending and not cancelled():
+            if self._attempt(pending, on_result, cancelled):
+                self.limits = self.limits.grown(self.most)
+                return
+            # Here, and not where it was caught: the traceback held on to the tensors.
+            if self.policy.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+            if self.limits.rows == 1:
+                on_result(failed(pending.pop(_longest(pending)), NO_MEMORY))
+            self.limits = self.limits.halved()
+
+    def _refusal(self, request: SampleRequest) -> str:
+        """Why a request cannot be sampled, or nothing. On a GPU a bad token id would take the whole process along."""
+        if not request.prompt_ids:
+            return "The prompt is empty."
+        if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < self.vocabulary:
+            return f"The prompt has token ids outside the policy's vocabulary of {self.vocabulary}."
+        most = self.policy.max_model_len
+        if most is not None and len(request.prompt_ids) + request.params.max_new_tokens > most:
+            return (
+                f"The prompt has {len(request.prompt_ids)} tokens and {request.params.max_new_tokens} are asked for, "
+                f"but the policy reads at most {most} together."
+            )
+        return ""
+
+    def _attempt(
+        self,
+        pending: dict[int, SampleRequest],
+        on_result: Callable[[SampleResult], None],
+        cancelled: Callable[[], bool],
+    ) -> bool:
+        """Sample what is pending and take it off as it is finished. Returns False if memory ran out before the end."""
+
+        def finished(row: Row) -> None:
+            del pending[row.index]
+            on_result(row.result())
+
+        rows = [Row(index, request, self.ending) for index, request in pending.items()]
+        try:
+            if self.shapes:
+                decode_in_arena(
+                    self.policy.model, self.shapes, rows, self.limits, finished=finished, cancelled=cancelled
+                )
+            else:
+                decode_by_generate(self.policy.model, rows, self.limits, finished=finished, cancelled=cancelled)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+
+def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
+def _longest(pending: dict[int, SampleRequest]) -> int:
+    return max(pending, key=lambda at: len(pending[at].prompt_ids) + pending[at].params.max_new_tokens)

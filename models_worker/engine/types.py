@@ -1,0 +1,121 @@
+"""What is asked of a sampler and what comes back. A request is one sample, never "K of them"."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+FinishReason = Literal["stop", "length", "error"]
+
+
+class InvalidParams(ValueError):
+    """Sampling parameters no policy can be asked for; the message is for the person who chose them."""
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How one completion is drawn.
+
+    temperature: 0 always takes the likeliest token; 1 is the policy's own distribution.
+    top_p: draw only from the likeliest tokens that together hold this share (0 < top_p <= 1), after temperature.
+    max_new_tokens: where a completion is cut off.
+    stop: strings that end a completion; they are not part of its text.
+
+    Raises InvalidParams.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 128
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Written so that NaN fails too.
+        if not 0 <= self.temperature <= 5:
+            raise InvalidParams(f"The temperature must be between 0 and 5, not {self.temperature}.")
+        if not 0 < self.top_p <= 1:
+            raise InvalidParams(f"top_p must be above 0 and at most 1, not {self.top_p}.")
+        if self.max_new_tokens < 1:
+            raise InvalidParams(f"Ask for at least one new token, not {self.max_new_tokens}.")
+        if not isinstance(self.stop, tuple) or not all(isinstance(each, str) and each for each in self.stop):
+            raise InvalidParams("Stop strings are a tuple of texts, none of them empty.")
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """The k-th completion of a prompt. `seed` decides it alone: not its neighbours, the batch or the order.
+
+    prompt_ids: the rendered prompt as the policy's token ids. truncated_prompt: how many tokens were left out of it,
+    which the result repeats.
+    """
+
+    prompt_id: str
+    k: int
+    prompt_ids: tuple[int, ...]
+    params: SamplingParams
+    seed: int
+    attempt: int = 0
+    truncated_prompt: int = 0
+
+
+@dataclass(frozen=True)
+class SampleResult:
+    """What a policy wrote.
+
+    text: without end-of-turn tokens and without the stop string. token_ids: everything that was drawn, the tokens that
+    ended it included. sum_logprob: natural log of the probability of token_ids under the policy itself, before
+    temperature and top_p. finish_reason: "length" means cut off at max_new_tokens; with "error", `error` is a sentence
+    and the text is empty.
+    """
+
+    prompt_id: str
+    k: int
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    seed: int
+    params: SamplingParams
+    prompt_tokens: int
+    sum_logprob: float
+    attempt: int
+    error: str
+    truncated_prompt: int
+
+
+def failed(request: SampleRequest, error: str) -> SampleResult:
+    """The result of a request that could not be answered, and why."""
+    return SampleResult(
+        prompt_id=request.prompt_id,
+        k=request.k,
+        text="",
+        token_ids=(),
+        finish_reason="error",
+        seed=request.seed,
+        params=request.params,
+        prompt_tokens=len(request.prompt_ids),
+        sum_logprob=0.0,
+        attempt=request.attempt,
+        error=error,
+        truncated_prompt=request.truncated_prompt,
+    )
+
+
+def never() -> bool:
+    return False
+
+
+class Sampler(Protocol):
+    """Anything that answers sample requests."""
+
+    def sample(
+        self,
+        requests: Sequence[SampleRequest],
+        *,
+        on_result: Callable[[SampleResult], None],
+        cancelled: Callable[[], bool] = never,
+    ) -> None:
+        """Call on_result exactly once for each request, as soon as it is finished and in no particular order.
+
+        `cancelled` is asked before every step and must be cheap; once it answers True the call returns within a step,
+        and what was not finished gets no result. What fails for one request (a prompt too long, numbers that
+        overflow) is that request's result; what fails for all of them is raised.
+        """

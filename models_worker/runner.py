@@ -1,0 +1,381 @@
+"""From the requests of a run to stored completions, killed at any line and started again.
+
+What is stored does not depend on where a worker was killed, on how many shared the run or in which order samples ended:
+a seed gives a text, and of equal texts of a prompt the one with the lowest k stays (see Chunk).
+"""
+
+import logging
+import math
+import os
+import platform
+import secrets
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import django.db
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext
+from kombu.exceptions import ChannelError, KombuError
+
+from annotate.celery import app
+from annotate.lib.text import text_hash
+from annotate.lib.wake import wake
+from annotate.samples import actions, queries
+from annotate.samples.models import Origin, Policy, SampleRun
+from annotate.samples.models import SampleRequest as Asked
+from annotate.samples.states import RunState
+from models_worker.engine.params import derive_seed
+from models_worker.engine.types import InvalidParams, SampleRequest, SampleResult, SamplingParams
+
+# Torch is loaded by the first run and not by this module: every Celery process imports it, also one that never samples.
+if TYPE_CHECKING:
+    from models_worker.engine.chat import RenderedPrompt
+    from models_worker.engine.transformers_engine import TransformersSampler
+
+log = logging.getLogger(__name__)
+
+# A dead worker's prompts are free again after this long; a living one renews four times in it.
+LEASE = timedelta(seconds=60)
+RENEWALS = 4
+# Prompts claimed at a time: what a killed worker may have to sample again, and what it keeps from a second worker.
+CHUNK = 16
+# How often a completion that equals another one of its prompt is sampled anew before it is stored as it is.
+RESAMPLINGS = 3
+# An engine that raises so often without one sample in between will not get better: its run fails, others go on.
+BREAKDOWNS = 5
+# How soon a cancelled run is noticed.
+LOOK = 1.0
+
+# Set when this process is told to stop: what is leased is given back at once.
+stopping = threading.Event()
+# One policy at a time in a process, or two would need twice the memory.
+_sampling = threading.Lock()
+
+
+class Unusable(Exception):
+    """Nothing of a run can be sampled; the message is for the manager who started it."""
+
+
+class Breakdown(Exception):
+    """The engine raised; the message says what."""
+
+
+def sample(run_id: int) -> None:
+    """Sample what waits of this run and then of the other runs, oldest first, until nothing waits.
+
+    In a process that samples already this returns at once: the other call takes this run too.
+    """
+    if not _sampling.acquire(blocking=False):
+        return
+    try:
+        seen: set[int] = set()
+        run = queries.waiting_runs().filter(id=run_id).first() or queries.waiting_runs().first()
+        while run and not stopping.is_set():
+            seen.add(run.id)
+            _sample_run(run)
+            run = queries.waiting_runs().exclude(id__in=seen).first()
+    finally:
+        _sampling.release()
+
+
+def sweep(*, now: datetime) -> None:
+    """Free what dead workers held, and see that a worker hears of the oldest waiting run. Safe to run at any time.
+
+    One message waits at most: where no worker samples, or the only one is busy for hours, they would pile up.
+    """
+    if freed := actions.free_expired(now=now):
+        log.info("%d prompts of workers that stopped are free again", freed)
+    run = queries.waiting_runs().first()
+    if run and not _announced():
+        wake(actions.SAMPLE, run.id)
+
+
+def _announced() -> bool:
+    """Is there a message that no worker has taken yet?"""
+    queue = app.amqp.router.route({}, actions.SAMPLE)["queue"]
+    try:
+        with app.connection_for_write() as connection:
+            return bool(queue(connection.default_channel).queue_declare(passive=True).message_count)
+    except (KombuError, ChannelError, OSError):
+        # Not declared before the first message.
+        return False
+
+
+def _sample_run(run: SampleRun) -> None:
+    worker = f"{platform.node()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
+    with Watch(run, worker) as watch:
+        try:
+            _sample_chunks(run, worker, watch)
+        except Unusable as reason:
+            log.warning("Run %d cannot be sampled: %s", run.id, reason)
+            actions.fail_rest(run=run, worker=worker, error=str(reason), now=timezone.now())
+        except (KeyboardInterrupt, SystemExit):
+            stopping.set()
+            raise
+        finally:
+            if stopping.is_set():
+                given_back = actions.release(run=run, worker=worker)
+                log.info("Stopping: %d prompts of run %d are given back", given_back, run.id)
+
+
+def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
+    params, sampler = _params(run), None
+    breakdowns = 0
+    while not watch.over():
+        claimed = actions.claim_requests(run=run, worker=worker, limit=CHUNK, lease=LEASE, now=timezone.now())
+        if not claimed:
+            return
+        # After the claim: a policy too large for the machine takes the process down, and that must count as an attempt.
+        sampler = sampler or load_sampler(run.policy)
+        chunk = Chunk(run, sampler, params, claimed)
+        try:
+            chunk.sample(cancelled=watch.over)
+            breakdowns = 0
+        except Breakdown as error:
+            breakdowns += 1
+            if breakdowns == BREAKDOWNS:
+                raise Unusable(str(error)) from error
+        if chunk.finished:
+            wake("studio.fill_campaigns", run.pool_id)
+
+
+def _params(run: SampleRun) -> SamplingParams:
+    """Raises Unusable."""
+    try:
+        return SamplingParams(
+            temperature=run.temperature, top_p=run.top_p, max_new_tokens=run.max_new_tokens, stop=tuple(run.stop)
+        )
+    except InvalidParams as error:
+        raise Unusable(str(error)) from error
+
+
+def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
+    """To be called before torch is loaded: it reads these once. What the operator set stays.
+
+    On a CPU torch takes every core and lets its threads spin while they wait for each other. Beside a busy web server
+    and database that made sampling 20 times slower (two cores: 38 s instead of 1.7 s for 160 completions).
+    """
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def load_sampler(policy: Policy) -> "TransformersSampler":
+    """Load a policy, or take the loaded one. Raises Unusable."""
+    leave_room_for_others(os.environ)
+    from models_worker.engine.loader import LoadError, load_policy
+    from models_worker.engine.transformers_engine import TransformersSampler
+
+    if policy.origin == Origin.HUB:
+        location, _at, revision = policy.location.partition("@")
+    else:
+        # A folder of the checkout may be named from there. One that is missing is never looked for on the hub.
+        folder = settings.BASE_DIR / Path(policy.location).expanduser()
+        if not folder.is_dir():
+            raise Unusable(gettext("There is no folder %(folder)s on this worker.") % {"folder": folder})
+        location, revision = str(folder), ""
+    try:
+        loaded = load_policy(
+            location, dtype=policy.dtype, revision=revision or None, chat_template=policy.chat_template
+        )
+        sampler = TransformersSampler(loaded)
+    except LoadError as error:
+        raise Unusable(str(error)) from error
+    except Exception as error:
+        # Whatever a checkpoint makes its libraries raise: it must not stop the runs of other policies.
+        log.exception("Loading %s broke off", policy)
+        raise Unusable(gettext("The policy cannot be loaded: %(error)s") % {"error": _words(error)}) from error
+    known = queries.checkpoint_hash(policy)
+    if known and known != loaded.checkpoint_sha256:
+        raise Unusable(
+            gettext("The files of %(policy)s have changed since it was first sampled. Register them as a new revision.")
+            % {"policy": policy}
+        )
+    return sampler
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+class Watch:
+    """Renews the leases of a worker and sees whether its run goes on, while the engine is busy.
+
+    The engine asks before every token; it gets its answer from memory.
+    """
+
+    def __init__(self, run: SampleRun, worker: str) -> None:
+        self._run, self._worker = run, worker
+        self._ended, self._closing = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name=f"watch {worker}", daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._closing.set()
+        self._thread.join()
+
+    def over(self) -> bool:
+        """Is the run cancelled, or this process told to stop?"""
+        return self._ended.is_set() or stopping.is_set()
+
+    def _look_on(self) -> None:
+        renew_at = time.monotonic()
+        while not self._closing.wait(LOOK):
+            try:
+                if not SampleRun.objects.filter(id=self._run.id, state=RunState.RUNNING).exists():
+                    self._ended.set()
+                if time.monotonic() >= renew_at:
+                    actions.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
+                    renew_at = time.monotonic() + LEASE.total_seconds() / RENEWALS
+            except django.db.Error as error:
+                # The database may be back before the leases end.
+                log.warning("Leases of %s were not renewed: %s", self._worker, error)
+                django.db.connection.close()
+        django.db.connection.close()
+
+
+class Chunk:
+    """The prompts of one claim, on their way to K completions each.
+
+    A completion that equals another of its prompt is sampled anew before it is stored. Samples end in any order, but
+    they are judged in the order of k, so that it is always the same one that gives way.
+    """
+
+    def __init__(
+        self, run: SampleRun, sampler: "TransformersSampler", params: SamplingParams, claimed: Iterable[Asked]
+    ) -> None:
+        self.run, self.sampler, self.params = run, sampler, params
+        # What follows goes by prompt, named as the engine names it.
+        self.asked = {str(request.prompt_id): request for request in claimed}
+        stored = queries.stored(run, [request.prompt_id for request in self.asked.values()])
+        self.texts = {prompt: stored.get(request.prompt_id, {}) for prompt, request in self.asked.items()}
+        self.rendered: dict[str, RenderedPrompt] = {}
+        self.errors: dict[str, str] = {}
+        self.finished = 0
+
+    def sample(self, *, cancelled: Callable[[], bool]) -> None:
+        """Store and finish what can be; note for each other prompt why not, unless `cancelled()`. Raises Breakdown."""
+        try:
+            self._sample(cancelled)
+        except django.db.Error:
+            # Nothing can be noted now. The leases end, and the sweep goes on from what is stored.
+            raise
+        except Exception as error:
+            log.exception("Sampling for run %d broke off", self.run.id)
+            reason = gettext("The sampler broke off: %(error)s") % {"error": _words(error)}
+            self._fail_unfinished(reason)
+            raise Breakdown(reason) from error
+        if not cancelled():
+            self._fail_unfinished(gettext("The sampler gave no answer."))
+
+    def _sample(self, cancelled: Callable[[], bool]) -> None:
+        wanted = {}
+        for prompt in self.asked:
+            if not (missing := self._missing(prompt)):
+                # All was stored by a worker that was killed before it could say so.
+                self._finish(prompt)
+            elif self._render(prompt):
+                wanted[prompt] = missing
+        attempt = 0
+        while wanted and not cancelled():
+            wanted = self._round(wanted, attempt, cancelled)
+            attempt += 1
+
+    def _missing(self, prompt: str) -> list[int]:
+        return [k for k in range(self.run.k) if k not in self.texts[prompt]]
+
+    def _render(self, prompt: str) -> bool:
+        from models_worker.engine.chat import ChatError
+
+        request = self.asked[prompt]
+        try:
+            self.rendered[prompt] = self.sampler.policy.render(
+                request.prompt.messages, max_new_tokens=self.params.max_new_tokens
+            )
+        except ChatError as error:
+            # No attempt would change that.
+            actions.fail_request(request=request, error=str(error), now=timezone.now(), final=True)
+            return False
+        return True
+
+    def _round(
+        self, wanted: Mapping[str, list[int]], attempt: int, cancelled: Callable[[], bool]
+    ) -> dict[str, list[int]]:
+        """Sample these k of these prompts. Returns those whose text is to be replaced by that of another attempt."""
+        again: dict[str, list[int]] = defaultdict(list)
+        lines = {prompt: deque(ks) for prompt, ks in wanted.items()}
+        early: dict[tuple[str, int], SampleResult] = {}
+
+        def hear(result: SampleResult) -> None:
+            prompt = result.prompt_id
+            early[prompt, result.k] = result
+            while lines[prompt] and (next_up := early.pop((prompt, lines[prompt][0]), None)):
+                lines[prompt].popleft()
+                if not self._keep(next_up):
+                    again[prompt].append(next_up.k)
+
+        requests = [self._request(prompt, k, attempt) for prompt, ks in wanted.items() for k in ks]
+        self.sampler.sample(requests, on_result=hear, cancelled=cancelled)
+        return again
+
+    def _request(self, prompt: str, k: int, attempt: int) -> SampleRequest:
+        rendered = self.rendered[prompt]
+        return SampleRequest(
+            prompt_id=prompt,
+            k=k,
+            prompt_ids=rendered.ids,
+            params=self.params,
+            seed=derive_seed(self.run.seed, self.run.policy.revision, prompt, k, attempt),
+            attempt=attempt,
+            truncated_prompt=rendered.truncated,
+        )
+
+    def _keep(self, result: SampleResult) -> bool:
+        """Store a completion. False if it equals another one and a further attempt may help."""
+        prompt, texts = result.prompt_id, self.texts[result.prompt_id]
+        if result.finish_reason == "error":
+            self.errors[prompt] = result.error
+            return True
+        text = text_hash(result.text)
+        if text in texts.values() and result.attempt < RESAMPLINGS:
+            return False
+        written = actions.Written(
+            k=result.k,
+            text=result.text,
+            token_count=len(result.token_ids),
+            finish_reason=result.finish_reason,
+            seed=result.seed,
+            attempt=result.attempt,
+            parameters=asdict(result.params),
+            checkpoint_hash=self.sampler.policy.checkpoint_sha256,
+            provenance=self.sampler.provenance
+            | {
+                "prompt_sha256": self.rendered[prompt].sha256,
+                "prompt_tokens": result.prompt_tokens,
+                "truncated_prompt": result.truncated_prompt,
+                "sum_logprob": result.sum_logprob if math.isfinite(result.sum_logprob) else None,
+            },
+        )
+        actions.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
+        texts[result.k] = text
+        if not self._missing(prompt):
+            self._finish(prompt)
+        return True
+
+    def _finish(self, prompt: str) -> None:
+        self.finished += actions.finish_request(request=self.asked[prompt], now=timezone.now())
+
+    def _fail_unfinished(self, reason: str) -> None:
+        for prompt, request in self.asked.items():
+            if self._missing(prompt):
+                error = self.errors.get(prompt, reason)
+                actions.fail_request(request=request, error=error, now=timezone.now())

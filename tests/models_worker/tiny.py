@@ -1,0 +1,140 @@
+"""Tiny policies with random weights, saved to a folder and loaded as any other.
+
+Their weights are large (initializer_range 0.3), so that what a model attends to shows: with the usual 0.02 every
+prompt has nearly the same next token, and a wrong mask would pass for a right one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from models_worker.engine.loader import LoadedPolicy
+from models_worker.engine.types import Sampler, SampleRequest, SampleResult, SamplingParams
+
+SPECIAL = ("<pad>", "<s>", "</s>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>")
+TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+MAX_MODEL_LEN = 256
+VOCABULARY = 300
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "intermediate_size": 64,
+    "max_position_embeddings": MAX_MODEL_LEN,
+    "initializer_range": 0.3,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "tie_word_embeddings": False,
+}
+GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": MAX_MODEL_LEN}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "llama": SHAPE,
+    "gpt2": {**GPT2, **{k: SHAPE[k] for k in ("vocab_size", "initializer_range", "bos_token_id", "eos_token_id")}},
+    "qwen2": SHAPE,
+    "gemma2": SHAPE | {"sliding_window": 16, "query_pre_attn_scalar": 8},
+    "mistral": SHAPE | {"sliding_window": 16},
+    # Its attention counts columns, and a row of the arena does not begin at column 0.
+    "llama4_text": SHAPE | {"attention_chunk_size": 8, "intermediate_size_mlp": 64, "num_local_experts": 2},
+    # Its past is a state, which no mask can hide.
+    "mamba": {
+        k: SHAPE[k] for k in ("vocab_size", "hidden_size", "num_hidden_layers", "initializer_range", "eos_token_id")
+    }
+    | {"state_size": 4},
+}
+
+
+def tiny_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
+    """Bytes, and a begin-of-text token that it adds by itself, as many tokenizers do."""
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    bare.train_from_iterator(
+        [],
+        trainers.BpeTrainer(
+            vocab_size=VOCABULARY, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    bare.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bare,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        additional_special_tokens=list(SPECIAL[3:]),
+        chat_template=template,
+    )
+
+
+def save_tiny(folder: Path, architecture: str = "llama", *, seed: int = 0, template: str | None = TEMPLATE) -> Path:
+    """A policy that ends an answer with any of ten tokens, so that its answers have many lengths."""
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[architecture](**ARCHITECTURES[architecture]))
+    model.generation_config = GenerationConfig(eos_token_id=[2, *range(250, 259)], pad_token_id=0, bos_token_id=1)
+    model.save_pretrained(folder)
+    tiny_tokenizer(template).save_pretrained(folder)
+    return folder
+
+
+PROMPTS = (
+    "Hi",
+    "Why is the sky blue?",
+    "Tell me about the sea and the wind.",
+    "Name three fruits, and say which of them you would take along on a long journey.",
+    "2 + 2 =",
+    "Write a story about a lamp that could not sleep.",
+)
+
+
+def requests_for(
+    policy: LoadedPolicy, *, k: int = 3, seed: int = 0, temperatures: tuple[float, ...] = (1.0, 0.7, 1.3), **params: Any
+) -> list[SampleRequest]:
+    """K samples of each of PROMPTS, which differ in temperature and top_p."""
+    chosen = {"max_new_tokens": 40, **params}
+    return [
+        SampleRequest(
+            prompt_id=f"p{number}",
+            k=each,
+            prompt_ids=policy.render([{"role": "user", "content": text}], max_new_tokens=chosen["max_new_tokens"]).ids,
+            params=SamplingParams(
+                temperature=temperatures[each % len(temperatures)], **({"top_p": (1.0, 0.9)[each % 2]} | chosen)
+            ),
+            seed=seed + 1000 * number + each,
+        )
+        for number, text in enumerate(PROMPTS)
+        for each in range(k)
+    ]
+
+
+def sample_all(sampler: Sampler, requests: list[SampleRequest]) -> dict[tuple[str, int], SampleResult]:
+    """The results by prompt and k; fails if one comes twice or not at all."""
+    results: dict[tuple[str, int], SampleResult] = {}
+
+    def keep(result: SampleResult) -> None:
+        assert (result.prompt_id, result.k) not in results
+        results[result.prompt_id, result.k] = result
+
+    sampler.sample(requests, on_result=keep)
+    assert results.keys() == {(request.prompt_id, request.k) for request in requests}
+    return results
+
+
+@torch.inference_mode()
+def teacher_forced(policy: LoadedPolicy, request: SampleRequest, token_ids: tuple[int, ...]) -> float:
+    """The natural log of the probability of token_ids after the request's prompt, in one forward without a cache."""
+    whole = torch.tensor([[*request.prompt_ids, *token_ids]])
+    logprobs = policy.model(input_ids=whole, use_cache=False).logits.float().log_softmax(-1)
+    answer = logprobs[0, len(request.prompt_ids) - 1 : -1]
+    return float(answer.gather(1, torch.tensor(token_ids)[:, None]).double().sum())
