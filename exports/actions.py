@@ -1,0 +1,119 @@
+"""Writing training files into a folder, and asking a worker to."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+
+from annotate.accounts.models import User
+from annotate.lib.wake import wake
+from annotate.work.models import Campaign
+from exports import manifest, queries
+from exports.formats import card
+from exports.formats.jsonl import Writer
+from exports.manifest import Manifest
+from exports.models import Export
+from exports.rows import ppo, rm, sft
+from exports.rows.about import Names
+from exports.schema import Row
+
+# Told again and again how many answers and prompts are done, also while the files are read back.
+Progress = Callable[[int], None]
+
+
+class FolderInUse(Exception):
+    """The folder of an export is there already, or is something else; the message says what to do."""
+
+
+def write(
+    *,
+    campaigns: Sequence[Campaign],
+    out: Path,
+    now: datetime,
+    on_progress: Progress = lambda done: None,
+    force: bool = False,
+) -> Manifest:
+    """Write the training files of the campaigns, their card and their manifest into the folder `out`.
+
+    All rows are read from one snapshot of the database, and the same data gives the same bytes (but for the manifest's
+    time). The folder appears complete or not at all. Raises FolderInUse if it is there with something in it (`force`
+    replaces an earlier export), and splits.Leak if training and validation files share a group or a prompt.
+    """
+    check_folder(out, force=force)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
+        partial = Path(temporary) / "export"
+        partial.mkdir()
+        with snapshot():
+            done = _write_rows(campaigns, partial, on_progress)
+            scope = queries.scope(campaigns)
+        survey = manifest.survey(partial, on_line=lambda: on_progress(done))
+        card_path = partial / card.FILE_NAME
+        card_path.write_text(card.card(survey.names), encoding="utf-8")
+        described = manifest.describe(survey=survey, scope=scope, card=manifest.facts(card_path), now=now)
+        (partial / manifest.FILE_NAME).write_bytes(manifest.to_bytes(described))
+        # Whoever looks finds the earlier export, for a moment none, then the new one; never half of one.
+        if out.exists():
+            out.rename(Path(temporary) / "earlier")
+        partial.rename(out)
+    return described
+
+
+def check_folder(out: Path, *, force: bool) -> None:
+    """Raises FolderInUse unless an export may be put there."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise FolderInUse(_("%(folder)s is not a folder. Name another one.") % {"folder": out})
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / manifest.FILE_NAME).exists():
+        raise FolderInUse(_("%(folder)s has files in it that are no export. Name another folder.") % {"folder": out})
+    if not force:
+        raise FolderInUse(
+            _("%(folder)s has an export in it. Name another folder, or replace it with --force.") % {"folder": out}
+        )
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """One transaction that sees the database as it is now, however long it takes; inside another one, as that does."""
+    outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if outermost:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+def rows(campaigns: Sequence[Campaign]) -> Iterator[Sequence[Row]]:
+    """Every row of every file, in order; together those that one answer or prompt gives."""
+    names = Names()
+    for example in sft.demonstrations(campaigns, names):
+        yield [example]
+    yield from sft.few_shot_examples(campaigns, names)
+    for ranking in rm.rows(campaigns, names):
+        yield [ranking, *rm.flat(ranking)]
+    for prompt in ppo.rows(campaigns):
+        yield [prompt]
+
+
+def _write_rows(campaigns: Sequence[Campaign], folder: Path, on_progress: Progress) -> int:
+    done = 0
+    with Writer(folder) as files:
+        for done, together in enumerate(rows(campaigns), start=1):
+            for row in together:
+                files.write(row)
+            on_progress(done)
+    return done
+
+
+def request_export(*, campaigns: Sequence[Campaign], by: User, now: datetime) -> Export:
+    """Ask a worker for the training files of the campaigns."""
+    with transaction.atomic():
+        export = Export.objects.create(created_by=by, created_at=now)
+        export.campaigns.set(campaigns)
+        wake("exports.run_export", export.id)
+    return export

@@ -1,0 +1,4 @@
+from annotate.lib.admin import show
+from exports.models import Export
+
+show(Export)

@@ -1,0 +1,183 @@
+"""Agreement among people who ranked and rated the same slates: every pair of answers to a slate is one comparison."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from exports.agreement import alpha, pairs
+from exports.agreement.bootstrap import PROMPTS_NEEDED, REPLICATES, Estimate, estimates
+from exports.agreement.pairs import Numbers, TieRule
+
+RATINGS = np.arange(1.0, 8.0)
+SEED = 0
+UNITS_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one person made of the slate of a task: rank and rating of each candidate, in the order of the slate."""
+
+    task: int
+    prompt: int
+    labeler: int
+    ranks: tuple[int, ...]
+    ratings: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Pairwise agreement over all pairs (micro) and as the mean over prompts (macro); Kendall's tau-b, averaged over
+    the comparisons of a prompt and then over prompts; ordinal alpha of the ratings. Intervals draw prompts."""
+
+    rule: TieRule
+    prompts: int
+    comparisons: int
+    pairs: int
+    tied: int
+    micro: Estimate
+    macro: Estimate
+    tau_b: Estimate
+    alpha: Estimate
+
+    @property
+    def sufficient(self) -> bool:
+        return self.prompts >= PROMPTS_NEEDED
+
+
+@dataclass(frozen=True)
+class PairAgreement:
+    """Micro agreement of two people over the prompts that both ranked."""
+
+    first: int
+    second: int
+    prompts: int
+    pairs: int
+    micro: Estimate
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """Arrays of length n, one entry for each two answers to one slate; `counts` is (n, 5) as in pairs.count."""
+
+    prompt: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+    counts: pairs.Counts
+
+
+def compare(answers: Iterable[Answer]) -> Comparisons:
+    """Every two answers to the same task. The one whose labeler has the lower id is `first`."""
+    by_task: dict[int, list[Answer]] = defaultdict(list)
+    for answer in answers:
+        by_task[answer.task].append(answer)
+    # Slates have 4 to 9 candidates: equal sizes are compared in one go.
+    by_size: dict[int, list[tuple[Answer, Answer]]] = defaultdict(list)
+    for together in by_task.values():
+        ordered = sorted(together, key=lambda answer: answer.labeler)
+        by_size[len(ordered[0].ranks)] += combinations(ordered, 2)
+    found = [two for size in sorted(by_size) for two in by_size[size]]
+    counts = [
+        pairs.count(np.array([one.ranks for one, _ in twos]), np.array([other.ranks for _, other in twos]))
+        for _, twos in sorted(by_size.items())
+        if twos
+    ]
+    return Comparisons(
+        prompt=np.array([one.prompt for one, _ in found], dtype=np.int64),
+        first=np.array([one.labeler for one, _ in found], dtype=np.int64),
+        second=np.array([other.labeler for _, other in found], dtype=np.int64),
+        counts=np.concatenate(counts) if counts else np.zeros((0, 5), dtype=np.int64),
+    )
+
+
+def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES) -> Agreement:
+    """The agreement of everybody in `answers` with each other. Tasks that only one of them answered do not matter."""
+    compared = compare(answers)
+    prompts, prompt = np.unique(compared.prompt, return_inverse=True)
+    agreed, of = (_by_prompt(column, prompt, len(prompts)) for column in pairs.credit(compared.counts, rule))
+    tau = _mean_by_prompt(pairs.tau_b(compared.counts), prompt, len(prompts))
+    rated = _coincidences_by_prompt(answers, prompts)
+    columns = np.column_stack([agreed, of, *_to_average(_ratio(agreed, of)), *_to_average(tau), rated])
+
+    def statistic(sums: Numbers) -> Numbers:
+        agreed, of, share, shares, taus, defined = sums[:, :6].T
+        observed = sums[:, 6:].reshape(-1, len(RATINGS), len(RATINGS))
+        ordinal = alpha.alpha(observed, level="ordinal", values=RATINGS)
+        return np.column_stack([_ratio(agreed, of), _ratio(share, shares), _ratio(taus, defined), ordinal])
+
+    micro, macro, tau_b, ratings = estimates(columns, statistic, seed=seed, replicates=replicates)
+    return Agreement(
+        rule=rule,
+        prompts=len(prompts),
+        comparisons=len(prompt),
+        pairs=int(compared.counts.sum()),
+        tied=int(compared.counts[:, 2:].sum()),
+        micro=micro,
+        macro=macro,
+        tau_b=tau_b,
+        alpha=ratings,
+    )
+
+
+def by_pair(
+    answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES
+) -> list[PairAgreement]:
+    """Every two people who share a prompt; those who share most come first."""
+    compared = compare(answers)
+    agreed, of = pairs.credit(compared.counts, rule)
+    people, person = np.unique(np.stack([compared.first, compared.second]), axis=1, return_inverse=True)
+    found = []
+    for number, (first, second) in enumerate(people.T):
+        theirs = person == number
+        prompts, prompt = np.unique(compared.prompt[theirs], return_inverse=True)
+        columns = np.column_stack([_by_prompt(part[theirs], prompt, len(prompts)) for part in (agreed, of)])
+        (micro,) = estimates(
+            columns, lambda sums: _ratio(sums[:, 0], sums[:, 1])[:, None], seed=seed, replicates=replicates
+        )
+        counted = int(compared.counts[theirs].sum())
+        found.append(PairAgreement(int(first), int(second), len(prompts), counted, micro))
+    return sorted(found, key=lambda pair: (-pair.prompts, pair.first, pair.second))
+
+
+def _by_prompt(values: Numbers, prompt: npt.NDArray[np.intp], prompts: int) -> Numbers:
+    return np.bincount(prompt, weights=values, minlength=prompts).astype(np.float64)
+
+
+def _mean_by_prompt(values: Numbers, prompt: npt.NDArray[np.intp], prompts: int) -> Numbers:
+    """The mean of the values that are defined; NaN for a prompt that has none."""
+    defined = ~np.isnan(values)
+    return _ratio(
+        _by_prompt(np.where(defined, values, 0.0), prompt, prompts),
+        _by_prompt(defined.astype(np.float64), prompt, prompts),
+    )
+
+
+def _ratio(numerator: Numbers, denominator: Numbers) -> Numbers:
+    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)
+
+
+def _to_average(values: Numbers) -> tuple[Numbers, Numbers]:
+    """Two columns whose sums give the mean of the values that are defined."""
+    defined = ~np.isnan(values)
+    return np.where(defined, values, 0.0), defined.astype(np.float64)
+
+
+def _coincidences_by_prompt(answers: Sequence[Answer], prompts: npt.NDArray[np.int64]) -> Numbers:
+    """(P, V * V): coincidences of the ratings, a candidate of a slate being a unit. Other prompts are left out."""
+    place = {int(prompt): number for number, prompt in enumerate(prompts)}
+    shared = [answer for answer in answers if answer.prompt in place]
+    units: dict[tuple[int, int], int] = {}
+    unit = [units.setdefault((answer.task, i), len(units)) for answer in shared for i in range(len(answer.ratings))]
+    rating = [rating - 1 for answer in shared for rating in answer.ratings]
+    counts = np.zeros((len(units), len(RATINGS)), dtype=np.int64)
+    np.add.at(counts, (np.array(unit, dtype=np.intp), np.array(rating, dtype=np.intp)), 1)
+    prompt_of_task = {answer.task: place[answer.prompt] for answer in shared}
+    of_prompt = np.array([prompt_of_task[task] for task, _ in units], dtype=np.intp)
+    found = np.zeros((len(prompts), len(RATINGS), len(RATINGS)))
+    for start in range(0, len(units), UNITS_AT_ONCE):
+        some = slice(start, start + UNITS_AT_ONCE)
+        np.add.at(found, of_prompt[some], alpha.coincidences(counts[some]))
+    return found.reshape(len(prompts), len(RATINGS) ** 2)

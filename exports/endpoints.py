@@ -1,0 +1,55 @@
+"""Exports for scripts: ask for one, wait for it, fetch its files. The rest of the API is in annotate/api."""
+
+from typing import cast
+
+from django.http import FileResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.viewsets import GenericViewSet
+
+from annotate.accounts.models import User
+from exports import actions, queries
+from exports.models import Export
+from exports.views import file_of
+
+
+class ExportSerializer(serializers.ModelSerializer[Export]):
+    campaigns = serializers.PrimaryKeyRelatedField(
+        many=True, queryset=queries.exportable_campaigns(), allow_empty=False
+    )
+
+    class Meta:
+        model = Export
+        fields = [
+            "id",
+            "campaigns",
+            "state",
+            "rows_done",
+            "rows_total",
+            "manifest",
+            "error",
+            "created_at",
+            "finished_at",
+        ]
+        read_only_fields = ["state", "rows_done", "rows_total", "manifest", "error", "created_at", "finished_at"]
+
+
+class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Export]):
+    """POST the campaigns; ask again until `state` is done; then fetch the files that the manifest names."""
+
+    serializer_class = ExportSerializer
+    queryset = Export.objects.prefetch_related("campaigns").order_by("-id")
+
+    def perform_create(self, serializer: serializers.BaseSerializer[Export]) -> None:
+        serializer.instance = actions.request_export(
+            **serializer.validated_data, by=cast(User, self.request.user), now=timezone.now()
+        )
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @action(detail=True, url_path=r"files/(?P<name>[\w.-]+)", url_name="file")
+    def file(self, request: Request, pk: str, name: str) -> FileResponse:
+        return file_of(self.get_object(), name)

@@ -1,0 +1,40 @@
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts.models import User
+from annotate.work.models import Campaign
+
+
+class ExportState(models.TextChoices):
+    WAITING = "waiting", _("Waiting")
+    RUNNING = "running", _("Running")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
+
+
+class Export(models.Model):
+    """A request for training files, and the manifest of what came of it."""
+
+    campaigns = models.ManyToManyField(Campaign, related_name="exports", verbose_name=_("campaigns"))
+    state = models.CharField(max_length=16, choices=ExportState.choices, default=ExportState.WAITING)
+    leased_until = models.DateTimeField(null=True)
+    # Answers and prompts gone through, of how many.
+    rows_done = models.PositiveIntegerField(default=0)
+    rows_total = models.PositiveIntegerField(null=True)
+    # Where the finished files are in the storage. Each attempt writes to a folder of its own, so that one whose lease
+    # ended, but which is still running, cannot mix its files with another's.
+    folder = models.CharField(max_length=100, blank=True)
+    manifest = models.JSONField(null=True)
+    error = models.TextField(blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(state__in=ExportState.values), name="export_state_known"),
+            models.CheckConstraint(
+                condition=~models.Q(state=ExportState.DONE) | models.Q(manifest__isnull=False),
+                name="export_done_has_a_manifest",
+            ),
+        ]

@@ -1,0 +1,66 @@
+"""The columns every line carries about its prompt and its answer, and the names that they take from small tables."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TypeVar, cast
+
+from annotate.guidelines.models import GuidelineVersion
+from annotate.pools.models import Prompt
+from annotate.work.models import Assignment, Campaign
+from exports.schema import AboutAnswer, AboutPrompt, Message
+
+# Rows read and kept at a time, so that memory does not grow with the export.
+CHUNK = 200
+
+T = TypeVar("T")
+
+
+class Names:
+    """Names of campaigns and guideline versions by id: tables small enough to be read once an export."""
+
+    def __init__(self) -> None:
+        self.campaigns = dict(Campaign.objects.values_list("id", "name"))
+        versions = GuidelineVersion.objects.values_list("id", "guideline__name", "number")
+        self.versions = {version_id: (name, number) for version_id, name, number in versions}
+
+
+def prompt_of(assignment: Assignment) -> Prompt:
+    """Demonstrations and rankings are made of a prompt; only a task to write a new instruction has none."""
+    return cast(Prompt, assignment.task.prompt)
+
+
+def about_prompt(prompt: Prompt) -> AboutPrompt:
+    return AboutPrompt(
+        prompt_id=prompt.id,
+        group=f"group-{prompt.group_id}",
+        source=prompt.source,
+        category=prompt.category,
+        prompt_kind=prompt.kind,
+        language=prompt.language,
+    )
+
+
+def about_answer(assignment: Assignment, names: Names) -> AboutAnswer:
+    """For submitted answers: constraints of the table say that those have a time and a guideline version."""
+    guideline, number = names.versions[cast(int, assignment.guideline_version_id)]
+    return AboutAnswer(
+        answer_id=assignment.id,
+        labeler=f"labeler-{assignment.labeler_id}",
+        campaign=names.campaigns[assignment.campaign_id],
+        guideline=guideline,
+        guideline_version=number,
+        submitted_at=cast(datetime, assignment.submitted_at).astimezone(UTC).isoformat(timespec="microseconds"),
+    )
+
+
+def messages(prompt: Prompt) -> list[Message]:
+    """The prompt's messages with exactly the two keys that every loader knows."""
+    return [{"role": message["role"], "content": message["content"]} for message in prompt.messages]
+
+
+def chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` rows, the last one shorter."""
+    rest = iter(rows)
+    while chunk := list(islice(rest, size)):
+        yield chunk

@@ -1,0 +1,103 @@
+"""Exports and agreement: managers only."""
+
+from typing import Any, cast
+
+from django.core.files.storage import storages
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from annotate.accounts.access import managers, person
+from annotate.lib.paging import page_of
+from annotate.pools.models import Split
+from exports import actions, manifest, queries
+from exports.agreement.bootstrap import PROMPTS_NEEDED
+from exports.agreement.pairs import TieRule
+from exports.agreement.published import PUBLISHED
+from exports.agreement.queries import ranking_campaigns, report
+from exports.forms import AgreementForm, ExportForm
+from exports.manifest import Manifest
+from exports.models import Export, ExportState
+from exports.queries import LeftOut
+
+CONTENT_TYPES = {"jsonl": "application/jsonl", "json": "application/json", "md": "text/markdown; charset=utf-8"}
+
+
+@require_safe
+@managers
+def exports(request: HttpRequest) -> HttpResponse:
+    return render(request, "exports/exports.html", {"page": page_of(request, queries.exports())})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def new(request: HttpRequest) -> HttpResponse:
+    asked = request.POST if request.method == "POST" else None
+    form = ExportForm(asked, initial={"campaigns": request.GET.getlist("campaign")})
+    if form.is_valid():
+        export = actions.request_export(
+            campaigns=form.cleaned_data["campaigns"], by=person(request), now=timezone.now()
+        )
+        return redirect("exports:export", export.id)
+    return render(request, "exports/new.html", {"form": form, "any": queries.exportable_campaigns().exists()})
+
+
+@require_safe
+@managers
+def export(request: HttpRequest, export_id: int) -> HttpResponse:
+    return render(request, "exports/export.html", _described(export_id))
+
+
+@require_safe
+@managers
+def progress(request: HttpRequest, export_id: int) -> HttpResponse:
+    """The part of the page that asks for itself again until the export is finished."""
+    return render(request, "exports/_export.html", _described(export_id))
+
+
+@require_safe
+@managers
+def download(request: HttpRequest, export_id: int, name: str) -> FileResponse:
+    return file_of(get_object_or_404(Export, id=export_id), name)
+
+
+def file_of(row: Export, name: str) -> FileResponse:
+    """One file of a finished export, streamed; Http404 for any other."""
+    if row.state != ExportState.DONE or name not in manifest.file_names(cast(Manifest, row.manifest)):
+        raise Http404
+    try:
+        file = storages["exports"].open(f"{row.folder}/{name}")
+    except FileNotFoundError:
+        raise Http404 from None
+    content_type = CONTENT_TYPES[name.rpartition(".")[2]]
+    return FileResponse(file, as_attachment=True, filename=name, content_type=content_type)
+
+
+@require_safe
+@managers
+def agreement(request: HttpRequest) -> HttpResponse:
+    newest = ranking_campaigns().first()
+    asked = {"campaign": newest.id if newest else None, "ties": TieRule.EXCLUDE.value} | request.GET.dict()
+    form = AgreementForm(asked)
+    context: dict[str, Any] = {"form": form, "any": newest, "published": PUBLISHED, "prompts_needed": PROMPTS_NEEDED}
+    if newest is not None and form.is_valid():
+        rule = TieRule(form.cleaned_data["ties"])
+        context["report"] = report(campaign=form.cleaned_data["campaign"], rule=rule)
+    return render(request, "exports/agreement.html", context)
+
+
+def _described(export_id: int) -> dict[str, Any]:
+    row = get_object_or_404(queries.exports(), id=export_id)
+    counts = row.manifest["left_out"] if row.manifest else {}
+    return {
+        "export": row,
+        "unfinished": row.state in (ExportState.WAITING, ExportState.RUNNING),
+        "left_out": [(reason.label, counts[reason.value]) for reason in LeftOut if counts.get(reason.value)],
+        "tables": _tables(row.manifest) if row.manifest else [],
+    }
+
+
+def _tables(described: Manifest) -> list[tuple[str, dict[str, int], dict[str, int]]]:
+    """Split by split, its name, its prompts and its examples."""
+    return [(str(split.label), described["prompts"][split], described["examples"][split]) for split in Split]

@@ -1,0 +1,102 @@
+"""Which rankings are compared with which."""
+
+import pytest
+
+from annotate.guidelines.models import GuidelineVersion
+from annotate.work.states import State
+from exports.agreement.pairs import TieRule
+from exports.agreement.queries import ranked, report
+from tests import factories as make
+from tests.exports import answers
+
+
+@pytest.fixture
+def slate(day):
+    return day.slate(day.prompt("Name a colour."), "ABCD")
+
+
+def measured(day, rule=TieRule.EXCLUDE):
+    return {cut.name: cut.agreement for cut in report(campaign=day.rankings, rule=rule).cuts}
+
+
+def test_submitted_and_accepted_rankings_are_compared(day, slate):
+    answers.ranking(slate, day.labeler, [1, 2, 3, 4])
+    answers.ranking(slate, make.user(), [1, 2, 4, 3], state=State.SUBMITTED)
+    assert measured(day)["All labelers"].micro.value == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize("state", [State.SENT_BACK, State.LEASED])
+def test_rankings_that_are_being_redone_are_not(day, slate, state):
+    answers.ranking(slate, day.labeler, [1, 2, 3, 4])
+    answers.ranking(slate, make.user(), [4, 3, 2, 1], state=state)
+    assert list(ranked(day.rankings)) == []
+
+
+def test_the_ranks_are_of_the_same_completions_whatever_the_order_shown(day, slate):
+    answers.ranking(slate, day.labeler, [1, 2, 3, 4], shown=[3, 2, 1, 0])
+    answers.ranking(slate, make.user(), [1, 2, 3, 4], shown=[1, 0, 3, 2])
+    assert measured(day)["All labelers"].micro.value == 1
+
+
+def test_cohorts_are_measured_apart_and_together(day, slate):
+    held_out = [day.held_out, make.user(cohort="held_out")]
+    training = [day.labeler, make.user()]
+    for person in held_out:
+        answers.ranking(slate, person, [4, 3, 2, 1])
+    for person in training:
+        answers.ranking(slate, person, [1, 2, 3, 4])
+    found = measured(day)
+    assert found["Cohort: Training"].micro.value == found["Cohort: Held out"].micro.value == 1
+    # 2 comparisons within the cohorts agree on all pairs, 4 across them on none.
+    assert found["All labelers"].micro.value == pytest.approx(2 / 6)
+
+
+def test_guideline_versions_are_measured_apart(day):
+    guideline = day.rankings.guideline
+    author = guideline.versions.get().created_by
+
+    def ranked_by_two(text, second):
+        slate = day.slate(day.prompt(text), "ABCD")
+        answers.ranking(slate, day.labeler, [1, 2, 3, 4])
+        answers.ranking(slate, make.user(), second)
+
+    ranked_by_two("under version 1", [4, 3, 2, 1])
+    GuidelineVersion.objects.create(
+        guideline=guideline, number=2, body="Better.", created_by=author, created_at=make.NOW, published_at=make.NOW
+    )
+    ranked_by_two("under version 2", [1, 2, 3, 4])
+    found = measured(day)
+    assert found["Guideline version 1"].micro.value == 0
+    assert found["Guideline version 2"].micro.value == 1
+    assert found["All labelers"].micro.value == pytest.approx(1 / 2)
+
+
+def test_two_labelers_are_named_and_compared(day, slate):
+    other = make.user(first_name="Grace", last_name="Hopper")
+    answers.ranking(slate, day.labeler, [1, 2, 3, 4])
+    answers.ranking(slate, other, [1, 2, 3, 4])
+    ((first, second, pair),) = report(campaign=day.rankings, rule=TieRule.EXCLUDE).labeler_pairs
+    assert (first, second, pair.prompts) == ("ada", "Grace Hopper", 1)
+
+
+def test_other_campaigns_do_not_count(day, slate):
+    answers.ranking(slate, day.labeler, [1, 2, 3, 4])
+    other = make.campaign("rankings", over=day.pool)
+    prompt = day.prompt("Another.")
+    policy = make.policy()
+    elsewhere = answers.slate(other, prompt, [make.completion(prompt, policy) for _ in range(4)])
+    for person in (day.labeler, make.user()):
+        answers.ranking(elsewhere, person, [1, 2, 3, 4])
+    assert measured(day)["All labelers"].comparisons == 0
+
+
+def test_the_cost_does_not_grow_with_the_rankings(day, django_assert_num_queries):
+    def rank_twice():
+        slate = day.slate(day.prompt(f"Prompt {day.pool.prompts.count()}"), "ABCD")
+        for person in (day.labeler, day.held_out):
+            answers.ranking(slate, person, [1, 2, 3, 4])
+
+    for _ in range(2):
+        rank_twice()
+        with django_assert_num_queries(2):
+            report(campaign=day.rankings, rule=TieRule.HALF)
