@@ -1,0 +1,223 @@
+"""JSON into values and rows into JSON. Nothing here saves: the views hand the values to the actions of the pages."""
+
+from typing import Any
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from annotate.accounts.models import Cohort
+from annotate.pools.models import Category, Kind, Pool, Prompt, Source, Split
+from annotate.samples import queries as sampled
+from annotate.samples.forms import MOST_STOPS, draw_seed
+from annotate.samples.models import Completion, Origin, Policy, SampleRun, Stage
+from annotate.work import queries as worked
+from annotate.work.models import Campaign, Workflow
+from annotate.work.states import CampaignState
+
+
+class PoolSerializer(serializers.ModelSerializer[Pool]):
+    class Meta:
+        model = Pool
+        fields = ["id", "name", "description", "created_at"]
+        read_only_fields = ["created_at"]
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(choices=["system", "user", "assistant"])
+    content = serializers.CharField(trim_whitespace=False)
+
+
+class PromptSerializer(serializers.ModelSerializer[Prompt]):
+    split = serializers.CharField(source="group.split")
+    group = serializers.CharField(source="group.key")
+    messages = MessageSerializer(many=True)
+
+    class Meta:
+        model = Prompt
+        fields = [
+            "id",
+            "pool",
+            "messages",
+            "kind",
+            "source",
+            "source_user",
+            "category",
+            "language",
+            "licence",
+            "external_id",
+            "group",
+            "split",
+            "parent",
+            "created_at",
+        ]
+
+
+class PromptFilters(serializers.Serializer[Any]):
+    """What a list of prompts is narrowed down by."""
+
+    pool = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
+    split = serializers.ChoiceField(required=False, choices=Split.choices)
+    q = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text=_("words of the text"))
+
+
+class NewPromptSerializer(serializers.Serializer[Any]):
+    pool = serializers.PrimaryKeyRelatedField(queryset=Pool.objects.all())
+    messages = MessageSerializer(many=True, allow_empty=False)
+    kind = serializers.ChoiceField(choices=Kind.choices, default=Kind.PLAIN)
+    source = serializers.ChoiceField(choices=Source.choices)  # type: ignore[assignment]  # a field named as Field.source
+    source_user = serializers.CharField(max_length=200, default="", allow_blank=True)
+    category = serializers.ChoiceField(choices=Category.choices, default="", allow_blank=True)
+    language = serializers.CharField(max_length=16, default="en")
+    licence = serializers.CharField(max_length=100, default="", allow_blank=True)
+    external_id = serializers.CharField(max_length=200, default="", allow_blank=True)
+
+
+class CompletionSerializer(serializers.ModelSerializer[Completion]):
+    class Meta:
+        model = Completion
+        fields = [
+            "id",
+            "policy",
+            "run",
+            "k",
+            "text",
+            "token_count",
+            "finish_reason",
+            "seed",
+            "attempt",
+            "parameters",
+            "policy_revision",
+            "checkpoint_hash",
+            "provenance",
+            "created_at",
+        ]
+
+
+class PolicySerializer(serializers.ModelSerializer[Policy]):
+    # What a policy is, is said and not assumed.
+    revision = serializers.CharField(max_length=120)
+    stage = serializers.ChoiceField(choices=Stage.choices)
+    origin = serializers.ChoiceField(choices=Origin.choices)
+
+    class Meta:
+        model = Policy
+        fields = ["id", "name", "revision", "stage", "origin", "location", "chat_template", "dtype", "created_at"]
+        read_only_fields = ["created_at"]
+
+
+class ProgressOfRun(serializers.Serializer[sampled.Progress]):
+    """Prompts by state and what is stored of them; the pace is null until something was written."""
+
+    waiting = serializers.IntegerField()
+    leased = serializers.IntegerField()
+    done = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    cancelled = serializers.IntegerField()
+    completions = serializers.IntegerField()
+    completions_wanted = serializers.IntegerField()
+    tokens = serializers.IntegerField()
+    tokens_per_second = serializers.FloatField(allow_null=True)
+    seconds_left = serializers.FloatField(allow_null=True)
+
+
+class RunSerializer(serializers.ModelSerializer[SampleRun]):
+    temperature = serializers.FloatField(default=1.0, min_value=0, max_value=5)
+    top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
+    max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
+    stop = serializers.ListField(
+        child=serializers.CharField(max_length=100, trim_whitespace=False), default=list, max_length=MOST_STOPS
+    )
+    seed = serializers.IntegerField(default=draw_seed, min_value=0, max_value=2**63 - 1)
+    progress = serializers.SerializerMethodField()
+
+    class Meta:
+        model = SampleRun
+        fields = [
+            "id",
+            "pool",
+            "policy",
+            "k",
+            "temperature",
+            "top_p",
+            "max_new_tokens",
+            "stop",
+            "seed",
+            "state",
+            "created_at",
+            "finished_at",
+            "progress",
+        ]
+        read_only_fields = ["state", "created_at", "finished_at"]
+
+    @extend_schema_field(ProgressOfRun)
+    def get_progress(self, run: SampleRun) -> Any:
+        known = self.context.get("progress", {})
+        return ProgressOfRun(known.get(run.id) or sampled.progress([run], now=timezone.now())[run.id]).data
+
+
+class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
+    """Answers wanted, by state."""
+
+    open = serializers.IntegerField()
+    leased = serializers.IntegerField()
+    submitted = serializers.IntegerField()
+    accepted = serializers.IntegerField()
+    sent_back = serializers.IntegerField()
+    total = serializers.IntegerField()
+
+
+class CampaignSerializer(serializers.ModelSerializer[Campaign]):
+    cohorts = serializers.MultipleChoiceField(choices=Cohort.choices, required=False)
+    progress = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Campaign
+        fields = [
+            "id",
+            "name",
+            "workflow",
+            "pool",
+            "guideline",
+            "overlap",
+            "lease_minutes",
+            "review_percent",
+            "cohorts",
+            "labelers",
+            "slate_min",
+            "slate_max",
+            "policies",
+            "target_pool",
+            "rewrite_pool",
+            "state",
+            "created_at",
+            "opened_at",
+            "closed_at",
+            "progress",
+        ]
+        read_only_fields = ["state", "created_at", "opened_at", "closed_at"]
+
+    @extend_schema_field(ProgressOfCampaign)
+    def get_progress(self, campaign: Campaign) -> Any:
+        known = self.context.get("progress", {})
+        return ProgressOfCampaign(known.get(campaign.id) or worked.progress([campaign])[campaign.id]).data
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        fewest = values.get("slate_min", self.instance.slate_min if self.instance else 4)
+        most = values.get("slate_max", self.instance.slate_max if self.instance else 9)
+        if fewest > most:
+            raise serializers.ValidationError({"slate_max": _("It cannot be less than slate_min.")})
+        workflow = values.get("workflow", self.instance.workflow if self.instance else "")
+        if self.instance and "workflow" in values and values["workflow"] != self.instance.workflow:
+            raise serializers.ValidationError({"workflow": _("The kind of work never changes.")})
+        target = values.get("target_pool", self.instance.target_pool if self.instance else None)
+        if workflow == Workflow.EDITS and target is None:
+            raise serializers.ValidationError({"target_pool": _("Name the pool that accepted instructions go to.")})
+        if "cohorts" in values:
+            values["cohorts"] = sorted(values["cohorts"])
+        return values
+
+
+class StateSerializer(serializers.Serializer[Any]):
+    to = serializers.ChoiceField(choices=CampaignState.choices)

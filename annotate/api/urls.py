@@ -1,0 +1,15 @@
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView
+from rest_framework.routers import SimpleRouter
+
+from annotate.api import views
+
+app_name = "api"
+router = SimpleRouter()
+router.register("pools", views.PoolViewSet, basename="pool")
+router.register("prompts", views.PromptViewSet, basename="prompt")
+router.register("policies", views.PolicyViewSet, basename="policy")
+router.register("runs", views.RunViewSet, basename="run")
+router.register("campaigns", views.CampaignViewSet, basename="campaign")
+
+urlpatterns = [path("schema/", SpectacularAPIView.as_view(), name="schema"), *router.urls]

@@ -1,0 +1,213 @@
+"""Managers' verbs for scripts: the same actions as the studio's pages, in JSON, behind a token."""
+
+from typing import Any, cast
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, status
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet
+
+from annotate.accounts.models import User
+from annotate.api.serializers import (
+    CampaignSerializer,
+    CompletionSerializer,
+    NewPromptSerializer,
+    PolicySerializer,
+    PoolSerializer,
+    PromptFilters,
+    PromptSerializer,
+    RunSerializer,
+    StateSerializer,
+)
+from annotate.pools import actions as pools
+from annotate.pools.models import Pool, Prompt
+from annotate.pools.queries import search_prompts
+from annotate.pools.rules import BadPrompt, PromptDraft
+from annotate.samples import actions as samples
+from annotate.samples import queries as sampled
+from annotate.samples.models import Policy, SampleRun
+from annotate.work import actions as work
+from annotate.work import queries as worked
+from annotate.work.leases import Refused
+from annotate.work.models import Campaign
+from annotate.work.states import CampaignState
+
+
+class Conflict(APIException):
+    """An action refused; its words say what to do."""
+
+    status_code = status.HTTP_409_CONFLICT
+
+
+def manager(request: Request) -> User:
+    return cast(User, request.user)
+
+
+class PoolViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Pool]):
+    serializer_class = PoolSerializer
+    queryset = Pool.objects.order_by("id")
+
+    def perform_create(self, serializer: BaseSerializer[Pool]) -> None:
+        try:
+            serializer.instance = pools.create_pool(**serializer.validated_data, now=timezone.now())
+        except pools.NameTaken as refusal:
+            raise Conflict(str(refusal)) from refusal
+
+
+class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Prompt]):
+    """Filter the list with ?pool=, ?split= and ?q= (words of the text)."""
+
+    serializer_class = PromptSerializer
+
+    @extend_schema(parameters=[PromptFilters])
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().list(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[Prompt]:
+        form = PromptFilters(data=self.request.query_params)
+        form.is_valid(raise_exception=True)
+        wanted = form.validated_data
+        prompts = search_prompts(Prompt.objects.all(), wanted.get("q", ""))
+        if pool := wanted.get("pool"):
+            prompts = prompts.filter(pool=pool)
+        if split := wanted.get("split"):
+            prompts = prompts.filter(group__split=split)
+        return prompts.select_related("group").order_by("id")
+
+    @extend_schema(request=NewPromptSerializer, responses={201: PromptSerializer})
+    def create(self, request: Request) -> Response:
+        form = NewPromptSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        values = dict(form.validated_data)
+        try:
+            prompt = pools.add_prompt(pool=values.pop("pool"), draft=PromptDraft(**values), now=timezone.now())
+        except (BadPrompt, pools.DuplicatePrompt) as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(PromptSerializer(prompt).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(responses=CompletionSerializer(many=True))
+    @action(detail=True, pagination_class=None)
+    def completions(self, request: Request, pk: str) -> Response:
+        found = sampled.completions_of(self.get_object())
+        return Response(CompletionSerializer(found, many=True).data)
+
+
+class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Policy]):
+    serializer_class = PolicySerializer
+    queryset = Policy.objects.order_by("id")
+
+    def perform_create(self, serializer: BaseSerializer[Policy]) -> None:
+        try:
+            serializer.instance = samples.create_policy(**serializer.validated_data, now=timezone.now())
+        except samples.Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+
+    @extend_schema(request=None, responses=PolicySerializer)
+    @action(detail=True, methods=["post"])
+    def make_current(self, request: Request, pk: str) -> Response:
+        """New sampling runs of this policy's stage start from it."""
+        policy = self.get_object()
+        try:
+            samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
+        except samples.Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(PolicySerializer(policy).data)
+
+
+class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[SampleRun]):
+    serializer_class = RunSerializer
+    queryset = SampleRun.objects.order_by("-id")
+    known: dict[int, sampled.Progress] = {}
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset)
+        self.known = sampled.progress(page or [], now=timezone.now())
+        return page
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "progress": self.known}
+
+    def perform_create(self, serializer: BaseSerializer[SampleRun]) -> None:
+        try:
+            serializer.instance = samples.start_run(
+                **serializer.validated_data, by=manager(self.request), now=timezone.now()
+            )
+        except samples.Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+
+    @extend_schema(request=None, responses=RunSerializer)
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: str) -> Response:
+        try:
+            run = samples.cancel_run(run=self.get_object(), now=timezone.now())
+        except samples.Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(self.get_serializer(run).data)
+
+    @extend_schema(request=None, responses=RunSerializer)
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        """Try the prompts that failed again."""
+        run = self.get_object()
+        try:
+            samples.retry_failed(run=run)
+        except samples.Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        run.refresh_from_db()
+        return Response(self.get_serializer(run).data)
+
+
+class CampaignViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Campaign]
+):
+    """A campaign begins as a draft; POST {"to": "open"} to its `state` opens it."""
+
+    serializer_class = CampaignSerializer
+    queryset = Campaign.objects.prefetch_related("labelers", "policies").order_by("-id")
+    known: dict[int, worked.Progress] = {}
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset)
+        self.known = worked.progress(list(page or []))
+        return page
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "progress": self.known}
+
+    def perform_create(self, serializer: BaseSerializer[Campaign]) -> None:
+        try:
+            serializer.instance = work.create_campaign(
+                **serializer.validated_data, by=manager(self.request), now=timezone.now()
+            )
+        except Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+
+    @extend_schema(request=CampaignSerializer(partial=True), responses=CampaignSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        campaign = self.get_object()
+        form = self.get_serializer(campaign, data=request.data, partial=True)
+        form.is_valid(raise_exception=True)
+        try:
+            campaign = work.change_campaign(campaign=campaign, **form.validated_data)
+        except Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(self.get_serializer(campaign).data)
+
+    @extend_schema(request=StateSerializer, responses=CampaignSerializer)
+    @action(detail=True, methods=["post"])
+    def state(self, request: Request, pk: str) -> Response:
+        form = StateSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        try:
+            campaign = work.change_state(
+                campaign=self.get_object(), to=CampaignState(form.validated_data["to"]), now=timezone.now()
+            )
+        except Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(self.get_serializer(campaign).data)

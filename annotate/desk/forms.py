@@ -1,0 +1,103 @@
+"""What the desk's pages send, turned into values."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from annotate.lib.text import storable
+from annotate.work.models import SkipReason
+
+# Fields of the page, not of the answer: they are not kept in a draft.
+PAGE_FIELDS = frozenset({"csrfmiddlewaretoken", "submit_key", "then"})
+
+
+class SkipForm(forms.Form):
+    """Its names are its own: it stands on a page with the form of the task."""
+
+    prefix = "skip"
+
+    reason = forms.ChoiceField(
+        label=_("Why do you skip it?"),
+        choices=SkipReason.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Choose a reason: it helps to repair the task or the guideline.")},
+    )
+    note = forms.CharField(
+        label=_("Note"),
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("For the people who run this campaign."),
+    )
+
+
+class BadDraft(ValueError):
+    """The draft is not an object of form fields."""
+
+
+def submit_key(data: QueryDict) -> UUID | None:
+    """The key the page was made with; None if it is missing or none."""
+    try:
+        return UUID(data.get("submit_key", ""))
+    except ValueError:
+        return None
+
+
+def number(data: QueryDict, name: str) -> int:
+    """0, the id of nothing, where no number was sent."""
+    text = data.get(name, "")
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def draft_from_json(sent: bytes) -> dict[str, list[str]]:
+    """{"body": {field: text or [texts]}} as the browser's autosave sends it. Raises BadDraft."""
+    try:
+        body = json.loads(sent)["body"]
+        fields = {str(name): value if isinstance(value, list) else [value] for name, value in body.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
+        raise BadDraft from wrong
+    if not all(isinstance(text, str) for values in fields.values() for text in values):
+        raise BadDraft
+    return _kept(fields)
+
+
+def draft_from_form(data: QueryDict) -> dict[str, list[str]]:
+    """The same, out of a form that was sent whole."""
+    return _kept(dict(data.lists()))
+
+
+def _kept(fields: dict[str, list[Any]]) -> dict[str, list[str]]:
+    return {
+        _storable(name): [_storable(text) for text in values]
+        for name, values in fields.items()
+        if name not in PAGE_FIELDS
+    }
+
+
+def _storable(text: str) -> str:
+    """A draft keeps what it can: half an emoji, cut by a keyboard, must not cost the rest of the text."""
+    if storable(text):
+        return text
+    return text.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def typed(body: dict[str, Any] | None) -> QueryDict | None:
+    """A stored draft as the form data it was."""
+    if body is None:
+        return None
+    data = QueryDict(mutable=True)
+    for name, values in body.items():
+        data.setlist(name, values if isinstance(values, list) else [values])
+    return data
+
+
+def as_text(body: dict[str, Any]) -> str:
+    """A draft to be read and copied: one field's text alone, several with their names."""
+    lines = [(name, text) for name, values in body.items() for text in values if text.strip()]
+    if len(lines) == 1:
+        return str(lines[0][1])
+    return "\n\n".join(f"{name}: {text}" for name, text in lines)

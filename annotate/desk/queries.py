@@ -1,0 +1,115 @@
+"""What one labeler finds on their desk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from annotate.accounts.models import User
+from annotate.guidelines.models import Acknowledgement, GuidelineVersion
+from annotate.work.models import Assignment, Campaign
+from annotate.work.queries import answers_of, campaigns_for, has_held, open_slots
+from annotate.work.states import CampaignState
+
+# Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
+COUNTED = 100
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A campaign open to the labeler. `left` stops counting at COUNTED."""
+
+    campaign: Campaign
+    version: GuidelineVersion | None
+    acknowledged: bool
+    left: int
+    held: Assignment | None
+
+    @property
+    def more(self) -> bool:
+        return self.left >= COUNTED
+
+
+def offers(labeler: User, held: Sequence[Assignment]) -> list[Offer]:
+    """The campaigns open to the labeler, those first in which they hold a task, and those last that have none left.
+
+    The number of queries does not grow with the campaigns.
+    """
+    campaigns = list(campaigns_for(labeler))
+    versions = _current_versions(campaigns, labeler)
+    left = _tasks_left(campaigns, labeler)
+    in_hand = {assignment.campaign_id: assignment for assignment in held}
+    found = [
+        Offer(
+            campaign=campaign,
+            version=versions.get(campaign.guideline_id),
+            acknowledged=bool(getattr(versions.get(campaign.guideline_id), "acknowledged", False)),
+            left=left[campaign.id],
+            held=in_hand.get(campaign.id),
+        )
+        for campaign in campaigns
+    ]
+    return sorted(found, key=lambda offer: (offer.held is None, not offer.left))
+
+
+def _current_versions(campaigns: list[Campaign], labeler: User) -> dict[int, GuidelineVersion]:
+    """The published version of each guideline, with `acknowledged`."""
+    known = Acknowledgement.objects.filter(version=OuterRef("id"), labeler=labeler)
+    versions = (
+        GuidelineVersion.objects.filter(guideline__in=[campaign.guideline_id for campaign in campaigns])
+        .exclude(published_at=None)
+        .annotate(acknowledged=Exists(known))
+        .order_by("guideline", "-number")
+        .distinct("guideline")
+    )
+    return {version.guideline_id: version for version in versions}
+
+
+def _tasks_left(campaigns: list[Campaign], labeler: User) -> dict[int, int]:
+    """Tasks this labeler could take, by campaign, up to COUNTED each: one query, one bounded look per campaign."""
+    tasks: dict[int, set[int]] = {campaign.id: set() for campaign in campaigns}
+    looks = [
+        open_slots(campaign, labeler).values_list("campaign_id", "task_id")[: COUNTED * campaign.overlap]
+        for campaign in campaigns
+    ]
+    for campaign_id, task_id in looks[0].union(*looks[1:], all=True) if looks else []:
+        tasks[campaign_id].add(task_id)
+    return {campaign_id: min(len(found), COUNTED) for campaign_id, found in tasks.items()}
+
+
+def answers(labeler: User) -> QuerySet[Assignment]:
+    """What the labeler submitted, newest first. A new instruction has no prompt: its own text is its name."""
+    return answers_of(labeler).select_related("instruction")
+
+
+def answered_today(labeler: User, now: datetime) -> int:
+    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    return answers_of(labeler).filter(submitted_at__gte=midnight).count()
+
+
+def had(labeler: User, assignment_id: int) -> Assignment | None:
+    """The assignment with all its page shows, if the labeler has it or ever had its task."""
+    assignment = (
+        Assignment.objects.select_related("campaign__guideline", "task__prompt", "guideline_version")
+        .filter(id=assignment_id)
+        .first()
+    )
+    if assignment is None or assignment.labeler_id == labeler.id or has_held(labeler, assignment.task_id):
+        return assignment
+    return None
+
+
+def standing(labeler: User, assignment: Assignment) -> Assignment | None:
+    """The slot of the task that is the labeler's now: this one, or the one a late submit took instead."""
+    if assignment.labeler_id == labeler.id:
+        return assignment
+    return Assignment.objects.filter(task=assignment.task_id, labeler=labeler).first()
+
+
+def can_still_submit(labeler: User, assignment: Assignment) -> bool:
+    """After an expired lease: is a slot of the task free for them?"""
+    if assignment.campaign.state == CampaignState.CLOSED:
+        return False
+    return open_slots(assignment.campaign, labeler).filter(task=assignment.task_id).exists()

@@ -1,0 +1,313 @@
+"""A labeler's pages: take a task, work on it, hand it in. Each view loads, calls one action and answers."""
+
+from datetime import datetime
+from uuid import uuid4
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate.accounts.access import labelers, person
+from annotate.accounts.models import User
+from annotate.desk import forms, queries
+from annotate.edits import workflow as edits
+from annotate.guidelines.actions import acknowledge
+from annotate.guidelines.models import GuidelineVersion
+from annotate.guidelines.queries import acknowledged_version, current_version
+from annotate.lib.paging import page_of
+from annotate.lib.text import Piece, word_diff
+from annotate.work import leases
+from annotate.work import queries as work
+from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.moves import Moved
+from annotate.work.states import CampaignState, State
+from annotate.work.workflow import BadAnswer, Bench, Context
+from annotate.workflows import WORKFLOWS
+
+# Markdown of a novel would keep a web worker busy for the sake of a look.
+PREVIEWED = 200_000
+
+
+@require_safe
+@labelers
+def home(request: HttpRequest) -> HttpResponse:
+    labeler, now = person(request), timezone.now()
+    held = list(work.held(labeler))
+    offers = queries.offers(labeler, held)
+    offered = {offer.campaign.id for offer in offers}
+    context = {
+        "offers": offers,
+        # A campaign may have been paused or closed since: what is held can be finished.
+        "elsewhere": [assignment for assignment in held if assignment.campaign_id not in offered],
+        "sent_back": work.sent_back(labeler),
+        "today": queries.answered_today(labeler, now),
+    }
+    return render(request, "desk/home.html", context)
+
+
+@require_POST
+@labelers
+def next_task(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    return _go_on(request, campaign_id, timezone.now())
+
+
+@never_cache
+@require_safe
+@labelers
+def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    standing = queries.standing(labeler, assignment)
+    if standing and standing.state != State.LEASED:
+        return redirect("desk:answer", standing.id)
+    if standing and standing.id != assignment.id:
+        return redirect("desk:task", standing.id)
+    try:
+        # Looking at the page is a sign of life, also where no JavaScript sends heartbeats.
+        leased_until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
+    except leases.LeaseLost:
+        leased_until = None
+    draft = work.draft_of(labeler, assignment.task_id)
+    if not leased_until and not queries.can_still_submit(labeler, assignment):
+        return _lost(request, assignment, draft.body if draft else {}, leases.LeaseLost(), status=200)
+    part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
+    return _page(request, assignment, part, leased_until)
+
+
+@require_POST
+@labelers
+def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    key = forms.submit_key(request.POST)
+    if key is None:
+        return HttpResponseBadRequest(_("This form is incomplete. Load the task again."))
+    try:
+        _bench(assignment).submit(assignment.id, labeler, request.POST, key, now)
+    except BadAnswer as bad:
+        # The browser counts on a submit that arrived: whoever leaves the page that comes back finds this text again.
+        _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
+        until = assignment.leased_until if assignment.labeler_id == labeler.id else None
+        return _page(request, assignment, bad.context | {"submit_key": key}, until, status=422)
+    except (leases.Refused, Moved) as refused:
+        body = forms.draft_from_form(request.POST)
+        _keep(assignment, labeler, body, now)
+        return _lost(request, assignment, body, refused, status=409)
+    messages.success(request, _("Submitted."))
+    if request.POST.get("then") == "stop":
+        return redirect("desk:home")
+    return _go_on(request, assignment.campaign_id, now)
+
+
+@require_POST
+@labelers
+def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
+    """The page's autosave. Where there is no JavaScript, `release` and a refused submit keep the text."""
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    try:
+        body = forms.draft_from_json(request.body)
+    except forms.BadDraft:
+        return JsonResponse({"words": _("This is no draft.")}, status=400)
+    try:
+        saved = leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+    except leases.Refused as refused:
+        return JsonResponse({"words": str(refused)}, status=409)
+    return JsonResponse({"saved_at": saved.saved_at})
+
+
+@require_POST
+@labelers
+def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
+    """The page's heartbeat."""
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    try:
+        until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
+    except leases.Refused as refused:
+        return JsonResponse({"words": str(refused)}, status=409)
+    return JsonResponse({"leased_until": until})
+
+
+@require_POST
+@labelers
+def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    """Pass on the task. Without JavaScript the button sends the whole form, and a page of its own asks the reason."""
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    asked = "skip-sent" in request.POST
+    form = forms.SkipForm(request.POST if asked else None)
+    if not asked:
+        _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
+    if not form.is_valid():
+        context = {"assignment": assignment, "skip_form": form}
+        return render(request, "desk/skip.html", context, status=422 if asked else 200)
+    try:
+        leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
+    except (leases.Refused, Moved) as refused:
+        messages.warning(request, str(refused))
+        return redirect("desk:home")
+    messages.info(request, _("You skipped the task. It does not come back to you."))
+    return _go_on(request, assignment.campaign_id, now)
+
+
+@require_POST
+@labelers
+def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    """Put the task back. The button sends the whole form, so that its text is kept also without the autosave."""
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
+    try:
+        leases.release(assignment_id=assignment.id, labeler=labeler, now=now)
+    except (leases.Refused, Moved) as refused:
+        messages.warning(request, str(refused))
+    else:
+        messages.info(request, _("The task is back in the queue. What you wrote is kept, in case you take it again."))
+    return redirect("desk:home")
+
+
+@require_POST
+@labelers
+def resume(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    try:
+        resumed = leases.resume(assignment_id=assignment.id, labeler=labeler, now=now)
+    except (leases.Refused, Moved) as refused:
+        messages.warning(request, str(refused))
+        return redirect("desk:home")
+    return redirect("desk:task", resumed.id)
+
+
+@require_POST
+@labelers
+def preview(request: HttpRequest) -> HttpResponse:
+    return render(request, "desk/_preview.html", {"text": request.POST.get("text", "")[:PREVIEWED]})
+
+
+@require_POST
+@labelers
+def compare(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    """What the text typed so far changes in the prompt it rewrites."""
+    assignment = _had_or_404(person(request), assignment_id)
+    if assignment.campaign.workflow != Workflow.EDITS:
+        raise Http404
+    return render(request, "edits/_diff.html", {"pieces": edits.pieces_of(assignment.task, request.POST)})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@labelers
+def guideline(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    labeler, now = person(request), timezone.now()
+    campaign = get_object_or_404(
+        Campaign.objects.select_related("guideline").exclude(state=CampaignState.DRAFT), id=campaign_id
+    )
+    if not work.allowed(campaign, labeler):
+        raise Http404
+    if request.method == "POST":
+        published = campaign.guideline.versions.exclude(published_at=None)
+        read = get_object_or_404(published, id=forms.number(request.POST, "version"))
+        acknowledge(version=read, labeler=labeler, now=now)
+        return _go_on(request, campaign.id, now)
+    version, known = current_version(campaign.guideline), acknowledged_version(labeler, campaign.guideline)
+    context = {"campaign": campaign, "version": version, "known": known, "pieces": _changes(known, version)}
+    return render(request, "desk/guideline.html", context)
+
+
+@require_safe
+@labelers
+def answers(request: HttpRequest) -> HttpResponse:
+    page = page_of(request, queries.answers(person(request)))
+    return render(request, "desk/answers.html", {"page": page})
+
+
+@require_safe
+@labelers
+def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    """The labeler's own answer, to read, with the reviewer's words."""
+    assignment = _had_or_404(person(request), assignment_id)
+    if assignment.labeler_id != person(request).id or assignment.submitted_at is None:
+        raise Http404
+    bench = _bench(assignment)
+    context = {
+        "assignment": assignment,
+        "answer_part": bench.answer_part,
+        "can_resume": assignment.state == State.SENT_BACK and assignment.campaign.state != CampaignState.CLOSED,
+    }
+    return render(request, "desk/answer.html", bench.answer(assignment) | context)
+
+
+def _had_or_404(labeler: User, assignment_id: int) -> Assignment:
+    """Somebody else's task looks as one that does not exist."""
+    assignment = queries.had(labeler, assignment_id)
+    if assignment is None:
+        raise Http404
+    return assignment
+
+
+def _bench(assignment: Assignment) -> Bench:
+    return WORKFLOWS[Workflow(assignment.campaign.workflow)]
+
+
+def _page(
+    request: HttpRequest, assignment: Assignment, part: Context, leased_until: datetime | None, *, status: int = 200
+) -> HttpResponse:
+    """The task's page. Its submit key is made here: the same page sent twice is one submit."""
+    # A late page is opened under a slot that may be somebody else's by now, with what a reviewer wrote to them.
+    sent_back = bool(assignment.rounds) and assignment.labeler_id == person(request).id
+    context = {
+        "assignment": assignment,
+        "version": assignment.guideline_version or acknowledged_version(person(request), assignment.campaign.guideline),
+        "task_part": _bench(assignment).task_part,
+        "submit_key": uuid4(),
+        "skip_form": forms.SkipForm(),
+        "sent_back": sent_back,
+        "leased_until": leased_until,
+        "late": leased_until is None,
+        # Three heartbeats a lease, so that one may get lost, but no more than one a minute.
+        "renew_seconds": min(60, assignment.campaign.lease_minutes * 20),
+    }
+    return render(request, "desk/task.html", context | part, status=status)
+
+
+def _lost(
+    request: HttpRequest, assignment: Assignment, body: Context, refused: Exception, *, status: int
+) -> HttpResponse:
+    """The task is not theirs to submit any more: their text, to be copied."""
+    context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused)}
+    return render(request, "desk/lost.html", context, status=status)
+
+
+def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -> None:
+    try:
+        leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+    except leases.Refused:
+        # It was handed in meanwhile, or is too long to be kept: the answer to the request says more.
+        pass
+
+
+def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpResponse:
+    """To the labeler's next task of the campaign; where there is none, home with the reason."""
+    get_object_or_404(Campaign, id=campaign_id)
+    try:
+        claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
+    except leases.NotYours as outsider:
+        raise Http404 from outsider
+    except leases.NotAcknowledged:
+        return redirect("desk:guideline", campaign_id)
+    except leases.Refused as refused:
+        messages.info(request, str(refused))
+        return redirect("desk:home")
+    return redirect("desk:task", claimed.id)
+
+
+def _changes(known: GuidelineVersion | None, version: GuidelineVersion | None) -> list[Piece]:
+    """What a new version changes in the one the labeler acknowledged."""
+    if known is None or version is None or known.id == version.id:
+        return []
+    return word_diff(known.body, version.body)

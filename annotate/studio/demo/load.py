@@ -1,0 +1,167 @@
+"""Every row comes from the action a person would use, and one that is there already is left as it is."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from annotate.accounts.actions import invite
+from annotate.accounts.models import Cohort, Role, User
+from annotate.edits.actions import add_briefs
+from annotate.guidelines.actions import create_guideline, publish
+from annotate.guidelines.models import Guideline
+from annotate.pools.actions import create_pool
+from annotate.pools.importers import jobs, prompts
+from annotate.pools.models import ImportKind, Kind, Pool
+from annotate.samples.actions import create_policy, move_current, start_run
+from annotate.samples.models import Origin, Policy, Stage
+from annotate.studio.tasks import fill_campaigns
+from annotate.work.actions import change_state, create_campaign
+from annotate.work.models import Campaign, Workflow
+from annotate.work.states import CampaignState
+
+TEXTS = Path(__file__).parent
+# The worker's room is above this one: its folder is named, its code is not imported.
+POLICY = settings.BASE_DIR / "models_worker" / "demo_policy"
+PROMPTS = POLICY / "prompts.jsonl"
+# Enough for rankings to appear while somebody reads the guideline; the tour samples the rest.
+PROMPTS_SAMPLED = 8
+CANDIDATES = 4
+
+PEOPLE = (
+    ("labeler", Role.LABELER, Cohort.TRAINING),
+    ("labeler2", Role.LABELER, Cohort.TRAINING),
+    ("labeler-held-out", Role.LABELER, Cohort.HELD_OUT),
+    ("reviewer", Role.REVIEWER, Cohort.TRAINING),
+)
+USE_CASES = (
+    "A small bakery answers its customers' messages.",
+    "A teacher turns a page of a textbook into questions for a class of twelve-year-olds.",
+)
+
+
+class NoPrompts(Exception):
+    def __str__(self) -> str:
+        return f"{PROMPTS} is missing: the demonstration needs its prompts."
+
+
+def load(*, passwords: Mapping[Role, str], now: datetime) -> None:
+    """All or nothing. `passwords` are those of each role; raises NoPrompts."""
+    with transaction.atomic():
+        manager = _people(passwords, now)
+        pool = _prompts(now)
+        policy = _policy(manager, now)
+        _campaigns(pool, manager, now)
+        if not pool.runs.exists():
+            start_run(
+                pool=pool,
+                policy=policy,
+                k=CANDIDATES,
+                temperature=1.0,
+                top_p=0.95,
+                max_new_tokens=96,
+                stop=[],
+                seed=1,
+                by=manager,
+                now=now,
+                prompts=pool.prompts.order_by("id")[:PROMPTS_SAMPLED],
+            )
+
+
+def _people(passwords: Mapping[Role, str], now: datetime) -> User:
+    manager = User.objects.filter(username="manager").first()
+    if manager is None:
+        # Nobody is there yet who could invite the first one.
+        manager = User.objects.create_user("manager", password=passwords[Role.MANAGER], role=Role.MANAGER)
+    for username, role, cohort in PEOPLE:
+        if not User.objects.filter(username=username).exists():
+            row = {"username": username, "role": role, "cohort": cohort, "email": "", "full_name": ""}
+            user = invite(**row, site="", by=manager, now=now).user
+            user.set_password(passwords[role])
+            user.save(update_fields=["password"])
+    return manager
+
+
+def _prompts(now: datetime) -> Pool:
+    name = "Demonstration prompts"
+    pool = Pool.objects.filter(name=name).first()
+    if pool is not None:
+        return pool
+    if not PROMPTS.exists():
+        raise NoPrompts
+    pool = create_pool(name=name, description="What people might ask a small assistant.", now=now)
+    with PROMPTS.open("rb") as file:
+        job = jobs.store(
+            pool=pool, kind=ImportKind.PROMPTS, file_name=PROMPTS.name, data=file, defaults={}, by=None, now=now
+        )
+    jobs.run(job_id=job.id, take=prompts.take, clock=lambda: now)
+    return pool
+
+
+def _policy(manager: User, now: datetime) -> Policy:
+    policy = Policy.objects.filter(name="demo", revision="1").first()
+    if policy is None:
+        policy = create_policy(
+            name="demo",
+            revision="1",
+            stage=Stage.SFT,
+            origin=Origin.LOCAL,
+            location=str(POLICY / "weights"),
+            now=now,
+        )
+        move_current(stage=Stage.SFT, policy=policy, by=manager, now=now)
+    return policy
+
+
+def _campaigns(pool: Pool, manager: User, now: datetime) -> None:
+    both = [Cohort.TRAINING, Cohort.HELD_OUT]
+    target = Pool.objects.filter(name="Instructions by labelers").first() or create_pool(
+        name="Instructions by labelers", description="Accepted instructions of the demonstration.", now=now
+    )
+    _campaign(
+        "Write answers", Workflow.DEMONSTRATIONS, manager, now, pool=pool, review_percent=20, cohorts=[Cohort.TRAINING]
+    )
+    _campaign("Rank completions", Workflow.RANKINGS, manager, now, pool=pool, slate_max=6, overlap=2, cohorts=both)
+    _campaign(
+        "Write instructions",
+        Workflow.EDITS,
+        manager,
+        now,
+        pool=pool,
+        target_pool=target,
+        review_percent=100,
+        cohorts=[Cohort.TRAINING],
+    )
+    fill_campaigns(pool.id)
+
+
+GUIDELINES = {
+    Workflow.DEMONSTRATIONS: ("Writing answers", "demonstrations.md"),
+    Workflow.RANKINGS: ("Ranking answers", "rankings.md"),
+    Workflow.EDITS: ("Writing instructions", "instructions.md"),
+}
+
+
+def _guideline(workflow: Workflow, manager: User, now: datetime) -> Guideline:
+    name, text = GUIDELINES[workflow]
+    guideline = Guideline.objects.filter(name=name).first()
+    if guideline is None:
+        guideline = create_guideline(name=name, body=(TEXTS / text).read_text(), by=manager, now=now)
+        publish(guideline=guideline, now=now)
+    return guideline
+
+
+def _campaign(name: str, workflow: Workflow, manager: User, now: datetime, **columns: Any) -> None:
+    if Campaign.objects.filter(name=name).exists():
+        return
+    guideline = _guideline(workflow, manager, now)
+    campaign = create_campaign(name=name, workflow=workflow, guideline=guideline, by=manager, now=now, **columns)
+    if workflow == Workflow.EDITS:
+        # Before the pool's prompts are to be rewritten, so that a labeler meets every kind.
+        add_briefs(campaign=campaign, kind=Kind.PLAIN, count=1, now=now)
+        add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=now)
+        add_briefs(campaign=campaign, kind=Kind.USER_BASED, use_cases=USE_CASES, now=now)
+    change_state(campaign=campaign, to=CampaignState.OPEN, now=now)

@@ -1,0 +1,97 @@
+"""What the studio's lists are narrowed down by, and what a reviewer writes."""
+
+from typing import Any
+
+from django import forms
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts.models import Cohort, Role
+from annotate.edits.actions import NoBriefs
+from annotate.edits.rules import MOST_BRIEFS
+from annotate.pools.models import Kind
+from annotate.work.actions import CommentNeeded
+
+
+class PeopleFilter(forms.Form):
+    q = forms.CharField(label=_("Name"), required=False, max_length=100, widget=forms.SearchInput)
+    role = forms.ChoiceField(label=_("Role"), required=False, choices=[("", _("All")), *Role.choices])
+    cohort = forms.ChoiceField(label=_("Cohort"), required=False, choices=[("", _("All")), *Cohort.choices])
+    active = forms.ChoiceField(
+        label=_("Account"),
+        required=False,
+        choices=[("", _("All")), ("yes", _("Active")), ("no", _("Deactivated"))],
+    )
+
+    def condition(self) -> Q:
+        """Which people are meant; what was typed into the address by hand and makes no sense narrows nothing."""
+        self.full_clean()
+        chosen: dict[str, Any] = self.cleaned_data
+        condition = Q()
+        for field in ("role", "cohort"):
+            if chosen.get(field):
+                condition &= Q(**{field: chosen[field]})
+        if chosen.get("active"):
+            condition &= Q(is_active=chosen["active"] == "yes")
+        if word := chosen.get("q"):
+            condition &= (
+                Q(username__icontains=word)
+                | Q(first_name__icontains=word)
+                | Q(last_name__icontains=word)
+                | Q(email__icontains=word)
+            )
+        return condition
+
+
+class DecisionForm(forms.Form):
+    """A reviewer's verdict: the button that was pressed, and what there is to say."""
+
+    comment = forms.CharField(
+        label=_("Comment"),
+        required=False,
+        max_length=5000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=_("The labeler reads it. Needed when you send the answer back."),
+    )
+    # How often the answer had been sent back when the reviewer opened it.
+    round = forms.IntegerField(widget=forms.HiddenInput)
+    decision = forms.ChoiceField(choices=[("accept", _("Accept")), ("send_back", _("Send back"))])
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if values.get("decision") == "send_back" and "comment" not in self.errors and not values["comment"]:
+            self.add_error("comment", str(CommentNeeded.words))
+            self.fields["comment"].widget.attrs["autofocus"] = True
+        return values
+
+
+class BriefsForm(forms.Form):
+    """New instructions asked of labelers: so many plain or few-shot ones, or one for each use case."""
+
+    kind = forms.ChoiceField(label=_("Kind"), choices=Kind.choices)
+    count = forms.IntegerField(
+        label=_("How many"),
+        required=False,
+        min_value=1,
+        max_value=MOST_BRIEFS,
+        help_text=_("For plain and few-shot instructions, whose subject the labelers choose."),
+    )
+    use_cases = forms.CharField(
+        label=_("Use cases, one a line"),
+        required=False,
+        max_length=100_000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=_("For user-based instructions: what somebody wants the model for, without names or other details."),
+    )
+
+    def clean_use_cases(self) -> list[str]:
+        lines = self.cleaned_data["use_cases"].splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        user_based = values.get("kind") == Kind.USER_BASED
+        field = "use_cases" if user_based else "count"
+        if field not in self.errors and not values.get(field):
+            self.add_error(field, str(NoBriefs.words))
+        return values | {"count": values.get("count") or 0}

@@ -1,0 +1,142 @@
+"""What the studio's pages count over several rooms at once."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
+
+from annotate.accounts.models import User
+from annotate.pools.models import Pool, Prompt
+from annotate.samples.models import CurrentPolicy, Policy, SampleRun
+from annotate.work.models import Assignment, Campaign, Skip, Task
+from annotate.work.queries import to_review
+from annotate.work.states import CampaignState, State
+
+COUNTED = (State.LEASED, State.SUBMITTED, State.ACCEPTED, State.SENT_BACK)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What somebody holds, has answered and has skipped."""
+
+    leased: int = 0
+    submitted: int = 0
+    accepted: int = 0
+    sent_back: int = 0
+    skipped: int = 0
+
+    @property
+    def answered(self) -> int:
+        return self.submitted + self.accepted + self.sent_back
+
+
+def campaigns() -> QuerySet[Campaign]:
+    """What is going on first: open, paused, draft, closed; the newest first among each."""
+    order = [CampaignState.OPEN, CampaignState.PAUSED, CampaignState.DRAFT, CampaignState.CLOSED]
+    standing = Case(*(When(state=state, then=Value(place)) for place, state in enumerate(order)))
+    return Campaign.objects.select_related("pool", "guideline").order_by(standing, "-created_at", "-id")
+
+
+def labelers_of(campaign: Campaign) -> list[tuple[User, Counts]]:
+    """Everybody who holds, answered or skipped something in the campaign, by name."""
+    counts = _counts(
+        Assignment.objects.filter(campaign=campaign), Skip.objects.filter(task__campaign=campaign), by="labeler"
+    )
+    return [(person, counts[person.id]) for person in User.objects.filter(id__in=counts).order_by("username")]
+
+
+def campaigns_of(person: User) -> list[tuple[Campaign, Counts]]:
+    """The campaigns somebody worked in, newest first."""
+    assignments = Assignment.objects.filter(labeler=person)
+    counts = _counts(assignments, Skip.objects.filter(labeler=person), by="campaign", skips_by="task__campaign")
+    campaigns = Campaign.objects.filter(id__in=counts).order_by("-created_at", "-id")
+    return [(campaign, counts[campaign.id]) for campaign in campaigns]
+
+
+def counts_of(people: Iterable[User]) -> dict[int, Counts]:
+    """By person, over all campaigns; nothing for those who never worked."""
+    chosen = [person.id for person in people]
+    return _counts(Assignment.objects.filter(labeler__in=chosen), Skip.objects.filter(labeler__in=chosen), by="labeler")
+
+
+def _counts(
+    assignments: QuerySet[Assignment], skips: QuerySet[Skip], *, by: str, skips_by: str = ""
+) -> dict[int, Counts]:
+    """Two queries, however many rows."""
+    states = {state.value: Count("id", filter=Q(state=state)) for state in COUNTED}
+    counted = assignments.filter(state__in=COUNTED).order_by().values_list(by).annotate(**states)
+    answers = {key: dict(zip(states, numbers, strict=True)) for key, *numbers in counted}
+    skipped = dict(skips.order_by().values_list(skips_by or by).annotate(skips=Count("id")))
+    return {key: Counts(**answers.get(key, {}), skipped=skipped.get(key, 0)) for key in answers.keys() | skipped}
+
+
+def waiting_for_writers(campaign: Campaign) -> QuerySet[Assignment]:
+    """Sent-back answers, longest waiting first."""
+    return (
+        Assignment.objects.filter(campaign=campaign, state=State.SENT_BACK)
+        .select_related("task__prompt", "labeler", "decided_by")
+        .order_by("decided_at", "id")
+    )
+
+
+def campaigns_to_review(reviewer: User) -> QuerySet[Campaign]:
+    """Campaigns with answers that this reviewer may decide about, each with how many are `waiting`."""
+    waiting = Q(assignments__in=to_review(reviewer).order_by())
+    counted = Campaign.objects.annotate(waiting=Count("assignments", filter=waiting))
+    return counted.filter(waiting__gt=0).order_by("name")
+
+
+def next_to_review(reviewer: User, after: Assignment, *, campaign: int | None) -> Assignment | None:
+    """The answer that follows in the queue; behind its end the oldest one, unless that is `after` itself."""
+    queue = to_review(reviewer).exclude(id=after.id)
+    if campaign:
+        queue = queue.filter(campaign=campaign)
+    later = Q(submitted_at__gt=after.submitted_at) | Q(submitted_at=after.submitted_at, id__gt=after.id)
+    return queue.filter(later).first() or queue.first()
+
+
+def policies() -> QuerySet[Policy]:
+    """By name, the newest revision first, each with whether it `is_current` of its stage and how many `runs_made`."""
+    pointers = CurrentPolicy.objects.filter(policy=OuterRef("id"))
+    return Policy.objects.annotate(is_current=Exists(pointers), runs_made=Count("runs")).order_by(
+        "name", "-created_at", "-id"
+    )
+
+
+def runs() -> QuerySet[SampleRun]:
+    """Newest first."""
+    return SampleRun.objects.select_related("pool", "policy", "created_by").order_by("-created_at", "-id")
+
+
+@dataclass(frozen=True)
+class PoolCounts:
+    """A pool's prompts, by split, source and kind: {value: number}."""
+
+    splits: Counter[str] = field(default_factory=Counter)
+    sources: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        return self.splits.total()
+
+
+def prompts_by_pool(pools: Iterable[Pool]) -> dict[int, PoolCounts]:
+    """By pool, in one query."""
+    counts = {pool.id: PoolCounts() for pool in pools}
+    columns = ("pool", "group__split", "source", "kind")
+    rows = Prompt.objects.filter(pool__in=counts).order_by().values_list(*columns).annotate(prompts=Count("id"))
+    for pool_id, split, source, kind, number in rows:
+        found = counts[pool_id]
+        found.splits[split] += number
+        found.sources[source] += number
+        found.kinds[kind] += number
+    return counts
+
+
+def tasks_of(prompt: Prompt) -> QuerySet[Task]:
+    """In which campaigns the prompt is worked on, each task with how many answers are `wanted` and `answered`."""
+    wanted = Count("assignments", filter=~Q(assignments__state=State.CANCELLED))
+    answered = Count("assignments", filter=Q(assignments__state__in=[State.SUBMITTED, State.ACCEPTED]))
+    return prompt.tasks.select_related("campaign").annotate(wanted=wanted, answered=answered).order_by("id")

@@ -1,0 +1,68 @@
+"""Imports: hand a file over, watch it go in, read what became of each line."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from annotate.accounts.access import managers, person
+from annotate.lib.paging import page_of
+from annotate.pools import actions, queries
+from annotate.pools.forms import ImportForm
+from annotate.pools.importers.files import BadFile
+from annotate.pools.models import ImportJob, ImportState, Pool
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def import_new(request: HttpRequest, pool_id: int) -> HttpResponse:
+    pool = get_object_or_404(Pool, id=pool_id)
+    form = ImportForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            job = actions.start_import(
+                pool=pool,
+                kind=form.cleaned_data["content"],
+                file_name=form.cleaned_data["file"].name,
+                data=form.file_of(),
+                defaults=form.defaults(),
+                by=person(request),
+                now=timezone.now(),
+            )
+        except BadFile as refusal:
+            form.add_error("file", str(refusal))
+        else:
+            return redirect("studio:import", job.id)
+    return render(request, "studio/import_new.html", {"form": form, "pool": pool})
+
+
+@require_safe
+@managers
+def imported(request: HttpRequest, job_id: int) -> HttpResponse:
+    """How far the file is, and its report: what was refused first, or with `?show=taken` what was taken."""
+    job = _job(job_id)
+    refused = request.GET.get("show", "refused" if job.refused else "taken") == "refused"
+    lines = queries.import_lines(job, refused_only=refused)
+    page = page_of(request, lines if refused else lines.filter(refusal=""), size=50)
+    return render(request, "studio/import.html", _progress(job) | {"page": page, "refused": refused})
+
+
+@require_safe
+@managers
+def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
+    """The part that keeps itself up to date; with the end of the import the whole page, and its report, is loaded."""
+    job = _job(job_id)
+    response = render(request, "studio/_import_progress.html", _progress(job))
+    if job.finished_at:
+        response["HX-Refresh"] = "true"
+    return response
+
+
+def _job(job_id: int) -> ImportJob:
+    return get_object_or_404(ImportJob.objects.select_related("pool", "created_by"), id=job_id)
+
+
+def _progress(job: ImportJob) -> dict[str, Any]:
+    return {"job": job, "running": job.state in (ImportState.WAITING, ImportState.RUNNING)}

@@ -1,0 +1,106 @@
+"""People: who is here, in which role and cohort; letting in and letting go."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate.accounts import actions
+from annotate.accounts import queries as accounts
+from annotate.accounts.access import managers, person
+from annotate.accounts.forms import InviteForm, RoleForm
+from annotate.accounts.models import User
+from annotate.lib.paging import page_of
+from annotate.studio import queries
+from annotate.studio.forms import PeopleFilter
+
+
+@require_safe
+@managers
+def people(request: HttpRequest) -> HttpResponse:
+    form = PeopleFilter(request.GET)
+    page = page_of(request, accounts.people().filter(form.condition()))
+    counts = queries.counts_of(page)
+    rows = [(somebody, counts.get(somebody.id, queries.Counts())) for somebody in page]
+    return render(request, "studio/people.html", {"form": form, "page": page, "rows": rows})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def invite(request: HttpRequest) -> HttpResponse:
+    form = InviteForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            invitation = actions.invite(
+                **form.cleaned_data, site=_site(request), by=person(request), now=timezone.now()
+            )
+        except actions.Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            return _hand_over(request, invitation)
+    return render(request, "studio/invite.html", {"form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
+    """One person: their work, and their role to change."""
+    user = get_object_or_404(User, id=user_id)
+    form = RoleForm(request.POST or None, initial={"role": user.role, "cohort": user.cohort})
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.change_role(user=user, **form.cleaned_data, by=person(request))
+        except actions.Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            messages.success(request, _("The role was changed."))
+            return redirect("studio:person", user.id)
+    context = {"somebody": user, "form": form, "campaigns": queries.campaigns_of(user)}
+    return render(request, "studio/person.html", context)
+
+
+@require_POST
+@managers
+def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, id=user_id)
+    try:
+        invitation = actions.new_link(user=user, site=_site(request), by=person(request))
+    except actions.Refused as refusal:
+        messages.error(request, str(refusal))
+        return redirect("studio:person", user.id)
+    return _hand_over(request, invitation)
+
+
+@require_POST
+@managers
+def deactivate(request: HttpRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, id=user_id)
+    try:
+        actions.deactivate(user=user, by=person(request), now=timezone.now())
+    except actions.Refused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("The account is deactivated and its sessions have ended. The work stays."))
+    return redirect("studio:person", user.id)
+
+
+@require_POST
+@managers
+def reactivate(request: HttpRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, id=user_id)
+    actions.reactivate(user=user)
+    messages.success(request, _("The account is active again."))
+    return redirect("studio:person", user.id)
+
+
+def _site(request: HttpRequest) -> str:
+    return request.build_absolute_uri("/")
+
+
+def _hand_over(request: HttpRequest, invitation: actions.Invitation) -> HttpResponse:
+    """Shows the link in the answer to the POST itself: it opens an account, and is stored nowhere."""
+    response = render(request, "studio/invited.html", {"invitation": invitation})
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,66 @@
+"""Policies: register them, and say which one is current."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from annotate.accounts.access import managers, person
+from annotate.lib.paging import page_of
+from annotate.samples import actions
+from annotate.samples.forms import PolicyForm
+from annotate.samples.models import CurrentPolicy, Origin, Policy
+from annotate.studio import queries
+
+
+@require_safe
+@managers
+def policies(request: HttpRequest) -> HttpResponse:
+    return render(request, "studio/policies.html", {"page": page_of(request, queries.policies())})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def policy_new(request: HttpRequest) -> HttpResponse:
+    form = PolicyForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            policy = actions.create_policy(**form.cleaned_data, now=timezone.now())
+        except actions.Refused as refusal:
+            form.add_error(None, str(refusal))
+        else:
+            messages.success(request, _("The policy is registered."))
+            return redirect("studio:policy", policy.id)
+    return render(request, "studio/policy_new.html", {"form": form})
+
+
+@require_safe
+@managers
+def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
+    """What it is and where it is used."""
+    policy = get_object_or_404(Policy, id=policy_id)
+    context = {
+        "policy": policy,
+        "pointer": CurrentPolicy.objects.filter(stage=policy.stage).select_related("policy", "moved_by").first(),
+        "sampled_here": policy.origin != Origin.IMPORTED,
+        "completions": policy.completions.count(),
+        "campaigns": policy.campaigns.order_by("name"),
+        "runs": page_of(request, queries.runs().filter(policy=policy), size=10),
+    }
+    return render(request, "studio/policy.html", context)
+
+
+@require_POST
+@managers
+def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
+    policy = get_object_or_404(Policy, id=policy_id)
+    try:
+        actions.move_current(stage=policy.stage, policy=policy, by=person(request), now=timezone.now())
+    except actions.Refused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        said = _("%(policy)s is the current %(stage)s policy. New sampling runs start from it.")
+        messages.success(request, said % {"policy": policy, "stage": policy.get_stage_display()})
+    return redirect("studio:policies")

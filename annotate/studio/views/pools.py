@@ -1,0 +1,74 @@
+"""Pools: what prompts there are, and everything that hangs on one of them."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from annotate.accounts.access import managers
+from annotate.lib.paging import page_of
+from annotate.pools import actions
+from annotate.pools import queries as prompts
+from annotate.pools.forms import PoolForm, PromptSearchForm
+from annotate.pools.models import Pool, Prompt
+from annotate.samples.queries import completions_of
+from annotate.studio import queries
+
+
+@require_safe
+@managers
+def pools(request: HttpRequest) -> HttpResponse:
+    page = page_of(request, Pool.objects.order_by("name"))
+    counts = queries.prompts_by_pool(page)
+    rows = [(pool, counts[pool.id]) for pool in page]
+    return render(request, "studio/pools.html", {"page": page, "rows": rows})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def pool_new(request: HttpRequest) -> HttpResponse:
+    form = PoolForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            pool = actions.create_pool(**form.cleaned_data, now=timezone.now())
+        except actions.NameTaken as refusal:
+            form.add_error("name", str(refusal))
+        else:
+            messages.success(request, _("The pool is there. Import prompts into it."))
+            return redirect("studio:import-new", pool.id)
+    return render(request, "studio/pool_new.html", {"form": form})
+
+
+@require_safe
+@managers
+def pool(request: HttpRequest, pool_id: int) -> HttpResponse:
+    """What is in it, to browse and to search."""
+    pool = get_object_or_404(Pool, id=pool_id)
+    form = PromptSearchForm(request.GET)
+    context = {
+        "pool": pool,
+        "form": form,
+        "page": page_of(request, prompts.find_prompts(pool, form.filters())),
+        "counts": prompts.count_prompts(pool),
+        "imports": prompts.imports(pool)[:5],
+        "campaigns": pool.campaigns.order_by("name"),
+    }
+    return render(request, "studio/pool.html", context)
+
+
+@require_safe
+@managers
+def prompt(request: HttpRequest, prompt_id: int) -> HttpResponse:
+    """One prompt: its messages, where it comes from, what came of it."""
+    rows = Prompt.objects.select_related("pool", "group", "parent", "author").defer("search", "parent__search")
+    prompt = get_object_or_404(rows, id=prompt_id)
+    context = {
+        "prompt": prompt,
+        "edits": prompt.edits.select_related("author").defer("search").order_by("id"),
+        "in_group": prompt.group.prompts.count(),
+        "page": page_of(request, completions_of(prompt), size=10),
+        "tasks": queries.tasks_of(prompt),
+    }
+    return render(request, "studio/prompt.html", context)

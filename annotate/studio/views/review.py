@@ -1,0 +1,126 @@
+"""Review: the queue of answers that wait for a decision, and the page where one is decided."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from annotate.accounts.access import person, reviewers
+from annotate.accounts.models import User
+from annotate.lib.paging import page_of
+from annotate.studio import queries
+from annotate.studio.forms import DecisionForm
+from annotate.work import actions
+from annotate.work import queries as work
+from annotate.work.models import Assignment, Workflow
+from annotate.work.moves import Moved
+from annotate.work.states import State
+from annotate.workflows import WORKFLOWS
+
+
+@require_safe
+@reviewers
+def review(request: HttpRequest) -> HttpResponse:
+    """What waits, oldest first; of one campaign where `?campaign=` names it."""
+    queue = work.to_review(person(request))
+    chosen = _campaign(request)
+    context = {
+        "campaigns": queries.campaigns_to_review(person(request)),
+        "chosen": chosen,
+        "page": page_of(request, queue.filter(campaign=chosen) if chosen else queue),
+    }
+    return render(request, "studio/review.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@reviewers
+def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    """One answer with all that a decision about it needs; a POST decides and goes on to the next."""
+    reviewed = Assignment.objects.filter(needs_review=True, submitted_at__isnull=False)
+    related = ("campaign", "task__prompt", "labeler", "decided_by", "guideline_version__guideline")
+    assignment = get_object_or_404(reviewed.select_related(*related), id=assignment_id)
+    if assignment.labeler_id == person(request).id:
+        messages.error(request, str(actions.OwnAnswer.words))
+        return redirect(_queue(request))
+    form = DecisionForm(request.POST or None, initial={"round": assignment.rounds})
+    if request.method == "POST" and form.is_valid():
+        try:
+            _decide(assignment, person(request), form)
+        except Moved:
+            assignment.refresh_from_db()
+            messages.error(request, _moved(assignment))
+            # A form for the answer as it is now; whoever wrote the comment may still want it.
+            form = DecisionForm(initial={"round": assignment.rounds, "comment": form.cleaned_data["comment"]})
+        else:
+            messages.success(request, _said(form))
+            return redirect(_next(request, assignment) or _queue(request))
+    return render(request, "studio/review_answer.html", _answer(request, assignment, form))
+
+
+def _decide(assignment: Assignment, reviewer: User, form: DecisionForm) -> None:
+    """Raises Moved also where the answer was written anew since the reviewer opened it."""
+    if assignment.rounds != form.cleaned_data["round"]:
+        raise Moved
+    comment, now = form.cleaned_data["comment"], timezone.now()
+    if form.cleaned_data["decision"] == "accept":
+        WORKFLOWS[Workflow(assignment.campaign.workflow)].accept(assignment.id, reviewer, comment, now)
+    else:
+        with transaction.atomic():
+            actions.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
+
+
+def _answer(request: HttpRequest, assignment: Assignment, form: DecisionForm) -> dict[str, Any]:
+    bench = WORKFLOWS[Workflow(assignment.campaign.workflow)]
+    return {
+        "assignment": assignment,
+        "prompt": assignment.task.prompt,
+        "answer": render_to_string(bench.answer_part, bench.answer(assignment), request),
+        "history": work.history(assignment),
+        "waiting": assignment.state == State.SUBMITTED,
+        "form": form,
+        "chosen": _campaign(request),
+        "next": _next(request, assignment),
+        "queue": _queue(request),
+    }
+
+
+def _campaign(request: HttpRequest) -> int | None:
+    chosen = request.GET.get("campaign", "")
+    # Shorter than the largest id there can be.
+    return int(chosen) if chosen.isdecimal() and len(chosen) < 19 else None
+
+
+def _queue(request: HttpRequest) -> str:
+    chosen = _campaign(request)
+    return reverse("studio:review") + (f"?campaign={chosen}" if chosen else "")
+
+
+def _next(request: HttpRequest, assignment: Assignment) -> str | None:
+    """The address of the next answer that waits; after the last one, of the oldest that was left out."""
+    chosen = _campaign(request)
+    following = queries.next_to_review(person(request), assignment, campaign=chosen)
+    if following is None:
+        return None
+    address = reverse("studio:review-answer", args=[following.id])
+    return address + (f"?campaign={chosen}" if chosen else "")
+
+
+def _moved(assignment: Assignment) -> str:
+    if assignment.state == State.SUBMITTED:
+        return _(
+            "The labeler has written this answer anew since you opened it. Nothing was decided; please read it again."
+        )
+    return _("%(name)s decided about this answer while you were reading it. Your decision was not stored.") % {
+        "name": assignment.decided_by.name if assignment.decided_by else _("Somebody else")
+    }
+
+
+def _said(form: DecisionForm) -> str:
+    return _("Accepted.") if form.cleaned_data["decision"] == "accept" else _("Sent back with your comment.")

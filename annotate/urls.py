@@ -1,0 +1,25 @@
+"""Every address of the platform."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+from rest_framework.routers import SimpleRouter
+
+from annotate.accounts import views as accounts
+from exports.endpoints import ExportViewSet
+
+exports = SimpleRouter()
+exports.register("exports", ExportViewSet, basename="export")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", accounts.home, name="home"),
+    # allauth would let people log in by an address that nobody knows to be theirs.
+    path("account/email/", RedirectView.as_view(pattern_name="home")),
+    path("account/", include("allauth.account.urls")),
+    path("desk/", include("annotate.desk.urls")),
+    path("studio/", include("annotate.studio.urls")),
+    path("studio/", include("exports.urls")),
+    path("api/v1/", include("annotate.api.urls")),
+    path("api/v1/", include((exports.urls, "exports-api"))),
+    path("admin/", admin.site.urls),
+]

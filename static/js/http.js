@@ -1,0 +1,48 @@
+// How the modules talk to the server: one POST, and what came of it in a word. Without JavaScript nobody needs it.
+
+function csrfToken() {
+  // The cookie first: after a new login in another tab it is the one that counts.
+  const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
+  return cookie?.split("=")[1] ?? document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
+}
+
+/**
+ * @returns {Promise<{outcome: "done"|"offline"|"logged-out"|"refused", status: number, data: object, text: string}>}
+ *   data is the JSON of the answer ({} where it is none); "offline" also covers a server that is down.
+ */
+export async function post(url, body, { keepalive = false } = {}) {
+  const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json, text/html" };
+  if (!(body instanceof URLSearchParams)) {
+    headers["Content-Type"] = "application/json";
+    body = JSON.stringify(body);
+  }
+  let response;
+  try {
+    // An expired session answers with a redirect to the login page. Following it would look like success.
+    response = await fetch(url, { method: "POST", headers, body, keepalive, redirect: "manual" });
+  } catch {
+    return { outcome: "offline", status: 0, data: {}, text: "" };
+  }
+  const text = await response.text().catch(() => "");
+  return { outcome: outcomeOf(response), status: response.status, data: parsed(text), text };
+}
+
+function outcomeOf({ ok, type, status }) {
+  if (ok) return "done";
+  // 403: the token is of an earlier login.
+  if (type === "opaqueredirect" || status === 401 || status === 403) return "logged-out";
+  return status >= 500 || status === 429 ? "offline" : "refused";
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+/** Fills {name} in a sentence that a template translated. */
+export function filled(sentence, values) {
+  return (sentence ?? "").replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+}

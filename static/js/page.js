@@ -1,0 +1,71 @@
+// Every page: dialogs open and close, panels stay as they were left, and a part that htmx could not load says so.
+// Without it: what a dialog offers is also reached by links, panels open by a click, and htmx is not there either.
+
+// data-opens="id-of-a-dialog" on a button (hidden until this runs, or one that sends its form to a page that does the
+// same) or on a link to that page; data-closes in the dialog.
+for (const opener of document.querySelectorAll("[data-opens]")) opener.hidden = false;
+
+document.addEventListener("click", (event) => {
+  const dialog = document.getElementById(event.target.closest("[data-opens]")?.dataset.opens);
+  const open = event.target.closest("[data-closes]")?.closest("dialog[open]");
+  if (dialog || open) event.preventDefault();
+  dialog?.showModal();
+  open?.close();
+  // A click on the backdrop has the dialog itself as its target, outside of its box.
+  if (event.target instanceof HTMLDialogElement && outside(event, event.target)) event.target.close();
+});
+
+function outside({ clientX: x, clientY: y }, element) {
+  const box = element.getBoundingClientRect();
+  return (x || y) && (x < box.left || x > box.right || y < box.top || y > box.bottom);
+}
+
+// <details data-remember="guideline" data-remember-from="64rem">: open where there is room beside the task, and then as
+// the person leaves it.
+for (const panel of document.querySelectorAll("details[data-remember]")) {
+  const key = `annotate:panel:${panel.dataset.remember}`;
+  const left = read(key);
+  panel.open = left === null ? matchMedia(`(min-width: ${panel.dataset.rememberFrom ?? "64rem"})`).matches : left === "open";
+  panel.querySelector("summary").addEventListener("click", () => write(key, panel.open ? "closed" : "open"));
+}
+
+function read(key) {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+function write(key, value) {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // Storage is switched off or full: the panel opens as usual next time.
+  }
+}
+
+// Failures of htmx requests, told where eyes and screen readers find them.
+const toasts = document.getElementById("toasts");
+
+function toast(text) {
+  if ([...toasts.children].some((one) => one.firstChild.textContent === text)) return;
+  const line = document.createElement("div");
+  const words = document.createElement("span");
+  words.textContent = text;
+  const close = document.createElement("button");
+  close.type = "button";
+  close.className = "quiet small";
+  close.textContent = toasts.dataset.textClose;
+  close.addEventListener("click", () => line.remove());
+  line.append(words, close);
+  toasts.append(line);
+}
+
+document.addEventListener("htmx:responseError", (event) =>
+  toast(event.detail.xhr.status >= 500 ? toasts.dataset.textFailed : toasts.dataset.textRefused),
+);
+document.addEventListener("htmx:sendError", () => toast(toasts.dataset.textOffline));
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (event.detail.successful) toasts.replaceChildren();
+});

@@ -1,0 +1,69 @@
+// Adds and removes query/response pairs of a few-shot prompt. Without it the form shows an empty pair more than there
+// are filled ones, and the button that adds one sends the form and gets it back longer.
+//
+//   [data-pairs]          around the rows; data-most: how many there may be
+//     [data-pair]         a row; its fields share their names with those of the other rows (query, response)
+//       [data-pair-number]   shows the row's number; ids, for and aria-... of the row end in it too ("query-2")
+//       [data-pair-remove]   a button, hidden until this runs
+//     [data-pair-add]     the button
+
+for (const box of document.querySelectorAll("[data-pairs]")) {
+  const add = box.querySelector("[data-pair-add]");
+  const rows = () => [...box.querySelectorAll("[data-pair]")];
+  const most = Number(box.dataset.most) || Infinity;
+
+  const renumber = () => {
+    for (const [index, row] of rows().entries()) {
+      for (const shown of row.querySelectorAll("[data-pair-number]")) shown.textContent = index + 1;
+      for (const element of [row, ...row.querySelectorAll("*")]) {
+        for (const name of ["id", "for", "aria-describedby", "aria-labelledby", "aria-controls"]) {
+          const value = element.getAttribute(name);
+          if (value) element.setAttribute(name, value.replace(/-\d+(?=\s|$)/g, `-${index + 1}`));
+        }
+      }
+      for (const button of row.querySelectorAll("[data-pair-remove]")) button.hidden = rows().length === 1;
+    }
+    add.hidden = rows().length >= most;
+  };
+
+  const append = () => {
+    const row = rows().at(-1).cloneNode(true);
+    for (const field of row.querySelectorAll("input, textarea")) {
+      field.value = field.defaultValue = "";
+      field.removeAttribute("aria-invalid");
+    }
+    for (const error of row.querySelectorAll(".errorlist")) error.remove();
+    rows().at(-1).after(row);
+    renumber();
+    return row;
+  };
+
+  const changed = () => box.closest("form")?.dispatchEvent(new CustomEvent("pairs:changed"));
+
+  add.addEventListener("click", (event) => {
+    event.preventDefault();
+    append().querySelector("input, textarea").focus();
+    changed();
+  });
+
+  box.addEventListener("click", (event) => {
+    const row = event.target.closest("[data-pair-remove]")?.closest("[data-pair]");
+    if (!row) return;
+    const next = row.nextElementSibling?.matches("[data-pair]") ? row.nextElementSibling : rows().at(-2);
+    row.remove();
+    renumber();
+    next.querySelector("input, textarea").focus();
+    changed();
+  });
+
+  // A draft that is put back brings its own number of pairs.
+  box.closest("form")?.addEventListener("draft:restore", ({ detail: body }) => {
+    const names = [...rows()[0].querySelectorAll("[name]")].map((field) => field.name);
+    const wanted = Math.min(most, Math.max(1, ...names.map((name) => [body[name] ?? []].flat().length)));
+    while (rows().length < wanted) append();
+    while (rows().length > wanted) rows().at(-1).remove();
+    renumber();
+  });
+
+  renumber();
+}

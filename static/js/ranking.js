@@ -1,0 +1,298 @@
+// The ranking board: candidates are rated and put into places by drag, by click or by keys alone.
+// Without it each candidate has seven radio buttons and a list of places, and the form sends the same.
+//
+// The radio buttons and the lists stay the truth. Whatever happens here ends in one of them, with a change event, and
+// the board is drawn from them again: a draft put back, a choice in the list and a drag all take the same way.
+
+const root = document.querySelector("[data-ranking]");
+const board = root.querySelector("[data-board]");
+const cards = new Map([...root.querySelectorAll("[data-candidate]")].map((card) => [card.dataset.candidate, card]));
+const slots = [...board.querySelectorAll("[data-place]")];
+const letters = [...cards.keys()];
+const chips = new Map(letters.map((letter) => [letter, chip(letter)]));
+const pinned = new Set();
+const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+let mode = "rate";
+
+const card = (letter) => cards.get(letter);
+const list = (letter) => card(letter).querySelector("select");
+const place = (letter) => Number(list(letter).value); // 0: not placed
+const rating = (letter) => Number(card(letter).querySelector("[type=radio]:checked")?.value ?? 0);
+const grip = (letter) => chips.get(letter).firstElementChild;
+const text = (name, values = {}) => root.dataset[`text${name}`].replace(/\{(\w+)\}/g, (_, key) => values[key]);
+const listed = (names) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(names);
+
+// ---- What changes an answer ---------------------------------------------------------------------------------------
+
+function put(letter, number) {
+  if (number < 0 || number > letters.length) return;
+  if (place(letter) !== number) {
+    list(letter).value = number || "";
+    list(letter).dispatchEvent(new Event("change", { bubbles: true }));
+  }
+  say(described(letter));
+}
+
+function rate(letter, number) {
+  const radio = card(letter).querySelector(`[type=radio][value="${number}"]`);
+  if (!radio) return;
+  radio.checked = true;
+  radio.dispatchEvent(new Event("change", { bubbles: true }));
+  const done = letters.every((one) => rating(one)) && letters.some((one) => !place(one));
+  say(text("Rated", { letter, rating: number }) + (done ? ` ${text("AllRated")}` : ""));
+}
+
+// ---- Drawing ------------------------------------------------------------------------------------------------------
+
+function chip(letter) {
+  const item = document.createElement("li");
+  item.dataset.chip = letter;
+  const handle = document.createElement("span");
+  handle.tabIndex = 0;
+  handle.setAttribute("role", "button");
+  handle.append(letter, document.createElement("small"));
+  item.append(handle);
+  return item;
+}
+
+function described(letter) {
+  const others = letters.filter((one) => one !== letter && place(one) && place(one) === place(letter));
+  if (!place(letter)) return text("Unplaced", { letter });
+  return text(others.length ? "Tied" : "Placed", { letter, place: place(letter), others: listed(others) });
+}
+
+function draw() {
+  const focused = document.activeElement.closest?.("[data-chip]")?.dataset.chip;
+  // Ranks as they will be stored: without gaps, however many places stay empty between them.
+  const taken = [...new Set(letters.map(place).filter(Boolean))].sort((a, b) => a - b);
+  const ordinals = root.dataset.ordinals.split("|");
+  for (const slot of slots) {
+    const number = Number(slot.dataset.place);
+    const here = letters.filter((letter) => place(letter) === number);
+    slot.querySelector("ul").replaceChildren(...here.map((letter) => chips.get(letter)));
+    slot.classList.toggle("empty-slot", here.length === 0);
+    const implied = slot.querySelector("[data-implied]");
+    if (implied) {
+      const rank = ordinals[taken.indexOf(number)];
+      implied.textContent = here.length > 1 ? text("Tie", { rank }) : (rank ?? "");
+    }
+  }
+  for (const letter of letters) {
+    grip(letter).lastElementChild.textContent = rating(letter) || "";
+    const rated = rating(letter) ? text("Rated", { letter, rating: rating(letter) }) : text("NoRating");
+    grip(letter).setAttribute("aria-label", `${described(letter)} ${rated}`);
+    card(letter).classList.toggle("is-done", Boolean(rating(letter) && place(letter)));
+  }
+  board.querySelector("[data-order]").textContent = taken
+    .map((number) => letters.filter((letter) => place(letter) === number).join(" = "))
+    .join(" > ");
+  board.querySelector("[data-count]").textContent = text("Count", {
+    rated: letters.filter(rating).length,
+    placed: letters.filter(place).length,
+    all: letters.length,
+  });
+  drawSlip();
+  if (focused) grip(focused).focus({ preventScroll: true });
+}
+
+// Seven is the best rating and one the best place, so a hand that confuses the two leaves a trace like this.
+function drawSlip() {
+  const line = board.querySelector("[data-slip]");
+  const pairs = letters.flatMap((better) => letters.map((worse) => [better, worse]));
+  const slip = pairs.find(
+    ([better, worse]) => rating(better) > rating(worse) && rating(worse) && place(worse) && place(better) > place(worse),
+  );
+  line.hidden = !slip;
+  if (!slip) return;
+  const [better, worse] = slip;
+  line.textContent = text("Slip", { better, worse, high: rating(better), low: rating(worse) });
+}
+
+function say(words) {
+  root.querySelector("[data-say]").textContent = words;
+}
+
+// ---- Where one is -------------------------------------------------------------------------------------------------
+
+function select(letter) {
+  for (const one of letters) {
+    chips.get(one).classList.toggle("is-selected", one === letter);
+    card(one).classList.toggle("is-selected", one === letter);
+  }
+}
+
+function selected() {
+  return letters.find((letter) => chips.get(letter).classList.contains("is-selected"));
+}
+
+function read(letter) {
+  if (pinned.size > 1 && !pinned.has(letter)) showAll();
+  card(letter).focus({ preventScroll: true });
+  bring(letter);
+}
+
+function rank(letter) {
+  open(true);
+  grip(letter).focus({ preventScroll: true });
+  bring(letter);
+}
+
+// The beginning of a text comes into view only if it is out of it: what one is reading does not jump.
+function bring(letter) {
+  const { top } = card(letter).getBoundingClientRect();
+  if (top < 0 || top > innerHeight * 0.6) {
+    card(letter).scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+  }
+}
+
+function setMode(name) {
+  mode = name;
+  for (const button of board.querySelectorAll("[data-mode]")) {
+    button.setAttribute("aria-pressed", String(button.dataset.mode === name));
+  }
+  say(text(name === "rate" ? "ModeRate" : "ModeRank"));
+}
+
+// Where there is no room beside the texts, the board is a bar at the bottom that opens.
+function open(wanted) {
+  board.classList.toggle("is-open", wanted);
+  board.querySelector("[data-board-toggle]").setAttribute("aria-expanded", String(wanted));
+}
+
+// ---- Comparing a few ----------------------------------------------------------------------------------------------
+
+function pin(letter) {
+  if (!pinned.delete(letter)) pinned.add(letter);
+  drawPins();
+  bring(letter);
+}
+
+function showAll() {
+  pinned.clear();
+  drawPins();
+}
+
+function drawPins() {
+  for (const letter of letters) {
+    card(letter).hidden = pinned.size > 1 && !pinned.has(letter);
+    card(letter).querySelector("[data-pin]").setAttribute("aria-pressed", String(pinned.has(letter)));
+  }
+  const bar = root.querySelector("[data-comparing]");
+  bar.hidden = pinned.size < 2;
+  bar.firstElementChild.textContent = text("Comparing", { letters: listed(letters.filter((one) => pinned.has(one))) });
+  if (!bar.hidden) say(bar.firstElementChild.textContent);
+}
+
+// ---- Hands --------------------------------------------------------------------------------------------------------
+
+// Sortable, too, sends events by this name, in the middle of a drag.
+root.addEventListener("change", (event) => event.target.matches("input, select") && draw());
+root.closest("form")?.addEventListener("reset", () => setTimeout(draw));
+root.addEventListener("focusin", (event) => {
+  const letter = lettered(event.target);
+  if (letter) select(letter);
+});
+// A required field that is hidden could not be pointed at, and the form would silently not be sent.
+root.addEventListener("invalid", () => pinned.size > 1 && showAll(), true);
+
+function lettered(element) {
+  const place = element.closest("[data-chip], [data-candidate]");
+  return place?.dataset.chip ?? place?.dataset.candidate;
+}
+
+root.addEventListener("click", (event) => {
+  const { target } = event;
+  const letter = lettered(target);
+  if (target.closest("[data-pin]")) pin(letter);
+  else if (target.closest("[data-show-all]")) showAll();
+  else if (target.closest("[data-mode]")) setMode(target.closest("[data-mode]").dataset.mode);
+  else if (target.closest("[data-board-toggle]")) open(!board.classList.contains("is-open"));
+  else if (target.closest("[data-chip]")) grip(letter).focus({ preventScroll: true });
+  else if (target.closest("[data-place]") && selected()) {
+    const chosen = selected();
+    put(chosen, Number(target.closest("[data-place]").dataset.place));
+    grip(chosen).focus({ preventScroll: true });
+  }
+});
+
+for (const slot of slots) {
+  window.Sortable.create(slot.querySelector("ul"), {
+    group: "places",
+    sort: false, // in one place there is no order
+    animation: still ? 0 : 120,
+    delay: 120,
+    delayOnTouchOnly: true,
+    emptyInsertThreshold: 8,
+    scroll: board.querySelector(".places"), // not the page, whose edge is near everywhere on a small screen
+    bubbleScroll: false,
+    onStart: ({ item }) => select(item.dataset.chip),
+    onEnd({ item, to, originalEvent }) {
+      put(item.dataset.chip, Number((slotAt(originalEvent) ?? to.closest("[data-place]")).dataset.place));
+      draw(); // also when nothing changed: the chip goes back to where it belongs
+      grip(item.dataset.chip).focus({ preventScroll: true });
+    },
+  });
+}
+
+// Sortable looks for a position between chips and finds none beside or right upon one. Here all of a place is one target.
+function slotAt(event) {
+  const { clientX: x, clientY: y } = event?.changedTouches?.[0] ?? event ?? {};
+  return x || y ? document.elementFromPoint(x, y)?.closest("[data-place]") : null;
+}
+
+// In the capture phase, before the keys of the page: a letter that means a candidate means nothing else.
+document.addEventListener("keydown", keyed, true);
+
+function keyed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (document.querySelector("dialog[open]") || typing(event.target)) return;
+  const onChip = event.target.closest("[data-chip]")?.dataset.chip;
+  const action = (onChip && chipKey(event.key, onChip)) || singleKey(event);
+  if (!action) return;
+  event.preventDefault();
+  action();
+}
+
+// These work on a letter of the board that has the focus, and nowhere else.
+function chipKey(key, letter) {
+  const now = place(letter);
+  if (/^[0-9]$/.test(key)) return () => put(letter, Number(key));
+  if (key === "Backspace" || key === "Delete") return () => put(letter, 0);
+  if (key === "ArrowUp" || key === "ArrowLeft") return () => put(letter, now > 1 ? now - 1 : now);
+  if (key === "ArrowDown" || key === "ArrowRight") return () => put(letter, Math.min(now + 1, letters.length));
+  if (key === "Enter" || key === " ") return () => read(letter);
+  return null;
+}
+
+// These work wherever nobody types, unless the person switched such keys off.
+function singleKey(event) {
+  if (document.body.hasAttribute("data-keys-off")) return null;
+  const letter = lettered(event.target);
+  const key = event.key.toLowerCase();
+  const upper = key.toUpperCase();
+  if (cards.has(upper)) return () => (mode === "rate" ? read(upper) : rank(upper));
+  if (/^[1-7]$/.test(key) && event.target.closest("[data-candidate]")) return () => rate(letter, Number(key));
+  if (key === "r") return () => setMode(mode === "rate" ? "rank" : "rate");
+  if (key === "j" || key === "k") return () => step(key === "j" ? 1 : -1);
+  if (key === "p" && selected()) return () => pin(selected());
+  if (key === "escape" && pinned.size) return () => showAll();
+  return null;
+}
+
+function step(by) {
+  const shown = letters.filter((letter) => !card(letter).hidden);
+  const at = shown.indexOf(selected());
+  const next = shown[at < 0 ? 0 : (at + by + shown.length) % shown.length];
+  if (mode === "rate") read(next);
+  else rank(next);
+}
+
+function typing(element) {
+  if (element.closest("textarea, select, [contenteditable]")) return true;
+  return element.matches("input") && !["radio", "checkbox", "button", "submit"].includes(element.type);
+}
+
+for (const button of root.querySelectorAll("[data-pin]")) button.hidden = false;
+board.hidden = false;
+root.classList.add("has-board");
+draw();

@@ -1,0 +1,93 @@
+// Keys for people who do this all day. Without it: every action is a button, a link or a field, reached by Tab.
+//
+//   form[data-submit-shortcut]   Ctrl+Enter or Cmd+Enter submits it, from anywhere on the page
+//   [data-key="x"]               the key x clicks it, or goes to it if it is a field, when nobody is typing; it is
+//                                listed in the key help
+//   template[data-key-help]      dt and dd elements for the key help: keys that another module listens to
+//   #key-help                    opened by ?
+
+const dialog = document.getElementById("key-help");
+const OFF = "annotate:keys-off";
+
+for (const element of document.querySelectorAll("[data-key]")) {
+  element.setAttribute("aria-keyshortcuts", element.dataset.key);
+  list(row(element.dataset.key, element.dataset.keyLabel ?? element.getAttribute("aria-label") ?? words(element)));
+}
+for (const template of document.querySelectorAll("template[data-key-help]")) list(template.content.cloneNode(true));
+if (document.querySelector("form[data-submit-shortcut]")) {
+  list(dialog.querySelector("[data-key-submit]").content.cloneNode(true));
+}
+
+function list(rows) {
+  dialog.querySelector("[data-key-list]").append(rows);
+}
+
+function row(key, label) {
+  const fragment = document.createDocumentFragment();
+  const [dt, kbd, dd] = ["dt", "kbd", "dd"].map((name) => document.createElement(name));
+  kbd.textContent = key;
+  dd.textContent = label;
+  dt.append(kbd);
+  fragment.append(dt, dd);
+  return fragment;
+}
+
+function words(element) {
+  const copy = element.cloneNode(true);
+  for (const hint of copy.querySelectorAll("kbd")) hint.remove();
+  return copy.textContent.trim();
+}
+
+// Single keys can be switched off: speech input and unsteady hands press them by accident (WCAG 2.1.4). Other modules
+// ask the attribute on the body before they act on one.
+const toggle = dialog.querySelector("[data-keys-off]");
+try {
+  toggle.checked = localStorage.getItem(OFF) === "yes";
+} catch {
+  // Storage is switched off: the choice holds for this page.
+}
+const mark = () => document.body.toggleAttribute("data-keys-off", toggle.checked);
+mark();
+toggle.addEventListener("change", () => {
+  mark();
+  try {
+    localStorage.setItem(OFF, toggle.checked ? "yes" : "no");
+  } catch {
+    // As above.
+  }
+});
+
+function typing(element) {
+  if (element.closest("textarea, select, [contenteditable]")) return true;
+  return element.matches("input") && !["radio", "checkbox", "button", "submit"].includes(element.type);
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    if (!event.repeat) submit(event);
+    return;
+  }
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (typing(event.target) || document.body.hasAttribute("data-keys-off") || document.querySelector("dialog[open]")) return;
+  if (event.key === "?") {
+    event.preventDefault();
+    dialog.showModal();
+    return;
+  }
+  const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (target && !target.disabled) {
+    event.preventDefault();
+    if (target.matches("textarea, select")) target.focus();
+    else target.click();
+  }
+});
+
+function submit(event) {
+  const form = event.target.form ?? event.target.closest("form") ?? null;
+  const wanted = form?.matches("[data-submit-shortcut]") ? form : document.querySelector("form[data-submit-shortcut]");
+  // In another form (a skip reason, a search) the key belongs to that form.
+  if (!wanted || (form && form !== wanted) || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  // As a click on the form's own button. Those with a name or an address of their own mean something else.
+  wanted.requestSubmit(wanted.querySelector("[type=submit]:not([formaction], [name])") ?? undefined);
+}

@@ -1,0 +1,273 @@
+"""The API as a training team's script uses it: a token, JSON in, JSON out, refusals in words."""
+
+import json
+
+import pytest
+from django.urls import reverse
+from rest_framework.authtoken.models import Token
+
+from annotate.accounts.models import Role
+from annotate.guidelines.models import Guideline
+from annotate.pools.models import Pool, Prompt
+from annotate.samples.models import CurrentPolicy, Policy, SampleRun
+from annotate.work.models import Campaign
+from exports.models import Export
+from tests import factories as make
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def manager():
+    return make.user(Role.MANAGER)
+
+
+@pytest.fixture
+def api(client, manager):
+    """api(method, path, body): the JSON answer of a manager's call, with the status it is expected to have."""
+    token = Token.objects.create(user=manager)
+
+    def call(method: str, path: str, body: object = None, *, status: int = 200):
+        response = getattr(client, method)(
+            f"/api/v1/{path}",
+            data=None if body is None else json.dumps(body),
+            content_type="application/json",
+            headers={"authorization": f"Token {token.key}"},
+        )
+        assert response.status_code == status, response.content
+        return response.json() if response.get("content-type", "").startswith("application/json") else response
+
+    return call
+
+
+def test_a_pool_is_made_and_found(api):
+    made = api("post", "pools/", {"name": "customers"}, status=201)
+    assert api("get", f"pools/{made['id']}/")["name"] == "customers"
+    assert [pool["name"] for pool in api("get", "pools/")["results"]] == ["customers"]
+
+
+def test_a_pool_of_a_taken_name_is_refused_in_words(api):
+    make.pool("customers")
+    assert "name" in api("post", "pools/", {"name": "customers"}, status=400)
+    assert Pool.objects.count() == 1
+
+
+def test_a_prompt_gets_its_group_and_split(api):
+    pool = make.pool()
+    body = {
+        "pool": pool.id,
+        "messages": [{"role": "user", "content": "Name a river."}],
+        "source": "customer",
+        "source_user": "Acme",
+        "category": "open_qa",
+    }
+    made = api("post", "prompts/", body, status=201)
+    row = Prompt.objects.get(id=made["id"])
+    assert (made["group"], made["split"]) == (row.group.key, row.group.split)
+    assert made["group"] == "customer:acme"
+
+
+def test_a_duplicate_prompt_is_refused_with_the_one_it_equals(api):
+    pool = make.pool()
+    body = {"pool": pool.id, "messages": [{"role": "user", "content": "Name a river."}], "source": "labeler"}
+    first = api("post", "prompts/", body, status=201)
+    refusal = api("post", "prompts/", body, status=409)
+    assert str(first["id"]) in refusal["detail"]
+    assert Prompt.objects.count() == 1
+
+
+def test_a_prompt_that_does_not_end_with_the_user_is_refused(api):
+    body = {"pool": make.pool().id, "messages": [{"role": "assistant", "content": "Hi."}], "source": "labeler"}
+    assert api("post", "prompts/", body, status=409)["detail"]
+    assert not Prompt.objects.exists()
+
+
+def test_prompts_are_filtered_by_pool_split_and_words(api):
+    pool = make.pool()
+    wanted = make.prompt(pool, "A poem about rivers")
+    make.prompt(pool, "A poem about hills")
+    make.prompt(make.pool(), "Another poem about rivers")
+    found = api("get", f"prompts/?pool={pool.id}&q=rivers&split=train")["results"]
+    assert [prompt["id"] for prompt in found] == [wanted.id]
+    assert api("get", "prompts/?split=valid")["results"] == []
+
+
+def test_completions_come_with_their_provenance(api):
+    prompt, policy = make.prompt(make.pool()), make.policy("tiny")
+    completion = make.completion(prompt, policy, "Rhine.")
+    (found,) = api("get", f"prompts/{prompt.id}/completions/")
+    assert (found["id"], found["text"], found["policy"]) == (completion.id, "Rhine.", policy.id)
+
+
+def test_a_policy_is_registered_and_made_current(api, manager):
+    made = api(
+        "post",
+        "policies/",
+        {"name": "sft", "revision": "1", "stage": "sft", "origin": "local", "location": "/m"},
+        status=201,
+    )
+    api("post", f"policies/{made['id']}/make_current/")
+    pointer = CurrentPolicy.objects.get(stage="sft")
+    assert (pointer.policy_id, pointer.moved_by) == (made["id"], manager)
+
+
+def test_a_policy_without_a_folder_is_refused_in_words(api):
+    refusal = api("post", "policies/", {"name": "sft", "revision": "1", "stage": "sft", "origin": "local"}, status=409)
+    assert "folder or hub id" in refusal["detail"]
+    assert not Policy.objects.exists()
+
+
+def test_a_run_is_started_watched_and_cancelled(api):
+    pool, policy = make.pool(), make.policy()
+    make.prompt(pool)
+    body = {"pool": pool.id, "policy": policy.id, "k": 4, "seed": 7}
+    made = api("post", "runs/", body, status=201)
+    assert (made["state"], made["progress"]["waiting"], made["progress"]["completions_wanted"]) == ("running", 1, 4)
+    assert api("post", f"runs/{made['id']}/cancel/")["state"] == "cancelled"
+    assert "ended" in api("post", f"runs/{made['id']}/cancel/", status=409)["detail"]
+
+
+def test_a_run_draws_a_seed_where_none_is_given(api):
+    pool = make.pool()
+    make.prompt(pool)
+    made = api("post", "runs/", {"pool": pool.id, "policy": make.policy().id, "k": 1}, status=201)
+    assert SampleRun.objects.get().seed == made["seed"]
+
+
+def test_a_run_over_an_empty_pool_is_refused(api):
+    body = {"pool": make.pool().id, "policy": make.policy().id, "k": 4, "seed": 7}
+    assert "no prompts" in api("post", "runs/", body, status=409)["detail"]
+    assert not SampleRun.objects.exists()
+
+
+def test_a_campaign_is_made_changed_and_opened(api):
+    body = {
+        "name": "first",
+        "workflow": "demonstrations",
+        "pool": make.pool().id,
+        "guideline": make.guideline().id,
+        "cohorts": ["training"],
+    }
+    made = api("post", "campaigns/", body, status=201)
+    assert (made["state"], made["progress"]["total"]) == ("draft", 0)
+    api("patch", f"campaigns/{made['id']}/", {"overlap": 3})
+    assert api("post", f"campaigns/{made['id']}/state/", {"to": "open"})["state"] == "open"
+    assert "settings" in api("patch", f"campaigns/{made['id']}/", {"overlap": 5}, status=409)["detail"]
+    assert Campaign.objects.get().overlap == 3
+
+
+def test_a_campaign_without_a_published_guideline_does_not_open(api):
+    guideline = Guideline.objects.create(name="empty", created_at=make.NOW)
+    body = {
+        "name": "first",
+        "workflow": "demonstrations",
+        "pool": make.pool().id,
+        "guideline": guideline.id,
+        "cohorts": ["training"],
+    }
+    made = api("post", "campaigns/", body, status=201)
+    assert "Publish" in api("post", f"campaigns/{made['id']}/state/", {"to": "open"}, status=409)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"workflow": "edits"}, "target_pool"),
+        ({"slate_min": 8, "slate_max": 5}, "slate_max"),
+        ({"overlap": 0}, "overlap"),
+        ({"cohorts": ["everybody"]}, "cohorts"),
+    ],
+)
+def test_a_campaign_that_cannot_be_is_refused_by_field(api, fields, wrong):
+    body = {"name": "x", "workflow": "rankings", "pool": make.pool().id, "guideline": make.guideline().id}
+    assert wrong in api("post", "campaigns/", body | fields, status=400)
+    assert not Campaign.objects.exists()
+
+
+def test_an_export_is_asked_for_and_waits_for_a_worker(api, manager):
+    campaign = make.campaign()
+    made = api("post", "exports/", {"campaigns": [campaign.id]}, status=201)
+    assert (made["state"], made["campaigns"]) == ("waiting", [campaign.id])
+    assert Export.objects.get().created_by == manager
+    api("get", f"exports/{made['id']}/files/manifest.json/", status=404)
+
+
+def test_an_export_of_nothing_is_refused(api):
+    assert "campaigns" in api("post", "exports/", {"campaigns": []}, status=400)
+
+
+@pytest.mark.parametrize("path", ["pools", "prompts", "policies", "runs", "campaigns", "exports"])
+def test_what_does_not_exist_is_not_found(api, path):
+    api("get", f"{path}/999999/", status=404)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wrong"),
+    [
+        ("pool=%C2%B2", "pool"),  # a superscript: a digit to Python, a number to nobody
+        (f"pool={'9' * 30}", "pool"),
+        (f"pool={'9' * 5000}", "pool"),
+        ("split=%00", "split"),
+        ("split=both", "split"),
+        ("q=%00", "q"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_refused_by_name(api, asked, wrong):
+    assert list(api("get", f"prompts/?{asked}", status=400)) == [wrong]
+
+
+@pytest.mark.parametrize("limit", [10**4, 10**30])
+def test_a_page_is_never_longer_than_a_thousand(api, limit):
+    Pool.objects.bulk_create(Pool(name=f"pool {number}", created_at=make.NOW) for number in range(1001))
+    page = api("get", f"pools/?limit={limit}")
+    assert (page["count"], len(page["results"])) == (1001, 1000)
+
+
+def test_a_run_of_more_tokens_than_a_column_holds_is_refused(api):
+    body = {"pool": make.pool().id, "policy": make.policy().id, "k": 4, "max_new_tokens": 10**12}
+    assert "max_new_tokens" in api("post", "runs/", body, status=400)
+
+
+@pytest.mark.parametrize(("path", "queries"), [("runs", 4), ("campaigns", 6)])
+def test_a_list_costs_the_same_with_one_row_and_with_three(api, path, queries, django_assert_num_queries):
+    def add():
+        campaign = make.campaign()
+        prompt, run = make.prompt(campaign.pool), {"k": 4, "seed": 1, "created_at": make.NOW}
+        SampleRun.objects.create(pool=campaign.pool, policy=make.policy(), **run).requests.create(prompt=prompt)
+
+    add()
+    with django_assert_num_queries(queries):
+        assert len(api("get", f"{path}/")["results"]) == 1
+    add()
+    add()
+    with django_assert_num_queries(queries):
+        assert len(api("get", f"{path}/")["results"]) == 3
+
+
+def test_the_schema_names_every_endpoint_and_has_no_warnings(api, capsys):
+    schema = api("get", "schema/?format=json")
+    paths = json.loads(schema.content)["paths"] if hasattr(schema, "content") else schema["paths"]
+    for name in ("pools", "prompts", "policies", "runs", "campaigns", "exports"):
+        assert f"/api/v1/{name}/" in paths
+    assert "Warning" not in capsys.readouterr().err
+
+
+def test_the_schema_names_the_filters(api):
+    schema = api("get", "schema/?format=json")
+    found = json.loads(schema.content)["paths"]["/api/v1/prompts/"]["get"]["parameters"]
+    assert {"pool", "split", "q"} <= {parameter["name"] for parameter in found}
+
+
+def test_json_nested_beyond_reason_is_refused_in_words(client, manager):
+    token = Token.objects.create(user=manager)
+    response = client.post(
+        "/api/v1/pools/",
+        data="[" * 100_000,
+        content_type="application/json",
+        headers={"authorization": f"Token {token.key}"},
+    )
+    assert (response.status_code, response.json()) == (400, {"detail": "This JSON is nested too deeply."})
+
+
+def test_the_schema_is_where_the_readme_says():
+    assert reverse("api:schema") == "/api/v1/schema/"

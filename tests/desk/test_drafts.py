@@ -1,0 +1,156 @@
+"""What is typed is kept on the server, and comes back."""
+
+import pytest
+from django.urls import reverse
+
+from annotate.work import leases, queries
+from annotate.work.models import Draft
+from tests.desk.conftest import marks
+
+
+def body(me, assignment):
+    return queries.draft_of(me.user, assignment.task_id).body
+
+
+def test_a_draft_is_saved_and_its_time_acknowledged(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    answer = me.save(held, text="Half a sen")
+    assert answer.status_code == 200
+    assert answer.json()["saved_at"]
+    assert body(me, held) == {"text": ["Half a sen"]}
+    me.save(held, text="Half a sentence")
+    assert Draft.objects.count() == 1
+    assert "Half a sentence" in me.get("task", held.id).content.decode()
+
+
+def test_a_draft_of_a_demonstration_comes_back_to_the_letter(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    text = '\n  indented\t"quoted" <b>&amp;</b> 🐸\n\n'
+    me.save(held, text=text)
+    assert me.get("task", held.id).context["form"]["text"].value() == text
+
+
+def test_a_draft_of_a_ranking_comes_back_incomplete_as_it_was(labeler, rankings):
+    campaign = rankings(k=4)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.save(held, **{"rating-A": "6", "place-B": "2", "note": "Not sure"})
+    cards = me.get("task", held.id).context["candidates"]
+    assert [(card.letter, card.rating, card.place) for card in cards] == [
+        ("A", "6", ""),
+        ("B", "", "2"),
+        ("C", "", ""),
+        ("D", "", ""),
+    ]
+
+
+def test_a_draft_of_an_instruction_comes_back_with_its_choices(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.save(held, text="Better", reasons=["unclear", "language"], category="chat", note="")
+    form = me.get("task", held.id).context["form"]
+    assert form["text"].value() == "Better"
+    assert form["reasons"].value() == ["unclear", "language"]
+    assert form["category"].value() == "chat"
+
+
+def test_the_draft_comes_back_with_the_task_after_a_break(labeler, demonstrations):
+    campaign = demonstrations(prompts=3)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.save(held, text="Half")
+    me.post("release", held.id, data={"text": "Half"})
+    again = me.take(campaign)
+    assert again.id == held.id
+    assert "Half" in me.get("task", again.id).content.decode()
+
+
+def test_fields_of_the_page_are_no_part_of_a_draft(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.save(held, text="Half", csrfmiddlewaretoken="t", submit_key="k", then="stop")
+    assert body(me, held) == {"text": ["Half"]}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b"null",
+        b'{"text": "x"}',
+        b'{"body": "x"}',
+        b'{"body": null}',
+        b'{"body": {"text": 1}}',
+        b'{"body": {"text": ["a", null]}}',
+        b'{"body": {"text": {"a": "b"}}}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_draft_is_refused(labeler, demonstrations, sent):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    address = reverse("desk:draft", args=[held.id])
+    assert me.client.generic("POST", address, sent, content_type="application/json").status_code == 400
+    assert not Draft.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"), [("a\\u0000b", "ab"), ("frog \\ud83d", "frog \ufffd"), ("\\ud83d\\udc38", "🐸")]
+)
+def test_what_a_row_cannot_hold_does_not_cost_the_rest(labeler, demonstrations, sent, kept):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    raw = f'{{"body": {{"text": "{sent}"}}}}'.encode()
+    address = reverse("desk:draft", args=[held.id])
+    assert me.client.generic("POST", address, raw, content_type="application/json").status_code == 200
+    assert body(me, held) == {"text": [kept]}
+
+
+def test_a_draft_of_a_novel_is_refused_in_words(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    answer = me.save(held, text="x" * 1_000_001)
+    assert (answer.status_code, answer.json()) == (409, {"words": str(leases.DraftTooLong.words)})
+
+
+def test_a_late_autosave_does_not_bring_a_submitted_draft_back(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Whole")
+    assert me.save(held, text="Half").status_code == 409
+    assert not Draft.objects.exists()
+
+
+def test_what_a_bad_answer_held_is_there_when_its_page_was_left(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    assert me.submit(held, text="x" * 100_001).status_code == 422
+    assert "x" * 100_001 in me.get("task", held.id).content.decode()
+
+
+def test_a_bad_ranking_comes_back_with_all_that_was_chosen(labeler, rankings):
+    campaign = rankings(k=4)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    typed = marks(4) | {"place-C": "", "note": "Close call"}
+    response = me.submit(held, **typed)
+    assert response.status_code == 422
+    cards = response.context["candidates"]
+    assert [card.place for card in cards] == ["1", "1", "", "1"]
+    assert [card.rating for card in cards] == ["4"] * 4
+    assert cards[2].errors == ("Put candidate C in a place.",)
+    assert "Close call" in response.content.decode()

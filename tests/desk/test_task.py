@@ -1,0 +1,231 @@
+"""The page of one task."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from annotate.pools.models import Kind
+from annotate.work import actions, leases
+from annotate.work.models import Assignment, Skip, Workflow
+from annotate.work.states import Move, State
+from annotate.workflows import WORKFLOWS
+from tests import factories as make
+from tests.desk.conftest import filled, publish
+
+
+def page(me, assignment):
+    response = me.get("task", assignment.id)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_every_kind_of_work_has_its_bench():
+    assert set(WORKFLOWS) == set(Workflow)
+    assert [bench.task_part for bench in WORKFLOWS.values()] == [
+        "demonstrations/_task.html",
+        "rankings/_task.html",
+        "edits/_task.html",
+    ]
+
+
+def test_it_shows_the_prompt_beside_the_guideline_of_the_claim(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    publish(campaign.guideline, "Rules that came later.")
+    shown = page(me, held)
+    assert held.task.prompt.text in shown
+    assert "Be helpful, truthful and harmless." in shown
+    assert "Rules that came later." not in shown
+
+
+def test_a_conversation_is_shown_turn_by_turn(labeler):
+    pool = make.pool()
+    turns = [
+        {"role": "system", "content": "You teach cooking."},
+        {"role": "user", "content": "What is roux?"},
+        {"role": "assistant", "content": "Flour and **fat**."},
+        {"role": "user", "content": "And lumps?"},
+    ]
+    make.prompt(pool, "What is roux?", messages=turns)
+    campaign = filled(make.campaign(over=pool))
+    me = labeler(campaign)
+    shown = page(me, me.take(campaign))
+    assert [part.split('"')[0] for part in shown.split('data-role="')[1:]] == ["system", "user", "assistant", "user"]
+    assert "Flour and <strong>fat</strong>." in shown
+
+
+def test_a_few_shot_prompt_shows_its_examples_and_hides_the_answer_that_is_asked(labeler):
+    pool = make.pool()
+    pairs = [{"query": "Good film", "response": "Positive"}, {"query": "Bad film", "response": "Unfavourable"}]
+    shots = {"instruction": "Give the sentiment", "pairs": pairs}
+    make.prompt(pool, "Give the sentiment", kind=Kind.FEW_SHOT, shots=shots)
+    campaign = filled(make.campaign(over=pool))
+    me = labeler(campaign)
+    shown = page(me, me.take(campaign))
+    assert all(text in shown for text in ("Give the sentiment", "Good film", "Positive", "Bad film"))
+    assert "Unfavourable" not in shown
+
+
+def test_what_a_prompt_contains_does_nothing(labeler):
+    pool = make.pool()
+    make.prompt(pool, "<script>alert(1)</script> ![x](https://evil.example/x.png) [y](javascript:alert(2))")
+    campaign = filled(make.campaign(over=pool))
+    me = labeler(campaign)
+    shown = page(me, me.take(campaign))
+    assert "<script>alert" not in shown
+    assert 'src="https://evil' not in shown
+    assert 'href="javascript' not in shown
+
+
+def test_loading_the_page_is_a_sign_of_life(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    Assignment.objects.update(leased_until=timezone.now() + timedelta(seconds=5))
+    page(me, held)
+    assert Assignment.objects.get(id=held.id).leased_until > timezone.now() + timedelta(minutes=25)
+
+
+def test_two_tabs_are_one_task(labeler, demonstrations):
+    campaign = demonstrations(prompts=3)
+    me = labeler(campaign)
+    assert me.take(campaign).id == me.take(campaign).id
+
+
+def test_each_page_has_a_key_of_its_own(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    keys = {me.get("task", held.id).context["submit_key"] for _ in range(3)}
+    assert len(keys) == 3
+
+
+def test_the_page_of_an_answered_task_is_its_answer(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="An answer")
+    assert me.get("task", held.id).url == reverse("desk:answer", args=[held.id])
+
+
+def test_a_heartbeat_says_until_when(labeler, demonstrations):
+    campaign = demonstrations(lease_minutes=10)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    response = me.post("renew", held.id)
+    until = Assignment.objects.get(id=held.id).leased_until
+    assert response.json() == {"leased_until": until.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
+
+
+def test_a_heartbeat_of_a_lost_lease_is_answered_in_words(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    leases.sweep(now=timezone.now() + timedelta(days=1))
+    response = me.post("renew", held.id)
+    assert (response.status_code, response.json()) == (409, {"words": str(leases.LeaseLost.words)})
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(1, 20), (2, 40), (3, 60), (30, 60), (1440, 60)])
+def test_heartbeats_come_three_times_a_lease_and_every_minute(labeler, demonstrations, minutes, seconds):
+    campaign = demonstrations(lease_minutes=minutes)
+    me = labeler(campaign)
+    assert f'data-renew-seconds="{seconds}"' in page(me, me.take(campaign))
+
+
+def test_a_skip_needs_a_reason_and_leads_to_another_task(labeler, demonstrations):
+    campaign = demonstrations(prompts=2)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    bare = me.post("skip", held.id, data={"skip-sent": "1"})
+    assert bare.status_code == 422
+    assert "Choose a reason" in bare.content.decode()
+    response = me.post("skip", held.id, data={"skip-sent": "1", "skip-reason": "unclear", "skip-note": "Who is he?"})
+    skip = Skip.objects.get()
+    assert (skip.task_id, skip.reason, skip.note) == (held.task_id, "unclear", "Who is he?")
+    other = Assignment.objects.get(state=State.LEASED)
+    assert response.url == reverse("desk:task", args=[other.id])
+    assert other.task_id != held.task_id
+
+
+def test_without_javascript_the_skip_button_sends_the_form_and_its_text_is_kept(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    response = me.post("skip", held.id, data={"text": "Half a sentence", "submit_key": "x"})
+    assert response.status_code == 200
+    assert "Why do you skip it?" in response.content.decode()
+    assert "Half a sentence" in page(me, held)
+    assert not Skip.objects.exists()
+
+
+def test_a_task_put_back_goes_to_others_and_its_text_is_kept(labeler, demonstrations):
+    campaign = demonstrations()
+    me, other = labeler(campaign), labeler(campaign)
+    held = me.take(campaign)
+    response = me.post("release", held.id, data={"text": "Half a sentence", "submit_key": "x", "then": "stop"})
+    assert response.url == reverse("desk:home")
+    assert Assignment.objects.get(id=held.id).state == State.OPEN
+    assert "Half a sentence" in page(me, held)
+    assert other.take(campaign).id == held.id
+    assert "Half a sentence" not in page(other, held)
+
+
+@pytest.mark.parametrize("name", ["skip", "release"])
+def test_what_is_not_held_any_more_cannot_be_given_back(labeler, demonstrations, name):
+    campaign = demonstrations()
+    me, quick = labeler(campaign), labeler(campaign)
+    held = me.take(campaign)
+    leases.sweep(now=timezone.now() + timedelta(days=1))
+    quick.take(campaign)
+    response = me.post(name, held.id, data={"skip-sent": "1", "skip-reason": "other"})
+    assert response.url == reverse("desk:home")
+    assert str(leases.LeaseLost.words) in me.client.get(response.url).content.decode()
+    assert Assignment.objects.get(id=held.id).labeler == quick.user
+
+
+def test_a_sent_back_answer_is_taken_up_with_its_text_and_the_comment(labeler, demonstrations):
+    campaign = demonstrations(prompts=2, review_percent=100)
+    me = labeler(campaign)
+    first = me.take(campaign)
+    me.submit(first, text="Rather long")
+    with transaction.atomic():
+        actions.send_back(assignment_id=first.id, reviewer=make.user("reviewer"), comment="Be *brief*", now=make.NOW)
+    response = me.post("resume", first.id)
+    assert response.url == reverse("desk:task", args=[first.id])
+    shown = page(me, first)
+    assert "Rather long" in shown
+    assert "Be <em>brief</em>" in shown
+    # The task that was held meanwhile went back: one task at a time.
+    assert Assignment.objects.filter(labeler=me.user, state=State.LEASED).count() == 1
+
+
+def test_what_was_not_sent_back_is_not_taken_up(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Good")
+    assert me.post("resume", held.id).url == reverse("desk:home")
+    assert Assignment.objects.get(id=held.id).state == State.ACCEPTED
+
+
+@pytest.mark.parametrize(("kind", "queries"), [("demonstrations", 6), ("rankings", 8), ("edits", 6)])
+def test_the_queries_of_a_page_are_counted(request, labeler, django_assert_num_queries, kind, queries):
+    campaign = request.getfixturevalue(kind)(2)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    page(me, held)
+    # Session, user; the assignment with all around it; the lease's renewal, two; draft. A ranking's order and texts.
+    with django_assert_num_queries(queries):
+        page(me, held)
+
+
+def test_a_claim_leaves_its_event(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    assert list(held.events.values_list("move", "actor")) == [(Move.CLAIM, me.user.id)]

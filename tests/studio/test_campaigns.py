@@ -1,0 +1,316 @@
+"""A manager sets a campaign up, opens it, watches it, changes it and closes it."""
+
+import pytest
+from django.urls import reverse
+
+from annotate.accounts.models import Role
+from annotate.edits.models import Brief
+from annotate.guidelines.models import Guideline
+from annotate.work import actions as work
+from annotate.work import leases
+from annotate.work.models import Assignment, Campaign, Task, Workflow
+from annotate.work.states import CampaignState, State
+from tests import factories as make
+from tests.studio.conftest import answered, client_of, told, words
+
+
+def draft(**fields):
+    return make.campaign(state=CampaignState.DRAFT, opened_at=None, **fields)
+
+
+def with_tasks(campaign, tasks=1):
+    for _ in range(tasks):
+        make.prompt(campaign.pool)
+    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
+    return campaign
+
+
+def to(campaign, state):
+    return reverse("studio:campaign-state", args=[campaign.id, state])
+
+
+@pytest.mark.django_db
+def test_the_first_step_names_what_is_missing(studio):
+    page = words(studio.get(reverse("studio:campaign-kind")))
+    assert reverse("studio:pool-new") in page
+    assert reverse("studio:guideline-new") in page
+    make.campaign()
+    page = words(studio.get(reverse("studio:campaign-kind")))
+    assert reverse("studio:pool-new") not in page
+    assert all(reverse("studio:campaign-new", args=[kind]) in page for kind in Workflow)
+
+
+@pytest.mark.django_db
+def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
+    pool, guideline, policy = make.pool(), make.guideline(), make.policy()
+    form = {
+        "name": "Rank",
+        "pool": pool.id,
+        "guideline": guideline.id,
+        "overlap": 2,
+        "review_percent": 0,
+        "lease_minutes": 20,
+        "slate_min": 4,
+        "slate_max": 6,
+        "policies": [policy.id],
+        "cohorts": ["training"],
+    }
+    response = studio.post(reverse("studio:campaign-new", args=[Workflow.RANKINGS]), form, follow=True)
+    campaign = Campaign.objects.get()
+    assert response.redirect_chain[-1][0] == reverse("studio:campaign", args=[campaign.id])
+    assert (campaign.workflow, campaign.slate_max, campaign.state) == (Workflow.RANKINGS, 6, CampaignState.DRAFT)
+    assert (campaign.created_by, list(campaign.policies.all())) == (manager, [policy])
+
+
+@pytest.mark.django_db
+def test_a_form_with_an_error_keeps_what_was_typed(studio):
+    response = studio.post(
+        reverse("studio:campaign-new", args=[Workflow.DEMONSTRATIONS]), {"name": "Half a form", "overlap": 0}
+    )
+    assert 'value="Half a form"' in words(response)
+    assert {"pool", "guideline", "overlap"} <= set(response.context["form"].errors)
+    assert not Campaign.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_unknown_kind_of_work_does_not_exist(studio):
+    assert studio.get(reverse("studio:campaign-new", args=["juggling"])).status_code == 404
+
+
+@pytest.mark.django_db
+def test_opening_is_confirmed_and_makes_the_tasks(studio, django_capture_on_commit_callbacks, monkeypatch):
+    sent = []
+    monkeypatch.setattr("annotate.lib.wake.app.send_task", lambda task, args, **_: sent.append((task, args)))
+    campaign = draft()
+    assert "version 1" in words(studio.get(to(campaign, "open")))
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.DRAFT
+    with django_capture_on_commit_callbacks(execute=True):
+        studio.post(to(campaign, "open"))
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.OPEN
+    assert sent == [("studio.fill_campaigns", (campaign.pool_id,))]
+
+
+@pytest.mark.django_db
+def test_opening_needs_no_broker(studio, django_capture_on_commit_callbacks, monkeypatch):
+    def unreachable(*_args, **_kwargs):
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("annotate.lib.wake.app.send_task", unreachable)
+    campaign = draft()
+    with django_capture_on_commit_callbacks(execute=True):
+        response = studio.post(to(campaign, "open"))
+    assert response.status_code == 302
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.OPEN
+
+
+@pytest.mark.django_db
+def test_without_a_published_guideline_opening_is_refused_with_the_reason(studio):
+    campaign = draft(guideline=Guideline.objects.create(name="empty", created_at=make.NOW))
+    assert reverse("studio:guideline", args=[campaign.guideline_id]) in words(studio.get(to(campaign, "open")))
+    response = studio.post(to(campaign, "open"), follow=True)
+    assert told(response) == [str(work.NothingPublished.words)]
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.DRAFT
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(CampaignState.OPEN, CampaignState.PAUSED), (CampaignState.PAUSED, CampaignState.OPEN)]
+)
+@pytest.mark.django_db
+def test_pausing_and_reopening(studio, before, after):
+    campaign = make.campaign(state=before)
+    assert studio.get(to(campaign, after)).context["to"] == after
+    studio.post(to(campaign, after))
+    campaign.refresh_from_db()
+    assert campaign.state == after
+
+
+@pytest.mark.django_db
+def test_closing_says_what_is_cancelled_and_cancels_it(studio):
+    campaign = with_tasks(make.campaign(), 3)
+    assert "3 open answers that nobody holds" in words(studio.get(to(campaign, "closed")))
+    studio.post(to(campaign, "closed"))
+    assert set(Assignment.objects.values_list("state", flat=True)) == {State.CANCELLED}
+
+
+@pytest.mark.parametrize("state", ["draft", "open", "closed"])
+@pytest.mark.django_db
+def test_a_move_that_does_not_exist_changes_nothing(studio, state):
+    campaign = make.campaign(state=CampaignState.CLOSED, closed_at=make.NOW)
+    for answer in (studio.get(to(campaign, state), follow=True), studio.post(to(campaign, state), follow=True)):
+        assert told(answer) == [str(work.NoSuchMove.words)]
+    assert studio.post(to(campaign, "burnt")).status_code == 404
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.CLOSED
+
+
+@pytest.mark.django_db
+def test_an_open_campaign_is_changed_in_what_may_change(studio):
+    campaign = make.campaign()
+    address = reverse("studio:campaign-edit", args=[campaign.id])
+    assert "overlap" not in studio.get(address).context["form"].fields
+    studio.post(address, {"name": "New name", "review_percent": 30, "lease_minutes": 15, "overlap": 9})
+    campaign.refresh_from_db()
+    assert (campaign.name, campaign.review_percent, campaign.overlap) == ("New name", 30, 1)
+
+
+@pytest.mark.django_db
+def test_a_refused_change_leaves_the_campaign_and_its_title(studio):
+    campaign, other = make.campaign(), make.campaign()
+    address = reverse("studio:campaign-edit", args=[campaign.id])
+    response = studio.post(address, {"name": other.name, "review_percent": 30, "lease_minutes": 15})
+    assert f"<h1>Change {campaign.name}</h1>" in words(response)
+    assert "name" in response.context["form"].errors
+    campaign.refresh_from_db()
+    assert campaign.review_percent == 0
+
+
+@pytest.mark.django_db
+def test_a_closed_campaign_is_not_changed(studio):
+    campaign = make.campaign(state=CampaignState.CLOSED, closed_at=make.NOW)
+    address = reverse("studio:campaign-edit", args=[campaign.id])
+    response = studio.post(address, {"name": "New name", "review_percent": 30, "lease_minutes": 15})
+    assert str(work.CampaignFixed.words) in words(response)
+    campaign.refresh_from_db()
+    assert campaign.name != "New name"
+
+
+@pytest.mark.django_db
+def test_the_page_counts_each_labeler_and_tells_skips_with_their_reasons(studio):
+    campaign = with_tasks(make.campaign(review_percent=100), 3)
+    lea, leo = make.user(username="lea"), make.user(username="leo")
+    answered(campaign, lea)
+    make.acknowledge(leo, campaign)
+    held = leases.claim(campaign_id=campaign.id, labeler=leo, now=make.NOW)
+    leases.skip(assignment_id=held.id, labeler=leo, reason="expertise", note="Needs a chemist", now=make.NOW)
+    response = studio.get(reverse("studio:campaign", args=[campaign.id]))
+    counts = {person.username: counts for person, counts in response.context["labelers"]}
+    assert (counts["lea"].submitted, counts["lea"].skipped) == (1, 0)
+    assert (counts["leo"].submitted, counts["leo"].skipped) == (0, 1)
+    assert "It needs knowledge that I do not have" in words(response)
+    assert "Needs a chemist" in words(response)
+
+
+@pytest.mark.django_db
+def test_a_sent_back_answer_can_be_asked_of_somebody_else(studio, reviewer):
+    campaign = with_tasks(make.campaign(review_percent=100))
+    assignment = answered(campaign, make.user())
+    work_on = {"assignment_id": assignment.id, "reviewer": reviewer, "now": make.NOW}
+    from django.db import transaction
+
+    with transaction.atomic():
+        work.send_back(**work_on, comment="Too short")
+    page = words(studio.get(reverse("studio:campaign", args=[campaign.id])))
+    assert "Too short" in page
+    address = reverse("studio:replace-sent-back", args=[campaign.id, assignment.id])
+    assert address in page
+    studio.post(address)
+    assert sorted(Assignment.objects.values_list("state", flat=True)) == [State.CANCELLED, State.OPEN]
+    assert "no longer waiting" in told(studio.post(address, follow=True))[-1]
+    assert Assignment.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_another_campaigns_answer_is_not_found(studio):
+    assignment = answered(with_tasks(make.campaign(review_percent=100)), make.user())
+    other = make.campaign()
+    assert studio.post(reverse("studio:replace-sent-back", args=[other.id, assignment.id])).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("form", "made"),
+    [
+        ({"kind": "plain", "count": 3}, ["", "", ""]),
+        ({"kind": "few_shot", "count": 1, "use_cases": "ignored"}, [""]),
+        ({"kind": "user_based", "use_cases": "A bakery\n\n  A school \n"}, ["A bakery", "A school"]),
+    ],
+)
+@pytest.mark.django_db
+def test_new_instructions_are_asked_for(studio, form, made):
+    campaign = make.campaign(Workflow.EDITS)
+    studio.post(reverse("studio:campaign-briefs", args=[campaign.id]), form)
+    assert [brief.use_case for brief in Brief.objects.order_by("id")] == made
+    assert Task.objects.filter(campaign=campaign, prompt=None).count() == len(made)
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"kind": "plain"}, "count"),
+        ({"kind": "plain", "count": 501}, "count"),
+        ({"kind": "user_based", "count": 2, "use_cases": " \n"}, "use_cases"),
+        ({"kind": "haiku", "count": 2}, "kind"),
+    ],
+)
+@pytest.mark.django_db
+def test_a_request_for_nothing_is_refused_on_the_campaigns_page(studio, form, field):
+    campaign = make.campaign(Workflow.EDITS)
+    response = studio.post(reverse("studio:campaign-briefs", args=[campaign.id]), form)
+    assert set(response.context["briefs_form"].errors) == {field}
+    assert campaign.name in words(response)
+    assert not Brief.objects.exists()
+
+
+@pytest.mark.django_db
+def test_only_instruction_campaigns_take_briefs(studio):
+    form = {"kind": "plain", "count": 1}
+    other = make.campaign(Workflow.DEMONSTRATIONS)
+    assert studio.post(reverse("studio:campaign-briefs", args=[other.id]), form).status_code == 404
+    closed = make.campaign(Workflow.EDITS, state=CampaignState.CLOSED, closed_at=make.NOW)
+    studio.post(reverse("studio:campaign-briefs", args=[closed.id]), form)
+    assert not Brief.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_list_costs_the_same_queries_however_long_it_is(studio, django_assert_num_queries):
+    for rows in (1, 2):
+        for _ in range(rows):
+            answered(with_tasks(make.campaign()), make.user())
+        # Session, user, count, campaigns, progress.
+        with django_assert_num_queries(5):
+            response = studio.get(reverse("studio:campaigns"))
+    assert [progress.answered for _campaign, progress in response.context["rows"]] == [1, 1, 1]
+
+
+@pytest.mark.django_db
+def test_the_page_costs_the_same_queries_however_many_labelers_work(studio, django_assert_num_queries):
+    campaign = with_tasks(make.campaign(review_percent=100), 6)
+    counts = []
+    for people in (1, 2):
+        for _ in range(people):
+            answered(campaign, labeler := make.user())
+            held = leases.claim(campaign_id=campaign.id, labeler=labeler, now=make.NOW)
+            leases.skip(assignment_id=held.id, labeler=labeler, reason="other", note="", now=make.NOW)
+        with django_assert_num_queries(12):
+            counts.append(len(studio.get(reverse("studio:campaign", args=[campaign.id])).context["labelers"]))
+    assert counts == [1, 3]
+
+
+@pytest.mark.django_db
+def test_an_empty_list_says_what_to_do(studio):
+    assert reverse("studio:campaign-kind") in words(studio.get(reverse("studio:campaigns")))
+
+
+@pytest.mark.parametrize("role", [Role.LABELER, Role.REVIEWER])
+@pytest.mark.django_db
+def test_nobody_but_managers_opens_a_campaign(role):
+    campaign = draft()
+    assert client_of(make.user(role)).post(to(campaign, "open")).status_code == 403
+    campaign.refresh_from_db()
+    assert campaign.state == CampaignState.DRAFT
+
+
+@pytest.mark.django_db
+def test_the_progress_part_keeps_itself_up_to_date_while_people_work(studio):
+    campaign = with_tasks(make.campaign(), 2)
+    address = reverse("studio:campaign-progress", args=[campaign.id])
+    answered(campaign, make.user())
+    part = words(studio.get(address))
+    assert "1 of 2" in part
+    assert f'hx-get="{address}"' in part
+    assert "<html" not in part
+    work.change_state(campaign=campaign, to=CampaignState.CLOSED, now=make.NOW)
+    assert "hx-get" not in words(studio.get(address))

@@ -1,0 +1,92 @@
+"""A manager registers policies and says which one is current."""
+
+import pytest
+from django.urls import reverse
+
+from annotate.samples import actions
+from annotate.samples.models import CurrentPolicy, Origin, Policy, Stage
+from annotate.samples.queries import current_policy
+from tests import factories as make
+from tests.studio.conftest import told, words
+
+
+@pytest.mark.django_db
+def test_a_form_becomes_a_policy(studio):
+    form = {
+        "name": "tiny",
+        "revision": "2",
+        "stage": "sft",
+        "origin": "local",
+        "location": "/models/x",
+        "dtype": "auto",
+    }
+    response = studio.post(reverse("studio:policy-new"), form)
+    policy = Policy.objects.get()
+    assert (str(policy), policy.location) == ("tiny · 2", "/models/x")
+    assert response.url == reverse("studio:policy", args=[policy.id])
+
+
+@pytest.mark.django_db
+def test_a_policy_without_its_folder_is_refused_at_its_field(studio):
+    form = {"name": "tiny", "revision": "2", "stage": "sft", "origin": "local", "dtype": "auto"}
+    assert set(studio.post(reverse("studio:policy-new"), form).context["form"].errors) == {"location"}
+    assert not Policy.objects.exists()
+
+
+@pytest.mark.django_db
+def test_the_current_pointer_is_moved_by_a_post_alone(studio, manager):
+    policy = make.policy()
+    address = reverse("studio:policy-current", args=[policy.id])
+    assert studio.get(address).status_code == 405
+    assert current_policy(Stage.SFT) is None
+    response = studio.post(address, follow=True)
+    assert current_policy(Stage.SFT) == policy
+    assert CurrentPolicy.objects.get().moved_by == manager
+    assert "Current SFT policy" in words(response)
+
+
+@pytest.mark.django_db
+def test_imported_completions_are_no_current_policy(studio):
+    policy = make.policy(origin=Origin.IMPORTED, location="")
+    response = studio.post(reverse("studio:policy-current", args=[policy.id]), follow=True)
+    assert told(response) == [str(actions.NotSampledHere.words)]
+    assert not CurrentPolicy.objects.exists()
+    assert "Sample from it" not in words(studio.get(reverse("studio:policy", args=[policy.id])))
+
+
+@pytest.mark.django_db
+def test_a_policy_tells_where_it_is_used(studio, manager):
+    policy, pool = make.policy(), make.pool("Bakery")
+    prompt = make.prompt(pool)
+    make.completion(prompt, policy)
+    campaign = make.campaign("rankings", over=pool)
+    campaign.policies.add(policy)
+    run = actions.start_run(
+        pool=pool,
+        policy=policy,
+        k=2,
+        temperature=1,
+        top_p=1,
+        max_new_tokens=8,
+        stop=[],
+        seed=1,
+        by=manager,
+        now=make.NOW,
+    )
+    actions.move_current(stage="sft", policy=policy, by=manager, now=make.NOW)
+    text = words(studio.get(reverse("studio:policy", args=[policy.id])))
+    assert campaign.name in text
+    assert reverse("studio:run", args=[run.id]) in text
+    assert "moved by mia" in text
+
+
+@pytest.mark.django_db
+def test_the_list_costs_the_same_queries_however_long_it_is(studio, django_assert_num_queries):
+    assert "No policy yet" in words(studio.get(reverse("studio:policies")))
+    for rows in (1, 2):
+        for _ in range(rows):
+            make.policy()
+        # Session, user, count, policies.
+        with django_assert_num_queries(4):
+            page = studio.get(reverse("studio:policies")).context["page"]
+    assert page.paginator.count == 3

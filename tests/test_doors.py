@@ -1,0 +1,128 @@
+"""Every address of the platform, tried by everybody who has no business there. A new view joins by being routed."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls.converters import IntConverter
+from pytest_django.asserts import assertContains
+from rest_framework.authtoken.models import Token
+
+from annotate.accounts.models import Role, User
+from annotate.accounts.permissions import ManagerOnly
+from tests import factories as make
+
+# Other people's views: allauth guards its own, the admin lets only superusers in (tried below).
+FOREIGN = ("allauth.", "django.contrib.admin.", "django.views.")
+
+
+def routes(resolver: URLResolver | None = None, names: tuple[str, ...] = ()) -> Iterator[tuple[str, URLPattern]]:
+    """(name to reverse, pattern) of every view of ours."""
+    resolver = resolver or get_resolver()
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            yield from routes(entry, (*names, entry.namespace) if entry.namespace else names)
+        elif not entry.callback.__module__.startswith(FOREIGN) and names[:1] != ("admin",):
+            assert entry.name, f"{entry.pattern} has no name"
+            yield ":".join((*names, entry.name)), entry
+
+
+PAGES = [(name, entry) for name, entry in routes() if not hasattr(entry.callback, "cls")]
+ENDPOINTS = [(name, entry) for name, entry in routes() if hasattr(entry.callback, "cls")]
+
+
+def ids(entries):
+    return [name for name, _entry in entries]
+
+
+def arguments(entry: URLPattern) -> dict[str, object]:
+    """Plausible values for the parameters of an address; the doors stand before any row is looked up."""
+    numbers = {key for key, converter in entry.pattern.converters.items() if isinstance(converter, IntConverter)}
+    return {key: 1 if key in numbers else "x" for key in entry.pattern.regex.groupindex}
+
+
+@pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
+def test_every_page_wears_a_door(name, entry):
+    assert getattr(entry.callback, "door", None), f"{name} is open to everybody"
+
+
+@pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.django_db
+def test_who_is_not_logged_in_is_sent_to_the_login(client, name, entry, method):
+    response = getattr(client, method)(reverse(name, kwargs=arguments(entry)))
+    # 405: the address does not know the method at all, which gives nothing away.
+    assert response.status_code in (302, 405)
+    if response.status_code == 302:
+        assert response.url.startswith(reverse("account_login"))
+
+
+@pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.django_db
+def test_people_of_other_roles_are_refused(client, name, entry, role, method):
+    if role in entry.callback.door:
+        return
+    client.force_login(make.user(role))
+    assert getattr(client, method)(reverse(name, kwargs=arguments(entry))).status_code in (403, 405)
+
+
+@pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
+@pytest.mark.django_db
+def test_somebody_deactivated_is_a_stranger(client, name, entry):
+    gone = make.user(next(iter(entry.callback.door)))
+    client.force_login(gone)
+    User.objects.filter(id=gone.id).update(is_active=False)
+    response = client.get(reverse(name, kwargs=arguments(entry)))
+    assert response.status_code in (302, 405)
+
+
+@pytest.mark.parametrize(("name", "entry"), ENDPOINTS, ids=ids(ENDPOINTS))
+def test_every_endpoint_is_for_managers(name, entry):
+    assert list(entry.callback.cls.permission_classes) == [ManagerOnly]
+
+
+@pytest.mark.parametrize(("name", "entry"), ENDPOINTS, ids=ids(ENDPOINTS))
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.django_db
+def test_an_endpoint_answers_nobody_without_a_token(client, name, entry, method):
+    assert getattr(client, method)(reverse(name, kwargs=arguments(entry))).status_code == 401
+
+
+@pytest.mark.parametrize(("name", "entry"), ENDPOINTS, ids=ids(ENDPOINTS))
+@pytest.mark.parametrize("role", [Role.LABELER, Role.REVIEWER])
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.django_db
+def test_an_endpoint_answers_no_labeler_or_reviewer(client, name, entry, role, method):
+    token = Token.objects.create(user=make.user(role))
+    response = getattr(client, method)(
+        reverse(name, kwargs=arguments(entry)), headers={"authorization": f"Token {token.key}"}
+    )
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.django_db
+def test_the_admin_is_for_superusers_alone(client, role):
+    client.force_login(make.user(role))
+    response = client.get(reverse("admin:index"))
+    assert response.status_code == 302
+    assert response.url.startswith(reverse("admin:login"))
+
+
+@pytest.mark.parametrize(
+    ("role", "page"),
+    [(Role.LABELER, "desk:home"), (Role.REVIEWER, "studio:review"), (Role.MANAGER, "studio:campaigns")],
+)
+@pytest.mark.django_db
+def test_everybody_starts_where_their_work_is(client, role, page):
+    client.force_login(make.user(role))
+    assert client.get(reverse("home")).url == reverse(page)
+
+
+@pytest.mark.django_db
+def test_nobody_signs_up(client):
+    response = client.post(reverse("account_signup"), {"username": "eve", "email": "eve@example.org"})
+    assert not User.objects.filter(username="eve").exists()
+    assertContains(response, "Accounts are made by a manager")
