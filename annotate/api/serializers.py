@@ -12,6 +12,7 @@ from annotate.pools.models import Category, Kind, Pool, Prompt, Source, Split
 from annotate.samples import queries as sampled
 from annotate.samples.forms import MOST_STOPS, draw_seed
 from annotate.samples.models import Completion, Origin, Policy, SampleRun, Stage
+from annotate.samples.rules import BadExamples, canonical_examples
 from annotate.work import queries as worked
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
@@ -100,11 +101,32 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
     revision = serializers.CharField(max_length=120)
     stage = serializers.ChoiceField(choices=Stage.choices)
     origin = serializers.ChoiceField(choices=Origin.choices)
+    examples = MessageSerializer(many=True, default=list)
 
     class Meta:
         model = Policy
-        fields = ["id", "name", "revision", "stage", "origin", "location", "chat_template", "dtype", "created_at"]
+        fields = [
+            "id",
+            "name",
+            "revision",
+            "stage",
+            "origin",
+            "location",
+            "adapter",
+            "chat_template",
+            "examples",
+            "dtype",
+            "quantisation",
+            "unsafe_weights",
+            "created_at",
+        ]
         read_only_fields = ["created_at"]
+
+    def validate_examples(self, examples: Any) -> Any:
+        try:
+            return canonical_examples(examples)
+        except BadExamples as bad:
+            raise serializers.ValidationError(str(bad)) from bad
 
 
 class ProgressOfRun(serializers.Serializer[sampled.Progress]):
@@ -144,6 +166,7 @@ class RunSerializer(serializers.ModelSerializer[SampleRun]):
             "max_new_tokens",
             "stop",
             "seed",
+            "keep_tokens",
             "state",
             "created_at",
             "finished_at",

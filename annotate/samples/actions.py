@@ -4,6 +4,7 @@ A run's row is always locked before its requests' rows, and the rows of several 
 so that no two of these functions wait for each other in a circle.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,16 @@ from annotate.accounts.models import User
 from annotate.lib.text import text_hash
 from annotate.lib.wake import wake
 from annotate.pools.models import Pool, Prompt
-from annotate.samples.models import Completion, CurrentPolicy, Origin, Policy, SampleRequest, SampleRun
+from annotate.samples.models import (
+    CHECKPOINTS,
+    Completion,
+    CurrentPolicy,
+    Origin,
+    Policy,
+    Quantisation,
+    SampleRequest,
+    SampleRun,
+)
 from annotate.samples.states import RequestState, RunState
 
 # How often a prompt is tried, and how often it may take its worker down, before it waits for a person.
@@ -43,6 +53,13 @@ class PolicyExists(Refused):
 
 class LocationMismatch(Refused):
     words = _("A policy that is sampled here needs its folder or hub id; one whose completions are imported has none.")
+
+
+class NotACheckpoint(Refused):
+    words = _(
+        "An adapter, quantisation and weights that are not safetensors are for a checkpoint that a worker loads, "
+        "in a folder or from a hub."
+    )
 
 
 class WrongStage(Refused):
@@ -80,21 +97,31 @@ def create_policy(
     stage: str,
     origin: str,
     location: str = "",
+    adapter: str = "",
     chat_template: str = "",
+    examples: Sequence[Mapping[str, str]] = (),
     dtype: str = "auto",
+    quantisation: str = Quantisation.NONE,
+    unsafe_weights: bool = False,
     now: datetime,
 ) -> Policy:
-    """Raises PolicyExists or LocationMismatch."""
+    """Raises PolicyExists, LocationMismatch or NotACheckpoint."""
     if (origin == Origin.IMPORTED) == bool(location):
         raise LocationMismatch
+    if loads_otherwise(adapter, quantisation, unsafe_weights) and origin not in CHECKPOINTS:
+        raise NotACheckpoint
     policy = Policy(
         name=name,
         revision=revision,
         stage=stage,
         origin=origin,
         location=location,
+        adapter=adapter,
         chat_template=chat_template,
+        examples=list(examples),
         dtype=dtype,
+        quantisation=quantisation,
+        unsafe_weights=unsafe_weights,
         created_at=now,
     )
     try:
@@ -103,6 +130,11 @@ def create_policy(
     except IntegrityError as taken:
         raise PolicyExists from taken
     return policy
+
+
+def loads_otherwise(adapter: str, quantisation: str, unsafe_weights: bool) -> bool:
+    """Is anything said about how weights are loaded, beyond where they are?"""
+    return bool(adapter) or quantisation != Quantisation.NONE or unsafe_weights
 
 
 def move_current(*, stage: str, policy: Policy, by: User | None, now: datetime) -> CurrentPolicy:
@@ -127,6 +159,7 @@ def start_run(
     max_new_tokens: int,
     stop: list[str],
     seed: int,
+    keep_tokens: bool = False,
     by: User | None,
     now: datetime,
     prompts: QuerySet[Prompt] | None = None,
@@ -149,6 +182,7 @@ def start_run(
             max_new_tokens=max_new_tokens,
             stop=stop,
             seed=seed,
+            keep_tokens=keep_tokens,
             created_by=by,
             created_at=now,
         )

@@ -8,9 +8,11 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from annotate.samples.actions import AllEqual, LocationMismatch
-from annotate.samples.models import Origin, Policy, SampleRun, Stage
+from annotate.pools.rules import Message
+from annotate.samples.actions import AllEqual, LocationMismatch, NotACheckpoint, loads_otherwise
+from annotate.samples.models import CHECKPOINTS, Origin, Policy, Quantisation, SampleRun, Stage
 from annotate.samples.queries import current_policy, policies_to_sample
+from annotate.samples.rules import BadExamples, canonical_examples, is_folder
 
 MOST_STOPS = 8
 # Seeds are drawn below this, so that they stay readable; any that fits the column may be typed.
@@ -24,12 +26,41 @@ def draw_seed() -> int:
 
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
+    # How weights are loaded if nothing is said about it.
+    LOADING = {"adapter": "", "quantisation": Quantisation.NONE, "unsafe_weights": False}
+
     class Meta:
         model = Policy
-        fields = ["name", "revision", "stage", "origin", "location", "chat_template", "dtype"]
+        fields = [
+            "name",
+            "revision",
+            "stage",
+            "origin",
+            "location",
+            "adapter",
+            "chat_template",
+            "examples",
+            "dtype",
+            "quantisation",
+            "unsafe_weights",
+        ]
         help_texts = {
             "revision": _("A new checkpoint of the same policy gets a new revision."),
             "location": _("The folder as the worker sees it, or owner/name@commit; empty for imported completions."),
+            "adapter": _(
+                "LoRA or another kind of adapter on top of the checkpoint: its folder, or its hub id if the checkpoint "
+                "has one too. Empty: none."
+            ),
+            "chat_template": _(
+                "Jinja. Empty: the tokenizer's own, or plain text if it has none. Write plain-v1 for plain text."
+            ),
+            "examples": _(
+                "Messages that stand before every prompt, for base models, as JSON: "
+                '[{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]. Empty: none.'
+            ),
+            "dtype": _("Automatic: bfloat16 on a GPU, float32 elsewhere."),
+            "quantisation": _("For a policy that is too large for the worker's memory; its text is a little worse."),
+            "unsafe_weights": _("Pickled weights can run any code on the worker. Only for files you made yourself."),
         }
 
     def clean(self) -> dict[str, Any]:
@@ -43,7 +74,23 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
                     hub_id(location)
                 except ValidationError as wrong:
                     self.add_error("location", wrong)
+        adapter = values.get("adapter", "")
+        if origin == Origin.HUB and adapter and not is_folder(adapter):
+            try:
+                hub_id(adapter)
+            except ValidationError:
+                self.add_error("adapter", _("Write owner/name, owner/name@commit, or a folder that begins with /."))
+        if origin and origin not in CHECKPOINTS:
+            for name in self.LOADING:
+                if name in values and loads_otherwise(**self.LOADING | {name: values[name]}):
+                    self.add_error(name, str(NotACheckpoint()))
         return values
+
+    def clean_examples(self) -> list[Message]:
+        try:
+            return canonical_examples(self.cleaned_data["examples"])
+        except BadExamples as bad:
+            raise ValidationError(str(bad)) from bad
 
 
 class StopStrings(forms.CharField):
@@ -88,7 +135,13 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = SampleRun
-        fields = ["pool", "policy", "k", "temperature", "top_p", "max_new_tokens", "stop", "seed"]
+        fields = ["pool", "policy", "k", "temperature", "top_p", "max_new_tokens", "stop", "seed", "keep_tokens"]
+        help_texts = {
+            "keep_tokens": _(
+                "With every completion its token ids, and of each the natural log of its probability under the policy "
+                "itself, before temperature and top-p."
+            ),
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

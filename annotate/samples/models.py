@@ -20,11 +20,21 @@ class Origin(models.TextChoices):
     IMPORTED = "imported", _("Imported completions")
 
 
+# Whose weights a worker loads itself.
+CHECKPOINTS = (Origin.LOCAL, Origin.HUB)
+
+
 class Dtype(models.TextChoices):
     AUTO = "auto", _("Automatic")
     FLOAT32 = "float32", "float32"
     BFLOAT16 = "bfloat16", "bfloat16"
     FLOAT16 = "float16", "float16"
+
+
+class Quantisation(models.TextChoices):
+    NONE = "none", _("None")
+    INT8 = "int8", _("8 bits (int8)")
+    NF4 = "nf4", _("4 bits (nf4)")
 
 
 class Policy(models.Model):
@@ -35,8 +45,15 @@ class Policy(models.Model):
     stage = models.CharField(_("stage"), max_length=8, choices=Stage.choices, default=Stage.SFT)
     origin = models.CharField(_("origin"), max_length=16, choices=Origin.choices, default=Origin.LOCAL)
     location = models.CharField(_("folder or hub id"), max_length=500, blank=True)
-    chat_template = models.TextField(_("chat template"), blank=True, help_text=_("Jinja; empty: the tokenizer's own"))
+    adapter = models.CharField(_("adapter"), max_length=500, blank=True)
+    chat_template = models.TextField(_("chat template"), blank=True)
+    # Messages that stand before every prompt: examples, and what a system message would say.
+    examples = models.JSONField(_("few-shot examples"), default=list, blank=True)
     dtype = models.CharField(_("dtype"), max_length=16, choices=Dtype.choices, default=Dtype.AUTO)
+    quantisation = models.CharField(
+        _("quantisation"), max_length=8, choices=Quantisation.choices, default=Quantisation.NONE
+    )
+    unsafe_weights = models.BooleanField(_("load weights that are not safetensors"), default=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -46,6 +63,11 @@ class Policy(models.Model):
                 condition=models.Q(origin=Origin.IMPORTED, location="")
                 | (~models.Q(origin=Origin.IMPORTED) & ~models.Q(location="")),
                 name="policy_location_unless_imported",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(origin__in=CHECKPOINTS)
+                | models.Q(adapter="", quantisation=Quantisation.NONE, unsafe_weights=False),
+                name="policy_only_checkpoints_are_loaded",
             ),
         ]
 
@@ -77,6 +99,7 @@ class SampleRun(models.Model):
     max_new_tokens = models.PositiveIntegerField(_("most new tokens"), default=128, validators=[MinValueValidator(1)])
     stop = models.JSONField(_("stop strings"), default=list)
     seed = models.BigIntegerField(_("seed"))
+    keep_tokens = models.BooleanField(_("keep token ids and logprobs"), default=False)
     state = models.CharField(max_length=16, choices=RunState.choices, default=RunState.RUNNING)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()
@@ -155,7 +178,8 @@ class Completion(models.Model):
     parameters = models.JSONField(default=dict)
     policy_revision = models.CharField(max_length=120)
     checkpoint_hash = models.CharField(max_length=64, blank=True)
-    # Engine, library versions, device, dtype, rendered prompt's hash, tokens cut from the prompt.
+    # Engine, library versions, device, dtype, quantisation, hashes of adapter, template and rendered prompt, tokens cut
+    # from the prompt; token ids and logprobs where the run keeps them.
     provenance = models.JSONField(default=dict)
     created_at = models.DateTimeField()
 

@@ -111,6 +111,18 @@ def test_a_policy_is_registered_and_made_current(api, manager):
     assert (pointer.policy_id, pointer.moved_by) == (made["id"], manager)
 
 
+def test_a_policy_says_how_its_weights_are_loaded(api):
+    body = {"name": "sft", "revision": "1", "stage": "sft", "origin": "local", "location": "/models/sft"}
+    examples = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}]
+    loading = {"adapter": "/models/lora", "quantisation": "int8", "unsafe_weights": True, "examples": examples}
+    made = api("post", "policies/", body | loading, status=201)
+    assert {name: made[name] for name in loading} == loading
+    refusal = api("post", "policies/", body | {"revision": "2", "examples": examples[:1]}, status=400)
+    assert "assistant" in str(refusal["examples"])
+    imported = body | {"revision": "3", "origin": "imported", "location": "", "quantisation": "int8"}
+    assert "for a checkpoint" in api("post", "policies/", imported, status=409)["detail"]
+
+
 def test_a_policy_without_a_folder_is_refused_in_words(api):
     refusal = api("post", "policies/", {"name": "sft", "revision": "1", "stage": "sft", "origin": "local"}, status=409)
     assert "folder or hub id" in refusal["detail"]

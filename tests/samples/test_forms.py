@@ -1,5 +1,7 @@
 """What a manager types, and the sentence that comes back when it will not do."""
 
+import json
+
 import pytest
 
 from annotate.samples import actions
@@ -10,7 +12,10 @@ from tests.samples.conftest import NOW
 
 pytestmark = pytest.mark.django_db
 
-POLICY = {"name": "sft", "revision": "1", "stage": "sft", "origin": "local", "location": "/models/sft", "dtype": "auto"}
+POLICY = {"name": "sft", "revision": "1", "stage": "sft", "origin": "local", "location": "/models/sft"} | {
+    "dtype": "auto",
+    "quantisation": "none",
+}
 
 
 def typed(**fields):
@@ -49,11 +54,66 @@ def test_a_policy_of_a_hub_and_one_of_imports():
     assert PolicyForm(POLICY | {"origin": "imported", "location": ""}).is_valid()
 
 
+TOKYO = [{"role": "user", "content": "The capital of Japan?"}, {"role": "assistant", "content": "Tokyo."}]
+
+
+def test_a_policy_form_says_how_its_weights_are_loaded():
+    loaded = {"adapter": "/models/lora", "quantisation": "nf4", "unsafe_weights": "on", "examples": json.dumps(TOKYO)}
+    form = PolicyForm(POLICY | loaded)
+    assert form.is_valid(), form.errors
+    policy = actions.create_policy(**form.cleaned_data, now=NOW)
+    assert (policy.adapter, policy.quantisation, policy.unsafe_weights) == ("/models/lora", "nf4", True)
+    assert policy.examples == TOKYO
+    plain = actions.create_policy(**_cleaned(POLICY | {"revision": "2"}), now=NOW)
+    assert (plain.adapter, plain.quantisation, plain.unsafe_weights, plain.examples) == ("", "none", False, [])
+
+
+def _cleaned(values):
+    form = PolicyForm(values)
+    assert form.is_valid(), form.errors
+    return form.cleaned_data
+
+
+def test_an_adapter_of_a_hub_checkpoint_is_on_the_hub_or_in_a_folder():
+    hub = POLICY | {"origin": "hub", "location": "owner/name"}
+    for adapter in ("owner/lora@v1", "/models/lora", "./lora", "~/lora"):
+        assert PolicyForm(hub | {"adapter": adapter}).is_valid()
+    form = PolicyForm(hub | {"adapter": "models/owner/lora"})
+    assert not form.is_valid()
+    assert "a folder that begins with /" in str(form.errors["adapter"])
+
+
+@pytest.mark.parametrize(("field", "value"), [("adapter", "/lora"), ("quantisation", "int8"), ("unsafe_weights", "on")])
+def test_only_a_checkpoint_is_loaded_in_this_or_that_way(field, value):
+    form = PolicyForm(POLICY | {"origin": "imported", "location": "", field: value})
+    assert not form.is_valid()
+    assert set(form.errors) == {field}
+    assert "for a checkpoint that a worker loads" in str(form.errors[field])
+
+
+@pytest.mark.parametrize(
+    ("examples", "sentence"),
+    [
+        ("{}", "are a list of messages"),
+        ('"User: Hi"', "are a list of messages"),
+        ("[1]", "Message 1 must have a role"),
+        (json.dumps(TOKYO[:1]), "The last message must be the assistant"),
+        (json.dumps(TOKYO[1:]), "Message 1 must be the user"),
+        (json.dumps([*TOKYO, {"role": "system", "content": "Be brief."}]), "only the first may be"),
+        ("[", "Enter a valid JSON"),
+    ],
+)
+def test_examples_that_no_prompt_can_follow_are_refused_in_words(examples, sentence):
+    form = PolicyForm(POLICY | {"examples": examples})
+    assert not form.is_valid()
+    assert sentence in str(form.errors["examples"])
+
+
 def test_a_run_form_gives_what_its_action_takes():
-    form = typed(stop="Human:\r\n\\n\\n\r\n  two spaces\r\n\r\n", seed="12")
+    form = typed(stop="Human:\r\n\\n\\n\r\n  two spaces\r\n\r\n", seed="12", keep_tokens="on")
     assert form.is_valid(), form.errors
     run = actions.start_run(**form.cleaned_data, by=None, now=NOW)
-    assert (run.k, run.top_p, run.seed) == (4, 0.9, 12)
+    assert (run.k, run.top_p, run.seed, run.keep_tokens) == (4, 0.9, 12, True)
     assert run.stop == ["Human:", "\n\n", "  two spaces"]
 
 

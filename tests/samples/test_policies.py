@@ -1,6 +1,7 @@
 """Policies, and the pointer that says which one is current."""
 
 import pytest
+from django.db import IntegrityError, transaction
 
 from annotate.samples import actions
 from annotate.samples.models import CurrentPolicy, Dtype, Origin, Policy, Stage
@@ -42,6 +43,17 @@ def test_a_revision_is_never_taken_twice():
 def test_only_a_policy_that_is_sampled_here_has_a_location(origin, location):
     with pytest.raises(actions.LocationMismatch):
         actions.create_policy(**VALUES | {"origin": origin, "location": location})
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("loading", [{"adapter": "/lora"}, {"quantisation": "int8"}, {"unsafe_weights": True}])
+def test_only_a_checkpoint_says_how_it_is_loaded(loading):
+    imported = VALUES | {"origin": Origin.IMPORTED, "location": ""}
+    with pytest.raises(actions.NotACheckpoint):
+        actions.create_policy(**imported | loading)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make.policy(origin=Origin.IMPORTED, location="", **loading)
+    assert actions.create_policy(**VALUES | loading)
 
 
 @pytest.mark.django_db

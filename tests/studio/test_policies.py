@@ -19,6 +19,7 @@ def test_a_form_becomes_a_policy(studio):
         "origin": "local",
         "location": "/models/x",
         "dtype": "auto",
+        "quantisation": "none",
     }
     response = studio.post(reverse("studio:policy-new"), form)
     policy = Policy.objects.get()
@@ -27,8 +28,20 @@ def test_a_form_becomes_a_policy(studio):
 
 
 @pytest.mark.django_db
+def test_the_page_of_a_policy_says_how_its_weights_are_loaded(studio):
+    examples = [{"role": "user", "content": "The capital of Japan?"}, {"role": "assistant", "content": "Tokyo."}]
+    policy = make.policy(adapter="/models/lora", quantisation="nf4", unsafe_weights=True, examples=examples)
+    text = words(studio.get(reverse("studio:policy", args=[policy.id])))
+    for said in ("/models/lora", "4 bits (nf4)", "a manager said so", "2 messages before every prompt", "Tokyo."):
+        assert said in text
+    plain = words(studio.get(reverse("studio:policy", args=[make.policy().id])))
+    for said in ("Adapter", "4 bits", "a manager said so", "before every prompt"):
+        assert said not in plain
+
+
+@pytest.mark.django_db
 def test_a_policy_without_its_folder_is_refused_at_its_field(studio):
-    form = {"name": "tiny", "revision": "2", "stage": "sft", "origin": "local", "dtype": "auto"}
+    form = {"name": "tiny", "revision": "2", "stage": "sft", "origin": "local", "dtype": "auto", "quantisation": "none"}
     assert set(studio.post(reverse("studio:policy-new"), form).context["form"].errors) == {"location"}
     assert not Policy.objects.exists()
 

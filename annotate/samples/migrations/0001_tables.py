@@ -44,12 +44,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("location", models.CharField(blank=True, max_length=500, verbose_name="folder or hub id")),
-                (
-                    "chat_template",
-                    models.TextField(
-                        blank=True, help_text="Jinja; empty: the tokenizer's own", verbose_name="chat template"
-                    ),
-                ),
+                ("adapter", models.CharField(blank=True, max_length=500, verbose_name="adapter")),
+                ("chat_template", models.TextField(blank=True, verbose_name="chat template")),
+                ("examples", models.JSONField(blank=True, default=list, verbose_name="few-shot examples")),
                 (
                     "dtype",
                     models.CharField(
@@ -63,6 +60,19 @@ class Migration(migrations.Migration):
                         max_length=16,
                         verbose_name="dtype",
                     ),
+                ),
+                (
+                    "quantisation",
+                    models.CharField(
+                        choices=[("none", "None"), ("int8", "8 bits (int8)"), ("nf4", "4 bits (nf4)")],
+                        default="none",
+                        max_length=8,
+                        verbose_name="quantisation",
+                    ),
+                ),
+                (
+                    "unsafe_weights",
+                    models.BooleanField(default=False, verbose_name="load weights that are not safetensors"),
                 ),
                 ("created_at", models.DateTimeField()),
             ],
@@ -79,6 +89,14 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="policy_location_unless_imported",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("origin__in", ["local", "hub"]),
+                            models.Q(("adapter", ""), ("quantisation", "none"), ("unsafe_weights", False)),
+                            _connector="OR",
+                        ),
+                        name="policy_only_checkpoints_are_loaded",
                     ),
                 ],
             },
@@ -157,6 +175,7 @@ class Migration(migrations.Migration):
                 ),
                 ("stop", models.JSONField(default=list, verbose_name="stop strings")),
                 ("seed", models.BigIntegerField(verbose_name="seed")),
+                ("keep_tokens", models.BooleanField(default=False, verbose_name="keep token ids and logprobs")),
                 (
                     "state",
                     models.CharField(
