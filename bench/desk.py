@@ -1,0 +1,509 @@
+"""The running platform and the people who work on it, for the measuring programs of this folder.
+
+The platform is the one that bin/start brings up: gunicorn, the worker, beat and an embedded PostgreSQL of its own with
+its durable defaults. A labeler here does over HTTP what a browser does with the desk's pages: the same forms, keys,
+cookies and kept connections, as little else as possible. Whatever needs Django happens in bench/engine.py.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import psutil
+import psycopg2
+
+from annotate.lib import embedded_postgres
+from annotate.lib.launch import surroundings
+
+ROOT = Path(__file__).resolve().parent.parent
+# What this terminal may have set for a platform of its own.
+OURS = ("DATABASE_URL", "SECRET_KEY", "SPLIT_KEY", "VAR_DIR", "DJANGO_SETTINGS_MODULE", "CELERY_BROKER_URL", "DEBUG")
+SECONDS_TO_START = 180
+# gunicorn closes a kept connection after 2 seconds without a request.
+KEPT = 1.0
+LONGEST_REQUEST = 60
+
+# Every prompt is a group of its own. Few different words: the pool's search index is not what is measured.
+PROMPTS = """
+WITH numbered AS (
+    SELECT i, %(pool)s || ' ' || regexp_replace(i::text, '(.)', '\\1 ', 'g') AS name
+    FROM generate_series(1, %(n)s) i
+), grouped AS (
+    INSERT INTO pools_promptgroup (key, split, created_at)
+    SELECT 'prompt:' || encode(sha256((%(pool)s || i)::bytea), 'hex'),
+           CASE WHEN i %% 10 = 0 THEN 'valid' ELSE 'train' END, now()
+    FROM numbered ORDER BY i
+    RETURNING id
+), paired AS (
+    SELECT grouped.id AS group_id, numbered.i, numbered.name
+    FROM (SELECT id, row_number() OVER (ORDER BY id) AS i FROM grouped) grouped JOIN numbered USING (i)
+)
+INSERT INTO pools_prompt (pool_id, group_id, messages, kind, source, source_user, category, language, licence,
+                          external_id, text, content_hash, created_at)
+SELECT %(pool_id)s, group_id, jsonb_build_array(jsonb_build_object('role', 'user', 'content', words)),
+       'plain', 'labeler', '', '', 'en', '', '', words, encode(sha256(name::bytea), 'hex'), now()
+FROM (SELECT *, 'Explain to a child of ten how number ' || name || 'comes about, and why it matters.' AS words
+      FROM paired) named
+ORDER BY i
+"""
+
+
+class Broken(Exception):
+    """The platform answered as it should not, or not at all."""
+
+
+class Refused(Exception):
+    """The desk took the request and said no: the lease is lost, the text breaks a rule."""
+
+
+@dataclass
+class Platform:
+    var: Path
+    port: int
+    process: "subprocess.Popen[bytes] | None" = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def database_url(self) -> str:
+        return embedded_postgres.address(self.var) or sys.exit(f"No database under {self.var}.")
+
+    def rows(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(self.database_url)
+        # VACUUM stands outside of a transaction.
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, values)
+                return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            connection.close()
+
+    def value(self, sql: str, values: Any = None) -> Any:
+        return self.rows(sql, values)[0][0]
+
+    def surroundings(self) -> dict[str, str]:
+        """What a process of this platform finds in its environment."""
+        return surroundings.complete(clean_environment() | self.environment | {"VAR_DIR": str(self.var)})
+
+    def processes(self, pattern: str) -> list[psutil.Process]:
+        """Our processes whose command line matches, the database's not among them."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("VAR_DIR") == str(self.var) and re.search(
+                    pattern, " ".join(process.cmdline())
+                ):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def database_processes(self) -> list[psutil.Process]:
+        """The server, and below it one process for each connection. PostgreSQL writes over its environment."""
+        try:
+            pid = int((self.var / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
+            server = psutil.Process(pid)
+            return [server, *server.children()]
+        except (OSError, ValueError, psutil.Error):
+            return []
+
+    def cpu(self) -> dict[str, float]:
+        """Seconds of processor time used so far, by part."""
+        parts = {"web": self.processes("gunicorn"), "database": self.database_processes()}
+        return {name: sum(map(_cpu_of, processes)) for name, processes in parts.items()}
+
+
+def _cpu_of(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+        # A connection that was closed has left its time with the server.
+        return float(times.user + times.system + times.children_user + times.children_system)
+    except psutil.Error:
+        return 0.0
+
+
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in OURS}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def platform(**environment: str) -> Iterator[Platform]:
+    """bin/start's platform without sampling and demonstration data, in a temporary folder that goes in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="annotate-bench-"))
+    try:
+        # Run by root, the database runs as another account and has to pass.
+        folder.chmod(0o711)
+        with _running(folder / "var", environment) as up:
+            yield up
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _running(var: Path, environment: dict[str, str]) -> Iterator[Platform]:
+    var.mkdir()
+    port, said = free_port(), var / "start.log"
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "annotate.lib.launch.start", "--web-only", "--no-demo", "--port", str(port)],
+            cwd=ROOT,
+            env=clean_environment() | environment | {"VAR_DIR": str(var)},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while "Ctrl-C stops everything" not in said.read_text():
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"The platform does not come up:\n{said.read_text()}")
+            time.sleep(0.1)
+        yield Platform(var, port, process, environment)
+    finally:
+        process.terminate()
+        try:
+            process.wait(90)
+        finally:
+            process.kill()
+
+
+class Engine:
+    """bench/engine.py in a process of its own: one command a line, one answer a line."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.engine"],
+            cwd=ROOT,
+            env=platform.surroundings() | {"LOG_LEVEL": "ERROR"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def tell(self, command: str, **values: Any) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"do": command, **values}) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise Broken("bench/engine.py ended; what it said stands above.")
+        return json.loads(line)
+
+    def ask(self, command: str, **values: Any) -> Any:
+        self.tell(command, **values)
+        return self.answer()
+
+    def close(self) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+@contextmanager
+def engine(platform: Platform) -> Iterator[Engine]:
+    up = Engine(platform)
+    try:
+        yield up
+    finally:
+        up.close()
+
+
+def make_pool(platform: Platform, name: str, prompts: int) -> int:
+    """A pool with so many prompts, legal rows all; returns its id."""
+    pool_id: int = platform.value(
+        "INSERT INTO pools_pool (name, description, created_at) VALUES (%s, '', now()) RETURNING id", (name,)
+    )
+    platform.rows(PROMPTS, {"pool": name, "pool_id": pool_id, "n": prompts})
+    return pool_id
+
+
+@dataclass(frozen=True)
+class Account:
+    """Somebody with a session in the table, who has acknowledged the guideline."""
+
+    id: int
+    session: str
+
+
+def make_people(inside: Engine, number: int) -> list[Account]:
+    return [Account(person, session) for person, session in inside.ask("people", number=number)]
+
+
+@dataclass(frozen=True)
+class Page:
+    status: int
+    path: str
+    body: bytes
+
+    @property
+    def task(self) -> int | None:
+        """The assignment whose form this page has; None where it has none."""
+        found = re.search(rb'action="/desk/tasks/(\d+)/submit/"', self.body)
+        return int(found[1]) if found else None
+
+    def field(self, name: bytes) -> str:
+        found = re.search(rb'name="%s" value="([^"]+)"' % name, self.body)
+        if not found:
+            raise Broken(f"{self.path} has no field {name.decode()}")
+        return found[1].decode()
+
+
+class Browser:
+    """One person's cookies and one kept connection."""
+
+    def __init__(self, port: int, session: str) -> None:
+        self._port = port
+        # Any token of the right length that comes back in form and cookie is one.
+        self.token = (uuid4().hex + uuid4().hex)[:32]
+        self._cookies = {"sessionid": session, "csrftoken": self.token}
+        self._wire: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used_at = 0.0
+
+    async def get(self, path: str) -> Page:
+        return await self._request("GET", path, b"", "")
+
+    async def post(self, path: str, fields: dict[str, str]) -> Page:
+        return await self._request("POST", path, urlencode(fields).encode(), "application/x-www-form-urlencoded")
+
+    async def send(self, path: str, body: Any) -> Page:
+        """As the page's scripts do."""
+        return await self._request("POST", path, json.dumps(body).encode(), "application/json")
+
+    async def _request(self, method: str, path: str, body: bytes, kind: str) -> Page:
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nAccept: text/html\r\n"
+            f"Cookie: {'; '.join(f'{name}={value}' for name, value in self._cookies.items())}\r\n"
+        )
+        if method == "POST":
+            head += f"X-CSRFToken: {self.token}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        try:
+            async with asyncio.timeout(LONGEST_REQUEST):
+                reader, writer = await self._connection()
+                writer.write(head.encode() + b"\r\n" + body)
+                return await self._read(reader)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError, IndexError) as lost:
+            self.close()
+            raise Broken(f"{method} {path}: {lost!r}") from lost
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._wire and (time.monotonic() - self._used_at > KEPT or self._wire[0].at_eof()):
+            self.close()
+        if not self._wire:
+            self._wire = await asyncio.open_connection("127.0.0.1", self._port)
+        return self._wire
+
+    async def _read(self, reader: asyncio.StreamReader) -> Page:
+        head = await reader.readuntil(b"\r\n\r\n")
+        lines = head.decode("latin-1").split("\r\n")
+        status, length, location, kept = int(lines[0].split(" ", 2)[1]), 0, "", True
+        for line in lines[1:]:
+            name, _, value = line.partition(": ")
+            match name.lower():
+                case "content-length":
+                    length = int(value)
+                case "location":
+                    location = value
+                case "connection":
+                    kept = value != "close"
+                case "set-cookie":
+                    self._keep_cookie(value)
+        body = await reader.readexactly(length) if length else b""
+        self._used_at = time.monotonic()
+        if not kept:
+            self.close()
+        return Page(status, location, body)
+
+    def _keep_cookie(self, value: str) -> None:
+        name, _, rest = value.partition("=")
+        text = rest.partition(";")[0]
+        if text in ("", '""'):
+            self._cookies.pop(name, None)
+        else:
+            self._cookies[name] = text
+        if name == "csrftoken":
+            self.token = text
+
+    def close(self) -> None:
+        if self._wire:
+            self._wire[1].close()
+            self._wire = None
+
+
+@dataclass
+class Labeler:
+    """Takes tasks of one campaign and hands answers in, as a person with a browser does."""
+
+    port: int
+    account: Account
+    campaign: int
+    # The texts whose submit the platform has acknowledged.
+    acknowledged: list[str] = field(default_factory=list)
+    page: Page | None = None
+
+    def __post_init__(self) -> None:
+        self.browser = Browser(self.port, self.account.session)
+
+    @property
+    def holds(self) -> bool:
+        return self.page is not None
+
+    async def ask(self) -> bool:
+        """Press Start; True if there is a task. The page is not loaded yet: `follow` does that."""
+        answer = await self.browser.post(
+            f"/desk/campaigns/{self.campaign}/next/", {"csrfmiddlewaretoken": self.browser.token}
+        )
+        return self._led_to_a_task(answer)
+
+    async def follow(self) -> None:
+        """Load the page that the last answer led to."""
+        page = await self.browser.get(self._next)
+        if page.status == 200 and page.task:
+            self.page = page
+        elif page.status >= 400:
+            raise Broken(f"{self._next} answered {page.status}")
+        # Else the task is not theirs any more, and the page leads elsewhere.
+
+    async def claim(self) -> bool:
+        if await self.ask():
+            await self.follow()
+        return self.holds
+
+    def form(self, text: str, *, stop: bool = False) -> "Form":
+        """The page filled in. Sent twice it is one submit, since its key stays."""
+        assert self.page
+        fields = {
+            "csrfmiddlewaretoken": self.page.field(b"csrfmiddlewaretoken"),
+            "submit_key": self.page.field(b"submit_key"),
+            "text": text,
+        }
+        return Form(f"/desk/tasks/{self.page.task}/submit/", fields | ({"then": "stop"} if stop else {}))
+
+    async def submit(self, form: "Form") -> bool:
+        """Press the button; True if the answer leads to a next task, to `follow`. Raises Refused or Broken."""
+        answer = await self.browser.post(form.path, form.fields)
+        if answer.status in (409, 422):
+            self.page = None
+            raise Refused(f"{form.path} answered {answer.status}")
+        more = self._led_to_a_task(answer)
+        self.acknowledged.append(form.fields["text"])
+        self.page = None
+        return more
+
+    async def save_draft(self, text: str) -> None:
+        assert self.page
+        answer = await self.browser.send(f"/desk/tasks/{self.page.task}/draft/", {"body": {"text": text}})
+        if answer.status != 200:
+            raise Broken(f"saving a draft answered {answer.status}")
+
+    async def renew(self) -> None:
+        assert self.page
+        answer = await self.browser.send(f"/desk/tasks/{self.page.task}/renew/", {})
+        if answer.status != 200:
+            raise Broken(f"a heartbeat answered {answer.status}")
+
+    def _led_to_a_task(self, answer: Page) -> bool:
+        if answer.status != 302 or not answer.path.startswith("/desk/"):
+            raise Broken(f"answered {answer.status} {answer.path}")
+        self._next = answer.path
+        return answer.path.startswith("/desk/tasks/")
+
+
+@dataclass(frozen=True)
+class Form:
+    path: str
+    fields: dict[str, str]
+
+
+def answer_text() -> str:
+    """Different each time, so that its row can be found, and about as long as a short answer."""
+    return f"{uuid4()}:" + " because the parts that make it up pull at each other, and so it holds together." * 4
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the tables say afterwards, past all of our code."""
+
+    acknowledged: int
+    found: int
+    doubled: int
+    over_assigned: int
+
+    @property
+    def sound(self) -> bool:
+        return self.found == self.acknowledged and not self.doubled and not self.over_assigned
+
+
+def stand(platform: Platform, campaign: int, labelers: list[Labeler]) -> Standing:
+    """Is every acknowledged text stored once and its writer's, has no task too many answers, nobody two of one?"""
+    texts = {text: labeler.account.id for labeler in labelers for text in labeler.acknowledged}
+    stored = platform.rows(
+        "SELECT d.text, a.labeler_id FROM demonstrations_demonstration d JOIN work_assignment a"
+        " ON a.id = d.assignment_id WHERE a.campaign_id = %s AND a.state IN ('submitted', 'accepted')",
+        (campaign,),
+    )
+    found = [text for text, writer in stored if texts.get(text) == writer]
+    twice = platform.value(
+        "SELECT count(*) FROM (SELECT 1 FROM work_assignment WHERE campaign_id = %s AND labeler_id IS NOT NULL"
+        " GROUP BY task_id, labeler_id HAVING count(*) > 1) pairs",
+        (campaign,),
+    )
+    over = platform.value(
+        "SELECT count(*) FROM (SELECT 1 FROM work_assignment a JOIN work_campaign c ON c.id = a.campaign_id"
+        " WHERE a.campaign_id = %s AND a.labeler_id IS NOT NULL AND a.state <> 'cancelled'"
+        " GROUP BY a.task_id, c.overlap HAVING count(*) > c.overlap) tasks",
+        (campaign,),
+    )
+    repeated = len(stored) - len({text for text, _ in stored})
+    return Standing(
+        acknowledged=len(texts), found=len(set(found)), doubled=repeated + int(twice), over_assigned=int(over)
+    )
+
+
+def percentile(seconds: list[float], percent: float) -> float | None:
+    """In milliseconds, by the nearest rank; None of nothing."""
+    if not seconds:
+        return None
+    ordered = sorted(seconds)
+    return round(1000 * ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))], 1)
+
+
+def eventually(fact: Callable[[], Any], *, seconds: float, pause: float = 0.1) -> Any:
+    """Wait until the fact is truthy and return it; None when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (found := fact()) and time.monotonic() < deadline:
+        time.sleep(pause)
+    return found or None
+
+
+def kill(process: psutil.Process) -> None:
+    """kill -9, without warning."""
+    try:
+        process.send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        pass

@@ -1,0 +1,595 @@
+"""How fast the desk hands out tasks and takes answers in, at the queue's real sizes, on whatever machine this is.
+
+    python bench/queue.py [--quick] [--only closed,open,opening,lone,floor,statements,plan] [--seconds 20]
+
+Brings up the platform as bin/start does (gunicorn, worker, beat, an embedded PostgreSQL with its durable defaults) in a
+temporary folder, and drives its pages from the same cores. A submit counts from the click until the answer that says
+that it is stored; a next task, or claim, counts from the same click until the next task's page is whole.
+
+    closed      32 labelers without a pause, campaigns of 10 thousand, 100 thousand and 1 million tasks, overlap 3
+    open        1,000 labelers at a task a minute each; latency counts from the time at which a click was due
+    opening     a campaign of 1 million tasks through the real worker, with a labeler at work in another one meanwhile
+    lone        a claim's cost among 1 million tasks after 1, 1,000 and 20,000 answers of the labeler's own
+    floor       the engine in 8 processes without HTTP, against pgbench with bare SQL on the same table
+    statements  how many of them a claim and a submit send
+    plan        EXPLAIN (ANALYZE, BUFFERS) of a claim among 1 million tasks
+
+Afterwards the tables are asked whether every acknowledged answer is there once and no overlap is exceeded. Ends with
+one JSON line; what did not run is null.
+"""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# Python looks beside this file first, where it would take us for its own `queue`.
+sys.path.pop(0)
+sys.path.insert(0, str(ROOT))
+
+import argparse  # noqa: E402
+import asyncio  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import platform as machine  # noqa: E402
+import random  # noqa: E402
+import re  # noqa: E402
+import statistics  # noqa: E402
+import subprocess  # noqa: E402
+import time  # noqa: E402
+from contextlib import ExitStack  # noqa: E402
+from dataclasses import dataclass, field  # noqa: E402
+from importlib.metadata import version  # noqa: E402
+from typing import Any  # noqa: E402
+from urllib.parse import unquote, urlsplit  # noqa: E402
+
+import psutil  # noqa: E402
+
+from annotate.lib.launch.start import WEB_PROCESSES, WEB_THREADS  # noqa: E402
+from annotate.lib.postgres_binaries import installed  # noqa: E402
+from bench import desk  # noqa: E402
+
+PARTS = ("closed", "open", "opening", "lone", "floor", "statements", "plan")
+SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
+OVERLAP = 3
+LABELERS = 32
+CROWD = 1000
+A_TASK_SECONDS = 60.0
+WARM_UP = 3.0
+# When, after their page is there, the crowd's browsers save drafts and send the heartbeat.
+DRAFTS_AFTER = (20.0, 40.0)
+HEARTBEAT_AFTER = 55.0
+LEVELS = (1, 1000, 20_000)
+CLIENTS = 8
+# Same kind of load on the same machine at another time; what other tools reached, measured by their first-party pages.
+OTHERS = (
+    "Label Studio 1.23: 12.7 tasks/s at 10k, 6.4 at 100k (next task p50 2.5 s, p99 5.1 s); doccano, without overlap:"
+    " 33-37; Potato: 23-25; a bare Django view with claim and store: 827 requests/s"
+)
+CLOSED = "tasks_per_s next_p50_ms next_p95_ms next_p99_ms submit_p50_ms submit_p95_ms submit_p99_ms"
+FIGURES = (
+    *(f"closed_{name}_{size}" for size in SIZES for name in CLOSED.split()),
+    *"closed_ratio_1m_10k closed_errors driver_cpu".split(),
+    *"open_claim_p50_ms open_claim_p99_ms open_submit_p50_ms open_submit_p99_ms open_other_p99_ms open_errors".split(),
+    *"open_campaign_1m_s open_campaign_peak_mb open_campaign_desk_p99_ms".split(),
+    *"lone_ratio_1k lone_ratio_20k lone_page_ratio_20k engine_tasks_per_s floor_tasks_per_s engine_vs_floor".split(),
+    *"queries_claim queries_submit queries_page_submit queries_page_task over_assigned doubled lost".split(),
+)
+
+# One transaction claims and one stores, as the engine's do. Each client has a labeler for each slot of a task, so that
+# it need not look whether it had the task before, and a cursor: the least that a queue in this table can do.
+FLOOR = """
+BEGIN;
+UPDATE work_assignment SET state = 'leased', labeler_id = :first + :client_id * 3 + slot - 1, claimed_at = now(),
+       leased_until = now() + interval '30 minutes', guideline_version_id = :version
+    WHERE id = (SELECT id FROM work_assignment
+                WHERE campaign_id = :campaign AND state = 'open' AND position > :cursor AND {language}
+                ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED)
+    RETURNING id, position \\gset got_
+COMMIT;
+\\set cursor :got_position
+BEGIN;
+UPDATE work_assignment SET state = 'accepted', submitted_at = now(), decided_at = now(), leased_until = NULL,
+       submit_key = gen_random_uuid()
+    WHERE id = :got_id AND state = 'leased';
+INSERT INTO demonstrations_demonstration (assignment_id, text, written_at)
+    VALUES (:got_id, 'because the parts that make it up pull at each other, and so it holds together.', now());
+COMMIT;
+"""
+
+
+@dataclass
+class Bench:
+    """What the parts share: the platform, its campaigns by size and the figures so far."""
+
+    platform: desk.Platform
+    engine: desk.Engine
+    asked: argparse.Namespace
+    figures: dict[str, Any] = field(default_factory=lambda: dict.fromkeys(FIGURES))
+    people: list[desk.Account] = field(default_factory=list)
+    pools: dict[str, int] = field(default_factory=dict)
+    campaigns: dict[str, int] = field(default_factory=dict)
+    labelers: dict[str, list[desk.Labeler]] = field(default_factory=dict)
+
+    def new_people(self, number: int) -> list[desk.Account]:
+        return desk.make_people(self.engine, number)
+
+    def pool(self, size: str) -> int:
+        if size not in self.pools:
+            with timed(f"a pool of {SIZES[size]:,} prompts"):
+                self.pools[size] = desk.make_pool(self.platform, size, SIZES[size])
+                self.platform.rows("VACUUM (ANALYZE) pools_prompt")
+        return self.pools[size]
+
+    def campaign(self, size: str) -> int:
+        """An open campaign of that size, with all its tasks."""
+        if size not in self.campaigns:
+            self.campaigns[size] = self.new_campaign(size, size)
+        return self.campaigns[size]
+
+    def new_campaign(self, name: str, size: str) -> int:
+        pool = self.pool(size)
+        with timed(f"the tasks of campaign {name}"):
+            made: int = self.engine.ask("campaign", name=name, pool=pool, overlap=OVERLAP)
+            self.engine.ask("fill", campaign=made)
+            self.engine.ask("open_campaign", campaign=made, wake_worker=False)
+            self.settle()
+        return made
+
+    def settle(self) -> None:
+        """What autovacuum does within a minute, so that each part begins with the same."""
+        self.platform.rows("VACUUM (ANALYZE) work_task, work_assignment")
+
+
+class timed:  # noqa: N801
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        self.began = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        print(f"  ({self.what}: {time.monotonic() - self.began:.1f} s)", flush=True)
+
+
+@dataclass
+class Heard:
+    """Seconds of each request by kind, and what went wrong."""
+
+    submit: list[float] = field(default_factory=list)
+    next: list[float] = field(default_factory=list)
+    other: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class Load:
+    """The processor time that each part used while something was measured."""
+
+    def __init__(self, platform: desk.Platform) -> None:
+        self._platform = platform
+        self._began, self._own, self._theirs = time.monotonic(), time.process_time(), platform.cpu()
+
+    def so_far(self) -> dict[str, float]:
+        theirs = self._platform.cpu()
+        used = {name: theirs[name] - self._theirs[name] for name in theirs}
+        return used | {"driver": time.process_time() - self._own}
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+
+def main() -> None:
+    asked = arguments()
+    with desk.platform() as platform, desk.engine(platform) as inside:
+        print_conditions(platform)
+        bench = Bench(platform, inside, asked)
+        sizes = ["10k"] if asked.quick else list(SIZES)
+        if "closed" in asked.only:
+            for size in sizes:
+                if size == "1m":
+                    continue
+                closed(bench, size)
+        if "open" in asked.only and not asked.quick:
+            crowd(bench)
+        if "opening" in asked.only and not asked.quick:
+            opening(bench)
+        if "closed" in asked.only and "1m" in sizes:
+            closed(bench, "1m")
+            compare(bench)
+        if "lone" in asked.only:
+            lone(bench, sizes[-1])
+        if "floor" in asked.only:
+            floor(bench, sizes[0] if asked.quick else "100k")
+        if "statements" in asked.only:
+            statements(bench, sizes[0])
+        if "plan" in asked.only and not asked.quick:
+            plan(bench, sizes[-1])
+        check(bench)
+    print(f"Others, on a machine like the one of docs/benchmarks.md: {OTHERS}")
+    print(json.dumps(bench.figures))
+    if any(bench.figures[name] for name in ("over_assigned", "doubled", "lost")):
+        sys.exit("The queue is not sound.")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a small form of it, in about a minute")
+    parser.add_argument("--only", default=",".join(PARTS), help="the parts to run, with commas between")
+    parser.add_argument("--seconds", type=float, help="how long each closed loop is measured (20; quick: 5)")
+    parser.add_argument("--open-seconds", type=float, default=90, help="how long the open loop is measured (90)")
+    asked = parser.parse_args()
+    asked.only = asked.only.split(",")
+    if unknown := set(asked.only) - set(PARTS):
+        parser.error(f"no such part: {', '.join(unknown)}")
+    asked.seconds = asked.seconds or (5 if asked.quick else 20)
+    return asked
+
+
+def print_conditions(platform: desk.Platform) -> None:
+    names = "fsync synchronous_commit full_page_writes shared_buffers max_connections".split()
+    settings = ", ".join(f"{name} {platform.value(f'SHOW {name}')}" for name in names)
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}, {processor()}, {os.cpu_count()} cores, {machine.platform()}")
+    print(f"{psutil.virtual_memory().total / 2**30:.0f} GiB; load {load()} before the first request")
+    print(f"Python {machine.python_version()}, Django {version('django')}, gunicorn {version('gunicorn')}: ", end="")
+    print(f"gthread, {WEB_PROCESSES} processes of {WEB_THREADS} threads; the driver on the same cores")
+    print(f"PostgreSQL {platform.value('SHOW server_version')}, embedded: {settings}", flush=True)
+
+
+def processor() -> str:
+    try:
+        named = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        named = None
+    return named[1] if named else machine.processor() or machine.machine()
+
+
+def load() -> str:
+    return "/".join(f"{average:.1f}" for average in os.getloadavg())
+
+
+def closed(bench: Bench, size: str) -> None:
+    """32 labelers, each with the next click as soon as the page is there."""
+    bench.people = bench.people or bench.new_people(LABELERS)
+    campaign = bench.campaign(size)
+    labelers = [desk.Labeler(bench.platform.port, account, campaign) for account in bench.people]
+    bench.labelers.setdefault(size, []).extend(labelers)
+    heard, used, seconds = asyncio.run(run_closed(bench.platform, labelers, bench.asked.seconds))
+    done = len(heard.submit)
+    print(f"closed loop, {len(labelers)} labelers, {SIZES[size]:,} tasks: {done / seconds:.1f} tasks/s")
+    print_heard(heard)
+    print_used(used, seconds, done)
+    figures = {"tasks_per_s": round(done / seconds, 1)}
+    for rank in (50, 95, 99):
+        figures[f"next_p{rank}_ms"] = desk.percentile(heard.next, rank)
+        figures[f"submit_p{rank}_ms"] = desk.percentile(heard.submit, rank)
+    bench.figures |= {f"closed_{name}_{size}": figure for name, figure in figures.items()}
+    bench.figures["closed_errors"] = (bench.figures["closed_errors"] or 0) + len(heard.errors)
+    bench.figures["driver_cpu"] = max(bench.figures["driver_cpu"] or 0, round(used["driver"] / seconds, 2))
+
+
+async def run_closed(
+    platform: desk.Platform, labelers: list[desk.Labeler], seconds: float
+) -> tuple[Heard, dict[str, float], float]:
+    warming, heard = Heard(), Heard()
+    end = time.monotonic() + WARM_UP
+    await asyncio.gather(*(hurry(labeler, warming, end) for labeler in labelers))
+    before = Load(platform)
+    end = time.monotonic() + seconds
+    await asyncio.gather(*(hurry(labeler, heard, end) for labeler in labelers))
+    measured = before.seconds
+    heard.errors += warming.errors
+    return heard, before.so_far(), measured
+
+
+async def hurry(labeler: desk.Labeler, heard: Heard, end: float, pause: float = 0.0) -> None:
+    while time.monotonic() < end:
+        try:
+            if not labeler.holds and not await labeler.claim():
+                return
+            await click(labeler, heard, time.monotonic())
+        except (desk.Broken, desk.Refused) as wrong:
+            heard.errors.append(str(wrong))
+            await asyncio.sleep(0.2)
+        if pause:
+            await asyncio.sleep(pause)
+
+
+async def click(labeler: desk.Labeler, heard: Heard, due: float) -> None:
+    """Submit, next task."""
+    more = await labeler.submit(labeler.form(desk.answer_text()))
+    heard.submit.append(time.monotonic() - due)
+    if more:
+        await labeler.follow()
+        heard.next.append(time.monotonic() - due)
+
+
+def print_heard(heard: Heard) -> None:
+    for name, seconds in (("next task", heard.next), ("submit", heard.submit), ("drafts, heartbeats", heard.other)):
+        if seconds:
+            ranks = ", ".join(f"p{rank} {desk.percentile(seconds, rank)}" for rank in (50, 95, 99))
+            print(f"  {name}: {ranks} ms, longest {1000 * max(seconds):.0f} ms, {len(seconds)} of them")
+    print(f"  errors: {len(heard.errors)}{', such as ' + heard.errors[0] if heard.errors else ''}", flush=True)
+
+
+def print_used(used: dict[str, float], seconds: float, done: int) -> None:
+    shares = ", ".join(f"{name} {spent / seconds:.2f}" for name, spent in used.items())
+    each = ", ".join(f"{name} {1000 * spent / max(done, 1):.1f}" for name, spent in used.items())
+    print(f"  cores in use: {shares}; ms of processor a task: {each}; load {load()}", flush=True)
+
+
+def crowd(bench: Bench) -> None:
+    """1,000 labelers at one task a minute, their clicks due at fixed times, whatever the platform does."""
+    campaign = bench.campaign("100k")
+    accounts = bench.new_people(CROWD)
+    labelers = [desk.Labeler(bench.platform.port, account, campaign) for account in accounts]
+    bench.labelers.setdefault("100k", []).extend(labelers)
+    heard, used = asyncio.run(run_crowd(bench.platform, labelers, bench.asked.open_seconds))
+    done = len(heard.submit)
+    print(f"open loop, {CROWD} labelers, a task a minute each, {done} tasks in {bench.asked.open_seconds:.0f} s:")
+    print_heard(heard)
+    print_used(used, bench.asked.open_seconds, done)
+    bench.figures |= {
+        "open_claim_p50_ms": desk.percentile(heard.next, 50),
+        "open_claim_p99_ms": desk.percentile(heard.next, 99),
+        "open_submit_p50_ms": desk.percentile(heard.submit, 50),
+        "open_submit_p99_ms": desk.percentile(heard.submit, 99),
+        "open_other_p99_ms": desk.percentile(heard.other, 99),
+        "open_errors": len(heard.errors),
+    }
+
+
+async def run_crowd(
+    platform: desk.Platform, labelers: list[desk.Labeler], seconds: float
+) -> tuple[Heard, dict[str, float]]:
+    heard, chance = Heard(), random.Random(1)
+    few = asyncio.Semaphore(WEB_PROCESSES * WEB_THREADS)
+    await asyncio.gather(*(begin(labeler, few) for labeler in labelers))
+    before, start = Load(platform), time.monotonic() + 1
+    await asyncio.gather(
+        *(
+            minutes(labeler, heard, start + chance.uniform(0, A_TASK_SECONDS), start + seconds, chance)
+            for labeler in labelers
+        )
+    )
+    return heard, before.so_far()
+
+
+async def begin(labeler: desk.Labeler, few: asyncio.Semaphore) -> None:
+    async with few:
+        await labeler.claim()
+        labeler.browser.close()
+
+
+async def minutes(labeler: desk.Labeler, heard: Heard, first: float, end: float, chance: random.Random) -> None:
+    """One person's clicks, saved drafts and heartbeats, from the middle of a task on."""
+    moments = [(due - A_TASK_SECONDS, due) for due in (first + n * A_TASK_SECONDS for n in range(100)) if due < end]
+    begun = end - (end - first) % A_TASK_SECONDS if first < end else first - A_TASK_SECONDS
+    for page_at, due in [*moments, (begun, None)]:
+        # One or two drafts a task.
+        drafts = DRAFTS_AFTER[: chance.choice((1, 2))]
+        for after, act in [*((after, save) for after in drafts), (HEARTBEAT_AFTER, labeler.renew)]:
+            if end - A_TASK_SECONDS * 2 < page_at + after < end and page_at + after > first - A_TASK_SECONDS:
+                await at(page_at + after, labeler, heard, act)
+        if due:
+            await at(due, labeler, heard, None)
+
+
+async def at(due: float, labeler: desk.Labeler, heard: Heard, act: Any) -> None:
+    await asyncio.sleep(max(0.0, due - time.monotonic()))
+    try:
+        if act is None:
+            await click(labeler, heard, due)
+        else:
+            await (act(labeler) if act is save else act())
+            heard.other.append(time.monotonic() - due)
+    except (desk.Broken, desk.Refused) as wrong:
+        heard.errors.append(str(wrong))
+
+
+async def save(labeler: desk.Labeler) -> None:
+    await labeler.save_draft("because the parts that make it up pull at each other")
+
+
+def opening(bench: Bench) -> None:
+    """Open a campaign of a million tasks; the worker makes them while a labeler works in another campaign."""
+    pool, other = bench.pool("1m"), bench.campaign("10k")
+    account = bench.new_people(1)[0]
+    labeler = desk.Labeler(bench.platform.port, account, other)
+    bench.labelers.setdefault("10k", []).append(labeler)
+    campaign = bench.campaigns["1m"] = bench.engine.ask("campaign", name="1m", pool=pool, overlap=OVERLAP)
+    heard = Heard()
+    seconds, idle, peak = asyncio.run(run_opening(bench, campaign, labeler, heard))
+    print(f"opening a campaign of {SIZES['1m']:,} tasks: {seconds:.0f} s; the worker {peak:.0f} MB, {idle:.0f} before")
+    print("  a labeler in another campaign meanwhile:")
+    print_heard(heard)
+    bench.figures |= {
+        "open_campaign_1m_s": round(seconds, 1),
+        "open_campaign_peak_mb": round(peak),
+        "open_campaign_desk_p99_ms": desk.percentile(heard.next, 99),
+    }
+    with timed("vacuum"):
+        bench.settle()
+
+
+async def run_opening(bench: Bench, campaign: int, labeler: desk.Labeler, heard: Heard) -> tuple[float, float, float]:
+    worker = bench.platform.processes("celery.*worker")
+    idle = peak = resident(worker)
+    before = bench.platform.value("SELECT last_value FROM work_task_id_seq")
+    working = asyncio.create_task(hurry(labeler, heard, time.monotonic() + 3600, pause=0.5))
+    began = time.monotonic()
+    bench.engine.ask("open_campaign", campaign=campaign, wake_worker=True)
+    while True:
+        await asyncio.sleep(0.25)
+        peak = max(peak, resident(worker))
+        # The sequence runs ahead of the tasks that stand, so it says when counting them is worth while.
+        if bench.platform.value("SELECT last_value FROM work_task_id_seq") - before >= SIZES["1m"]:
+            made = bench.platform.value("SELECT count(*) FROM work_task WHERE campaign_id = %s", (campaign,))
+            if made >= SIZES["1m"]:
+                break
+            await asyncio.sleep(1)
+        if time.monotonic() - began > 3000:
+            sys.exit("The worker does not fill the campaign.")
+    seconds = time.monotonic() - began
+    working.cancel()
+    return seconds, idle, peak
+
+
+def resident(processes: list[psutil.Process]) -> float:
+    """Megabytes."""
+    return sum(process.memory_info().rss for process in processes if process.is_running()) / 1e6
+
+
+def compare(bench: Bench) -> None:
+    small, large = (bench.figures[f"closed_next_p50_ms_{size}"] for size in ("10k", "1m"))
+    bench.figures["closed_ratio_1m_10k"] = round(large / small, 2)
+    print(f"next task, medians, 1 million to 10 thousand: {large / small:.2f}")
+
+
+def lone(bench: Bench, size: str) -> None:
+    """Three labelers who differ in how much they have answered take turns, nobody else is there."""
+    campaign = bench.campaign(size)
+    levels = [level for level in LEVELS if level < SIZES[size]]
+    accounts = bench.new_people(len(levels))
+    with timed("their earlier answers"):
+        for slot, (account, level) in enumerate(zip(accounts, levels, strict=True), start=1):
+            bench.engine.ask("answered", campaign=campaign, labeler=account.id, number=level, slot=slot)
+        bench.settle()
+    rounds = 40 if bench.asked.quick else 300
+    turns = bench.engine.ask("take_turns", campaign=campaign, labelers=[a.id for a in accounts], rounds=rounds)
+    claims = [statistics.median(claim for claim, _ in turn) for turn in turns]
+    submits = [statistics.median(submit for _, submit in turn) for turn in turns]
+    labelers = [desk.Labeler(bench.platform.port, account, campaign) for account in accounts]
+    bench.labelers.setdefault(size, []).extend(labelers)
+    pages = asyncio.run(run_pages(labelers, rounds // 2))
+    print(f"a lone labeler among {SIZES[size]:,} tasks, medians of {rounds}; pages, of {rounds // 2}:")
+    for level, claim, submit, page in zip(levels, claims, submits, pages, strict=True):
+        print(
+            f"  after {level:,} answers: claim {1000 * claim:.2f} ms, submit {1000 * submit:.2f} ms;"
+            f" Start {1000 * page[0]:.1f} ms, with the task's page {1000 * page[1]:.1f} ms"
+        )
+    for level, claim, page in list(zip(levels, claims, pages, strict=True))[1:]:
+        print(f"  claim after {level:,} to after 1: {claim / claims[0]:.2f}; its page: {page[1] / pages[0][1]:.2f}")
+        bench.figures[f"lone_ratio_{level // 1000}k"] = round(claim / claims[0], 2)
+        if level == LEVELS[-1]:
+            bench.figures["lone_page_ratio_20k"] = round(page[1] / pages[0][1], 2)
+
+
+async def run_pages(labelers: list[desk.Labeler], rounds: int) -> list[tuple[float, float]]:
+    """Medians by labeler: seconds until the claim is answered, and until the task's page is there."""
+    timed: list[list[tuple[float, float]]] = [[] for _ in labelers]
+    for number in range(rounds):
+        for index in sorted(range(len(labelers)), key=lambda index: (index + number) % len(labelers)):
+            labeler, before = labelers[index], time.perf_counter()
+            await labeler.ask()
+            between = time.perf_counter()
+            await labeler.follow()
+            timed[index].append((between - before, time.perf_counter() - before))
+            await labeler.submit(labeler.form(desk.answer_text(), stop=True))
+    return [(statistics.median(a for a, _ in turns), statistics.median(b for _, b in turns)) for turns in timed]
+
+
+def floor(bench: Bench, size: str) -> None:
+    """In turn, so that whatever else the machine does meets both."""
+    program = next((found["pgbench"] for found in installed() if (found.folder / "pgbench").exists()), None)
+    if program is None:
+        print("floor: no pgbench beside the PostgreSQL programs")
+        return
+    campaign = bench.new_campaign("engine", size)
+    ground = bench.new_campaign("floor", size)
+    accounts, others = bench.new_people(CLIENTS), bench.new_people(CLIENTS * OVERLAP)
+    rounds, seconds = (1, 4.0) if bench.asked.quick else (3, 10.0)
+    measured: dict[str, list[float]] = {"engine": [], "floor": []}
+    cursor = 0
+    with ExitStack() as stack:
+        engines = [stack.enter_context(desk.engine(bench.platform)) for _ in accounts]
+        for _ in range(rounds + 1):
+            for inside, account in zip(engines, accounts, strict=True):
+                inside.tell("work", campaign=campaign, labeler=account.id, seconds=seconds)
+            measured["engine"].append(sum(inside.answer() for inside in engines) / seconds)
+            measured["floor"].append(pgbench(bench, program, ground, others[0].id, seconds, cursor))
+            cursor = bench.platform.value(
+                "SELECT max(position) FROM work_assignment WHERE campaign_id = %s AND state = 'accepted'", (ground,)
+            )
+    # The first round warms both up.
+    engine, floor = (statistics.median(measured[name][1:]) for name in ("engine", "floor"))
+    print(f"claim and submit, {CLIENTS} clients, {rounds} rounds of {seconds:.0f} s in turn: the engine without HTTP")
+    print(f"  {engine:.0f} tasks/s, bare SQL by pgbench {floor:.0f} tasks/s: {engine / floor:.3f}; load {load()}")
+    bench.figures |= {
+        "engine_tasks_per_s": round(engine, 1),
+        "floor_tasks_per_s": round(floor, 1),
+        "engine_vs_floor": round(engine / floor, 3),
+    }
+
+
+def pgbench(bench: Bench, program: str, campaign: int, first: int, seconds: float, cursor: int) -> float:
+    url = urlsplit(bench.platform.database_url)
+    script = bench.platform.var / "floor.sql"
+    columns = (
+        "SELECT 1 FROM information_schema.columns WHERE table_name = 'work_assignment' AND column_name = 'language'"
+    )
+    script.write_text(FLOOR.format(language="language = 'en'" if bench.platform.rows(columns) else "true"))
+    guideline = bench.platform.value("SELECT max(id) FROM guidelines_guidelineversion")
+    values = {"campaign": campaign, "first": first, "version": guideline, "cursor": cursor}
+    done = subprocess.run(
+        [program, "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", f"{seconds:.0f}", "-f", str(script)]
+        + [part for name, value in values.items() for part in ("-D", f"{name}={value}")],
+        env=os.environ
+        | {
+            "PGHOST": unquote(url.hostname or ""),
+            "PGUSER": url.username or "",
+            "PGPASSWORD": url.password or "",
+            "PGDATABASE": url.path.lstrip("/"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    if done.returncode or not found:
+        sys.exit(f"pgbench failed: {done.stderr}")
+    return float(found[1])
+
+
+def statements(bench: Bench, size: str) -> None:
+    seen = bench.engine.ask("queries", campaign=bench.campaign(size), labeler=bench.new_people(1)[0].id)
+    print("statements, savepoints among them, BEGIN and COMMIT not:")
+    for name, sent in seen.items():
+        print(f"  {name}: {len(sent)} ({', '.join(map(in_short, sent))})")
+        bench.figures[f"queries_{name}"] = len(sent)
+
+
+def in_short(statement: str) -> str:
+    """Its verb and the table it is about."""
+    table = re.search(r'(?:FROM|INTO|UPDATE) "?(\w+)', statement)
+    return f"{statement.split(None, 1)[0].lower()} {table[1] if table else ''}".strip()
+
+
+def plan(bench: Bench, size: str) -> None:
+    campaign, account = bench.campaign(size), bench.new_people(1)[0]
+    bench.engine.ask("work", campaign=campaign, labeler=account.id, seconds=1)
+    print(f"the statements of a claim among {SIZES[size]:,} tasks:")
+    for written, *lines in bench.engine.ask("explain", campaign=campaign, labeler=account.id):
+        # What it fetches is long and says little.
+        print(f"\n{re.sub(r'^SELECT .{80,}? FROM ', 'SELECT … FROM ', written)}")
+        print("\n".join(f"    {line}" for line in lines), flush=True)
+    print()
+
+
+def check(bench: Bench) -> None:
+    """Past all of our code: what do the tables hold?"""
+    if not bench.labelers:
+        return
+    found = [desk.stand(bench.platform, bench.campaigns[size], them) for size, them in bench.labelers.items()]
+    lost = sum(standing.acknowledged - standing.found for standing in found)
+    bench.figures |= {
+        "over_assigned": sum(standing.over_assigned for standing in found),
+        "doubled": sum(standing.doubled for standing in found),
+        "lost": lost,
+    }
+    acknowledged = sum(standing.acknowledged for standing in found)
+    print(f"acknowledged answers: {acknowledged}, of them stored {acknowledged - lost};", end=" ")
+    print(f"tasks with too many {bench.figures['over_assigned']}, doubled {bench.figures['doubled']}")
+
+
+if __name__ == "__main__":
+    main()
