@@ -108,7 +108,7 @@ def create_policy(
     """Raises PolicyExists, LocationMismatch or NotACheckpoint."""
     if (origin == Origin.IMPORTED) == bool(location):
         raise LocationMismatch
-    if loads_otherwise(adapter, quantisation, unsafe_weights) and origin not in CHECKPOINTS:
+    if (adapter or quantisation != Quantisation.NONE or unsafe_weights) and origin not in CHECKPOINTS:
         raise NotACheckpoint
     policy = Policy(
         name=name,
@@ -130,11 +130,6 @@ def create_policy(
     except IntegrityError as taken:
         raise PolicyExists from taken
     return policy
-
-
-def loads_otherwise(adapter: str, quantisation: str, unsafe_weights: bool) -> bool:
-    """Is anything said about how weights are loaded, beyond where they are?"""
-    return bool(adapter) or quantisation != Quantisation.NONE or unsafe_weights
 
 
 def move_current(*, stage: str, policy: Policy, by: User | None, now: datetime) -> CurrentPolicy:

@@ -9,7 +9,7 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from annotate.pools.rules import Message
-from annotate.samples.actions import AllEqual, LocationMismatch, NotACheckpoint, loads_otherwise
+from annotate.samples.actions import AllEqual, LocationMismatch, NotACheckpoint
 from annotate.samples.models import CHECKPOINTS, Origin, Policy, Quantisation, SampleRun, Stage
 from annotate.samples.queries import current_policy, policies_to_sample
 from annotate.samples.rules import BadExamples, canonical_examples, is_folder
@@ -27,7 +27,7 @@ def draw_seed() -> int:
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
     # How weights are loaded if nothing is said about it.
-    LOADING = {"adapter": "", "quantisation": Quantisation.NONE, "unsafe_weights": False}
+    LOADING: dict[str, Any] = {"adapter": "", "quantisation": Quantisation.NONE, "unsafe_weights": False}
 
     class Meta:
         model = Policy
@@ -81,8 +81,8 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             except ValidationError:
                 self.add_error("adapter", _("Write owner/name, owner/name@commit, or a folder that begins with /."))
         if origin and origin not in CHECKPOINTS:
-            for name in self.LOADING:
-                if name in values and loads_otherwise(**self.LOADING | {name: values[name]}):
+            for name, default in self.LOADING.items():
+                if values.get(name, default) != default:
                     self.add_error(name, str(NotACheckpoint()))
         return values
 
