@@ -36,6 +36,7 @@ import re  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
 import time  # noqa: E402
+from collections.abc import Awaitable, Callable  # noqa: E402
 from contextlib import ExitStack  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from importlib.metadata import version  # noqa: E402
@@ -345,12 +346,8 @@ async def run_crowd(
     few = asyncio.Semaphore(WEB_PROCESSES * WEB_THREADS)
     await asyncio.gather(*(begin(labeler, few) for labeler in labelers))
     before, start = Load(platform), time.monotonic() + 1
-    await asyncio.gather(
-        *(
-            minutes(labeler, heard, start + chance.uniform(0, A_TASK_SECONDS), start + seconds, chance)
-            for labeler in labelers
-        )
-    )
+    days = (plan_of(start, start + seconds, chance) for _ in labelers)
+    await asyncio.gather(*(keep_to(plan, labeler, heard) for plan, labeler in zip(days, labelers, strict=True)))
     return heard, before.so_far()
 
 
@@ -360,30 +357,34 @@ async def begin(labeler: desk.Labeler, few: asyncio.Semaphore) -> None:
         labeler.browser.close()
 
 
-async def minutes(labeler: desk.Labeler, heard: Heard, first: float, end: float, chance: random.Random) -> None:
-    """One person's clicks, saved drafts and heartbeats, from the middle of a task on."""
-    moments = [(due - A_TASK_SECONDS, due) for due in (first + n * A_TASK_SECONDS for n in range(100)) if due < end]
-    begun = end - (end - first) % A_TASK_SECONDS if first < end else first - A_TASK_SECONDS
-    for page_at, due in [*moments, (begun, None)]:
+Act = Callable[[desk.Labeler], Awaitable[None]]
+
+
+def plan_of(start: float, end: float, chance: random.Random) -> list[tuple[float, Act | None]]:
+    """When one person's browser saves a draft, sends a heartbeat or is clicked in (None); a task is under way."""
+    page_at = start - chance.uniform(0, A_TASK_SECONDS)
+    moments: list[tuple[float, Act | None]] = []
+    while page_at < end:
         # One or two drafts a task.
-        drafts = DRAFTS_AFTER[: chance.choice((1, 2))]
-        for after, act in [*((after, save) for after in drafts), (HEARTBEAT_AFTER, labeler.renew)]:
-            if end - A_TASK_SECONDS * 2 < page_at + after < end and page_at + after > first - A_TASK_SECONDS:
-                await at(page_at + after, labeler, heard, act)
-        if due:
-            await at(due, labeler, heard, None)
+        moments += [(page_at + after, save) for after in DRAFTS_AFTER[: chance.choice((1, 2))]]
+        moments += [(page_at + HEARTBEAT_AFTER, desk.Labeler.renew), (page_at + A_TASK_SECONDS, None)]
+        page_at += A_TASK_SECONDS
+    return [(due, act) for due, act in moments if start <= due < end]
 
 
-async def at(due: float, labeler: desk.Labeler, heard: Heard, act: Any) -> None:
-    await asyncio.sleep(max(0.0, due - time.monotonic()))
-    try:
-        if act is None:
-            await click(labeler, heard, due)
-        else:
-            await (act(labeler) if act is save else act())
-            heard.other.append(time.monotonic() - due)
-    except (desk.Broken, desk.Refused) as wrong:
-        heard.errors.append(str(wrong))
+async def keep_to(plan: list[tuple[float, Act | None]], labeler: desk.Labeler, heard: Heard) -> None:
+    for due, act in plan:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        try:
+            if not labeler.holds and not await labeler.claim():
+                raise desk.Broken("a labeler without a task")
+            if act is None:
+                await click(labeler, heard, due)
+            else:
+                await act(labeler)
+                heard.other.append(time.monotonic() - due)
+        except (desk.Broken, desk.Refused) as wrong:
+            heard.errors.append(str(wrong))
 
 
 async def save(labeler: desk.Labeler) -> None:
