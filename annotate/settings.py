@@ -169,6 +169,13 @@ if env.flag("HTTPS", default=False):
     # as far as that many proxies of ours have written it.
     ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", default=1)
 
+# Servers that policies stand behind, called by the worker that samples and by nothing else. Managers register addresses;
+# which of them are called, the operator says: host or host:port.
+SERVER_HOSTS = env.words("SERVER_HOSTS", ["localhost", "127.0.0.1", "::1"])
+# Requests under way at a time, and the seconds one may take.
+SERVER_CONCURRENCY = env.number("SERVER_CONCURRENCY", default=32)
+SERVER_TIMEOUT = env.number("SERVER_TIMEOUT", default=300)
+
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -250,4 +257,6 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
+    # A line for every completion asked of a server; what goes wrong we say ourselves.
+    "loggers": {"httpx2": {"level": "WARNING"}, "httpcore2": {"level": "WARNING"}},
 }

@@ -27,17 +27,24 @@ from kombu.exceptions import ChannelError, KombuError
 from annotate.celery import app
 from annotate.lib.text import text_hash
 from annotate.lib.wake import wake
-from annotate.samples import actions, queries
+from annotate.samples import actions, probes, queries
 from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.states import RunState
+from models_worker import probing
 from models_worker.engine.params import derive_seed
-from models_worker.engine.types import InvalidParams, SampleRequest, SampleResult, SamplingParams
+from models_worker.engine.types import (
+    InvalidParams,
+    Sampler,
+    SampleRequest,
+    SampleResult,
+    SamplerUnusable,
+    SamplingParams,
+)
 
 # Torch is loaded by the first run and not by this module: every Celery process imports it, also one that never samples.
 if TYPE_CHECKING:
     from models_worker.engine.chat import RenderedPrompt
-    from models_worker.engine.transformers_engine import TransformersSampler
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +53,9 @@ LEASE = timedelta(seconds=60)
 RENEWALS = 4
 # Prompts claimed at a time: what a killed worker may have to sample again, and what it keeps from a second worker.
 CHUNK = 16
+# Of a policy behind a server: at a chunk's end the server waits for its last completions with nothing else to do, and a
+# longer chunk has fewer ends.
+SERVER_CHUNK = 64
 # How often a completion that equals another one of its prompt is sampled anew before it is stored as it is.
 RESAMPLINGS = 3
 # An engine that raises so often without one sample in between will not get better: its run fails, others go on.
@@ -70,11 +80,14 @@ class Breakdown(Exception):
 def sample(run_id: int) -> None:
     """Sample what waits of this run and then of the other runs, oldest first, until nothing waits.
 
+    Servers that are to be probed come first and between: somebody waits for them, and each takes but seconds.
+
     In a process that samples already this returns at once: the other call takes this run too.
     """
     if not _sampling.acquire(blocking=False):
         return
     try:
+        probing.probe_waiting(stopping)
         seen: set[int] = set()
         run = queries.waiting_runs().filter(id=run_id).first() or queries.waiting_runs().first()
         while run and not stopping.is_set():
@@ -85,16 +98,30 @@ def sample(run_id: int) -> None:
         _sampling.release()
 
 
+def probe() -> None:
+    """Probe the servers that wait for it. In a process that samples this returns at once: sampling sees to them too."""
+    if not _sampling.acquire(blocking=False):
+        return
+    try:
+        probing.probe_waiting(stopping)
+    finally:
+        _sampling.release()
+
+
 def sweep(*, now: datetime) -> None:
-    """Free what dead workers held, and see that a worker hears of the oldest waiting run. Safe to run at any time.
+    """Free what dead workers held, and see that a worker hears of the oldest waiting run, or of a server to be probed.
+
+    Safe to run at any time.
 
     One message waits at most: where no worker samples, or the only one is busy for hours, they would pile up.
     """
     if freed := actions.free_expired(now=now):
         log.info("%d prompts of workers that stopped are free again", freed)
     run = queries.waiting_runs().first()
-    if run and not _announced():
-        wake(actions.SAMPLE, run.id)
+    # A worker that is woken for the one sees to the other.
+    task, row = (actions.SAMPLE, run) if run else (actions.PROBE, probes.waiting(now=now).first())
+    if row and not _announced():
+        wake(task, row.id)
 
 
 def _announced() -> bool:
@@ -127,9 +154,11 @@ def _sample_run(run: SampleRun) -> None:
 
 def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
     params, sampler = _params(run), None
+    limit = SERVER_CHUNK if run.policy.origin == Origin.SERVER else CHUNK
     breakdowns = 0
     while not watch.over():
-        claimed = actions.claim_requests(run=run, worker=worker, limit=CHUNK, lease=LEASE, now=timezone.now())
+        probing.probe_waiting(stopping)
+        claimed = actions.claim_requests(run=run, worker=worker, limit=limit, lease=LEASE, now=timezone.now())
         if not claimed:
             return
         # After the claim: a policy too large for the machine takes the process down, and that must count as an attempt.
@@ -166,8 +195,10 @@ def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def load_sampler(policy: Policy) -> "TransformersSampler":
+def load_sampler(policy: Policy) -> Sampler:
     """Load a policy, or take the loaded one. Raises Unusable."""
+    if policy.origin == Origin.SERVER:
+        return _sampler_of_server(policy)
     leave_room_for_others(os.environ)
     from models_worker.engine.loader import LoadError, load_policy
     from models_worker.engine.transformers_engine import TransformersSampler
@@ -200,8 +231,23 @@ def load_sampler(policy: Policy) -> "TransformersSampler":
     return sampler
 
 
+def _sampler_of_server(policy: Policy) -> Sampler:
+    # The HTTP client, too, is loaded by whoever needs it.
+    from models_worker import servers
+
+    try:
+        return servers.sampler(policy)
+    except servers.NotAllowed as error:
+        raise Unusable(str(error)) from error
+
+
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
+
+
+def _finite(logprob: float | None) -> float | None:
+    """A JSON column takes no NaN and no infinity."""
+    return logprob if logprob is not None and math.isfinite(logprob) else None
 
 
 class Watch:
@@ -250,9 +296,7 @@ class Chunk:
     they are judged in the order of k, so that it is always the same one that gives way.
     """
 
-    def __init__(
-        self, run: SampleRun, sampler: "TransformersSampler", params: SamplingParams, claimed: Iterable[Asked]
-    ) -> None:
+    def __init__(self, run: SampleRun, sampler: Sampler, params: SamplingParams, claimed: Iterable[Asked]) -> None:
         self.run, self.sampler, self.params = run, sampler, params
         # What follows goes by prompt, named as the engine names it.
         self.asked = {str(request.prompt_id): request for request in claimed}
@@ -260,15 +304,21 @@ class Chunk:
         self.texts = {prompt: stored.get(request.prompt_id, {}) for prompt, request in self.asked.items()}
         self.rendered: dict[str, RenderedPrompt] = {}
         self.errors: dict[str, str] = {}
+        self.hopeless: set[str] = set()
         self.finished = 0
 
     def sample(self, *, cancelled: Callable[[], bool]) -> None:
-        """Store and finish what can be; note for each other prompt why not, unless `cancelled()`. Raises Breakdown."""
+        """Store and finish what can be; note for each other prompt why not, unless `cancelled()`.
+
+        Raises Breakdown or Unusable.
+        """
         try:
             self._sample(cancelled)
         except django.db.Error:
             # Nothing can be noted now. The leases end, and the sweep goes on from what is stored.
             raise
+        except SamplerUnusable as error:
+            raise Unusable(str(error)) from error
         except Exception as error:
             log.exception("Sampling for run %d broke off", self.run.id)
             reason = gettext("The sampler broke off: %(error)s") % {"error": _words(error)}
@@ -298,7 +348,7 @@ class Chunk:
 
         request = self.asked[prompt]
         try:
-            self.rendered[prompt] = self.sampler.policy.render(
+            self.rendered[prompt] = self.sampler.render(
                 request.prompt.messages, max_new_tokens=self.params.max_new_tokens
             )
         except ChatError as error:
@@ -337,6 +387,7 @@ class Chunk:
             seed=derive_seed(self.run.seed, self.run.policy.revision, prompt, k, attempt),
             attempt=attempt,
             truncated_prompt=rendered.truncated,
+            prompt_text=rendered.text,
         )
 
     def _keep(self, result: SampleResult) -> bool:
@@ -344,6 +395,8 @@ class Chunk:
         prompt, texts = result.prompt_id, self.texts[result.prompt_id]
         if result.finish_reason == "error":
             self.errors[prompt] = result.error
+            if result.final:
+                self.hopeless.add(prompt)
             return True
         text = text_hash(result.text)
         if text in texts.values() and result.attempt < RESAMPLINGS:
@@ -351,18 +404,19 @@ class Chunk:
         written = actions.Written(
             k=result.k,
             text=result.text,
-            token_count=len(result.token_ids),
+            token_count=result.token_count,
             finish_reason=result.finish_reason,
             seed=result.seed,
             attempt=result.attempt,
             parameters=asdict(result.params),
-            checkpoint_hash=self.sampler.policy.checkpoint_sha256,
-            provenance=self.sampler.provenance
-            | {
+            checkpoint_hash=self.sampler.checkpoint_sha256,
+            provenance={
+                **self.sampler.provenance,
+                **result.provenance,
                 "prompt_sha256": self.rendered[prompt].sha256,
                 "prompt_tokens": result.prompt_tokens,
                 "truncated_prompt": result.truncated_prompt,
-                "sum_logprob": result.sum_logprob if math.isfinite(result.sum_logprob) else None,
+                "sum_logprob": _finite(result.sum_logprob),
             },
         )
         actions.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
@@ -378,4 +432,5 @@ class Chunk:
         for prompt, request in self.asked.items():
             if self._missing(prompt):
                 error = self.errors.get(prompt, reason)
-                actions.fail_request(request=request, error=error, now=timezone.now())
+                final = prompt in self.hopeless
+                actions.fail_request(request=request, error=error, now=timezone.now(), final=final)

@@ -12,6 +12,11 @@ def sample_run(run_id: int) -> None:
     runner.sample(run_id)
 
 
+@shared_task(name="models_worker.probe_server")
+def probe_server(probe_id: int) -> None:
+    runner.probe()
+
+
 @shared_task(name="models_worker.sweep")
 def sweep() -> None:
     runner.sweep(now=timezone.now())

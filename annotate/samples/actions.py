@@ -26,7 +26,9 @@ from annotate.samples.models import (
     Quantisation,
     SampleRequest,
     SampleRun,
+    ServerProbe,
 )
+from annotate.samples.rules import BadServer, check_server, server_address
 from annotate.samples.states import RequestState, RunState
 
 # How often a prompt is tried, and how often it may take its worker down, before it waits for a person.
@@ -36,6 +38,7 @@ WORKER_NEVER_WROTE = _(
     "The worker stopped three times before it wrote anything for this run. The policy may need more memory than it has."
 )
 SAMPLE = "models_worker.sample_run"
+PROBE = "models_worker.probe_server"
 
 
 class Refused(Exception):
@@ -60,6 +63,18 @@ class NotACheckpoint(Refused):
         "An adapter, quantisation and weights that are not safetensors are for a checkpoint that a worker loads, "
         "in a folder or from a hub."
     )
+
+
+class NotTheServer(Refused):
+    """What was said about a server cannot be."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+class NotAServer(Refused):
+    words = _("A model on the server, how it is asked and a key are for a policy behind a server.")
 
 
 class WrongStage(Refused):
@@ -103,13 +118,27 @@ def create_policy(
     dtype: str = "auto",
     quantisation: str = Quantisation.NONE,
     unsafe_weights: bool = False,
+    served_model: str = "",
+    endpoint: str = "",
+    key_name: str = "",
     now: datetime,
 ) -> Policy:
-    """Raises PolicyExists, LocationMismatch or NotACheckpoint."""
+    """Of a server a worker finds out at once what it can do.
+
+    Raises PolicyExists, LocationMismatch, NotACheckpoint, NotTheServer or NotAServer.
+    """
     if (origin == Origin.IMPORTED) == bool(location):
         raise LocationMismatch
     if (adapter or quantisation != Quantisation.NONE or unsafe_weights) and origin not in CHECKPOINTS:
         raise NotACheckpoint
+    if origin == Origin.SERVER:
+        try:
+            location = server_address(location)
+            check_server(served_model=served_model, endpoint=endpoint, key_name=key_name, chat_template=chat_template)
+        except BadServer as bad:
+            raise NotTheServer(str(bad)) from bad
+    elif served_model or endpoint or key_name:
+        raise NotAServer
     policy = Policy(
         name=name,
         revision=revision,
@@ -122,11 +151,17 @@ def create_policy(
         dtype=dtype,
         quantisation=quantisation,
         unsafe_weights=unsafe_weights,
+        served_model=served_model,
+        endpoint=endpoint,
+        key_name=key_name,
         created_at=now,
     )
     try:
         with transaction.atomic():
             policy.save()
+            if origin == Origin.SERVER:
+                probe = ServerProbe.objects.create(policy=policy, asked_at=now)
+                wake(PROBE, probe.id)
     except IntegrityError as taken:
         raise PolicyExists from taken
     return policy
@@ -286,7 +321,7 @@ class Written:
 
     k: int
     text: str
-    token_count: int
+    token_count: int | None
     finish_reason: str
     seed: int
     attempt: int

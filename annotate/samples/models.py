@@ -4,7 +4,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.pools.models import Pool, Prompt
-from annotate.samples.states import RequestState, RunState
+from annotate.samples.states import ProbeState, RequestState, RunState
 
 
 class Stage(models.TextChoices):
@@ -16,6 +16,8 @@ class Stage(models.TextChoices):
 class Origin(models.TextChoices):
     LOCAL = "local", _("Folder on the worker")
     HUB = "hub", _("Model hub id")
+    # Asked over HTTP; its weights are known by the name it serves them under.
+    SERVER = "server", _("Server with an OpenAI-compatible API")
     # Its completions were made elsewhere and imported: known by name only, never sampled here.
     IMPORTED = "imported", _("Imported completions")
 
@@ -31,6 +33,11 @@ class Dtype(models.TextChoices):
     FLOAT16 = "float16", "float16"
 
 
+class Endpoint(models.TextChoices):
+    CHAT = "chat", _("Chat: the server applies the template")
+    COMPLETIONS = "completions", _("Completions: the text is made here")
+
+
 class Quantisation(models.TextChoices):
     NONE = "none", _("None")
     INT8 = "int8", _("8 bits (int8)")
@@ -44,7 +51,11 @@ class Policy(models.Model):
     revision = models.CharField(_("revision"), max_length=120, default="1")
     stage = models.CharField(_("stage"), max_length=8, choices=Stage.choices, default=Stage.SFT)
     origin = models.CharField(_("origin"), max_length=16, choices=Origin.choices, default=Origin.LOCAL)
-    location = models.CharField(_("folder or hub id"), max_length=500, blank=True)
+    location = models.CharField(_("folder, hub id or address"), max_length=500, blank=True)
+    served_model = models.CharField(_("model on the server"), max_length=200, blank=True)
+    endpoint = models.CharField(_("how the server is asked"), max_length=16, choices=Endpoint.choices, blank=True)
+    # Which of the worker's keys is sent; never the key.
+    key_name = models.CharField(_("name of the key"), max_length=100, blank=True)
     adapter = models.CharField(_("adapter"), max_length=500, blank=True)
     chat_template = models.TextField(_("chat template"), blank=True)
     # Messages that stand before every prompt: examples, and what a system message would say.
@@ -69,10 +80,55 @@ class Policy(models.Model):
                 | models.Q(adapter="", quantisation=Quantisation.NONE, unsafe_weights=False),
                 name="policy_only_checkpoints_are_loaded",
             ),
+            models.CheckConstraint(
+                condition=models.Q(~models.Q(served_model=""), ~models.Q(endpoint=""), origin=Origin.SERVER)
+                | models.Q(~models.Q(origin=Origin.SERVER), served_model="", endpoint="", key_name=""),
+                name="policy_of_a_server_names_its_model",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} · {self.revision}"
+
+    @property
+    def reproducible(self) -> bool | None:
+        """Does the same seed give the same completion? None where that is not known."""
+        if self.origin == Origin.SERVER:
+            probe: ServerProbe | None = getattr(self, "probe", None)
+            return probe.findings.get("seed") if probe else None
+        return True if self.origin in CHECKPOINTS else None
+
+
+class ServerProbe(models.Model):
+    """What a policy's server can do: asked by a manager, found out by a worker. Asked again, it begins anew.
+
+    findings are those of the last probe that came to its end, at found_at; an error is of the one after.
+    """
+
+    policy = models.OneToOneField(Policy, on_delete=models.CASCADE, related_name="probe")
+    state = models.CharField(max_length=16, choices=ProbeState.choices, default=ProbeState.WAITING)
+    # How many of its stages are over.
+    stage = models.PositiveSmallIntegerField(default=0)
+    leased_until = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=100, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    error = models.TextField(blank=True)
+    findings = models.JSONField(default=dict)
+    asked_at = models.DateTimeField()
+    found_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state=ProbeState.RUNNING, leased_until__isnull=False)
+                | (~models.Q(state=ProbeState.RUNNING) & models.Q(leased_until=None)),
+                name="serverprobe_lease_only_while_running",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state=ProbeState.DONE) | models.Q(found_at__isnull=False),
+                name="serverprobe_found_when_done",
+            ),
+        ]
 
 
 class CurrentPolicy(models.Model):
@@ -170,6 +226,7 @@ class Completion(models.Model):
     k = models.PositiveSmallIntegerField(null=True)
     text = models.TextField()
     text_hash = models.CharField(max_length=64, help_text=_("sha256 of the normalised text"))
+    # None where a server did not count them, and for an import.
     token_count = models.PositiveIntegerField(null=True)
     finish_reason = models.CharField(max_length=16, choices=FinishReason.choices)
     seed = models.BigIntegerField(null=True)
@@ -194,7 +251,7 @@ class Completion(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(run=None, k=None, seed=None)
-                | models.Q(run__isnull=False, k__isnull=False, seed__isnull=False, token_count__isnull=False),
+                | models.Q(run__isnull=False, k__isnull=False, seed__isnull=False),
                 name="completion_sampled_has_provenance",
             ),
         ]

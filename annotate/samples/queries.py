@@ -37,7 +37,7 @@ def waiting_runs() -> QuerySet[SampleRun]:
     """Running runs with a prompt that nobody is sampling, oldest first."""
     waiting = SampleRequest.objects.filter(run=OuterRef("id"), state=RequestState.WAITING)
     runs = SampleRun.objects.filter(Exists(waiting), state=RunState.RUNNING)
-    return runs.select_related("policy").order_by("created_at", "id")
+    return runs.select_related("policy__probe").order_by("created_at", "id")
 
 
 def stored(run: SampleRun, prompt_ids: Collection[int]) -> dict[int, dict[int, str]]:
@@ -103,7 +103,7 @@ def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]
     asked = JSONObject(**{state.value: Count("id", filter=Q(state=state)) for state in RequestState})
     written = JSONObject(
         completions=Count("id"),
-        tokens=Sum("token_count"),
+        tokens=Sum("token_count", default=0),
         recent=Count("id", filter=recent),
         recent_tokens=Sum("token_count", filter=recent, default=0),
         first_at=Min(Extract("created_at", "epoch")),

@@ -1,4 +1,4 @@
-"""The states of a sampling run and of its requests, one request a prompt."""
+"""The states of a sampling run, of its requests, one request a prompt, and of the probe of a server."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -8,6 +8,13 @@ class RunState(models.TextChoices):
     RUNNING = "running", _("Running")
     DONE = "done", _("Done")
     CANCELLED = "cancelled", _("Cancelled")
+
+
+class ProbeState(models.TextChoices):
+    WAITING = "waiting", _("Waiting")
+    RUNNING = "running", _("Being asked")
+    DONE = "done", _("Done")
+    FAILED = "failed", _("Failed")
 
 
 class RequestState(models.TextChoices):

@@ -3,9 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
-from transformers import PreTrainedTokenizerBase
+
+# Where only servers are asked for completions, there need be no transformers.
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Message = Mapping[str, str]
 
@@ -65,7 +69,7 @@ class Template:
 PLAIN = Template("plain-v1", PLAIN_V1, stop=PLAIN_STOPS, lead=" ", begins_text=True)
 
 
-def choose_template(tokenizer: PreTrainedTokenizerBase, override: str = "") -> Template:
+def choose_template(tokenizer: "PreTrainedTokenizerBase", override: str = "") -> Template:
     """The policy's own template if it has one (Jinja, or the name "plain-v1"), else the tokenizer's, else plain-v1."""
     if override == PLAIN.name:
         return PLAIN
@@ -93,7 +97,7 @@ class RenderedPrompt:
 def render(
     messages: Sequence[Message],
     *,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: "PreTrainedTokenizerBase",
     template: Template,
     max_model_len: int | None,
     max_new_tokens: int,
@@ -122,7 +126,7 @@ def render(
     )
 
 
-def turn_end_ids(tokenizer: PreTrainedTokenizerBase, template: Template) -> frozenset[int]:
+def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> frozenset[int]:
     """The special token that the template writes after an answer, if it writes one.
 
     Many checkpoints name only their end-of-text token, which a chat model never writes.
@@ -141,7 +145,7 @@ def turn_end_ids(tokenizer: PreTrainedTokenizerBase, template: Template) -> froz
     return frozenset(each for each in after[:1] if each in tokenizer.all_special_ids)
 
 
-def _check(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> None:
+def _check(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> None:
     if not messages:
         raise ChatError("A prompt needs at least one message.")
     if messages[-1]["role"] != "user":
@@ -164,7 +168,7 @@ def _without_oldest(turns: list[Message]) -> list[Message]:
 
 
 def _encode(
-    messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, template: Template, *, answering: bool = True
+    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", template: Template, *, answering: bool = True
 ) -> tuple[str, list[int]]:
     try:
         text = tokenizer.apply_chat_template(

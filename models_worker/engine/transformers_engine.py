@@ -6,6 +6,7 @@ import torch
 
 from models_worker.engine.arena import kv_shapes, vocabulary
 from models_worker.engine.batching import Limits
+from models_worker.engine.chat import Message, RenderedPrompt
 from models_worker.engine.decoding import decode_in_arena
 from models_worker.engine.fallback import decode_by_generate
 from models_worker.engine.loader import LoadedPolicy
@@ -50,6 +51,13 @@ class TransformersSampler:
             # Cleaning up would join "do" and " n't", which is not what was written.
             decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
         )
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        return self.policy.checkpoint_sha256
+
+    def render(self, messages: Sequence[Message], *, max_new_tokens: int) -> RenderedPrompt:
+        return self.policy.render(messages, max_new_tokens=max_new_tokens)
 
     @property
     def provenance(self) -> dict[str, str]:

@@ -1,10 +1,17 @@
 """What is asked of a sampler and what comes back. A request is one sample, never "K of them"."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from models_worker.engine.chat import Message, RenderedPrompt
 
 FinishReason = Literal["stop", "length", "error"]
+
+
+class SamplerUnusable(Exception):
+    """No request of this policy would be answered; the message is for the person who started the run."""
 
 
 class InvalidParams(ValueError):
@@ -44,8 +51,8 @@ class SamplingParams:
 class SampleRequest:
     """The k-th completion of a prompt. `seed` decides it alone: not its neighbours, the batch or the order.
 
-    prompt_ids: the rendered prompt as the policy's token ids. truncated_prompt: how many tokens were left out of it,
-    which the result repeats.
+    prompt_ids: the rendered prompt as the policy's token ids. prompt_text: the same as text, for a server that has the
+    tokenizer to itself. truncated_prompt: how many tokens were left out of it, which the result repeats.
     """
 
     prompt_id: str
@@ -55,6 +62,7 @@ class SampleRequest:
     seed: int
     attempt: int = 0
     truncated_prompt: int = 0
+    prompt_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,8 +71,11 @@ class SampleResult:
 
     text: without end-of-turn tokens and without the stop string. token_ids: everything that was drawn, the tokens that
     ended it included. sum_logprob: natural log of the probability of token_ids under the policy itself, before
-    temperature and top_p. finish_reason: "length" means cut off at max_new_tokens; with "error", `error` is a sentence
-    and the text is empty.
+    temperature and top_p. finish_reason: "length" means cut off at max_new_tokens; with "error", `error` is a sentence,
+    the text is empty, and `final` says that no further try would help.
+
+    A server may keep tokens and probabilities to itself: token_ids is then empty, counted is their number, and what it
+    did not tell is None. provenance: what else is to be known of this one sample.
     """
 
     prompt_id: str
@@ -74,14 +85,21 @@ class SampleResult:
     finish_reason: FinishReason
     seed: int
     params: SamplingParams
-    prompt_tokens: int
-    sum_logprob: float
+    prompt_tokens: int | None
+    sum_logprob: float | None
     attempt: int
     error: str
     truncated_prompt: int
+    final: bool = False
+    counted: int | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def token_count(self) -> int | None:
+        return len(self.token_ids) or self.counted
 
 
-def failed(request: SampleRequest, error: str) -> SampleResult:
+def failed(request: SampleRequest, error: str, *, final: bool = False) -> SampleResult:
     """The result of a request that could not be answered, and why."""
     return SampleResult(
         prompt_id=request.prompt_id,
@@ -96,6 +114,7 @@ def failed(request: SampleRequest, error: str) -> SampleResult:
         attempt=request.attempt,
         error=error,
         truncated_prompt=request.truncated_prompt,
+        final=final,
     )
 
 
@@ -104,7 +123,18 @@ def never() -> bool:
 
 
 class Sampler(Protocol):
-    """Anything that answers sample requests."""
+    """A policy that answers sample requests, in this process or on a server."""
+
+    @property
+    def checkpoint_sha256(self) -> str:
+        """Of the weights and all that decides what they write; empty where a server does not show them."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What is to be known of every sample, beside its own provenance."""
+
+    def render(self, messages: Sequence["Message"], *, max_new_tokens: int) -> "RenderedPrompt":
+        """The prompt as the policy reads it. Raises chat.ChatError."""
 
     def sample(
         self,
@@ -117,5 +147,5 @@ class Sampler(Protocol):
 
         `cancelled` is asked before every step and must be cheap; once it answers True the call returns within a step,
         and what was not finished gets no result. What fails for one request (a prompt too long, numbers that
-        overflow) is that request's result; what fails for all of them is raised.
+        overflow) is that request's result; what fails for all of them is raised: SamplerUnusable if it always will.
         """

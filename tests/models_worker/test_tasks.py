@@ -100,17 +100,22 @@ def test_two_workers_share_a_run_until_one_is_stopped_and_then_the_run_is_cancel
     assert set(run.requests.values_list("state", flat=True)) == {RequestState.DONE, RequestState.CANCELLED}
 
 
-def test_importing_the_tasks_leaves_torch_unloaded():
+def test_importing_the_tasks_leaves_torch_and_the_http_client_unloaded():
     code = (
         "import django; django.setup(); import models_worker.tasks, sys;"
-        "assert not {'torch', 'transformers'} & set(sys.modules)"
+        "assert not {'torch', 'transformers', 'httpx2'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=settings.BASE_DIR, check=True)
 
 
 def test_the_sweep_goes_where_it_need_not_wait_behind_sampling():
-    queues = {name: app.amqp.router.route({}, name)["queue"].name for name in (tasks.sweep.name, tasks.sample_run.name)}
-    assert queues == {"models_worker.sweep": "default", "models_worker.sample_run": "sampling"}
+    names = (tasks.sweep.name, tasks.sample_run.name, tasks.probe_server.name)
+    queues = {name: app.amqp.router.route({}, name)["queue"].name for name in names}
+    assert queues == {
+        "models_worker.sweep": "default",
+        "models_worker.sample_run": "sampling",
+        "models_worker.probe_server": "sampling",
+    }
 
 
 @pytest.fixture(params=["memory", "filesystem", pytest.param("redis", marks=pytest.mark.broker)])

@@ -36,6 +36,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("local", "Folder on the worker"),
                             ("hub", "Model hub id"),
+                            ("server", "Server with an OpenAI-compatible API"),
                             ("imported", "Imported completions"),
                         ],
                         default="local",
@@ -43,7 +44,24 @@ class Migration(migrations.Migration):
                         verbose_name="origin",
                     ),
                 ),
-                ("location", models.CharField(blank=True, max_length=500, verbose_name="folder or hub id")),
+                (
+                    "location",
+                    models.CharField(blank=True, max_length=500, verbose_name="folder, hub id or address"),
+                ),
+                ("served_model", models.CharField(blank=True, max_length=200, verbose_name="model on the server")),
+                (
+                    "endpoint",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("chat", "Chat: the server applies the template"),
+                            ("completions", "Completions: the text is made here"),
+                        ],
+                        max_length=16,
+                        verbose_name="how the server is asked",
+                    ),
+                ),
+                ("key_name", models.CharField(blank=True, max_length=100, verbose_name="name of the key")),
                 ("adapter", models.CharField(blank=True, max_length=500, verbose_name="adapter")),
                 ("chat_template", models.TextField(blank=True, verbose_name="chat template")),
                 ("examples", models.JSONField(blank=True, default=list, verbose_name="few-shot examples")),
@@ -97,6 +115,74 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="policy_only_checkpoints_are_loaded",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                models.Q(("served_model", ""), _negated=True),
+                                models.Q(("endpoint", ""), _negated=True),
+                                ("origin", "server"),
+                            ),
+                            models.Q(
+                                models.Q(("origin", "server"), _negated=True),
+                                ("endpoint", ""),
+                                ("key_name", ""),
+                                ("served_model", ""),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="policy_of_a_server_names_its_model",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ServerProbe",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("running", "Being asked"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                        ],
+                        default="waiting",
+                        max_length=16,
+                    ),
+                ),
+                ("stage", models.PositiveSmallIntegerField(default=0)),
+                ("leased_until", models.DateTimeField(null=True)),
+                ("worker", models.CharField(blank=True, max_length=100)),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("error", models.TextField(blank=True)),
+                ("findings", models.JSONField(default=dict)),
+                ("asked_at", models.DateTimeField()),
+                ("found_at", models.DateTimeField(null=True)),
+                (
+                    "policy",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="probe", to="samples.policy"
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("leased_until__isnull", False), ("state", "running")),
+                            models.Q(models.Q(("state", "running"), _negated=True), ("leased_until", None)),
+                            _connector="OR",
+                        ),
+                        name="serverprobe_lease_only_while_running",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("state", "done"), _negated=True), ("found_at__isnull", False), _connector="OR"
+                        ),
+                        name="serverprobe_found_when_done",
                     ),
                 ],
             },
@@ -370,7 +456,6 @@ class Migration(migrations.Migration):
                         ("k__isnull", False),
                         ("run__isnull", False),
                         ("seed__isnull", False),
-                        ("token_count__isnull", False),
                     ),
                     _connector="OR",
                 ),

@@ -1,0 +1,206 @@
+"""The sampler that asks a server for each completion, over HTTP."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
+from typing import Any
+
+import httpx2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from models_worker.engine.chat import ROLES, TEMPLATE_ERRORS, ChatError, Message, RenderedPrompt
+from models_worker.engine.patience import GivenUp, Line, Patience, line_to
+from models_worker.engine.server import Refused, Reply, Server, ended
+from models_worker.engine.types import SampleRequest, SampleResult, SamplerUnusable, failed, never
+
+# How often it is asked whether to go on, in seconds.
+LOOK = 0.2
+# OpenAI takes no more stop strings; the others are looked for here, in what was written.
+MOST_STOPS = 4
+
+Answers = asyncio.Queue[SampleResult | Exception]
+
+
+class OpenAISampler:
+    """Samples a policy behind a server; see types.Sampler for what `sample` promises.
+
+    concurrency: requests under way at a time. One request is one completion, never "n of them": every server
+    understands that, each completion has its own seed and is tried again alone, and servers share the reading of equal
+    prompts anyway.
+
+    A server that answers none of many requests in a row, however often each is tried, is given up: SamplerUnusable.
+    """
+
+    checkpoint_sha256 = ""
+
+    def __init__(self, server: Server, *, concurrency: int = 32, patience: Patience | None = None) -> None:
+        self.server, self.concurrency, self.patience = server, concurrency, patience or Patience()
+        self.most_in_vain = max(32, 6 * concurrency)
+        self.in_vain = 0
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        server, template = self.server, self.server.template
+        chat = server.endpoint == "chat"
+        return {
+            "engine": "openai",
+            "url": server.url,
+            "endpoint": server.endpoint,
+            "model": server.model,
+            "template": "server" if chat else template.name,
+            "template_sha256": "" if chat else template.sha256,
+            "reproducible": server.reproducible,
+            "client": f"httpx2 {httpx2.__version__}",
+        }
+
+    def render(self, messages: Sequence[Message], *, max_new_tokens: int) -> RenderedPrompt:
+        """What the server is sent: a text, or messages as JSON. It alone counts tokens, so nothing is left out."""
+        text = prompt_text(self.server, messages)
+        return RenderedPrompt(text=text, ids=(), truncated=0, sha256=sha256(text.encode()).hexdigest())
+
+    def sample(
+        self,
+        requests: Sequence[SampleRequest],
+        *,
+        on_result: Callable[[SampleResult], None],
+        cancelled: Callable[[], bool] = never,
+    ) -> None:
+        # The loop runs only while this function waits, so on_result may use the database. Leaving the `with` cancels
+        # what is under way and closes its connections, by which servers notice that nobody waits for them any more.
+        with asyncio.Runner() as loop:
+            answers: Answers = asyncio.Queue()
+            # Held here, for the loop itself holds its tasks only weakly.
+            asking = loop.get_loop().create_task(self._ask_all(requests, answers))
+            left = len(requests)
+            while left and not cancelled():
+                for answer in loop.run(_come(answers)):
+                    if isinstance(answer, Exception):
+                        raise answer
+                    on_result(answer)
+                    left -= 1
+            asking.cancel()
+
+    async def _ask_all(self, requests: Sequence[SampleRequest], answers: Answers) -> None:
+        """As many lanes as requests may be under way; each takes the next request when it has its answer."""
+        waiting = iter(requests)
+        lanes = min(self.concurrency, len(requests))
+        try:
+            async with line_to(self.server, self.patience, connections=lanes) as line:
+                await asyncio.gather(*(self._lane(line, waiting, answers) for _number in range(lanes)))
+        except Exception as error:
+            # For whoever waits for answers.
+            answers.put_nowait(error)
+
+    async def _lane(self, line: Line, waiting: Iterator[SampleRequest], answers: Answers) -> None:
+        for request in waiting:
+            answers.put_nowait(await self._answer(line, request))
+
+    async def _answer(self, line: Line, request: SampleRequest) -> SampleResult:
+        """Raises SamplerUnusable."""
+        try:
+            reply, sent = await line.ask(fields_of(self.server, request))
+        except Refused as refusal:
+            self.in_vain = 0
+            return failed(request, str(refusal), final=True)
+        except GivenUp as reason:
+            self.in_vain += 1
+            if self.in_vain >= self.most_in_vain:
+                raise SamplerUnusable(f"{self.in_vain} requests in a row got no answer. {reason}") from None
+            return failed(request, str(reason))
+        self.in_vain = 0
+        return self._result(request, reply, sent)
+
+    def _result(self, request: SampleRequest, reply: Reply, sent: int) -> SampleResult:
+        finish = ended(reply, request.params.max_new_tokens)
+        if finish == "filter":
+            return failed(request, f"{self.server.name} withheld the text: its content filter.", final=True)
+        if finish == "unknown":
+            return failed(request, f"{self.server.name} ended for a reason of its own: {reply.finish_reason}.")
+        # Some servers leave the stop string in the text, and some do not look for it at all.
+        found = [at for at in map(reply.text.find, stops_of(self.server, request)) if at >= 0]
+        text = reply.text[: min(found, default=None)]
+        if self.server.endpoint == "completions":
+            text = text.removeprefix(self.server.template.lead)
+        return SampleResult(
+            prompt_id=request.prompt_id,
+            k=request.k,
+            text=text,
+            token_ids=(),
+            finish_reason="stop" if found else finish,
+            seed=request.seed,
+            params=request.params,
+            prompt_tokens=reply.prompt_tokens,
+            sum_logprob=None,
+            attempt=request.attempt,
+            error="",
+            truncated_prompt=request.truncated_prompt,
+            counted=reply.tokens,
+            provenance={
+                "served_model": reply.model,
+                "system_fingerprint": reply.fingerprint,
+                "server_finish_reason": reply.finish_reason,
+                "seed_sent": self.server.takes_seed,
+                "requests_sent": sent,
+            },
+        )
+
+
+async def _come(answers: Answers) -> list[SampleResult | Exception]:
+    """The answers that are there, or come within a moment."""
+    try:
+        async with asyncio.timeout(LOOK):
+            come = [await answers.get()]
+    except TimeoutError:
+        return []
+    while not answers.empty():
+        come.append(answers.get_nowait())
+    return come
+
+
+def prompt_text(server: Server, messages: Sequence[Message]) -> str:
+    """What this server is sent as a prompt: a text made by its template, or for chat the messages as JSON.
+
+    Raises ChatError.
+    """
+    whole = [dict(each) for each in _with_examples(server.examples, messages)]
+    if not whole or whole[-1]["role"] != "user":
+        raise ChatError("The last message of a prompt must be the user's: it is what the policy answers.")
+    if unknown := {message["role"] for message in whole} - set(ROLES):
+        raise ChatError(f"A message has the role {min(unknown)!r}; it can be {', '.join(ROLES)}.")
+    if server.endpoint == "chat":
+        return json.dumps(whole, ensure_ascii=False)
+    # Set up as transformers reads chat templates.
+    jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    try:
+        return jinja.from_string(server.template.source).render(messages=whole, add_generation_prompt=True)
+    except TEMPLATE_ERRORS as error:
+        raise ChatError(f"The chat template refuses this prompt: {error}") from error
+
+
+def _with_examples(examples: Sequence[Message], messages: Sequence[Message]) -> list[Message]:
+    """The examples before the prompt, under the prompt's own system message if it has one."""
+    if not examples or not messages or messages[0]["role"] != "system":
+        return [*examples, *messages]
+    return [messages[0], *(each for each in examples if each["role"] != "system"), *messages[1:]]
+
+
+def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:
+    """The request as the server takes it, without the model's name."""
+    chat, params = server.endpoint == "chat", request.params
+    fields: dict[str, Any] = {
+        "messages" if chat else "prompt": json.loads(request.prompt_text) if chat else request.prompt_text,
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        server.limit: params.max_new_tokens,
+    }
+    if stops := stops_of(server, request):
+        fields["stop"] = stops[:MOST_STOPS]
+    if server.takes_seed:
+        fields["seed"] = request.seed
+    return fields
+
+
+def stops_of(server: Server, request: SampleRequest) -> list[str]:
+    own = () if server.endpoint == "chat" else server.template.stop
+    return list(dict.fromkeys((*request.params.stop, *own)))

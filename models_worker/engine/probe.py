@@ -1,0 +1,164 @@
+"""What a server can do, found out by asking it: what is written about it need not hold for this model and setup."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from models_worker.engine.openai_engine import fields_of, prompt_text
+from models_worker.engine.patience import GivenUp, Line, Patience, line_to
+from models_worker.engine.server import CUT_OFF, Limit, Refused, Reply, Server, context_length, ended
+from models_worker.engine.types import SampleRequest, SamplerUnusable, SamplingParams
+
+QUESTION = "Write one sentence about anything you like."
+TOKENS = 24
+# The same seed several times among others: a server that repeats itself only when it is alone shows it here.
+SEEDS = (11, 12, 11, 13, 11, 14)
+LENGTH = 2
+STOPS = 4
+# Of `probe`, told one by one as they are over.
+STAGES = 6
+
+
+class ProbeFailed(Exception):
+    """The server answered nothing from which anything could be learned; the message has its words."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """None where a question could not be decided.
+
+    seed: the same seed gave the same text, also among other requests, and others gave other texts. takes_seed: a
+    request that names a seed is not refused. n: several completions of one request. logprobs: given if asked for.
+    stop: "ends" if a stop string ends the text, "stays" if it is left at the text's end, "ignored". length: the limit
+    is kept to, and named as the reason. usage: tokens are counted. limit: the field for the most tokens. context:
+    tokens of prompt and answer together. model, fingerprint: what the server calls the one that answered.
+    """
+
+    takes_seed: bool
+    limit: Limit
+    usage: bool
+    model: str
+    fingerprint: str
+    context: int | None
+    seed: bool | None
+    n: bool | None
+    logprobs: bool | None
+    stop: Literal["ends", "stays", "ignored"] | None
+    length: bool | None
+
+
+def probe(server: Server, *, patience: Patience, on_stage: Callable[[int], None]) -> Findings:
+    """Ask a server what it can do, in some fifteen short requests.
+
+    on_stage: called with 1, 2, … up to STAGES, and may use the database. Raises ProbeFailed or SamplerUnusable.
+    """
+    with asyncio.Runner() as loop:
+        stack = AsyncExitStack()
+        line = loop.run(stack.enter_async_context(line_to(server, patience, connections=len(SEEDS))))
+        try:
+            asked = _Probe(line)
+            found: dict[str, Any] = {}
+            for number, stage in enumerate(
+                (asked.basics, asked.seed, asked.n, asked.logprobs, asked.stop, asked.length), start=1
+            ):
+                found |= loop.run(stage())
+                on_stage(number)
+            return Findings(**found)
+        finally:
+            loop.run(stack.aclose())
+
+
+class _Probe:
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.texts: list[str] = []
+
+    async def basics(self) -> dict[str, Any]:
+        """A completion, by whichever of the known ways the server takes."""
+        server, first = self.line.server, None
+        for limit in ("max_tokens", "max_completion_tokens"):
+            for takes_seed in (True, False):
+                self.line.server = replace(server, takes_seed=takes_seed, limit=limit)
+                try:
+                    reply = await self._ask(SEEDS[0])
+                except Refused as refusal:
+                    first = first or refusal
+                except GivenUp as reason:
+                    raise ProbeFailed(str(reason)) from None
+                else:
+                    return {
+                        "takes_seed": takes_seed,
+                        "limit": limit,
+                        "usage": reply.tokens is not None,
+                        "model": reply.model,
+                        "fingerprint": reply.fingerprint,
+                        "context": await context_length(self.line.client, server, seconds=self.line.patience.seconds),
+                    }
+        raise ProbeFailed(str(first))
+
+    async def seed(self) -> dict[str, Any]:
+        try:
+            replies = await asyncio.gather(*map(self._ask, SEEDS))
+            replies.append(await self._ask(SEEDS[0]))
+        except (Refused, GivenUp) as reason:
+            raise ProbeFailed(str(reason)) from None
+        self.texts = [reply.text for reply in replies]
+        same = {text for text, seed in zip(self.texts, (*SEEDS, SEEDS[0]), strict=True) if seed == SEEDS[0]}
+        if not self.line.server.takes_seed or len(same) > 1:
+            return {"seed": False}
+        # A policy that always writes the same shows nothing about seeds.
+        return {"seed": True if len(set(self.texts)) > 1 else None}
+
+    async def n(self) -> dict[str, Any]:
+        reply = await self._try(n=2)
+        return {"n": reply and reply.choices == 2}
+
+    async def logprobs(self) -> dict[str, Any]:
+        reply = await self._try(logprobs=True if self.line.server.endpoint == "chat" else 1)
+        return {"logprobs": reply and reply.logprobs}
+
+    async def stop(self) -> dict[str, Any]:
+        """Whether the commonest letters of what it wrote so far, as stop strings, end what it writes."""
+        letters = Counter(letter for text in self.texts for letter in text if letter.isprintable() and letter != " ")
+        stops = [letter for letter, _times in letters.most_common(STOPS)]
+        reply = await self._try(stop=stops) if stops else None
+        if not reply:
+            return {"stop": reply if reply is None else "ignored"}
+        at = min((at for at in map(reply.text.find, stops) if at >= 0), default=None)
+        if at is not None:
+            return {"stop": "stays" if at == len(reply.text) - 1 else "ignored"}
+        return {"stop": "ends" if ended(reply, TOKENS) == "stop" else None}
+
+    async def length(self) -> dict[str, Any]:
+        reply = await self._try(**{self.line.server.limit: LENGTH})
+        if not reply:
+            return {"length": reply}
+        if (reply.tokens is not None and reply.tokens > LENGTH) or not reply.finish_reason:
+            return {"length": False}
+        # It may have had no more to say.
+        return {"length": True if reply.finish_reason in CUT_OFF else None}
+
+    async def _try(self, **more: Any) -> Reply | Literal[False] | None:
+        """The answer to a request with these fields; False if the server refuses them, None if it does not answer."""
+        try:
+            return await self._ask(SEEDS[0], **more)
+        except (Refused, SamplerUnusable):
+            # It has answered without them before.
+            return False
+        except GivenUp:
+            return None
+
+    async def _ask(self, seed: int, **more: Any) -> Reply:
+        request = SampleRequest(
+            prompt_id="probe",
+            k=0,
+            prompt_ids=(),
+            params=SamplingParams(temperature=1.0, max_new_tokens=TOKENS),
+            seed=seed,
+            prompt_text=prompt_text(self.line.server, [{"role": "user", "content": QUESTION}]),
+        )
+        reply, _sent = await self.line.ask(fields_of(self.line.server, request) | more)
+        return reply

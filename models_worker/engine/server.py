@@ -1,0 +1,265 @@
+"""One question to a server that speaks OpenAI's API, and what its answer means.
+
+vLLM, SGLang, TGI, llama.cpp's server and hosted services speak it, each a little differently. What an answer means is
+decided here for all of them: it is a completion, the server cannot now, it never will for this request, or it never
+will for any.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx2
+
+from models_worker.engine.chat import PLAIN, Message, Template
+from models_worker.engine.types import SamplerUnusable
+
+Endpoint = Literal["chat", "completions"]
+Limit = Literal["max_tokens", "max_completion_tokens"]
+
+# A completion is text; whatever is larger is not read to its end.
+MOST_BYTES = 16 << 20
+# What is kept of a server's own words.
+MOST_WORDS = 300
+CONNECT_SECONDS = 10.0
+# It has refused this one because of what it says about the policy: the address, the model, the key, the bill.
+FOR_ALL = {
+    401: "refuses the key",
+    402: "wants to be paid",
+    403: "refuses access",
+    404: "knows no such address or model",
+    405: "does not take such requests at this address",
+}
+OTHER_TIMES = frozenset({408, 409, 425, 429})
+# A 429 that no waiting ends.
+NO_QUOTA = "insufficient_quota"
+FINISHED = {"stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop"}
+CUT_OFF = {"length": "length", "max_tokens": "length"}
+
+
+class Refused(Exception):
+    """The server will never answer this request; the message has its words."""
+
+
+class Busy(Exception):
+    """The server did not answer this time. The message says how.
+
+    later: it asked to be left alone for a while, which is no failure. after: for how many seconds, if it said so.
+    """
+
+    def __init__(self, words: str, *, later: bool = False, after: float | None = None) -> None:
+        super().__init__(words)
+        self.later, self.after = later, after
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a model is served, and how it is asked.
+
+    url: without the part that names the endpoint, as https://host/v1. endpoint: "chat" sends messages and leaves the
+    template to the server, "completions" sends a text that `template` made. key: sent with every request and shown
+    nowhere. examples: messages that stand before every prompt. takes_seed: whether it is sent seeds. limit: the name of
+    the field for the most tokens. reproducible: whether the same seed gives the same text there; None if nobody knows.
+    """
+
+    url: str
+    model: str
+    endpoint: Endpoint = "chat"
+    key: str = field(default="", repr=False)
+    template: Template = PLAIN
+    examples: tuple[Message, ...] = ()
+    takes_seed: bool = True
+    limit: Limit = "max_tokens"
+    reproducible: bool | None = None
+
+    @property
+    def path(self) -> str:
+        return "chat/completions" if self.endpoint == "chat" else "completions"
+
+    @property
+    def name(self) -> str:
+        """As a sentence calls it."""
+        return f"The server {urlsplit(self.url).netloc}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server answered. What it did not tell is None or empty.
+
+    finish_reason: in its own word. choices: how many completions came, of which `text` is the first.
+    """
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int | None
+    tokens: int | None
+    model: str
+    fingerprint: str
+    choices: int
+    logprobs: bool
+
+
+@asynccontextmanager
+async def connected(server: Server, *, connections: int) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client for one event loop. Redirects are not followed: the key is for this address alone."""
+    headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
+    async with httpx2.AsyncClient(
+        base_url=server.url.rstrip("/") + "/",
+        headers=headers,
+        limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
+        timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
+    ) as client:
+        yield client
+
+
+async def ask(client: httpx2.AsyncClient, server: Server, fields: Mapping[str, Any], *, seconds: float) -> Reply:
+    """Send one request for one completion. Raises Busy, Refused or SamplerUnusable."""
+    named = {"model": server.model, **fields}
+    status, headers, body = await _exchange(client, server, "POST", server.path, named, seconds)
+    if problem := _problem(server, status, headers, body):
+        raise problem
+    return _reply(server, body)
+
+
+async def context_length(client: httpx2.AsyncClient, server: Server, *, seconds: float) -> int | None:
+    """How many tokens the model reads at most, if the server's list of models says so, as vLLM's does."""
+    try:
+        status, _headers, body = await _exchange(client, server, "GET", "models", None, seconds)
+        models = json.loads(body)["data"] if status == 200 else []
+        return next((_count(each.get("max_model_len")) for each in models if each["id"] == server.model), None)
+    except (Busy, ValueError, LookupError, TypeError, AttributeError):
+        # Many servers have no such list, and nothing depends on it.
+        return None
+
+
+async def _exchange(
+    client: httpx2.AsyncClient, server: Server, method: str, path: str, fields: Any, seconds: float
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body. Raises Busy if not all of it comes in this many seconds."""
+    try:
+        # Of the whole answer: a server that sends a byte now and then would keep any timeout of a single read.
+        async with asyncio.timeout(seconds), client.stream(method, path, json=fields) as response:
+            body = bytearray()
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > MOST_BYTES:
+                    raise Busy(f"{server.name} sent more than {MOST_BYTES >> 20} MB for one completion.")
+            return response.status_code, response.headers, bytes(body)
+    except (TimeoutError, httpx2.TimeoutException) as error:
+        if isinstance(error, httpx2.ConnectTimeout):
+            raise Busy(f"{server.name} cannot be reached: no connection within {CONNECT_SECONDS:g} seconds.") from None
+        raise Busy(f"{server.name} gave no whole answer within {seconds:g} seconds.") from None
+    except httpx2.ConnectError as error:
+        raise Busy(f"{server.name} cannot be reached: {_words(server, str(error))}") from None
+    except httpx2.RequestError as error:
+        # Not `from error`: it carries the request, and with it the key.
+        words = _words(server, str(error)) or type(error).__name__
+        raise Busy(f"{server.name} broke off its answer: {words}") from None
+
+
+def _problem(server: Server, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
+    """Why this answer is no completion, by its status."""
+    if status == 200:
+        return None
+    said = _said(server, body)
+    words = f"{said} ({status})" if said else f"it answered {status} and no more."
+    if 300 <= status < 400:
+        place = _words(server, headers.get("location", "")) or "another address"
+        return SamplerUnusable(f"{server.name} sends on to {place}. Register that address if it is to be trusted.")
+    if status == 429 and NO_QUOTA in body.decode(errors="replace"):
+        return SamplerUnusable(f"{server.name} gives this key no more quota: {words}")
+    if status in OTHER_TIMES or status >= 500:
+        after = _seconds(headers.get("retry-after", ""))
+        return Busy(f"{server.name}: {words}", later=status == 429 or after is not None, after=after)
+    if status in FOR_ALL:
+        return SamplerUnusable(f"{server.name} {FOR_ALL[status]}: {words}")
+    return Refused(f"{server.name} refuses this prompt: {words}")
+
+
+def _reply(server: Server, body: bytes) -> Reply:
+    try:
+        answer = json.loads(body)
+        choices = answer["choices"]
+        choice = choices[0]
+        message = choice.get("message") or {}
+        text = message.get("content") if server.endpoint == "chat" else choice["text"]
+        usage = answer.get("usage") or {}
+        if not isinstance(text, str):
+            why = _clean(choice.get("finish_reason"))
+            raise Refused(f"{server.name} answered this prompt without a text (finish reason {why!r}).")
+        return Reply(
+            # JSON may hold half of a surrogate pair, which no database takes.
+            text=text.encode(errors="replace").decode(),
+            finish_reason=_clean(choice.get("finish_reason")),
+            prompt_tokens=_count(usage.get("prompt_tokens")),
+            tokens=_count(usage.get("completion_tokens")),
+            model=_clean(answer.get("model")),
+            fingerprint=_clean(answer.get("system_fingerprint")),
+            choices=len(choices),
+            logprobs=bool(choice.get("logprobs")),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError):
+        said = _said(server, body) or "nothing"
+        raise Busy(f"{server.name} sent no completion but: {said}") from None
+
+
+def ended(reply: Reply, asked: int) -> Literal["stop", "length", "filter", "unknown"]:
+    """Why the text ends, from the many words for it. Where there is no word, its length tells."""
+    word = reply.finish_reason
+    if word in FINISHED or word in CUT_OFF:
+        return "stop" if word in FINISHED else "length"
+    if not word:
+        return "length" if reply.tokens is not None and reply.tokens >= asked else "stop"
+    return "filter" if word == "content_filter" else "unknown"
+
+
+def _said(server: Server, body: bytes) -> str:
+    """A server's own words: the message of its error in one of the usual places, or the beginning of whatever came."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return _words(server, body.decode(errors="replace"))
+    for name in ("error", "message", "detail"):
+        if isinstance(found, dict) and found.get(name):
+            found = found[name]
+    if isinstance(found, Sequence) and not isinstance(found, str) and found and isinstance(found[0], dict):
+        found = found[0].get("msg") or found
+    return _words(server, found if isinstance(found, str) else json.dumps(found))
+
+
+def _words(server: Server, text: str) -> str:
+    """On one line, not long, and without the key, which some servers repeat when they refuse it."""
+    text = text[: MOST_WORDS * 20]
+    if server.key:
+        text = text.replace(server.key, "[key]")
+    text = " ".join(_clean(text, most=len(text)).split())
+    return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 1] + "…"
+
+
+def _clean(value: object, *, most: int = 200) -> str:
+    """A text that a server names something by, without what a database refuses."""
+    text = value if isinstance(value, str) else ""
+    return text.replace("\0", "").encode(errors="replace").decode()[:most]
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else None
+
+
+def _seconds(retry_after: str) -> float | None:
+    """Of a Retry-After header, which is a number of seconds or a date."""
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,62 @@
+"""Asking servers what they can do, as managers want to know it."""
+
+import logging
+import os
+import platform
+import secrets
+from dataclasses import asdict
+from datetime import timedelta
+from threading import Event
+
+import django.db
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from annotate.samples import probes
+from annotate.samples.models import ServerProbe
+from models_worker.engine.types import SamplerUnusable
+
+log = logging.getLogger(__name__)
+
+# A stage is a few short requests, each tried again a few times.
+LEASE = timedelta(minutes=10)
+
+
+class Stopped(Exception):
+    """This process is told to stop."""
+
+
+def probe_waiting(stopping: Event) -> None:
+    """Probe the servers that wait for it, one after another. Safe to call at any time, and by several workers."""
+    worker = f"{platform.node()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
+    while not stopping.is_set() and (probe := probes.claim(worker=worker, lease=LEASE, now=timezone.now())):
+        _probe(probe, stopping)
+
+
+def _probe(probe: ServerProbe, stopping: Event) -> None:
+    # The HTTP client is loaded by whoever needs it.
+    from models_worker import servers
+    from models_worker.engine.probe import ProbeFailed
+    from models_worker.engine.probe import probe as ask
+
+    def on_stage(number: int) -> None:
+        probes.advance(probe=probe, stage=number, lease=LEASE, now=timezone.now())
+        if stopping.is_set():
+            raise Stopped
+
+    try:
+        findings = ask(servers.server_of(probe.policy), patience=servers.PROBING, on_stage=on_stage)
+    except Stopped:
+        probes.release(probe=probe)
+    except (servers.NotAllowed, ProbeFailed, SamplerUnusable) as reason:
+        log.warning("The server of %s cannot be probed: %s", probe.policy, reason)
+        probes.fail(probe=probe, error=str(reason))
+    except django.db.Error:
+        # The lease ends, and the sweep finds it.
+        raise
+    except Exception as error:
+        # Whatever a server makes a library raise: it must not stop the runs of other policies.
+        log.exception("Probing the server of %s broke off", probe.policy)
+        probes.fail(probe=probe, error=gettext("The probe broke off: %(error)s") % {"error": type(error).__name__})
+    else:
+        probes.finish(probe=probe, findings=asdict(findings), now=timezone.now())
