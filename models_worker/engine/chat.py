@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError
+from jinja2 import TemplateError, TemplateSyntaxError
 
 # Where only servers are asked for completions, there need be no transformers.
 if TYPE_CHECKING:
@@ -101,18 +101,19 @@ def render(
     template: Template,
     max_model_len: int | None,
     max_new_tokens: int,
+    examples: Sequence[Message] = (),
 ) -> RenderedPrompt:
     """Render messages so that the prompt and max_new_tokens fit into max_model_len tokens (None: no limit known).
 
-    What does not fit loses its oldest turns, whole: the system message and the last user turn always stay. Raises
-    PromptTooLong if those alone are too long, ChatError if the messages make no prompt.
+    examples: messages that stand before every prompt of this policy.
+    What does not fit loses its oldest turns, whole: examples, system message and the last user turn always stay.
+    Raises PromptTooLong if those alone are too long, ChatError if the messages make no prompt.
     """
     _check(messages, tokenizer)
-    text, ids = _encode(messages, tokenizer, template)
+    head, turns = _after_examples(examples, messages)
+    text, ids = _encode([*head, *turns], tokenizer, template)
     whole = len(ids)
     room = whole if max_model_len is None else max_model_len - max_new_tokens
-    head = [message for message in messages[:1] if message["role"] == "system"]
-    turns = list(messages[len(head) :])
     while len(ids) > room:
         turns = _without_oldest(turns)
         if not turns:
@@ -143,6 +144,27 @@ def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> fr
         return frozenset()
     after = tokenizer(text.rpartition(answer)[2].lstrip(), add_special_tokens=False)["input_ids"]
     return frozenset(each for each in after[:1] if each in tokenizer.all_special_ids)
+
+
+def check_template(tokenizer: "PreTrainedTokenizerBase", template: Template, examples: Sequence[Message]) -> None:
+    """Raises ChatError if the template is no Jinja, or if the examples cannot stand before a prompt."""
+    question = {"role": "user", "content": "Q"}
+    if examples:
+        _check([*examples, question], tokenizer)
+    try:
+        _encode([*examples, question], tokenizer, template)
+    except ChatError as error:
+        # One that refuses this question alone may take others.
+        if examples or isinstance(error.__cause__, TemplateSyntaxError):
+            raise
+
+
+def _after_examples(examples: Sequence[Message], messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """What stays whatever its length, and the turns. A prompt's own system message stands for that of the examples."""
+    system = [message for message in messages[:1] if message["role"] == "system"]
+    of_examples = [message for message in examples[:1] if message["role"] == "system"]
+    head = [*(system or of_examples), *examples[len(of_examples) :]]
+    return head, list(messages[len(system) :])
 
 
 def _check(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") -> None:

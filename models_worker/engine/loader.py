@@ -1,37 +1,68 @@
 """Loading a policy from a folder or a hub id, and knowing exactly what was loaded."""
 
+import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest, sha256
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import torch
 import transformers
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from models_worker.engine.chat import Message, RenderedPrompt, Template, choose_template, render, turn_end_ids
+from models_worker.engine import checkpoint, placement
+from models_worker.engine.adapters import Adapted, adapt
+from models_worker.engine.chat import (
+    ChatError,
+    Message,
+    RenderedPrompt,
+    Template,
+    check_template,
+    choose_template,
+    render,
+    turn_end_ids,
+)
+from models_worker.engine.checkpoint import LoadError, checkpoint_sha256
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
-WEIGHTS = "*.safetensors"
-UNSAFE_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# Everything that decides what a checkpoint writes, in whatever of these forms it comes.
-CHECKPOINT_FILES = (WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+@dataclass(frozen=True)
+class Wanted:
+    """What to load, and how; see load_policy. It names a policy that is in memory."""
+
+    location: str
+    revision: str | None
+    adapter: str
+    adapter_revision: str | None
+    dtype: str
+    quantisation: str
+    chat_template: str
+    # As JSON, because messages have no hash.
+    examples: str
+    unsafe_weights: bool
+    device: str | None
 
 
-class LoadError(Exception):
-    """A policy cannot be loaded; the message is for the person who registered it."""
+@dataclass(frozen=True)
+class LoadedAdapter:
+    """kind: as peft names it. revision: the commit of a hub id, "" for a folder. peft: the library's version."""
+
+    location: str
+    revision: str
+    sha256: str
+    kind: str
+    peft: str
 
 
 @dataclass(frozen=True)
@@ -39,19 +70,22 @@ class LoadedPolicy:
     """A policy in memory.
 
     revision: the commit of a hub id, "" for a folder. checkpoint_sha256: hexadecimal, of the weights, configuration
-    and tokenizer files. end_ids: tokens that end an answer. max_model_len: tokens of prompt and answer together,
-    None if the configuration does not say.
+    and tokenizer files, without those of the adapter. examples: messages before every prompt. end_ids: tokens that
+    end an answer. max_model_len: tokens of prompt and answer together, None if the configuration does not say.
     """
 
     location: str
     revision: str
     checkpoint_sha256: str
+    adapter: LoadedAdapter | None
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     template: Template
+    examples: tuple[Message, ...]
     end_ids: frozenset[int]
     max_model_len: int | None
     dtype: str
+    quantisation: str
     device: str
 
     def render(self, messages: Sequence[Message], *, max_new_tokens: int) -> RenderedPrompt:
@@ -62,51 +96,87 @@ class LoadedPolicy:
             template=self.template,
             max_model_len=self.max_model_len,
             max_new_tokens=max_new_tokens,
+            examples=self.examples,
         )
+
+    @property
+    def adapter_sha256(self) -> str:
+        """Of the adapter's files; empty without one."""
+        return self.adapter.sha256 if self.adapter else ""
 
     @property
     def provenance(self) -> dict[str, str]:
         """What else one must know to sample the same text again."""
-        return {
+        known = {
             "checkpoint_sha256": self.checkpoint_sha256,
             "revision": self.revision,
             "dtype": self.dtype,
-            "device": _device_name(self.device),
+            "quantisation": self.quantisation,
+            "device": _device_names(self.model, self.device),
             "torch": str(torch.__version__),
             "transformers": str(transformers.__version__),
             "template": self.template.name,
             "template_sha256": self.template.sha256,
         }
+        if self.adapter:
+            known |= {
+                "adapter_sha256": self.adapter.sha256,
+                "adapter_revision": self.adapter.revision,
+                "adapter_kind": self.adapter.kind,
+                "peft": self.adapter.peft,
+            }
+        if self.quantisation in placement.BITS:
+            known["bitsandbytes"] = version("bitsandbytes")
+        if self.examples:
+            known["examples_sha256"] = sha256(_as_json(self.examples).encode()).hexdigest()
+        return known
 
 
-_Key = tuple[str, str | None, str, str, str | None]
-_loaded: dict[_Key, LoadedPolicy] = {}
+_loaded: dict[Wanted, LoadedPolicy] = {}
 _lock = Lock()
 
 
 def load_policy(
     location: str,
     *,
-    dtype: str = "auto",
     revision: str | None = None,
+    adapter: str = "",
+    adapter_revision: str | None = None,
+    dtype: str = "auto",
+    quantisation: str = placement.UNQUANTISED,
     chat_template: str = "",
+    examples: Sequence[Message] = (),
+    unsafe_weights: bool = False,
     device: str | None = None,
 ) -> LoadedPolicy:
     """Load a policy from a folder, or from the hub's local cache or the hub itself; raises LoadError.
 
-    dtype: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16". revision: of a hub id.
-    chat_template: Jinja in place of the tokenizer's own. device: "cpu", "cuda" or "cuda:1"; None takes the first GPU
-    there is. Weights are read from safetensors only, and no code of the checkpoint is run.
+    revision: of a hub id. adapter: folder or hub id of a peft adapter to the checkpoint. dtype: "auto" (float32 on a
+    CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16". quantisation: "none", "int8" or "nf4". chat_template:
+    Jinja in place of the tokenizer's own, or "plain-v1". examples: messages before every prompt. device: "cpu", "cuda"
+    or "cuda:1"; None takes the first GPU there is, or all of them for a policy that is too large for it. Weights are
+    read from safetensors only, unless `unsafe_weights`, and no code of the checkpoint is run.
 
     The process keeps the last policy it loaded: asked for again it is there at once, asked for another it lets go of
     the first before it loads.
     """
-    key = (location, revision, dtype, chat_template, device)
+    wanted = Wanted(
+        location=location,
+        revision=revision,
+        adapter=adapter,
+        adapter_revision=adapter_revision,
+        dtype=dtype,
+        quantisation=quantisation,
+        chat_template=chat_template,
+        examples=_as_json(examples),
+        unsafe_weights=unsafe_weights,
+        device=device,
+    )
     with _lock:
-        if key not in _loaded:
+        if wanted not in _loaded:
             _loaded.clear()
-            _loaded[key] = _load(location, dtype, revision, chat_template, device)
-        return _loaded[key]
+            _loaded[wanted] = _load(wanted, tuple(dict(message) for message in examples))
+        return _loaded[wanted]
 
 
 def forget_policies() -> None:
@@ -115,109 +185,100 @@ def forget_policies() -> None:
         _loaded.clear()
 
 
-def checkpoint_sha256(folder: Path) -> str:
-    """One hash over the names and contents of a checkpoint's files, in the order of their names."""
-    whole = sha256()
-    for path in sorted({path for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)}, key=lambda p: p.name):
-        with path.open("rb") as file:
-            whole.update(f"{path.name}\0{file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return whole.hexdigest()
-
-
-def _load(location: str, dtype: str, revision: str | None, chat_template: str, device: str | None) -> LoadedPolicy:
-    place = _device(device)
-    number_type = _dtype(dtype, place)
-    folder, commit = _folder(location, revision)
-    _check_files(folder, location)
+def _load(wanted: Wanted, examples: tuple[Message, ...]) -> LoadedPolicy:
+    # First all that can be refused without reading weights.
+    device = placement.device_of(wanted.device)
+    dtype = placement.dtype_of(wanted.dtype, device)
+    quantisation = placement.quantisation_of(wanted.quantisation, dtype)
+    folder, commit = checkpoint.find(wanted.location, wanted.revision, unsafe_weights=wanted.unsafe_weights)
+    checkpoint.check_model(folder, wanted.location, unsafe_weights=wanted.unsafe_weights)
+    adapter_folder, adapter_commit = _adapter_files(wanted)
     # A worker's log is no place for bars.
     transformers.utils.logging.disable_progress_bar()
-    tokenizer = _guarded(
-        location, lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    )
-    template = choose_template(tokenizer, chat_template)
-    model = _model(location, folder, number_type, place)
+    tokenizer, template = _tokenizer(wanted, folder, adapter_folder, examples)
+    model = _model(wanted, folder, dtype, device, quantisation)
     end_ids = _end_ids(model, tokenizer) | turn_end_ids(tokenizer, template)
     # The checkpoint's own sampling defaults (top-k, penalties) would act unseen: what is recorded is what is done.
     model.generation_config = GenerationConfig(pad_token_id=0)
+    max_model_len = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    stored_as = _stored_quantisation(model)
+    adapter = None
+    if adapter_folder:
+        adapted = adapt(
+            model, adapter_folder, wanted.adapter, device=device, quantised=stored_as != "none", guarded=_guarded
+        )
+        model, adapter = adapted.model, _loaded_adapter(wanted.adapter, adapter_folder, adapter_commit, adapted)
+        if max_model_len is not None:
+            max_model_len -= adapted.virtual_tokens
     return LoadedPolicy(
-        location=location,
+        location=wanted.location,
         revision=commit,
         checkpoint_sha256=checkpoint_sha256(folder),
+        adapter=adapter,
         model=model,
         tokenizer=tokenizer,
         template=template,
+        examples=examples,
         end_ids=end_ids,
-        max_model_len=getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None),
-        dtype=str(number_type).removeprefix("torch."),
-        device=str(place),
+        max_model_len=max_model_len,
+        dtype=str(dtype).removeprefix("torch."),
+        quantisation=wanted.quantisation if quantisation else stored_as,
+        device=str(device),
     )
 
 
-def _device(wanted: str | None) -> torch.device:
+def _adapter_files(wanted: Wanted) -> tuple[Path | None, str]:
+    if not wanted.adapter:
+        return None, ""
+    folder, commit = checkpoint.find(wanted.adapter, wanted.adapter_revision, unsafe_weights=wanted.unsafe_weights)
+    checkpoint.check_adapter(folder, wanted.adapter, unsafe_weights=wanted.unsafe_weights)
+    return folder, commit
+
+
+def _loaded_adapter(location: str, folder: Path, commit: str, adapted: Adapted) -> LoadedAdapter:
+    return LoadedAdapter(
+        location=location, revision=commit, sha256=checkpoint_sha256(folder), kind=adapted.kind, peft=adapted.peft
+    )
+
+
+def _tokenizer(
+    wanted: Wanted, folder: Path, adapter: Path | None, examples: Sequence[Message]
+) -> tuple[PreTrainedTokenizerBase, Template]:
+    # Trainers save the tokenizer beside an adapter, with the chat template it was trained with.
+    own = adapter is not None and (adapter / "tokenizer_config.json").exists()
+    place, location = (adapter, wanted.adapter) if own else (folder, wanted.location)
+    tokenizer = _guarded(
+        location, lambda: AutoTokenizer.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+    )
+    template = choose_template(tokenizer, wanted.chat_template)
     try:
-        device = torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise LoadError(f"This worker has no device {wanted!r}.") from error
-    return device
+        check_template(tokenizer, template, examples)
+    except ChatError as error:
+        raise LoadError(f"Prompts cannot be put to {wanted.location!r}: {error}") from error
+    return tokenizer, template
 
 
-def _dtype(wanted: str, device: torch.device) -> torch.dtype:
-    if wanted == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if wanted not in DTYPES:
-        raise LoadError(f"There is no dtype {wanted!r}; it can be auto, {', '.join(DTYPES)}.")
-    return DTYPES[wanted]
-
-
-def _folder(location: str, revision: str | None) -> tuple[Path, str]:
-    """Where the files lie, and the commit if they come from the hub."""
-    folder = Path(location).expanduser()
-    if location and folder.is_dir():
-        return folder, ""
-    if not location or location.startswith((".", "/", "~")) or location.count("/") > 1:
-        raise LoadError(f"There is no folder {location!r} on this worker.")
-    try:
-        snapshot = snapshot_download(location, revision=revision, allow_patterns=list(CHECKPOINT_FILES))
-    except RevisionNotFoundError as error:
-        raise LoadError(f"The hub's {location!r} has no revision {revision!r}.") from error
-    except RepositoryNotFoundError as error:
-        raise LoadError(f"There is no {location!r} on the hub, or it is not open to this worker.") from error
-    except LocalEntryNotFoundError as error:
-        wanted = f"{location!r} in revision {revision!r}" if revision else repr(location)
-        raise LoadError(
-            f"{wanted} is neither a folder on this worker nor in its hub cache, and the hub cannot be reached."
-        ) from error
-    except HFValidationError as error:
-        raise LoadError(f"{location!r} is neither a folder on this worker nor a hub id.") from error
-    except OSError as error:
-        raise LoadError(f"{location!r} cannot be downloaded: {error}") from error
-    # The cache names a snapshot's folder after its commit.
-    return Path(snapshot), Path(snapshot).name
-
-
-def _check_files(folder: Path, location: str) -> None:
-    if not any(folder.glob(WEIGHTS)):
-        if any(path for pattern in UNSAFE_WEIGHTS for path in folder.glob(pattern)):
-            raise LoadError(
-                f"{location!r} has its weights in a format that can run code when it is loaded. "
-                "Save them as safetensors."
-            )
-        raise LoadError(f"{location!r} holds no weights (no .safetensors file).")
-    if (folder / "adapter_config.json").exists():
-        raise LoadError(f"{location!r} is an adapter, not a whole model. Merge it into its base model and save that.")
-    if not (folder / "config.json").exists():
-        raise LoadError(f"{location!r} has weights but no config.json.")
-
-
-def _model(location: str, folder: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def _model(
+    wanted: Wanted,
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    quantisation: transformers.BitsAndBytesConfig | None,
+) -> PreTrainedModel:
+    location = wanted.location
+    config = _guarded(location, lambda: AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    if quantisation and getattr(config, "quantization_config", None):
+        raise LoadError(f"{location!r} is stored quantised already. Choose no quantisation for it.")
     model, report = _guarded(
         location,
         lambda: AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
+            device_map=placement.device_map(folder, wanted.device, device, wanted.quantisation),
+            # Even None would hide what the checkpoint says of itself.
+            **({"quantization_config": quantisation} if quantisation else {}),
             local_files_only=True,
-            use_safetensors=True,
+            use_safetensors=None if wanted.unsafe_weights else True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -228,8 +289,8 @@ def _model(location: str, folder: Path, dtype: torch.dtype, device: torch.device
         raise LoadError(f"{location!r} is incomplete. Missing weights: {_some(missing)}.")
     if misfits := sorted(name for name, *_shapes in report["mismatched_keys"]):
         raise LoadError(f"The config.json of {location!r} does not fit these weights: {_some(misfits)}.")
-    moved: PreTrainedModel = _guarded(location, lambda: model.to(device).eval())
-    return moved
+    loaded: PreTrainedModel = model.eval()
+    return loaded
 
 
 def _some(names: Sequence[str]) -> str:
@@ -250,7 +311,25 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
     return frozenset(each for each in [*several, tokenizer.eos_token_id] if each is not None)
 
 
+def _stored_quantisation(model: PreTrainedModel) -> str:
+    """How the weights are quantised that were loaded: "none", or the name of the method."""
+    config: Any = getattr(model.config, "quantization_config", None)
+    method = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
+    return str(getattr(method, "value", method) or placement.UNQUANTISED)
+
+
+def _device_names(model: PreTrainedModel, device: str) -> str:
+    """What people call them; a policy may be spread over several."""
+    return ", ".join(dict.fromkeys(_device_name(each) for each in placement.devices(model) or [device]))
+
+
 def _device_name(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
+    if device != "cpu":
+        return device
     return platform.processor() or platform.machine()
+
+
+def _as_json(messages: Sequence[Message]) -> str:
+    return json.dumps([dict(message) for message in messages], sort_keys=True)

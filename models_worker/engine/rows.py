@@ -33,7 +33,7 @@ class Row:
     request: SampleRequest
     ending: Ending
     token_ids: list[int] = field(default_factory=list)
-    sum_logprob: float = 0.0
+    logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
 
     def take(self, token_id: int, logprob: float, broken: bool) -> None:
@@ -42,7 +42,7 @@ class Row:
             self.finish_reason = "error"
             return
         self.token_ids.append(token_id)
-        self.sum_logprob += logprob
+        self.logprobs.append(logprob)
         if token_id in self.ending.token_ids or self._stop_string_seen():
             self.finish_reason = "stop"
         elif len(self.token_ids) >= self.request.params.max_new_tokens:
@@ -62,7 +62,8 @@ class Row:
             seed=self.request.seed,
             params=self.request.params,
             prompt_tokens=len(self.request.prompt_ids),
-            sum_logprob=self.sum_logprob,
+            sum_logprob=sum(self.logprobs),
+            logprobs=tuple(self.logprobs),
             attempt=self.request.attempt,
             error="",
             truncated_prompt=self.request.truncated_prompt,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from models_worker.engine import placement
 from models_worker.engine.arena import kv_shapes, vocabulary
 from models_worker.engine.batching import Limits
 from models_worker.engine.chat import Message, RenderedPrompt
@@ -40,7 +41,8 @@ class TransformersSampler:
         plain_generate: bool = False,
     ) -> None:
         self.policy = policy
-        self.shapes = [] if plain_generate else kv_shapes(policy.model)
+        # A model spread over devices moves its numbers between them in ways that only `generate` knows.
+        self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)
         self.most = self.limits = Limits(max_rows, prefill_tokens, kv_budget_bytes)
         self.vocabulary = vocabulary(policy.model)
         tokenizer = policy.tokenizer

@@ -70,9 +70,10 @@ class SampleResult:
     """What a policy wrote.
 
     text: without end-of-turn tokens and without the stop string. token_ids: everything that was drawn, the tokens that
-    ended it included. sum_logprob: natural log of the probability of token_ids under the policy itself, before
-    temperature and top_p. finish_reason: "length" means cut off at max_new_tokens; with "error", `error` is a sentence,
-    the text is empty, and `final` says that no further try would help.
+    ended it included. logprobs: of each of them the natural log of its probability under the policy itself, at
+    temperature 1 and before top_p, whatever it was drawn with. sum_logprob: their sum. finish_reason: "length" means
+    cut off at max_new_tokens; with "error", `error` is a sentence, the text is empty, and `final` says that no further
+    try would help.
 
     A server may keep tokens and probabilities to itself: token_ids is then empty, counted is their number, and what it
     did not tell is None. provenance: what else is to be known of this one sample.
@@ -91,6 +92,7 @@ class SampleResult:
     error: str
     truncated_prompt: int
     final: bool = False
+    logprobs: tuple[float, ...] = ()
     counted: int | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

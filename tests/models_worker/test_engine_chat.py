@@ -50,6 +50,31 @@ def rendered(
     )
 
 
+EXAMPLES = [
+    {"role": "system", "content": "Answer in one word."},
+    {"role": "user", "content": "The capital of Japan?"},
+    {"role": "assistant", "content": "Tokyo."},
+]
+
+
+def test_examples_stay_when_older_turns_go_and_the_prompts_own_system_message_comes_first(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    question = [{"role": "user", "content": "Of Peru?"}]
+    values = {"tokenizer": tokenizer, "template": PLAIN, "max_new_tokens": 10, "examples": EXAMPLES}
+    whole = render(question, max_model_len=None, **values)
+    pair = "User: The capital of Japan?\n\nAssistant: Tokyo.\n\n"
+    assert whole.text == f"Answer in one word.\n\n{pair}User: Of Peru?\n\nAssistant:"
+    assert render([SYSTEM, *question], max_model_len=None, **values).text == (
+        f"Be brief.\n\n{pair}User: Of Peru?\n\nAssistant:"
+    )
+    older = [{"role": "user", "content": "long " * 20}, {"role": "assistant", "content": "ago"}]
+    cut = render([*older, *question], max_model_len=len(whole.ids) + 10, **values)
+    assert (cut.text, cut.truncated > 0) == (whole.text, True)
+    with pytest.raises(PromptTooLong):
+        render(question, max_model_len=len(whole.ids) + 9, **values)
+
+
 def test_the_tokenizers_template_is_used_and_begins_the_text_once(tokenizer: PreTrainedTokenizerFast) -> None:
     prompt = rendered(tokenizer, [{"role": "user", "content": "Hi"}])
     assert prompt.text == "<s><|user|>Hi<|end|><|assistant|>"

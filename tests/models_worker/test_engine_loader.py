@@ -4,6 +4,7 @@ import gc
 import json
 import shutil
 import weakref
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GenerationConfig
 
-from models_worker.engine.loader import LoadError, checkpoint_sha256, forget_policies, load_policy
+from models_worker.engine import loader, placement
+from models_worker.engine.checkpoint import LoadError, checkpoint_sha256
+from models_worker.engine.loader import forget_policies, load_policy
 from models_worker.engine.transformers_engine import TransformersSampler
-from tests.models_worker.tiny import MAX_MODEL_LEN, requests_for, sample_all, save_tiny
+from tests.models_worker.tiny import MAX_MODEL_LEN, TEMPLATE, WIDE, requests_for, sample_all, save_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -85,6 +88,120 @@ def test_bf16_samples_too(folder: Path) -> None:
     sampler = TransformersSampler(policy)
     assert sampler.provenance["engine"] == "transformers-arena"
     assert all(not result.error for result in sample_all(sampler, requests_for(policy)).values())
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("wide"), **WIDE)
+
+
+@pytest.mark.parametrize("quantisation", ["int8", "nf4"])
+def test_a_quantised_policy_is_smaller_and_its_samples_do_not_hang_on_their_company(
+    wide: Path, quantisation: str
+) -> None:
+    whole = load_policy(str(wide), device="cpu").model.get_memory_footprint()
+    policy = load_policy(str(wide), quantisation=quantisation, device="cpu")
+    assert policy.model.get_memory_footprint() < 0.7 * whole
+    sampler = TransformersSampler(policy)
+    assert sampler.provenance["quantisation"] == quantisation
+    assert sampler.provenance["bitsandbytes"] == version("bitsandbytes")
+    asked = requests_for(policy)
+    together = sample_all(sampler, asked)
+    apart = sample_all(TransformersSampler(policy, max_rows=2), asked)
+    assert {key: each.token_ids for key, each in together.items()} == {
+        key: each.token_ids for key, each in apart.items()
+    }
+
+
+def test_what_is_stored_quantised_is_loaded_as_it_is_and_not_quantised_again(wide: Path, tmp_path: Path) -> None:
+    policy = load_policy(str(wide), quantisation="nf4", device="cpu")
+    policy.model.save_pretrained(tmp_path)
+    policy.tokenizer.save_pretrained(tmp_path)
+    assert load_policy(str(tmp_path), device="cpu").provenance["quantisation"] == "bitsandbytes"
+    with pytest.raises(LoadError, match="stored quantised already"):
+        load_policy(str(tmp_path), quantisation="int8", device="cpu")
+
+
+def test_a_worker_that_cannot_quantise_says_so_before_it_loads_anything(
+    wide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "find_spec", lambda name: None)
+    monkeypatch.setattr(loader, "_model", lambda *_given: pytest.fail("weights were read"))
+    with pytest.raises(LoadError, match="needs the package bitsandbytes, which this worker does not have"):
+        load_policy(str(wide), quantisation="nf4", device="cpu")
+    with pytest.raises(LoadError, match="no quantisation 'int3'; it can be none, int8, nf4"):
+        load_policy(str(wide), quantisation="int3", device="cpu")
+
+
+def test_weights_are_spread_over_gpus_only_if_the_first_has_no_room_for_them() -> None:
+    gigabyte = 1 << 30
+    assert not placement.must_be_spread(60 * gigabyte, [80 * gigabyte] * 2)
+    assert placement.must_be_spread(70 * gigabyte, [80 * gigabyte] * 2)
+
+
+def test_a_policy_that_is_spread_over_devices_writes_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second device is the disk: a test has no GPU."""
+    # In shards, as large checkpoints come.
+    sharded = load_policy(str(folder), device="cpu")
+    sharded.model.save_pretrained(folder, max_shard_size="50KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    whole = load_policy(str(folder), device="cpu", chat_template=TEMPLATE)
+    asked = requests_for(whole, k=1, max_new_tokens=8)
+    expected = {key: each.token_ids for key, each in sample_all(TransformersSampler(whole), asked).items()}
+    places = {"model.embed_tokens": "cpu", "model.layers.0": "cpu", "model.layers.1": "disk"}
+    places |= {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
+    monkeypatch.setattr(placement, "device_map", lambda *_given: places)
+    policy = load_policy(str(folder), device="cpu")
+    sampler = TransformersSampler(policy)
+    assert sampler.provenance["engine"] == "transformers-generate"
+    assert sampler.provenance["device"].endswith(", disk")
+    assert {key: each.token_ids for key, each in sample_all(sampler, asked).items()} == expected
+
+
+def test_weights_that_can_run_code_are_loaded_if_a_manager_says_so(folder: Path) -> None:
+    safe = load_policy(str(folder), device="cpu")
+    asked = requests_for(safe, k=1, max_new_tokens=8)
+    expected = sample_all(TransformersSampler(safe), asked)
+    only_pickles(folder)
+    (folder / "training_args.bin").write_bytes(b"x")
+    policy = load_policy(str(folder), unsafe_weights=True, device="cpu")
+    assert sample_all(TransformersSampler(policy), asked) == expected
+    before = checkpoint_sha256(folder)
+    (folder / "pytorch_model.bin").write_bytes(b"other")
+    assert checkpoint_sha256(folder) != before
+    with pytest.raises(LoadError, match="can run code"):
+        load_policy(str(folder), device="cpu")
+
+
+EXAMPLES = (
+    {"role": "system", "content": "Answer in one word."},
+    {"role": "user", "content": "The capital of Japan?"},
+    {"role": "assistant", "content": "Tokyo."},
+)
+
+
+def test_a_base_policy_reads_its_examples_before_every_prompt(tmp_path: Path) -> None:
+    policy = load_policy(str(save_tiny(tmp_path, template=None)), examples=EXAMPLES, device="cpu")
+    assert policy.template.name == "plain-v1"
+    prompt = policy.render([{"role": "user", "content": "Of Peru?"}], max_new_tokens=4)
+    before = "Answer in one word.\n\nUser: The capital of Japan?\n\nAssistant: Tokyo.\n\n"
+    assert prompt.text == before + "User: Of Peru?\n\nAssistant:"
+    assert len(policy.provenance["examples_sha256"]) == 64
+    assert "examples_sha256" not in load_policy(str(tmp_path), device="cpu").provenance
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"chat_template": "{% for m in messages %}{{ m['content'] }}"}, "The chat template refuses this prompt"),
+        ({"examples": ({"role": "user", "content": "<|end|> Hi"},)}, "reads as a control token"),
+    ],
+)
+def test_a_template_that_no_prompt_can_be_put_into_is_refused_at_once(folder: Path, given: Any, words: str) -> None:
+    with pytest.raises(LoadError, match="Prompts cannot be put to") as refusal:
+        load_policy(str(folder), device="cpu", **given)
+    assert words in str(refusal.value)
 
 
 def test_the_checkpoints_own_sampling_defaults_do_not_act(folder: Path) -> None:

@@ -78,15 +78,23 @@ def tiny_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
     )
 
 
-def save_tiny(folder: Path, architecture: str = "llama", *, seed: int = 0, template: str | None = TEMPLATE) -> Path:
-    """A policy that ends an answer with any of ten tokens, so that its answers have many lengths."""
+def save_tiny(
+    folder: Path, architecture: str = "llama", *, seed: int = 0, template: str | None = TEMPLATE, **changes: Any
+) -> Path:
+    """A policy that ends an answer with any of ten tokens, so that its answers have many lengths.
+
+    changes: to the architecture's configuration.
+    """
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[architecture](**ARCHITECTURES[architecture]))
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[architecture](**ARCHITECTURES[architecture] | changes))
     model.generation_config = GenerationConfig(eos_token_id=[2, *range(250, 259)], pad_token_id=0, bos_token_id=1)
     model.save_pretrained(folder)
     tiny_tokenizer(template).save_pretrained(folder)
     return folder
 
+
+# bitsandbytes takes numbers in blocks of 64.
+WIDE = {"hidden_size": 64, "head_dim": 16, "intermediate_size": 128}
 
 PROMPTS = (
     "Hi",

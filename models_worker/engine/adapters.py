@@ -1,0 +1,86 @@
+"""An adapter on top of a checkpoint: LoRA and the other kinds that peft knows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import PreTrainedModel
+
+from models_worker.engine.checkpoint import LoadError
+
+# Kinds that are added into the weights, after which the model is as fast as without them.
+MERGED = frozenset({"LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "VERA", "HRA", "MISS", "FOURIERFT"})
+# It names further adapters, which it would load from wherever they are.
+REFUSED = frozenset({"XLORA"})
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A model with its adapter. kind: as peft names it. virtual_tokens: what it puts before every prompt unseen."""
+
+    model: PreTrainedModel
+    kind: str
+    virtual_tokens: int
+    peft: str
+
+
+def adapt(
+    model: PreTrainedModel,
+    folder: Path,
+    location: str,
+    *,
+    device: torch.device,
+    quantised: bool,
+    guarded: Callable[[str, Callable[[], Any]], Any],
+) -> Adapted:
+    """Put the adapter onto the model, which is changed by it. Raises LoadError.
+
+    A kind that can be merged is, unless the model is quantised: rounding would change what the adapter learned.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise LoadError(f"{location!r} needs the package peft, which this worker does not have.") from error
+
+    config = guarded(location, lambda: peft.PeftConfig.from_pretrained(str(folder)))
+    kind = str(getattr(config.peft_type, "value", config.peft_type))
+    if kind in REFUSED:
+        raise LoadError(f"{location!r} is an adapter of the kind {kind}, which is not loaded here.")
+    adapted = guarded(location, lambda: peft.PeftModel.from_pretrained(model, str(folder), torch_device=str(device)))
+    _check_fit(adapted, folder, location, device, guarded)
+    adapted.eval()
+    if config.is_prompt_learning:
+        # It acts in the forward of peft's own model.
+        return Adapted(cast(PreTrainedModel, adapted), kind, int(config.num_virtual_tokens), peft.__version__)
+    if kind in MERGED and not quantised and not _ties_would_break(adapted.get_base_model()):
+        merged = guarded(location, lambda: adapted.merge_and_unload(safe_merge=True))
+        return Adapted(cast(PreTrainedModel, merged).eval(), kind, 0, peft.__version__)
+    # It sits in the layers of the model that was given.
+    return Adapted(cast(PreTrainedModel, adapted.get_base_model()), kind, 0, peft.__version__)
+
+
+def _check_fit(
+    adapted: Any, folder: Path, location: str, device: torch.device, guarded: Callable[[str, Callable[[], Any]], Any]
+) -> None:
+    """peft leaves at random what is missing and passes over what has no place, and only warns."""
+    config = adapted.active_peft_config
+    report = guarded(location, lambda: adapted.load_adapter(str(folder), "default", torch_device=str(device)))
+    # What belongs before the prompt is always reported, as it has its place outside the model.
+    surplus = [] if config.is_prompt_learning else sorted(report.unexpected_keys)
+    if misfits := sorted(report.missing_keys) + surplus:
+        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        raise LoadError(
+            f"The adapter {location!r} does not fit this checkpoint: {', '.join(misfits[:3])}{more}. "
+            "Was it trained on another one?"
+        )
+
+
+def _ties_would_break(model: PreTrainedModel) -> bool:
+    """Does one of two layers that share their weights have an adapter? Merged, it would act on the other one too."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [model.get_input_embeddings(), model.get_output_embeddings()]
+    weights = [getattr(getattr(layer, "base_layer", layer), "weight", None) for layer in layers]
+    return weights[0] is weights[1] and any(isinstance(layer, BaseTunerLayer) for layer in layers)
