@@ -56,6 +56,7 @@ def prompt(in_pool: Pool, text: str = "", *, in_group: PromptGroup | None = None
         "content_hash": hashlib.sha256(text.encode()).hexdigest(),
         "kind": Kind.PLAIN,
         "source": Source.LABELER,
+        "authors": [fields["author"].id] if fields.get("author") else [],
         "created_at": NOW,
     }
     return Prompt.objects.create(pool=in_pool, group=in_group or group(), **(values | fields))

@@ -33,7 +33,7 @@ def door(*roles: Role) -> Callable[[View[P]], View[P]]:
                 # Whoever sent a form after the session had ended comes back to a page, not to the form's address.
                 back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("home")
                 return redirect_to_login(back)
-            if person(request).role not in roles:
+            if person(request).role not in roles or _speaks_for_another(request):
                 raise PermissionDenied
             return view(request, *args, **kwargs)
 
@@ -41,6 +41,13 @@ def door(*roles: Role) -> Callable[[View[P]], View[P]]:
         return cast(View[P], guarded)
 
     return guard
+
+
+def _speaks_for_another(request: HttpRequest) -> bool:
+    """A page's scripts say whose page it is. Where somebody else has logged in meanwhile, in another tab or after it,
+    what they send must not become that person's; of a form that is sent whole the CSRF token tells the same."""
+    said = request.headers.get("X-Person")
+    return said is not None and said != str(person(request).pk)
 
 
 labelers = door(Role.LABELER)

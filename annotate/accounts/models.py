@@ -17,9 +17,26 @@ class Cohort(models.TextChoices):
     HELD_OUT = "held_out", _("Held out")
 
 
+class Qualification(models.Model):
+    """Something a labeler has shown they can do, such as medical knowledge; campaigns ask for it."""
+
+    name = models.CharField(_("name"), max_length=60, unique=True)
+    description = models.CharField(_("description"), max_length=300, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class User(AbstractUser):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.LABELER)
     cohort = models.CharField(_("cohort"), max_length=16, choices=Cohort.choices, default=Cohort.TRAINING)
+    # Language tags, such as "en" or "pt-BR"; none: tasks in every language.
+    languages = models.JSONField(_("languages"), default=list, blank=True)
+    qualifications = models.ManyToManyField(
+        Qualification, blank=True, related_name="people", verbose_name=_("qualifications")
+    )
+    # The most answers a day, over all campaigns; none: no limit.
+    daily_cap = models.PositiveSmallIntegerField(_("most answers a day"), null=True, blank=True)
 
     # createsuperuser asks for these: the first person of a new site is its manager.
     REQUIRED_FIELDS = ["email", "role"]

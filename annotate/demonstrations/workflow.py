@@ -43,6 +43,10 @@ def submit(assignment_id: int, labeler: User, data: QueryDict, submit_key: UUID,
     )
 
 
+def undo(assignment_id: int, labeler: User, now: datetime) -> Assignment:
+    return actions.undo(assignment_id=assignment_id, labeler=labeler, now=now)
+
+
 def accept(assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
     return actions.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
 
@@ -61,6 +65,7 @@ BENCH = Bench(
     task_part="demonstrations/_task.html",
     show=show,
     submit=submit,
+    undo=undo,
     accept=accept,
     answer_part="demonstrations/_answer.html",
     answer=answer,

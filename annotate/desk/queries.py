@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.db.models import Exists, OuterRef, QuerySet
-from django.utils import timezone
 
 from annotate.accounts.models import User
 from annotate.guidelines.models import Acknowledgement, GuidelineVersion
+from annotate.work import queue
 from annotate.work.models import Assignment, Campaign
-from annotate.work.queries import answers_of, campaigns_for, has_held, open_slots
+from annotate.work.queries import answers_of, campaigns_for, has_held, is_free
 from annotate.work.states import CampaignState
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
@@ -39,7 +38,7 @@ def offers(labeler: User, held: Sequence[Assignment]) -> list[Offer]:
     """
     campaigns = list(campaigns_for(labeler))
     versions = _current_versions(campaigns, labeler)
-    left = _tasks_left(campaigns, labeler)
+    left = queue.waiting(campaigns, labeler, COUNTED)
     in_hand = {assignment.campaign_id: assignment for assignment in held}
     found = [
         Offer(
@@ -67,26 +66,9 @@ def _current_versions(campaigns: list[Campaign], labeler: User) -> dict[int, Gui
     return {version.guideline_id: version for version in versions}
 
 
-def _tasks_left(campaigns: list[Campaign], labeler: User) -> dict[int, int]:
-    """Tasks this labeler could take, by campaign, up to COUNTED each: one query, one bounded look per campaign."""
-    tasks: dict[int, set[int]] = {campaign.id: set() for campaign in campaigns}
-    looks = [
-        open_slots(campaign, labeler).values_list("campaign_id", "task_id")[: COUNTED * campaign.overlap]
-        for campaign in campaigns
-    ]
-    for campaign_id, task_id in looks[0].union(*looks[1:], all=True) if looks else []:
-        tasks[campaign_id].add(task_id)
-    return {campaign_id: min(len(found), COUNTED) for campaign_id, found in tasks.items()}
-
-
 def answers(labeler: User) -> QuerySet[Assignment]:
     """What the labeler submitted, newest first. A new instruction has no prompt: its own text is its name."""
     return answers_of(labeler).select_related("instruction")
-
-
-def answered_today(labeler: User, now: datetime) -> int:
-    midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    return answers_of(labeler).filter(submitted_at__gte=midnight).count()
 
 
 def had(labeler: User, assignment_id: int) -> Assignment | None:
@@ -112,4 +94,4 @@ def can_still_submit(labeler: User, assignment: Assignment) -> bool:
     """After an expired lease: is a slot of the task free for them?"""
     if assignment.campaign.state == CampaignState.CLOSED:
         return False
-    return open_slots(assignment.campaign, labeler).filter(task=assignment.task_id).exists()
+    return is_free(labeler, assignment.task_id)

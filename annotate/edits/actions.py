@@ -4,18 +4,19 @@ from typing import cast
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import ProtectedError
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.edits.models import Brief, Instruction
-from annotate.edits.queries import original_of, written
+from annotate.edits.queries import original_of
 from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
 from annotate.pools.actions import DuplicatePrompt, add_prompt
 from annotate.pools.models import Kind, Pool
 from annotate.pools.rules import BadPrompt
 from annotate.work import actions as work
 from annotate.work import leases
-from annotate.work.leases import Refused, Submission
+from annotate.work.leases import Refused, Submission, UndoOver
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import CampaignState, State
 
@@ -72,7 +73,7 @@ def submit(
             labeler=labeler,
             submit_key=submit_key,
             now=now,
-            replaces=_record(written(assignment_id, labeler)),
+            replaces=_record,
         )
         if not outcome.repeated:
             # After an expired lease the slot may be another one than the page was opened with.
@@ -91,6 +92,34 @@ def submit(
             if outcome.assignment.state == State.ACCEPTED:
                 become_prompt(instruction=instruction, now=now)
         return outcome
+
+
+def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
+    """Take the last submit back: its text is the task's draft again, and the prompt that came of it goes.
+
+    Raises the engine's refusals; UndoOver also where the prompt is somebody's task already, or was sampled or edited.
+    """
+    with transaction.atomic():
+        assignment = leases.undo(assignment_id=assignment_id, labeler=labeler, now=now)
+        instruction = Instruction.objects.select_related("prompt").get(assignment=assignment)
+        body = {
+            "text": [instruction.text],
+            "category": [instruction.category],
+            "reasons": instruction.reasons,
+            "note": [instruction.note],
+            "query": [pair["query"] for pair in instruction.pairs],
+            "response": [pair["response"] for pair in instruction.pairs],
+        }
+        leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+        prompt = instruction.prompt
+        if not assignment.rounds:
+            instruction.delete()
+        if prompt is not None:
+            try:
+                prompt.delete()
+            except ProtectedError as used:
+                raise UndoOver from used
+        return assignment
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
@@ -118,8 +147,7 @@ def become_prompt(*, instruction: Instruction, now: datetime) -> None:
     instruction.save(update_fields=["prompt", "refusal"])
 
 
-def _record(instruction: Instruction | None) -> dict[str, object] | None:
+def _record(assignment: Assignment) -> dict[str, object] | None:
     """An instruction as its event keeps it when another takes its place."""
-    if instruction is None:
-        return None
+    instruction = assignment.instruction
     return {name: getattr(instruction, name) for name in ("text", "pairs", "category", "reasons", "note")}

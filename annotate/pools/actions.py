@@ -151,6 +151,7 @@ def _row(
         content_hash=prompt.content_hash,
         parent=parent,
         author=author,
+        authors=(parent.authors if parent else []) + ([author.id] if author else []),
         created_at=now,
     )
 

@@ -1,3 +1,4 @@
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
@@ -69,6 +70,10 @@ class PromptGroup(models.Model):
         return self.key
 
 
+# Priorities run from minus this to this.
+MOST_PRIORITY = 1000
+
+
 class Prompt(models.Model):
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="prompts")
     group = models.ForeignKey(PromptGroup, on_delete=models.PROTECT, related_name="prompts")
@@ -94,6 +99,10 @@ class Prompt(models.Model):
     # Lineage: the prompt that this one was edited from, and who wrote it here.
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="edits")
     author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="prompts_written")
+    # Ids of its author and of the authors of all it was edited from: none of them gets it as a task.
+    authors = ArrayField(models.BigIntegerField(), default=list)
+    # Higher comes first, in campaigns that go by it.
+    priority = models.SmallIntegerField(_("priority"), default=0)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -105,6 +114,10 @@ class Prompt(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(shots=None) | models.Q(kind=Kind.FEW_SHOT), name="prompt_shots_only_few_shot"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(priority__gte=-MOST_PRIORITY, priority__lte=MOST_PRIORITY),
+                name="prompt_priority_in_range",
             ),
             # An exact duplicate would be labeled twice and could stand on both sides of a split.
             models.UniqueConstraint(fields=["pool", "content_hash"], name="prompt_once_in_pool"),

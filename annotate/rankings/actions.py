@@ -8,7 +8,7 @@ from django.db import transaction
 from annotate.accounts.models import User
 from annotate.pools.models import Prompt
 from annotate.rankings.models import Candidate, Placing, Ranking, Showing
-from annotate.rankings.queries import offers, placings, ready_prompts, written
+from annotate.rankings.queries import offers, placings, ready_prompts, shown_to, typed
 from annotate.rankings.rules import Mark, dense, slate
 from annotate.work import actions as work
 from annotate.work import leases
@@ -67,7 +67,7 @@ def submit(
             labeler=labeler,
             submit_key=submit_key,
             now=now,
-            replaces=_record(written(assignment_id, labeler)),
+            replaces=_record,
         )
         if not outcome.repeated:
             # After an expired lease the slot may be another one than the page was opened with.
@@ -83,14 +83,25 @@ def submit(
         return outcome
 
 
+def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
+    """Take the last submit back: its marks are the task's draft again. Raises the engine's refusals."""
+    with transaction.atomic():
+        assignment = leases.undo(assignment_id=assignment_id, labeler=labeler, now=now)
+        ranking = Ranking.objects.get(assignment=assignment)
+        body = {name: [text] for name, text in typed(ranking, shown_to(assignment)).items()}
+        leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+        if not assignment.rounds:
+            ranking.placings.all().delete()
+            ranking.delete()
+        return assignment
+
+
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
     with transaction.atomic():
         return work.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
 
 
-def _record(ranking: Ranking | None) -> dict[str, object] | None:
+def _record(assignment: Assignment) -> dict[str, object] | None:
     """A ranking as its event keeps it when another takes its place."""
-    if ranking is None:
-        return None
-    rows = placings(ranking).values("candidate", "rating", "rank")
-    return {"note": ranking.note, "placings": list(rows)}
+    rows = placings(assignment.ranking).values("candidate", "rating", "rank")
+    return {"note": assignment.ranking.note, "placings": list(rows)}

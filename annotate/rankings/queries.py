@@ -1,11 +1,13 @@
 """Which prompts have completions enough for a slate, and what a labeler saw and said of one."""
 
+from collections.abc import Iterable
+
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from annotate.accounts.models import User
 from annotate.pools.models import ImportJob, ImportKind, ImportState, Prompt
 from annotate.rankings.models import Candidate, Placing, Ranking, Showing
-from annotate.rankings.rules import Offer
+from annotate.rankings.rules import LETTERS, Offer
 from annotate.samples.models import Completion, SampleRequest
 from annotate.samples.states import RequestState
 from annotate.work.models import Assignment, Campaign, Task
@@ -67,6 +69,16 @@ def shown_to(assignment: Assignment) -> list[Candidate]:
     order = Showing.objects.get(task=assignment.task_id, labeler=assignment.labeler_id).order
     candidates = {row.id: row for row in Candidate.objects.filter(task=assignment.task_id).select_related("completion")}
     return [candidates[candidate] for candidate in order]
+
+
+def typed(ranking: Ranking, shown: Iterable[Candidate]) -> dict[str, str]:
+    """A ranking as the form's fields, by the letters that its labeler saw."""
+    rows = {row.candidate_id: row for row in placings(ranking)}
+    values = {"note": ranking.note}
+    for letter, candidate in zip(LETTERS, shown, strict=False):
+        row = rows[candidate.id]
+        values |= {f"rating-{letter}": str(row.rating), f"place-{letter}": str(row.rank)}
+    return values
 
 
 def placings(ranking: Ranking) -> QuerySet[Placing]:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import User
 from annotate.rankings import actions, queries
 from annotate.rankings.forms import RankingForm
-from annotate.rankings.models import Candidate, Ranking
+from annotate.rankings.models import Candidate
 from annotate.rankings.rules import LETTERS
 from annotate.samples.models import FinishReason
 from annotate.work.leases import Submission
@@ -41,11 +41,12 @@ def fill(campaign: Campaign, now: datetime) -> int:
 
 def show(assignment: Assignment, labeler: User, draft: QueryDict | None, now: datetime) -> Context:
     shown = actions.show(task=assignment.task, labeler=labeler, now=now)
+    initial: Context
     if draft is not None:
         initial = draft.dict()
     else:
         earlier = queries.written(assignment.id, labeler) if assignment.rounds else None
-        initial = _stored(earlier, shown) if earlier else {}
+        initial = queries.typed(earlier, shown) if earlier else {}
     return _part(RankingForm(candidates=len(shown), initial=initial), shown)
 
 
@@ -64,6 +65,10 @@ def submit(assignment_id: int, labeler: User, data: QueryDict, submit_key: UUID,
         submit_key=submit_key,
         now=now,
     )
+
+
+def undo(assignment_id: int, labeler: User, now: datetime) -> Assignment:
+    return actions.undo(assignment_id=assignment_id, labeler=labeler, now=now)
 
 
 def accept(assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
@@ -107,20 +112,12 @@ def _letter(card: Card) -> str:
     return card.letter
 
 
-def _stored(ranking: Ranking, shown: Iterable[Candidate]) -> Context:
-    """A sent-back ranking as the form's initial values."""
-    rows = {row.candidate_id: row for row in queries.placings(ranking)}
-    values: Context = {"note": ranking.note}
-    for letter, candidate in zip(LETTERS, shown, strict=False):
-        values |= {f"rating-{letter}": rows[candidate.id].rating, f"place-{letter}": rows[candidate.id].rank}
-    return values
-
-
 BENCH = Bench(
     fill=fill,
     task_part="rankings/_task.html",
     show=show,
     submit=submit,
+    undo=undo,
     accept=accept,
     answer_part="rankings/_answer.html",
     answer=answer,

@@ -1,7 +1,9 @@
 """What managers and reviewers do to campaigns, tasks and answers. What labelers do is in leases.py."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -9,14 +11,15 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from annotate.accounts.models import User
+from annotate.accounts.models import Qualification, User
 from annotate.guidelines.queries import current_version
 from annotate.pools.models import Prompt
 from annotate.samples.models import Policy
+from annotate.work import queue
 from annotate.work.leases import Refused, replace
-from annotate.work.models import Assignment, Campaign, Event, Task
+from annotate.work.models import Assignment, Campaign, Order, Task
 from annotate.work.moves import Moved, move
-from annotate.work.rules import CHANGEABLE, SLOTS_A_TASK, position
+from annotate.work.rules import CHANGEABLE
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState, Move, State
 
 
@@ -25,11 +28,14 @@ class NameTaken(Refused):
 
 
 class CampaignFixed(Refused):
-    words = _("Once it is open a campaign keeps its settings, all but name, named labelers, review share and lease.")
+    words = _(
+        "Once it is open a campaign keeps its settings, all but name, named labelers and qualifications, answers per"
+        " task, review share, lease, skips and undo."
+    )
 
 
-class OverlapFixed(Refused):
-    words = _("The campaign has tasks already, each with its slots: the answers per task cannot change any more.")
+class OrderFixed(Refused):
+    words = _("The campaign has tasks already, each with its place in the queue: their order cannot change any more.")
 
 
 class NoSuchMove(Refused):
@@ -44,6 +50,10 @@ class NobodyMayWork(Refused):
     words = _("Choose a cohort or name labelers first: nobody could work in this campaign.")
 
 
+class NotStopped(Refused):
+    words = _("This task does not wait for a decision any more.")
+
+
 class OwnAnswer(Refused):
     words = _("You wrote this answer; somebody else must review it.")
 
@@ -53,7 +63,13 @@ class CommentNeeded(Refused):
 
 
 def create_campaign(
-    *, by: User | None, now: datetime, labelers: Iterable[User] = (), policies: Iterable[Policy] = (), **columns: Any
+    *,
+    by: User | None,
+    now: datetime,
+    labelers: Iterable[User] = (),
+    policies: Iterable[Policy] = (),
+    qualifications: Iterable[Qualification] = (),
+    **columns: Any,
 ) -> Campaign:
     """A draft, with the columns of Campaign that are given. Raises NameTaken."""
     with transaction.atomic():
@@ -61,6 +77,7 @@ def create_campaign(
         _save(campaign)
         campaign.labelers.set(labelers)
         campaign.policies.set(policies)
+        campaign.qualifications.set(qualifications)
     return campaign
 
 
@@ -69,28 +86,33 @@ def change_campaign(
     campaign: Campaign,
     labelers: Iterable[User] | None = None,
     policies: Iterable[Policy] | None = None,
+    qualifications: Iterable[Qualification] | None = None,
     **columns: Any,
 ) -> Campaign:
     """Change what is given: anything of a draft, CHANGEABLE of an open or paused campaign, nothing of a closed one.
 
-    Raises CampaignFixed, OverlapFixed, NobodyMayWork or NameTaken.
+    Another overlap reaches the tasks that are there by `match_overlap`. Raises CampaignFixed, OrderFixed,
+    NobodyMayWork or NameTaken.
     """
-    lists = {"labelers": labelers, "policies": policies}
-    given = set(columns) | {name for name, rows in lists.items() if rows is not None}
+    lists = {"labelers": labelers, "policies": policies, "qualifications": qualifications}
+    given = {name: rows for name, rows in lists.items() if rows is not None}
     with transaction.atomic():
         # NO KEY: labelers go on claiming in it meanwhile.
         campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
-        if campaign.state == CampaignState.CLOSED or (campaign.state != CampaignState.DRAFT and given - CHANGEABLE):
+        fixed = (set(columns) | set(given)) - CHANGEABLE
+        if campaign.state == CampaignState.CLOSED or (campaign.state != CampaignState.DRAFT and fixed):
             raise CampaignFixed
-        if columns.get("overlap", campaign.overlap) != campaign.overlap and campaign.tasks.exists():
-            raise OverlapFixed
+        order = (columns.get("order", campaign.order), columns.get("order_seed", campaign.order_seed))
+        if order != (campaign.order, campaign.order_seed) and campaign.tasks.exists():
+            raise OrderFixed
+        campaign.slots_overlap = campaign.slots_overlap or campaign.overlap
         for name, value in columns.items():
             setattr(campaign, name, value)
+        if not campaign.tasks.exists():
+            campaign.slots_overlap = campaign.overlap
         _save(campaign)
-        if labelers is not None:
-            campaign.labelers.set(labelers)
-        if policies is not None:
-            campaign.policies.set(policies)
+        for name, rows in given.items():
+            getattr(campaign, name).set(rows)
         if campaign.state != CampaignState.DRAFT:
             _check_can_open(campaign)
     return campaign
@@ -121,7 +143,8 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
         if not Campaign.objects.filter(id=campaign.id, state=before).update(**columns):
             raise NoSuchMove
         if to == CampaignState.CLOSED:
-            cancel_open(campaign=campaign, now=now)
+            # Of a large campaign the sweep cancels the rest, which nobody can claim any more.
+            _cancel(FREE_OF_CAMPAIGN, {"campaign": campaign.id}, now)
     campaign.refresh_from_db()
     return campaign
 
@@ -133,26 +156,57 @@ def _check_can_open(campaign: Campaign) -> None:
         raise NobodyMayWork
 
 
-def cancel_open(*, campaign: Campaign, now: datetime) -> int:
-    """Cancel every open slot, with its event. A slot that is being claimed at this moment stays its labeler's."""
-    return _cancel(Assignment.objects.filter(campaign=campaign, state=State.OPEN), now)
+# Cancelled in one transaction: short enough that nobody waits for its locks.
+SLOTS_A_STEP = 20_000
+
+FREE_OF_CAMPAIGN = """
+SELECT id FROM work_assignment WHERE campaign_id = %(campaign)s AND state IN ('open', 'stopped')
+"""
+FREE_OF_CLOSED = """
+SELECT slot.id FROM work_campaign campaign JOIN work_assignment slot ON slot.campaign_id = campaign.id
+WHERE campaign.state = 'closed' AND slot.state IN ('open', 'stopped')
+"""
+FREE_OF_TASK = "SELECT id FROM work_assignment WHERE task_id = %(task)s AND state IN ('open', 'stopped')"
+
+# A slot that is being claimed at this moment is locked, and stays its labeler's.
+CANCEL = """
+WITH free AS MATERIALIZED (
+    SELECT id, state FROM work_assignment
+    WHERE id IN ({slots} LIMIT %(most)s) AND state IN ('open', 'stopped') FOR UPDATE SKIP LOCKED
+), cancelled AS (
+    UPDATE work_assignment slot SET state = 'cancelled' FROM free WHERE slot.id = free.id
+), told AS (
+    INSERT INTO work_event (assignment_id, move, actor_id, at, detail)
+    SELECT free.id, step.move, NULL, %(now)s, '{{}}'
+    FROM free JOIN (VALUES ('open', 1, 'cancel'), ('stopped', 1, 'restart'), ('stopped', 2, 'cancel'))
+        AS step(state, number, move) ON step.state = free.state
+    ORDER BY free.id, step.number
+)
+SELECT count(*) FROM free
+"""
 
 
 def cancel_left_open(*, now: datetime) -> int:
-    """Cancel the open slots of closed campaigns, and return how many: those made, put back or locked by somebody just
-    as their campaign was closed. Safe to run anywhere, twice, at once.
+    """Cancel the free slots of closed campaigns, and return how many: the many of a large one, and those made, put
+    back or locked by somebody just as their campaign was closed. Safe to run anywhere, twice, at once.
     """
-    with transaction.atomic():
-        return _cancel(Assignment.objects.filter(campaign__state=CampaignState.CLOSED, state=State.OPEN), now)
+    cancelled = 0
+    while step := _cancel(FREE_OF_CLOSED, {}, now):
+        cancelled += step
+    return cancelled
 
 
-def _cancel(open_slots: QuerySet[Assignment], now: datetime) -> int:
-    slots = open_slots.select_for_update(skip_locked=True, of=("self",))
-    cancelled = list(slots.values_list("id", flat=True))
-    Assignment.objects.filter(id__in=cancelled).update(state=State.CANCELLED)
-    events = (Event(assignment_id=slot, move=Move.CANCEL, actor=None, at=now) for slot in cancelled)
-    Event.objects.bulk_create(events, batch_size=1000)
-    return len(cancelled)
+def _cancel(slots: str, values: dict[str, Any], now: datetime) -> int:
+    """Cancel up to SLOTS_A_STEP free slots out of those whose ids the statement `slots` selects, with their events."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CANCEL.format(slots=slots), values | {"now": now, "most": SLOTS_A_STEP})
+        return int(cursor.fetchone()[0])
+
+
+# The tasks made by the statement around it.
+MADE = """(
+    SELECT made.id, made.prompt_id, chosen.language, chosen.priority FROM made JOIN chosen ON chosen.id = made.prompt_id
+)"""
 
 
 def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -> list[tuple[int, int]]:
@@ -160,38 +214,121 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
 
     Returns (task id, prompt id) of the tasks made. Safe to run twice and at once: the unique index decides.
     """
+    # Together with match_overlap, which holds the same lock, no task escapes a change of the overlap.
     try:
-        chosen, params = prompts.values("id").query.sql_with_params()
+        chosen, params = prompts.values("id", "language", "priority").query.sql_with_params()
     except EmptyResultSet:
         # Django can tell without asking that nothing matches.
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            WITH chosen AS ({chosen}), made AS (
-                INSERT INTO work_task (campaign_id, prompt_id, created_at)
-                SELECT %s, id, %s FROM chosen ON CONFLICT DO NOTHING RETURNING id, prompt_id
-            ), slots AS (
-                INSERT INTO work_assignment
-                    (task_id, campaign_id, slot, position, state, needs_review, comment, rounds)
-                SELECT made.id, %s, slot, made.id * %s + slot, %s, false, '', 0
-                FROM made CROSS JOIN generate_series(1, %s) AS slot
-            )
-            SELECT id, prompt_id FROM made ORDER BY id
-            """,  # noqa: S608  # `chosen` is SQL that Django wrote, its values are parameters
-            [*params, campaign.id, now, campaign.id, SLOTS_A_TASK, State.OPEN, campaign.overlap],
-        )
-        return [(int(task_id), int(prompt_id)) for task_id, prompt_id in cursor.fetchall()]
+    slots = _slots_sql(campaign, tasks=MADE, first="1", last="%(overlap)s")
+    # `chosen` is SQL that Django wrote, its values are parameters.
+    statement = f"""
+        WITH chosen AS MATERIALIZED ({_named(chosen)}), made AS (
+            INSERT INTO work_task (campaign_id, prompt_id, created_at, excused)
+            SELECT %(campaign)s, id, %(now)s, 0 FROM chosen ORDER BY id ON CONFLICT DO NOTHING RETURNING id, prompt_id
+        ), slots AS ({slots})
+        SELECT made.id, made.prompt_id, chosen.language FROM made JOIN chosen ON chosen.id = made.prompt_id
+        ORDER BY made.id
+    """
+    values = {f"chosen{number}": value for number, value in enumerate(params)}
+    with transaction.atomic(), connection.cursor() as cursor:
+        campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
+        cursor.execute(statement, values | _slot_values(campaign) | {"now": now})
+        made_tasks = cursor.fetchall()
+        _announce(campaign, {language for _task, _prompt, language in made_tasks})
+    return [(int(task_id), int(prompt_id)) for task_id, prompt_id, _language in made_tasks]
 
 
 def add_task(*, campaign: Campaign, now: datetime) -> Task:
     """A task without a prompt, with its slots: something new is to be written."""
-    task = Task.objects.create(campaign=campaign, prompt=None, created_at=now)
-    Assignment.objects.bulk_create(
-        Assignment(task=task, campaign=campaign, slot=slot, position=position(task.id, slot))
-        for slot in range(1, campaign.overlap + 1)
-    )
+    tasks = "(SELECT %(task)s::bigint AS id, NULL::bigint AS prompt_id, '' AS language, 0 AS priority)"
+    with transaction.atomic(), connection.cursor() as cursor:
+        campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
+        task = Task.objects.create(campaign=campaign, prompt=None, created_at=now)
+        slots = _slots_sql(campaign, tasks=tasks, first="1", last="%(overlap)s")
+        cursor.execute(slots, _slot_values(campaign) | {"task": task.id})
+        _announce(campaign, {""})
     return task
+
+
+def _slots_sql(campaign: Campaign, *, tasks: str, first: str, last: str) -> str:
+    position = queue.POSITION[Order(campaign.order)]
+    return queue.ADD_SLOTS.format(tasks=tasks, first=first, last=last, position=position)
+
+
+def _slot_values(campaign: Campaign) -> dict[str, Any]:
+    return {"campaign": campaign.id, "overlap": campaign.overlap, "seed": campaign.order_seed}
+
+
+def _named(sql: str) -> str:
+    """Django's positional parameters as chosen0, chosen1, ... beside those with names."""
+    numbers = count()
+    return re.sub(r"%s", lambda _found: f"%(chosen{next(numbers)})s", sql)
+
+
+def _announce(campaign: Campaign, languages: set[str]) -> None:
+    """New slots are in the queue: say in which languages, and let everybody look where they are.
+
+    The caller holds the campaign's row.
+    """
+    if not languages:
+        return
+    if languages - set(campaign.languages):
+        campaign.languages = sorted(languages.union(campaign.languages))
+        campaign.save(update_fields=["languages"])
+    # Depth first, new tasks stand behind all others.
+    queue.look_again(campaign.id, from_start=campaign.order != Order.DEPTH)
+
+
+# One step of match_overlap, and of fill: short enough that nobody waits for its locks.
+TASKS_A_STEP = 10_000
+
+MISSING_SLOTS = """
+SELECT task.id, task.prompt_id, slots.language, COALESCE(prompt.priority, 0) AS priority,
+    slots.last + 1 AS first, slots.last + %(overlap)s - slots.wanted AS last
+FROM work_task task
+LEFT JOIN pools_prompt prompt ON prompt.id = task.prompt_id
+JOIN LATERAL (
+    SELECT max(slot) AS last, max(language) AS language, count(*) FILTER (WHERE state <> 'cancelled') AS wanted
+    FROM work_assignment WHERE task_id = task.id
+) AS slots ON slots.wanted < %(overlap)s
+WHERE task.campaign_id = %(campaign)s AND task.id > %(after)s AND task.id <= %(up_to)s
+"""
+
+# Of a task's slots that nobody holds, those that stand last in the queue go first.
+SURPLUS_SLOTS = """
+SELECT id FROM (
+    SELECT slot.id, slot.state, count(*) OVER (PARTITION BY slot.task_id) AS wanted, row_number() OVER (
+        PARTITION BY slot.task_id, slot.state IN ('open', 'stopped') ORDER BY slot.position DESC) AS place
+    FROM work_assignment slot JOIN work_task task ON task.id = slot.task_id
+    WHERE task.campaign_id = %(campaign)s AND task.id > %(after)s AND task.id <= %(up_to)s
+        AND slot.state <> 'cancelled'
+) AS slot WHERE slot.state IN ('open', 'stopped') AND slot.place <= slot.wanted - %(overlap)s
+"""
+
+
+def match_overlap(*, campaign: Campaign, after: int, now: datetime) -> int | None:
+    """Give the campaign's next TASKS_A_STEP tasks with an id over `after` as many slots as its overlap says.
+
+    Missing ones are added; of surplus ones those that nobody holds are cancelled, the last in the queue first. Returns
+    the last task's id, to go on after, or None where there are no more tasks. Safe to run twice and at once.
+    """
+    with transaction.atomic():
+        # Two of these, or one and a further change, work one after the other.
+        campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
+        ids = campaign.tasks.filter(id__gt=after).order_by("id").values_list("id", flat=True)[:TASKS_A_STEP]
+        up_to = max(ids, default=None)
+        if up_to is None:
+            Campaign.objects.filter(id=campaign.id).update(slots_overlap=campaign.overlap)
+            return None
+        values = _slot_values(campaign) | {"after": after, "up_to": up_to}
+        _cancel(SURPLUS_SLOTS, values, now)
+        with connection.cursor() as cursor:
+            slots = _slots_sql(campaign, tasks=f"({MISSING_SLOTS})", first="task.first", last="task.last")
+            cursor.execute(slots, values)
+            if cursor.rowcount:
+                queue.look_again(campaign.id, from_start=True)
+    return up_to
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
@@ -236,6 +373,67 @@ def replace_sent_back(*, assignment_id: int, by: User, now: datetime) -> Assignm
             raise Moved
         replace(assignment, Move.REPLACE, actor=by, now=now)
         return assignment
+
+
+def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
+    """Put a stopped task back into the queue, first of all. It stops again after as many further skips."""
+    with transaction.atomic():
+        task = _stopped(task_id)
+        for slot in task.assignments.select_for_update().filter(state=State.STOPPED):
+            move(slot, Move.RESTART, actor=by, now=now, position=queue.returned_position())
+        return _seen(task)
+
+
+def drop_task(*, task_id: int, now: datetime) -> Task:
+    """Want no more answers of a stopped task. Whoever still works on it can finish."""
+    with transaction.atomic():
+        task = _stopped(task_id)
+        _cancel(FREE_OF_TASK, {"task": task.id}, now)
+        return _seen(task)
+
+
+def _stopped(task_id: int) -> Task:
+    task = Task.objects.select_for_update(no_key=True).get(id=task_id)
+    if task.stopped_at is None:
+        raise NotStopped
+    return task
+
+
+def _seen(task: Task) -> Task:
+    """A manager has decided about all the skips so far."""
+    task.stopped_at, task.excused = None, task.skips.count()
+    task.save(update_fields=["stopped_at", "excused"])
+    return task
+
+
+def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
+    """Give prompts another priority, and their open slots the place that goes with it. Returns how many prompts."""
+    with transaction.atomic():
+        chosen = list(prompts.order_by("id").values_list("id", flat=True))
+        Prompt.objects.filter(id__in=chosen).update(priority=priority)
+        tasks = Task.objects.filter(prompt__in=chosen, campaign__order=Order.PRIORITY)
+        campaigns = sorted(set(tasks.values_list("campaign", flat=True)))
+        with connection.cursor() as cursor:
+            # What came back keeps its place before all others.
+            cursor.execute(
+                f"""
+                UPDATE work_assignment SET position = {queue.POSITION[Order.PRIORITY]}
+                FROM (
+                    SELECT task.id, prompt.priority
+                    FROM work_task task JOIN pools_prompt prompt ON prompt.id = task.prompt_id
+                    WHERE prompt.id = ANY(%s) AND task.campaign_id = ANY(%s)
+                ) AS task WHERE task_id = task.id AND state IN ('open', 'stopped') AND position >= 0
+                """,
+                [chosen, campaigns],
+            )
+        for campaign in campaigns:
+            queue.look_again(campaign, from_start=True)
+    return len(chosen)
+
+
+def settle(*, campaigns: Iterable[int], now: datetime) -> None:
+    """From here on the answers submitted so far stand: somebody is about to read them, and none is undone later."""
+    Campaign.objects.filter(id__in=sorted(campaigns)).update(settled_at=now)
 
 
 def _for_review(assignment_id: int, reviewer: User) -> Assignment:

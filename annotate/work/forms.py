@@ -6,11 +6,11 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts import queries as accounts
-from annotate.accounts.models import Cohort
+from annotate.accounts.models import Cohort, Qualification
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool
 from annotate.samples.models import Policy
-from annotate.work.actions import NobodyMayWork, OverlapFixed
+from annotate.work.actions import NobodyMayWork, OrderFixed
 from annotate.work.models import Campaign, Workflow
 from annotate.work.rules import CHANGEABLE
 from annotate.work.states import CampaignState
@@ -46,16 +46,33 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             "policies",
             "guideline",
             "overlap",
+            "order",
+            "order_seed",
             "cohorts",
             "labelers",
+            "qualifications",
             "review_percent",
             "lease_minutes",
+            "skip_limit",
+            "undo_minutes",
         ]
-        widgets = {"policies": forms.CheckboxSelectMultiple, "labelers": forms.CheckboxSelectMultiple}
+        widgets = {
+            "policies": forms.CheckboxSelectMultiple,
+            "labelers": forms.CheckboxSelectMultiple,
+            "qualifications": forms.CheckboxSelectMultiple,
+        }
         help_texts = {
             "name": _("Labelers see it in their list of work."),
             "guideline": _("Labelers acknowledge its latest published version before their first task."),
-            "overlap": _("How many different labelers answer each task. Two or more let agreement be measured."),
+            "overlap": _(
+                "How many different labelers answer each task; two or more let agreement be measured. It can be raised"
+                " and lowered later: what somebody holds or has answered stays."
+            ),
+            "order": _("Tasks that came back go first, whatever the order."),
+            "order_seed": _("Only for the random order: the same seed gives the same order."),
+            "qualifications": _("Only labelers who hold all of these may work in it."),
+            "skip_limit": _("A task that so many people skipped stops and waits for you. 0: it never stops."),
+            "undo_minutes": _("How long a labeler may take back their last answer. 0: a submit is final."),
             "review_percent": _(
                 "Of the answers, drawn at random; they count when a reviewer has accepted them. Others count at once."
             ),
@@ -81,6 +98,7 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             "guideline": Guideline.objects.order_by("name"),
             "policies": Policy.objects.order_by("name", "revision"),
             "labelers": accounts.labelers(),
+            "qualifications": Qualification.objects.order_by("name"),
         }
         for name, rows in querysets.items():
             if name in self.fields:
@@ -89,9 +107,10 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["target_pool"].required = True
         if self.instance._state.adding:
             self.initial["cohorts"] = [Cohort.TRAINING]
-        elif "overlap" in self.fields and self.instance.tasks.exists():
-            self.fields["overlap"].disabled = True
-            self.fields["overlap"].help_text = OverlapFixed.words
+        elif "order" in self.fields and self.instance.tasks.exists():
+            for name in ("order", "order_seed"):
+                self.fields[name].disabled = True
+                self.fields[name].help_text = OrderFixed.words
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

@@ -1,10 +1,14 @@
-"""Who holds what until when: claim, renew, draft, release, skip, submit, expire. Read this first.
+"""Who holds what until when: claim, renew, draft, release, skip, submit, undo, expire. Read this first.
 
 A lease is a row's state, never a lock in memory: an assignment is `leased`, by a labeler, until a time. The page's
 heartbeat moves that time on. When it passes, the sweep gives the slot back, but what was typed stays in the Draft, and
 whoever comes back late still submits if any slot of the task is free.
+
+A labeler holds up to two tasks of a campaign: one in work, and the next one ahead, so that its page is there when they
+submit. Which slot is next says queue.py.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,16 +16,16 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Sum
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.guidelines.models import GuidelineVersion
-from annotate.guidelines.queries import acknowledged_version, current_version
-from annotate.work import queries
-from annotate.work.models import Assignment, Campaign, Draft, Event, Seat, Skip, Task
+from annotate.guidelines.queries import acknowledged_version
+from annotate.work import queries, queue
+from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Sitting, Skip, Task
 from annotate.work.moves import Moved, move, require_transaction
-from annotate.work.rules import needs_review, position
+from annotate.work.rules import needs_review, stops
 from annotate.work.states import CampaignState, Move, State
 
 # A draft is what one person typed into one form; anything larger is not that.
@@ -58,12 +62,20 @@ class Busy(Refused):
     words = _("Others are taking the next tasks at this very moment. Please try again.")
 
 
+class DailyCap(Refused):
+    words = _("You have reached your number of answers for today. What you hold you can still finish.")
+
+
 class LeaseLost(Refused):
     words = _("Your time for this task ended and it went to somebody else. Your text is kept, and you can copy it.")
 
 
 class AlreadySubmitted(Refused):
     words = _("You have already submitted this task.")
+
+
+class UndoOver(Refused):
+    words = _("This answer cannot be taken back any more: its time is over, or somebody has worked on with it.")
 
 
 class KeyTaken(Refused):
@@ -83,34 +95,67 @@ class NotAcknowledged(Refused):
 
 
 def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
-    """Give the labeler a task: the one they hold already (another tab, a reload), else the next open slot.
+    """Give the labeler a task to work on: the one they hold already (another tab, a reload), else the one that is
+    ready ahead, else the next open slot.
 
-    Raises NotYours, NotAcknowledged, CampaignNotOpen, NothingLeft or Busy.
+    Raises NotYours, NotAcknowledged, CampaignNotOpen, DailyCap, NothingLeft or Busy.
     """
-    campaign = Campaign.objects.select_related("guideline").get(id=campaign_id)
-    if not queries.allowed(campaign, labeler):
-        raise NotYours
+    campaign = _enter(campaign_id, labeler)
     with transaction.atomic():
-        seat = _take_seat(campaign, labeler)
-        mine = Assignment.objects.filter(campaign=campaign, labeler=labeler, state=State.LEASED)
-        held = mine.first()
+        seat = queue.take_seat(campaign, labeler)
+        held = _held_in(campaign, labeler)
         # Between the two looks the sweep, or a skip in another tab, may have taken it away: then claim anew.
-        if held is not None and mine.filter(id=held.id).update(leased_until=_lease_end(campaign, now)):
-            return held
-        if campaign.state != CampaignState.OPEN:
-            raise CampaignNotOpen
-        version = _acknowledged(campaign, labeler)
-        slot = _next_slot(campaign, labeler, seat)
-        Seat.objects.filter(id=seat.id).update(cursor=max(seat.cursor, slot.position))
-        return _lease(slot, labeler, campaign, version, now)
+        if (work := held.get(Hand.WORK)) and _renewed(work, leased_until=_lease_end(campaign, now)):
+            return work
+        _check_open(campaign, labeler)
+        columns = {"hand": Hand.WORK, "leased_until": _lease_end(campaign, now), "claimed_at": now}
+        columns["guideline_version_id"] = campaign.version_id
+        if (ahead := held.get(Hand.AHEAD)) and _renewed(ahead, **columns):
+            return ahead
+        return _take_next(campaign, labeler, seat, Hand.WORK, now)
+
+
+def claim_ahead(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
+    """Lease the task after the one in work, so that its page can be made ready. Asking again does not prolong it.
+
+    Raises LeaseLost where nothing is in work, else what `claim` does.
+    """
+    campaign = _enter(campaign_id, labeler)
+    with transaction.atomic():
+        seat = queue.take_seat(campaign, labeler)
+        held = _held_in(campaign, labeler)
+        if Hand.WORK not in held:
+            raise LeaseLost
+        if Hand.AHEAD in held:
+            return held[Hand.AHEAD]
+        _check_open(campaign, labeler)
+        return _take_next(campaign, labeler, seat, Hand.AHEAD, now)
+
+
+def put_down(*, campaign_id: int, labeler: User, now: datetime) -> None:
+    """The labeler stops for now: what is ready ahead goes to others."""
+    with transaction.atomic():
+        ahead = (
+            Assignment.objects.select_for_update()
+            .filter(campaign=campaign_id, labeler=labeler, state=State.LEASED, hand=Hand.AHEAD)
+            .first()
+        )
+        if ahead is not None:
+            _give_back(ahead, Move.RELEASE, actor=labeler, now=now)
 
 
 def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
-    """Heartbeat: move the lease's end on and return it. Raises LeaseLost, also for somebody else's assignment."""
+    """Heartbeat: move the lease's end on and return it. A task that is only ready ahead keeps its end.
+
+    Raises LeaseLost, also for somebody else's assignment.
+    """
     assignment = _own(assignment_id, labeler)
+    if assignment.labeler_id != labeler.id or assignment.state != State.LEASED:
+        raise LeaseLost
+    if assignment.hand == Hand.AHEAD and assignment.leased_until:
+        return assignment.leased_until
     until = _lease_end(assignment.campaign, now)
-    holds = Assignment.objects.filter(id=assignment_id, labeler=labeler, state=State.LEASED)
-    if not holds.update(leased_until=until):
+    if not _renewed(assignment, leased_until=until):
         raise LeaseLost
     return until
 
@@ -126,7 +171,7 @@ def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: dateti
         raise NotYours
     with transaction.atomic():
         # A submit holds the seat too, so an autosave that was under way with it is either before or after it.
-        _take_seat(Campaign.objects.get(tasks=task_id), labeler)
+        queue.take_seat(Campaign.objects.get(tasks=task_id), labeler)
         if Assignment.objects.filter(
             task_id=task_id, labeler=labeler, state__in=[State.SUBMITTED, State.ACCEPTED]
         ).exists():
@@ -150,10 +195,13 @@ def release(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: datetime) -> Skip:
     """Pass on a task for good: it does not come back to this labeler.
 
-    A sent-back answer can be passed on too: it stays with its writer, cancelled, and a new slot takes its place.
+    A sent-back answer can be passed on too: it stays with its writer, cancelled, and a new slot takes its place. When
+    as many people have skipped the task as the campaign allows, it stops, and waits for a manager.
     """
     with transaction.atomic():
         assignment = _held(assignment_id, labeler)
+        # One after another, so that the last of several skips at once sees them all.
+        task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
         skipped, _created = Skip.objects.get_or_create(
             task_id=assignment.task_id,
             labeler=labeler,
@@ -163,6 +211,9 @@ def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: date
             replace(assignment, Move.GIVE_UP, actor=labeler, now=now)
         else:
             _give_back(assignment, Move.SKIP, actor=labeler, now=now, detail={"reason": reason})
+        limit = assignment.campaign.skip_limit
+        if task.stopped_at is None and stops(skips=task.skips.count(), excused=task.excused, limit=limit):
+            _stop(task, now)
         return skipped
 
 
@@ -175,11 +226,16 @@ class Submission:
 
 
 def submit(
-    *, assignment_id: int, labeler: User, submit_key: UUID, now: datetime, replaces: dict[str, Any] | None = None
+    *,
+    assignment_id: int,
+    labeler: User,
+    submit_key: UUID,
+    now: datetime,
+    replaces: Callable[[Assignment], dict[str, Any] | None] = lambda _earlier: None,
 ) -> Submission:
     """Hand an answer in; the bench stores its own rows in the same transaction, unless the submit is a repeated one.
 
-    `replaces` is the sent-back answer that this one takes the place of; the event keeps it.
+    `replaces` reads the sent-back answer that this one takes the place of, where there is one; the event keeps it.
 
     The lease may have ended, and the sweep may have freed the slot: the answer is still taken while the task has any
     slot free. Where the campaign asks for no review of this answer it is accepted at once.
@@ -187,13 +243,16 @@ def submit(
     """
     require_transaction()
     wanted = _own(assignment_id, labeler)
-    _take_seat(wanted.campaign, labeler)
-    earlier = Assignment.objects.select_related("campaign").filter(submit_key=submit_key).first()
+    queue.take_seat(wanted.campaign, labeler)
+    found = Assignment.objects.raw(SUBMITTING, {"key": submit_key, "task": wanted.task_id, "labeler": labeler.id})
+    rows = list(found)
+    earlier = next((row for row in rows if row.submit_key == submit_key), None)
     if earlier is not None:
         if not _is_this_submit(earlier, wanted, labeler):
             raise KeyTaken
+        earlier.campaign = wanted.campaign
         return Submission(earlier, repeated=True)
-    mine = Assignment.objects.select_for_update().filter(task_id=wanted.task_id, labeler=labeler).first()
+    mine: Any = rows[0] if rows else None
     steps = [Move.SUBMIT]
     if mine is not None and mine.state != State.LEASED:
         if not _set_aside(mine):
@@ -205,16 +264,21 @@ def submit(
         steps.insert(0, Move.CLAIM)
         version = acknowledged_version(labeler, wanted.campaign.guideline)
         columns = {"labeler_id": labeler.id, "claimed_at": now, "guideline_version_id": version and version.id}
+        columns["active_seconds"] = _active_seconds(wanted.task_id, labeler)
+    else:
+        columns["active_seconds"] = mine.active
     reviewed = bool(mine.rounds) or needs_review(mine.id, wanted.campaign.review_percent, settings.SECRET_KEY)
     if not reviewed:
         steps.append(Move.ACCEPT)
         columns |= {"decided_at": now}
+    before = replaces(mine) if mine.rounds else None
     move(
         mine,
         *steps,
         actor=labeler,
         now=now,
-        detail={"replaces": replaces} if replaces else None,
+        detail={"replaces": before} if before else None,
+        hand=Hand.WORK,
         submitted_at=now,
         submit_key=submit_key,
         needs_review=reviewed,
@@ -226,6 +290,50 @@ def submit(
     return Submission(mine, repeated=False)
 
 
+# The answer that bears the key, and what the labeler has of the task. OFFSET 0 keeps the two looks on their indexes.
+SUBMITTING = """
+SELECT slot.*, (
+    SELECT round(sum(seconds)) FROM work_sitting sitting
+    WHERE sitting.task_id = slot.task_id AND sitting.labeler_id = slot.labeler_id) AS active
+FROM work_assignment slot
+WHERE slot.submit_key = %(key)s OR (slot.task_id = %(task)s AND slot.labeler_id = %(labeler)s)
+FOR UPDATE OF slot
+"""
+
+
+def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
+    """Take the labeler's last submit back into work, in the campaign's minutes for it, while nobody has built on it.
+
+    The bench turns its answer into the draft again in the same transaction. What was claimed after the submit stays
+    ready ahead. Raises NotYours or UndoOver.
+    """
+    require_transaction()
+    wanted = _own(assignment_id, labeler)
+    # An export settles the campaign before it reads: whoever comes after it is too late, whoever comes before is seen.
+    campaign = Campaign.objects.select_for_update(no_key=True).get(id=wanted.campaign_id)
+    queue.take_seat(campaign, labeler)
+    mine = Assignment.objects.select_for_update().get(id=wanted.id)
+    if not _may_undo(mine, campaign, labeler, now):
+        raise UndoOver
+    held = _held_in(campaign, labeler)
+    if Hand.WORK in held:
+        if Hand.AHEAD in held:
+            _give_back(held[Hand.AHEAD], Move.RELEASE, actor=labeler, now=now)
+        _renewed(held[Hand.WORK], hand=Hand.AHEAD)
+    steps = [Move.TAKE_BACK, Move.UNDO] if mine.state == State.ACCEPTED else [Move.UNDO]
+    columns: dict[str, Any] = {"submit_key": None, "needs_review": False, "leased_until": _lease_end(campaign, now)}
+    if not mine.rounds:
+        columns |= {"submitted_at": None, "decided_at": None}
+    move(mine, *steps, actor=labeler, now=now, **columns)
+    mine.campaign = campaign
+    return mine
+
+
+def can_undo(assignment: Assignment, labeler: User, now: datetime) -> bool:
+    """Would `undo` take this answer back now, as far as the queue knows?"""
+    return _may_undo(assignment, assignment.campaign, labeler, now)
+
+
 def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """Take a sent-back answer up again. Another task held in the campaign goes back, its draft kept.
 
@@ -233,8 +341,8 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """
     with transaction.atomic():
         assignment = _own(assignment_id, labeler)
-        _take_seat(assignment.campaign, labeler)
-        other = Assignment.objects.filter(campaign=assignment.campaign, labeler=labeler, state=State.LEASED).first()
+        queue.take_seat(assignment.campaign, labeler)
+        other = _held_in(assignment.campaign, labeler).get(Hand.WORK)
         if other is not None and other.id == assignment.id:
             return assignment
         if assignment.campaign.state == CampaignState.CLOSED:
@@ -259,7 +367,8 @@ def sweep(*, now: datetime) -> int:
 def _sweep_batch(now: datetime) -> int:
     with transaction.atomic():
         ended = list(queries.overdue().filter(leased_until__lt=now).select_for_update(skip_locked=True)[:SWEEP_BATCH])
-        for assignment in ended:
+        # By task: two sweeps that meet at the tasks' locks take them in one order.
+        for assignment in sorted(ended, key=lambda assignment: assignment.task_id):
             detail = {"labeler": assignment.labeler_id, "leased_until": str(assignment.leased_until)}
             if assignment.rounds:
                 move(assignment, Move.SET_ASIDE, actor=None, now=now, detail=detail, leased_until=None)
@@ -271,6 +380,7 @@ def _sweep_batch(now: datetime) -> int:
 # The columns of a slot that is nobody's.
 FREE: dict[str, Any] = {
     "labeler_id": None,
+    "hand": Hand.WORK,
     "leased_until": None,
     "claimed_at": None,
     "submitted_at": None,
@@ -281,6 +391,7 @@ FREE: dict[str, Any] = {
     "decided_at": None,
     "comment": "",
     "rounds": 0,
+    "active_seconds": None,
 }
 
 
@@ -292,65 +403,114 @@ def replace(assignment: Assignment, step: Move, *, actor: User, now: datetime) -
 
 
 def add_slot(task: Task, campaign: Campaign) -> Assignment:
+    """Want one more answer of a task that others have answered: it goes first, like a slot that came back."""
     # The task's row lock keeps two replacements from taking the same number.
     Task.objects.select_for_update().get(id=task.id)
-    slot = 1 + (task.assignments.aggregate(last=Max("slot"))["last"] or 0)
-    return Assignment.objects.create(task=task, campaign=campaign, slot=slot, position=position(task.id, slot))
+    last = task.assignments.order_by("-slot").first()
+    slot, language = (last.slot, last.language) if last else (0, "")
+    position = queue.returned_position()
+    state = State.STOPPED if task.stopped_at else State.OPEN
+    return Assignment.objects.create(
+        task=task, campaign=campaign, slot=slot + 1, language=language, position=position, state=state
+    )
 
 
 def _give_back(
     assignment: Assignment, step: Move, *, actor: User | None, now: datetime, detail: dict[str, Any] | None = None
 ) -> Assignment:
-    """Make the slot nobody's again; in a closed campaign it is not wanted any more."""
-    closed = Campaign.objects.filter(id=assignment.campaign_id, state=CampaignState.CLOSED).exists()
-    steps = [step, Move.CANCEL] if closed else [step]
-    return move(assignment, *steps, actor=actor, now=now, detail=detail, **FREE)
+    """Make the slot nobody's again. In a closed campaign it is not wanted any more; a stopped task keeps it back."""
+    # The lock: a task that stops at this moment must not keep an open slot.
+    task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
+    steps = [step]
+    if Campaign.objects.filter(id=assignment.campaign_id, state=CampaignState.CLOSED).exists():
+        steps.append(Move.CANCEL)
+    elif task.stopped_at:
+        steps.append(Move.STOP)
+    columns = FREE | {"position": queue.returned_position()}
+    return move(assignment, *steps, actor=actor, now=now, detail=detail, **columns)
+
+
+def _stop(task: Task, now: datetime) -> None:
+    Task.objects.filter(id=task.id).update(stopped_at=now)
+    for slot in task.assignments.select_for_update().filter(state=State.OPEN):
+        move(slot, Move.STOP, actor=None, now=now)
 
 
 def _lease_end(campaign: Campaign, now: datetime) -> datetime:
     return now + timedelta(minutes=campaign.lease_minutes)
 
 
-def _take_seat(campaign: Campaign, labeler: User) -> Seat:
-    """Lock the labeler's seat until the transaction ends: their tabs claim one after another."""
-    Seat.objects.bulk_create([Seat(campaign=campaign, labeler=labeler)], ignore_conflicts=True)
-    return Seat.objects.select_for_update().get(campaign=campaign, labeler=labeler)
+def _enter(campaign_id: int, labeler: User) -> Any:
+    """The campaign as queries.standing tells of it, if it is open to the labeler."""
+    campaign = queries.standing(campaign_id, labeler)
+    if campaign is None or not queries.may_enter(campaign, labeler):
+        raise NotYours
+    return campaign
 
 
-def _acknowledged(campaign: Campaign, labeler: User) -> GuidelineVersion:
-    current = current_version(campaign.guideline)
-    known = acknowledged_version(labeler, campaign.guideline)
-    if current is None or known is None or known.id != current.id:
-        raise NotAcknowledged(current)
-    return current
+def _check_open(campaign: Any, labeler: User) -> None:
+    """May the labeler begin a task now?"""
+    if campaign.state != CampaignState.OPEN:
+        raise CampaignNotOpen
+    if not campaign.acknowledged:
+        raise NotAcknowledged(GuidelineVersion.objects.filter(id=campaign.version_id).first())
 
 
-def _next_slot(campaign: Campaign, labeler: User, seat: Seat) -> Assignment:
-    """Lock a slot for the labeler: a task they have begun to write for, else the next one after the cursor.
-
-    At the end of the queue look once from its start, for slots that came back.
-    """
-    slots = queries.open_slots(campaign, labeler)
-    locked = slots.select_for_update(skip_locked=True, of=("self",))
-    begun = locked.filter(task__in=Draft.objects.filter(labeler=labeler, task__campaign=campaign).values("task"))
-    slot = begun.first() or locked.filter(position__gt=seat.cursor).first() or locked.first()
-    if slot is not None:
-        return slot
-    # A slot that somebody locks for a moment looks absent, so only an unlocked look tells that nothing is left.
-    raise Busy if slots.exists() else NothingLeft
+def _held_in(campaign: Campaign, labeler: User) -> dict[int, Assignment]:
+    """What the labeler holds in the campaign, by hand."""
+    return {row.hand: row for row in Assignment.objects.filter(campaign=campaign, labeler=labeler, state=State.LEASED)}
 
 
-def _lease(slot: Assignment, labeler: User, campaign: Campaign, version: GuidelineVersion, now: datetime) -> Assignment:
+def _renewed(held: Assignment, **columns: Any) -> bool:
+    """Change columns of a lease, if it is still theirs."""
+    lease = Assignment.objects.filter(id=held.id, labeler=held.labeler_id, state=State.LEASED)
+    return bool(lease.update(**columns))
+
+
+def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetime) -> Assignment:
+    _check_daily_cap(labeler, now)
+    slot = queue.next_slot(campaign, labeler, seat)
+    if slot is None:
+        raise NothingLeft if queue.is_exhausted(campaign, labeler, seat) else Busy
     return move(
         slot,
         Move.CLAIM,
         actor=labeler,
         now=now,
         labeler_id=labeler.id,
+        hand=hand,
         claimed_at=now,
         leased_until=_lease_end(campaign, now),
-        guideline_version_id=version.id,
+        guideline_version_id=campaign.version_id,
     )
+
+
+def _check_daily_cap(labeler: User, now: datetime) -> None:
+    if labeler.daily_cap is None:
+        return
+    # Claims in several campaigns at once wait for each other here.
+    User.objects.select_for_update(no_key=True).get(id=labeler.id)
+    held = Assignment.objects.filter(labeler=labeler, state=State.LEASED).count()
+    if held + queries.answered_today(labeler, now) >= labeler.daily_cap:
+        raise DailyCap
+
+
+def _active_seconds(task_id: int, labeler: User) -> int | None:
+    total = Sitting.objects.filter(task=task_id, labeler=labeler).aggregate(total=Sum("seconds"))["total"]
+    return None if total is None else round(total)
+
+
+def _may_undo(mine: Assignment, campaign: Campaign, labeler: User, now: datetime) -> bool:
+    """Is it an undecided answer, young enough, that no export has read and no later one of theirs has followed?"""
+    if mine.labeler_id != labeler.id or mine.submitted_at is None or campaign.state == CampaignState.CLOSED:
+        return False
+    undecided = mine.state == State.SUBMITTED or (mine.state == State.ACCEPTED and mine.decided_by_id is None)
+    young = now - mine.submitted_at <= timedelta(minutes=campaign.undo_minutes)
+    settled = campaign.settled_at is not None and mine.submitted_at <= campaign.settled_at
+    if not undecided or not campaign.undo_minutes or not young or settled:
+        return False
+    later = Assignment.objects.filter(campaign=campaign, labeler=labeler, submitted_at__gt=mine.submitted_at)
+    return not later.exists()
 
 
 def _own(assignment_id: int, labeler: User) -> Assignment:

@@ -1,49 +1,81 @@
 """What is there to do, who holds it, how far a campaign is."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.utils.timezone import localtime
 
 from annotate.accounts.models import User
-from annotate.work.models import Assignment, Campaign, Draft, Event, Skip
+from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Skip, Task
 from annotate.work.rules import may_work
 from annotate.work.states import CampaignState, Move, State
 
+STANDING = """
+SELECT campaign.*, current.id AS version_id,
+    EXISTS (
+        SELECT FROM guidelines_acknowledgement known
+        WHERE known.version_id = current.id AND known.labeler_id = %(labeler)s) AS acknowledged,
+    EXISTS (SELECT FROM work_campaign_labelers named WHERE named.campaign_id = campaign.id) AS anyone_named,
+    EXISTS (
+        SELECT FROM work_campaign_labelers named
+        WHERE named.campaign_id = campaign.id AND named.user_id = %(labeler)s) AS named,
+    NOT EXISTS (
+        SELECT FROM work_campaign_qualifications needed
+        WHERE needed.campaign_id = campaign.id AND NOT EXISTS (
+            SELECT FROM accounts_user_qualifications held
+            WHERE held.user_id = %(labeler)s AND held.qualification_id = needed.qualification_id)) AS qualified
+FROM work_campaign campaign LEFT JOIN LATERAL (
+    SELECT version.id FROM guidelines_guidelineversion version
+    WHERE version.guideline_id = campaign.guideline_id AND version.published_at IS NOT NULL
+    ORDER BY version.number DESC LIMIT 1
+) AS current ON true
+WHERE campaign.id = %(campaign)s
+"""
 
-def open_slots(campaign: Campaign, labeler: User) -> QuerySet[Assignment]:
-    """Open slots this labeler may take, in queue order: no task they answered or skipped, no prompt they wrote."""
-    answered = Assignment.objects.filter(task=OuterRef("task"), labeler=labeler)
-    skipped = Skip.objects.filter(task=OuterRef("task"), labeler=labeler)
-    return (
-        Assignment.objects.filter(campaign=campaign, state=State.OPEN)
-        .filter(~Exists(answered), ~Exists(skipped))
-        .exclude(task__prompt__author=labeler)
-        .order_by("position")
-    )
+
+def standing(campaign_id: int, labeler: User) -> Any:
+    """The campaign with how the labeler stands to it, in one statement: `anyone_named`, `named` and `qualified`, the
+    guideline's current `version_id`, and whether they `acknowledged` that. None: there is no such campaign."""
+    found = Campaign.objects.raw(STANDING, {"campaign": campaign_id, "labeler": labeler.id})
+    return next(iter(found), None)
 
 
 def allowed(campaign: Campaign, labeler: User) -> bool:
-    named = set(campaign.labelers.values_list("id", flat=True))
+    return may_enter(standing(campaign.id, labeler), labeler)
+
+
+def may_enter(standing: Any, labeler: User) -> bool:
     return may_work(
-        role=labeler.role, cohort=labeler.cohort, labeler_id=labeler.id, cohorts=campaign.cohorts, named=named
+        role=labeler.role,
+        cohort=labeler.cohort,
+        cohorts=standing.cohorts,
+        anyone_named=standing.anyone_named,
+        named=standing.named,
+        qualified=standing.qualified,
     )
 
 
 def campaigns_for(labeler: User) -> QuerySet[Campaign]:
     """Open campaigns this labeler may work in, oldest first."""
     named = Campaign.labelers.through.objects.filter(campaign=OuterRef("id"))
+    lacking = Campaign.qualifications.through.objects.filter(campaign=OuterRef("id")).exclude(
+        qualification__in=labeler.qualifications.all()
+    )
     return (
         Campaign.objects.filter(state=CampaignState.OPEN)
         .filter(Exists(named.filter(user=labeler)) | (~Exists(named) & Q(cohorts__contains=[labeler.cohort])))
+        .exclude(Exists(lacking))
         .select_related("guideline", "pool")
         .order_by("opened_at", "id")
     )
 
 
 def held(labeler: User) -> QuerySet[Assignment]:
-    """What the labeler holds a lease on now, over all campaigns."""
+    """What the labeler works on now, over all campaigns; what is ready ahead is not theirs to see yet."""
     return (
-        Assignment.objects.filter(labeler=labeler, state=State.LEASED)
+        Assignment.objects.filter(labeler=labeler, state=State.LEASED, hand=Hand.WORK)
         .select_related("campaign", "task__prompt")
         .order_by("claimed_at", "id")
     )
@@ -66,6 +98,18 @@ def answers_of(labeler: User) -> QuerySet[Assignment]:
         .select_related("campaign", "task__prompt")
         .order_by("-submitted_at", "-id")
     )
+
+
+def answered_today(labeler: User, now: datetime) -> int:
+    """Answers since midnight on the platform's clock, those sent back since among them."""
+    midnight = localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    return Assignment.objects.filter(labeler=labeler, submitted_at__gte=midnight).count()
+
+
+def is_free(labeler: User, task_id: int) -> bool:
+    """Is a slot of the task free for somebody who held it before? They may not have skipped it since."""
+    skipped = Skip.objects.filter(task=OuterRef("task"), labeler=labeler)
+    return Assignment.objects.filter(~Exists(skipped), task=task_id, state=State.OPEN).exists()
 
 
 def to_review(reviewer: User) -> QuerySet[Assignment]:
@@ -99,10 +143,11 @@ class Progress:
     submitted: int = 0
     accepted: int = 0
     sent_back: int = 0
+    stopped: int = 0
 
     @property
     def total(self) -> int:
-        return self.open + self.leased + self.submitted + self.accepted + self.sent_back
+        return self.open + self.leased + self.submitted + self.accepted + self.sent_back + self.stopped
 
     @property
     def answered(self) -> int:
@@ -134,6 +179,17 @@ def skips(campaign: Campaign) -> QuerySet[Skip]:
         Skip.objects.filter(task__campaign=campaign)
         .select_related("task__prompt", "labeler")
         .order_by("-skipped_at", "-id")
+    )
+
+
+def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
+    """Tasks that wait for a manager because so many people skipped them, longest waiting first, with their skips."""
+    newest = Skip.objects.select_related("labeler").order_by("-skipped_at", "-id")
+    return (
+        Task.objects.filter(campaign=campaign, stopped_at__isnull=False)
+        .select_related("prompt")
+        .prefetch_related(Prefetch("skips", newest))
+        .order_by("stopped_at", "id")
     )
 
 

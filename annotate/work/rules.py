@@ -1,28 +1,45 @@
-"""Yes or no on plain values: who may work, which answers are reviewed, where a slot stands in its queue."""
+"""Yes or no on plain values: who may work, in which languages, which answers are reviewed, when a task stops."""
 
 import hashlib
 import hmac
 
-# More slots than a task may ever have: positions of two tasks never mix.
-SLOTS_A_TASK = 64
-
 # What may change of a campaign while people work in it; all else would make its answers differ in kind.
-CHANGEABLE = frozenset({"name", "labelers", "review_percent", "lease_minutes"})
+CHANGEABLE = frozenset(
+    {
+        "name",
+        "labelers",
+        "qualifications",
+        "overlap",
+        "review_percent",
+        "lease_minutes",
+        "skip_limit",
+        "undo_minutes",
+    }
+)
 
 
-def position(task_id: int, slot: int) -> int:
-    """Finish a task's slots before the next task's: agreement can be read early."""
-    return task_id * SLOTS_A_TASK + slot
-
-
-def may_work(*, role: str, cohort: str, labeler_id: int, cohorts: list[str], named: set[int]) -> bool:
-    """Named people only, where a campaign names some; else every labeler of its cohorts."""
-    if role != "labeler":
+def may_work(*, role: str, cohort: str, cohorts: list[str], anyone_named: bool, named: bool, qualified: bool) -> bool:
+    """Named people only, where a campaign names some; else every labeler of its cohorts; qualified in either case."""
+    if role != "labeler" or not qualified:
         return False
-    return labeler_id in named if named else cohort in cohorts
+    return named if anyone_named else cohort in cohorts
+
+
+def speaks(language: str, languages: list[str]) -> bool:
+    """Does somebody who works in `languages` (none given: in all) take tasks in this one? "pt" covers "pt-BR"."""
+    if not languages or not language:
+        return True
+    tag = language.lower()
+    known = {known.lower() for known in languages}
+    return tag in known or tag.split("-")[0] in known
 
 
 def needs_review(assignment_id: int, percent: int, key: str) -> bool:
     """Draw the reviewed share by a keyed hash: the same answer at every try, and no labeler can tell which."""
     digest = hmac.new(key.encode(), f"review:{assignment_id}".encode(), hashlib.sha256).digest()
     return int.from_bytes(digest[:8], "big") % 100 < percent
+
+
+def stops(*, skips: int, excused: int, limit: int) -> bool:
+    """Have so many people skipped a task that a manager should look at it? Not counting those who were looked at."""
+    return bool(limit) and skips - excused >= limit

@@ -29,6 +29,8 @@ class State(models.TextChoices):
     ACCEPTED = "accepted", _("Accepted")
     SENT_BACK = "sent_back", _("Sent back")
     CANCELLED = "cancelled", _("Cancelled")
+    # So many people skipped its task that a manager looks at it first.
+    STOPPED = "stopped", _("Stopped")
 
 
 class Move(models.TextChoices):
@@ -46,6 +48,10 @@ class Move(models.TextChoices):
     GIVE_UP = "give_up", _("given up")
     REPLACE = "replace", _("replaced")
     CANCEL = "cancel", _("cancelled")
+    STOP = "stop", _("stopped")
+    RESTART = "restart", _("put back by a manager")
+    TAKE_BACK = "take_back", _("acceptance taken back")
+    UNDO = "undo", _("submit undone")
 
 
 # What each move starts from and arrives at. A sent-back answer stays with the person who wrote it: its lease
@@ -64,4 +70,9 @@ MOVES: dict[Move, tuple[State, State]] = {
     Move.GIVE_UP: (State.LEASED, State.CANCELLED),
     Move.REPLACE: (State.SENT_BACK, State.CANCELLED),
     Move.CANCEL: (State.OPEN, State.CANCELLED),
+    Move.STOP: (State.OPEN, State.STOPPED),
+    Move.RESTART: (State.STOPPED, State.OPEN),
+    # An answer that was accepted because nobody reviews it is undone in two steps.
+    Move.TAKE_BACK: (State.ACCEPTED, State.SUBMITTED),
+    Move.UNDO: (State.SUBMITTED, State.LEASED),
 }

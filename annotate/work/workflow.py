@@ -36,6 +36,8 @@ class Bench:
     show: Callable[[Assignment, User, QueryDict | None, datetime], Context]
     # Reads the form, stores the answer and submits, in one transaction. Raises BadAnswer, or a refusal of the engine.
     submit: Callable[[int, User, QueryDict, UUID, datetime], Submission]
+    # (assignment id, labeler, now): takes the labeler's last submit back; what they had handed in is their draft again.
+    undo: Callable[[int, User, datetime], Assignment]
     # (assignment id, reviewer, comment, now): accepts, with whatever follows from it in the bench.
     accept: Callable[[int, User, str, datetime], Assignment]
     answer_part: str

@@ -11,7 +11,7 @@ from annotate.demonstrations.models import Demonstration
 from annotate.demonstrations.workflow import BENCH
 from annotate.work import actions, leases
 from annotate.work.models import Event
-from annotate.work.states import Move, State
+from annotate.work.states import CampaignState, Move, State
 from annotate.work.workflow import BadAnswer
 from tests import factories as make
 
@@ -77,7 +77,7 @@ def test_a_bad_answer_comes_back_as_it_was_typed_and_submits_nothing(campaign):
 def test_a_refused_submit_stores_no_answer(campaign):
     labeler, held = holding(campaign)
     leases.release(assignment_id=held.id, labeler=labeler, now=NOW)
-    actions.cancel_open(campaign=campaign, now=NOW)
+    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=NOW)
     with pytest.raises(leases.LeaseLost):
         submit(held, labeler, "Too late")
     assert not Demonstration.objects.exists()

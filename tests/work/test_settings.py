@@ -5,7 +5,7 @@ import pytest
 from annotate.accounts.models import Cohort, Role
 from annotate.work import actions
 from annotate.work.forms import CampaignForm
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign, Order, Workflow
 from annotate.work.states import CampaignState
 from tests import factories as make
 from tests.work.conftest import NOW
@@ -18,6 +18,10 @@ def values(**changes):
         "pool": make.pool().id,
         "guideline": make.guideline().id,
         "overlap": 2,
+        "order": Order.DEPTH,
+        "order_seed": 0,
+        "skip_limit": 3,
+        "undo_minutes": 5,
         "cohorts": [Cohort.TRAINING],
         "review_percent": 10,
         "lease_minutes": 30,
@@ -99,12 +103,21 @@ def test_a_draft_changes_in_everything():
 def test_an_open_campaign_changes_in_what_leaves_its_answers_alike():
     campaign, labeler = make.campaign(), make.user()
     form = CampaignForm(instance=campaign, workflow=Workflow.DEMONSTRATIONS)
-    assert set(form.fields) == {"name", "labelers", "review_percent", "lease_minutes"}
+    assert set(form.fields) == {
+        "name",
+        "labelers",
+        "qualifications",
+        "overlap",
+        "review_percent",
+        "lease_minutes",
+        "skip_limit",
+        "undo_minutes",
+    }
     actions.change_campaign(campaign=campaign, name="New name", review_percent=50, labelers=[labeler])
     campaign.refresh_from_db()
     assert (campaign.name, campaign.review_percent, list(campaign.labelers.all())) == ("New name", 50, [labeler])
     with pytest.raises(actions.CampaignFixed):
-        actions.change_campaign(campaign=campaign, overlap=2)
+        actions.change_campaign(campaign=campaign, order=Order.RANDOM)
 
 
 @pytest.mark.django_db
@@ -125,11 +138,13 @@ def test_an_open_campaign_is_never_left_without_people():
 
 
 @pytest.mark.django_db
-def test_the_overlap_stands_once_there_are_slots():
+def test_the_order_stands_once_there_are_slots():
     campaign = draft_campaign(workflow=Workflow.EDITS)
     actions.add_task(campaign=campaign, now=NOW)
-    with pytest.raises(actions.OverlapFixed):
-        actions.change_campaign(campaign=campaign, overlap=2)
+    for changed in ({"order": Order.RANDOM}, {"order_seed": 7}):
+        with pytest.raises(actions.OrderFixed):
+            actions.change_campaign(campaign=campaign, **changed)
     form = CampaignForm(instance=campaign, workflow=Workflow.EDITS)
-    assert form.fields["overlap"].disabled
-    actions.change_campaign(campaign=campaign, overlap=1, name="The same overlap")
+    assert form.fields["order"].disabled
+    assert form.fields["order_seed"].disabled
+    actions.change_campaign(campaign=campaign, order=Order.DEPTH, name="The same order")

@@ -94,11 +94,13 @@ def test_after_a_swept_lease_another_slot_of_the_task_serves_as_well(open_desk):
 
 def test_a_late_submit_is_taken_while_the_labeler_holds_another_task(open_desk):
     desk = open_desk(tasks=2)
-    labeler = desk.labeler()
+    labeler, other = desk.labeler(), desk.labeler()
     first = desk.claim(labeler)
     leases.sweep(now=LATER)
+    taken = desk.claim(other, now=LATER)
     second = desk.claim(labeler, now=LATER)
-    assert second.id != first.id
+    leases.release(assignment_id=taken.id, labeler=other, now=LATER)
+    assert second.id != first.id == taken.id
     assert desk.submit(first, labeler, now=LATER).assignment.state == State.ACCEPTED
     assert Assignment.objects.get(id=second.id).state == State.LEASED
 
@@ -159,7 +161,7 @@ def test_the_queries_of_a_submit_are_counted(open_desk, django_assert_num_querie
     desk = open_desk(tasks=5, overlap=3)
     labeler = desk.labeler()
     held = desk.claim(labeler)
-    with transaction.atomic(), django_assert_num_queries(8):
+    with transaction.atomic(), django_assert_num_queries(5):
         leases.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=make.NOW)
 
 

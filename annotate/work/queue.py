@@ -1,0 +1,225 @@
+"""In which order a campaign's slots are handed out, and the search for the next one that a labeler may take.
+
+Every slot has a position, and the open ones stand in an index by campaign, language and position. A claim goes up that
+index, from where the labeler stands (their Seat) to the first slot they may take. So its cost grows neither with the
+campaign nor with how much they have answered, and orders differ in nothing but the positions.
+
+Slots that come back get positions below 0: somebody has begun with them, so they go first.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+from annotate.accounts.models import User
+from annotate.work.models import START, Assignment, Campaign, Order, Seat
+from annotate.work.rules import speaks
+
+# More slots than a task may ever have, and more tasks than a database may ever have: no two layers mix.
+SLOTS_A_TASK = 64
+LAYER = 2**50
+END = 2**63 - 1
+
+# Where the slot `slot` of `task` (id, prompt_id, language, priority) stands. Each is below 2^62 and above 0.
+POSITION = {
+    Order.DEPTH: f"task.id * {SLOTS_A_TASK} + slot",
+    Order.BREADTH: f"slot * {LAYER} + task.id",
+    Order.PRIORITY: f"(1000 - task.priority) * {LAYER} + task.id * {SLOTS_A_TASK} + slot",
+    # By the prompt, not the task: one seed orders the pool in one way in every campaign. 44 bits of the hash.
+    Order.RANDOM: (
+        "('x' || left(md5(%(seed)s || ':' || COALESCE(task.prompt_id, task.id)), 11))::bit(44)::bigint"
+        f" * {SLOTS_A_TASK} + slot"
+    ),
+}
+
+ADD_SLOTS = """
+INSERT INTO work_assignment
+    (task_id, campaign_id, language, slot, position, state, hand, needs_review, comment, rounds)
+SELECT task.id, %(campaign)s, task.language, slot, {position}, 'open', 0, false, '', 0
+FROM {tasks} AS task CROSS JOIN LATERAL generate_series({first}, {last}) AS slot
+"""
+
+# May the labeler take `slot`? Never a task they hold, answered or skipped, nor a prompt that they wrote or had a hand
+# in. OFFSET 0 keeps the planner from turning the looks into joins, whose cost would grow with what they answered.
+ELIGIBLE = """
+    NOT EXISTS (
+        SELECT FROM work_assignment mine
+        WHERE mine.task_id = slot.task_id AND mine.labeler_id = %(labeler)s OFFSET 0)
+    AND NOT EXISTS (
+        SELECT FROM work_skip skip WHERE skip.task_id = slot.task_id AND skip.labeler_id = %(labeler)s OFFSET 0)
+    AND NOT EXISTS (
+        SELECT FROM work_task task JOIN pools_prompt prompt ON prompt.id = task.prompt_id
+        WHERE task.id = slot.task_id AND prompt.authors @> ARRAY[%(labeler)s::bigint] OFFSET 0)
+"""
+
+NEXT = f"""
+SELECT slot.* FROM work_assignment slot
+WHERE slot.campaign_id = %(campaign)s AND slot.state = 'open' AND slot.language = %(language)s
+    AND slot.position > %(after)s AND slot.position <= %(up_to)s
+    AND {ELIGIBLE}
+ORDER BY slot.position LIMIT 1
+"""
+
+BEGUN = f"""
+SELECT slot.* FROM work_draft draft JOIN work_assignment slot ON slot.task_id = draft.task_id
+WHERE draft.labeler_id = %(labeler)s AND slot.campaign_id = %(campaign)s AND slot.state = 'open'
+    AND {ELIGIBLE}
+ORDER BY slot.position LIMIT 1
+"""
+
+LOCKED = "FOR UPDATE OF slot SKIP LOCKED"
+
+# The last open position of a language, below `below`; PostgreSQL finds it at the end of the index.
+LAST = """
+(SELECT slot.position FROM work_assignment slot
+ WHERE slot.campaign_id = %(campaign)s AND slot.state = 'open' AND slot.language = language.name
+    AND slot.position < {below}
+ ORDER BY slot.position DESC LIMIT 1)
+"""
+
+SIT = f"""
+SELECT seat.id, seat.cursor, seat.returned, seat.searched, seat.languages,
+    (SELECT max({LAST.format(below=0)}) FROM unnest(%(languages)s::text[]) AS language(name)) AS last_returned,
+    EXISTS (
+        SELECT FROM work_draft draft JOIN work_task task ON task.id = draft.task_id
+        WHERE draft.labeler_id = %(labeler)s AND task.campaign_id = %(campaign)s) AS begun
+FROM work_seat seat WHERE seat.campaign_id = %(campaign)s AND seat.labeler_id = %(labeler)s
+FOR UPDATE OF seat
+"""
+
+WAITING = f"""
+SELECT look.campaign, count(DISTINCT found.task_id) FROM (
+    SELECT language.campaign, language.name, seat.cursor, seat.returned, seat.searched
+    FROM unnest(%(campaigns)s::bigint[], %(languages)s::text[]) AS language(campaign, name)
+    LEFT JOIN work_seat seat ON seat.campaign_id = language.campaign AND seat.labeler_id = %(labeler)s
+) AS look CROSS JOIN LATERAL (
+    SELECT slot.task_id FROM work_assignment slot
+    WHERE slot.campaign_id = look.campaign AND slot.state = 'open' AND slot.language = look.name
+        AND slot.position > {{after}} AND slot.position < {{before}}
+        AND {ELIGIBLE}
+    ORDER BY slot.position LIMIT %(most)s
+) AS found GROUP BY look.campaign
+"""
+# What came back, what lies ahead, and unless it was searched in vain what lies behind.
+RANGES = (
+    (f"COALESCE(look.returned, {START})", "0"),
+    ("COALESCE(look.cursor, -1)", str(END)),
+    ("CASE WHEN look.searched THEN look.cursor ELSE -1 END", "COALESCE(look.cursor, -1) + 1"),
+)
+
+
+def languages_for(campaign: Campaign, labeler: User) -> list[str]:
+    """The languages of the campaign's tasks that the labeler works in."""
+    return [language for language in campaign.languages if speaks(language, labeler.languages)]
+
+
+def take_seat(campaign: Campaign, labeler: User) -> Seat:
+    """Lock the labeler's seat until the transaction ends: their tabs claim one after another.
+
+    `last_returned` tells where the slots that came back ended just then, `begun` whether the labeler has drafts here.
+    """
+    values = {"campaign": campaign.id, "labeler": labeler.id, "languages": languages_for(campaign, labeler)}
+    seats = list(Seat.objects.raw(SIT, values))
+    if not seats:
+        Seat.objects.bulk_create([Seat(campaign=campaign, labeler=labeler)], ignore_conflicts=True)
+        seats = list(Seat.objects.raw(SIT, values))
+    return seats[0]
+
+
+def next_slot(campaign: Campaign, labeler: User, seat: Any) -> Assignment | None:
+    """Lock a slot for the labeler and move their seat on: a task they have begun to write for, else one that came
+    back, else the next one in order. None: nothing that is not locked by somebody else.
+    """
+    languages = languages_for(campaign, labeler)
+    if set(languages) - set(seat.languages):
+        # They read a language now that they passed by before.
+        seat.cursor, seat.returned, seat.searched = -1, START, False
+    seat.languages = languages
+    slot = _begun(campaign, labeler) if seat.begun else None
+    if slot is None and seat.last_returned is not None and seat.last_returned > seat.returned:
+        slot = _first(campaign, labeler, languages, after=seat.returned, up_to=-1)
+        # What was there and is not for them never will be.
+        seat.returned = slot.position if slot else seat.last_returned
+    if slot is None:
+        slot = _first(campaign, labeler, languages, after=seat.cursor, up_to=END)
+        seat.cursor = slot.position if slot else seat.cursor
+    if slot is None and not seat.searched:
+        slot = _first(campaign, labeler, languages, after=START, up_to=seat.cursor)
+    if slot is not None:
+        seat.save(update_fields=["cursor", "returned", "searched", "languages"])
+    return slot
+
+
+def is_exhausted(campaign: Campaign, labeler: User, seat: Seat) -> bool:
+    """After a search that found nothing: is there really nothing, not even a slot that somebody locks for a moment?
+    Then the seat remembers it, and the next claim does not look through all of the queue again.
+    """
+    values = {"campaign": campaign.id, "languages": seat.languages}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT max({LAST.format(below=END)}) FROM unnest(%(languages)s::text[]) AS language(name)",
+            values,
+        )
+        (end,) = cursor.fetchone()
+    start = seat.cursor if seat.searched else START
+    if any(_look(campaign, labeler, language, start, END, "") for language in seat.languages):
+        return False
+    Seat.objects.filter(id=seat.id).update(
+        cursor=max(seat.cursor, -1 if end is None else end), searched=True, languages=seat.languages
+    )
+    return True
+
+
+def waiting(campaigns: Sequence[Campaign], labeler: User, most: int) -> dict[int, int]:
+    """Tasks that the labeler could take, by campaign id, counted up to `most`, in a fixed number of statements."""
+    found = {campaign.id: 0 for campaign in campaigns}
+    for after, before in RANGES:
+        left = [campaign for campaign in campaigns if not found[campaign.id]]
+        pairs = [(campaign.id, language) for campaign in left for language in languages_for(campaign, labeler)]
+        if not pairs:
+            break
+        values: dict[str, Any] = {
+            "labeler": labeler.id,
+            "campaigns": [campaign for campaign, _language in pairs],
+            "languages": [language for _campaign, language in pairs],
+            "most": most * max(campaign.overlap for campaign in left),
+        }
+        with connection.cursor() as cursor:
+            cursor.execute(WAITING.format(after=after, before=before), values)
+            found |= {campaign: min(tasks, most) for campaign, tasks in cursor.fetchall()}
+    return found
+
+
+def look_again(campaign_id: int, *, from_start: bool) -> None:
+    """Slots have come where labelers may have passed already: let their next claims find them."""
+    columns: dict[str, Any] = {"searched": False} | ({"cursor": -1} if from_start else {})
+    Seat.objects.filter(campaign=campaign_id).update(**columns)
+
+
+def returned_position() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval('work_returned')")
+        return int(cursor.fetchone()[0])
+
+
+def _begun(campaign: Campaign, labeler: User) -> Assignment | None:
+    values = {"campaign": campaign.id, "labeler": labeler.id}
+    return next(iter(Assignment.objects.raw(BEGUN + LOCKED, values)), None)
+
+
+def _first(campaign: Campaign, labeler: User, languages: list[str], *, after: int, up_to: int) -> Assignment | None:
+    """The first slot in any of the languages. Where there are several, each lends a locked row until the claim ends."""
+    found = [_look(campaign, labeler, language, after, up_to, LOCKED) for language in languages]
+    return min((slot for slot in found if slot), key=lambda slot: slot.position, default=None)
+
+
+def _look(campaign: Campaign, labeler: User, language: str, after: int, up_to: int, locking: str) -> Assignment | None:
+    values = {
+        "campaign": campaign.id,
+        "labeler": labeler.id,
+        "language": language,
+        "after": after,
+        "up_to": up_to,
+    }
+    return next(iter(Assignment.objects.raw(NEXT + locking, values)), None)

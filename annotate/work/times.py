@@ -1,0 +1,70 @@
+"""How long a labeler really worked on a task: seconds in which they saw its page and did something.
+
+The page counts them (static/js/active.js) and tells its total with every heartbeat. Here each total counts once, and
+never more of it than time has passed on the server's clock since the labeler's last counted second. So neither two
+tabs nor two machines, a report sent twice, a machine that slept or a clock that jumped makes a second count twice.
+"""
+
+from datetime import datetime
+from math import isfinite
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from annotate.accounts.models import User
+
+# The stopwatch's lock makes one labeler's reports wait for each other.
+READ: Final = """
+SELECT stopwatch.counted_until, sitting.reported
+FROM work_stopwatch stopwatch
+LEFT JOIN work_sitting sitting
+    ON sitting.id = %(sitting)s AND sitting.labeler_id = stopwatch.labeler_id AND sitting.task_id = %(task)s
+WHERE stopwatch.labeler_id = %(labeler)s
+FOR UPDATE OF stopwatch
+"""
+START: Final = """
+INSERT INTO work_stopwatch (labeler_id, counted_until) VALUES (%(labeler)s, %(since)s) ON CONFLICT DO NOTHING
+"""
+# A sitting is its labeler's and its task's for good: the id of somebody else's counts nothing.
+COUNT: Final = """
+WITH counted AS (
+    INSERT INTO work_sitting AS sitting (id, task_id, labeler_id, reported, seconds)
+    VALUES (%(sitting)s, %(task)s, %(labeler)s, %(reported)s, %(seconds)s)
+    ON CONFLICT (id) DO UPDATE SET
+        reported = excluded.reported, seconds = sitting.seconds + excluded.seconds
+    WHERE sitting.task_id = excluded.task_id AND sitting.labeler_id = excluded.labeler_id
+    RETURNING labeler_id
+)
+UPDATE work_stopwatch SET counted_until = GREATEST(counted_until, %(now)s) FROM counted
+WHERE work_stopwatch.labeler_id = counted.labeler_id
+"""
+
+
+def count(*, task_id: int, labeler: User, sitting: UUID, total: float, now: datetime) -> None:
+    """Take in that this opening of the task's page has seen `total` active seconds so far.
+
+    The caller has made sure that the task is or was the labeler's.
+    """
+    if not isfinite(total) or total <= 0:
+        return
+    values: dict[str, Any] = {"sitting": sitting, "task": task_id, "labeler": labeler.id, "now": now}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(READ, values)
+        found = cursor.fetchone()
+        if found is None:
+            # The first report ever: nothing of theirs is counted yet, so nothing can be counted twice.
+            since = datetime.fromtimestamp(now.timestamp() - min(total, MOST_AT_FIRST), tz=now.tzinfo)
+            cursor.execute(START, values | {"since": since})
+            cursor.execute(READ, values)
+            found = cursor.fetchone()
+        counted_until, reported = found
+        new = total - (reported or 0)
+        if new <= 0:
+            return
+        passed = max(0.0, (now - counted_until).total_seconds())
+        cursor.execute(COUNT, values | {"reported": total, "seconds": min(new, passed)})
+
+
+# Somebody's first page is not looked at for longer before it reports.
+MOST_AT_FIRST: Final = 120.0
