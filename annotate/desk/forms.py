@@ -47,6 +47,11 @@ def submit_key(data: QueryDict) -> UUID | None:
         return None
 
 
+def faults(form: forms.Form) -> str:
+    """All that is wrong with a form, in one line."""
+    return " ".join(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts))
+
+
 def number(data: QueryDict, name: str) -> int:
     """0, the id of nothing, where no number was sent."""
     text = data.get(name, "")

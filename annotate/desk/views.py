@@ -1,10 +1,17 @@
 """A labeler's pages: take a task, work on it, hand it in. Each view loads, calls one action and answers."""
 
 from datetime import datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -73,7 +80,7 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
         leased_until = None
     draft = work.draft_of(labeler, assignment.task_id)
     if not leased_until and not queries.can_still_submit(labeler, assignment):
-        return _lost(request, assignment, draft.body if draft else {}, leases.LeaseLost(), status=200)
+        return _lost(request, assignment, draft.body if draft else {}, leases.LeaseLost(), key=None, status=200)
     part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
     return _page(request, assignment, part, leased_until)
 
@@ -81,26 +88,31 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @require_POST
 @labelers
 def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    labeler, now = person(request), timezone.now()
+    """The whole form, or its fields from the page's script, which asks for JSON: a proxy's error page is no JSON."""
+    labeler, now, scripted = person(request), timezone.now(), _scripted(request)
     assignment = _had_or_404(labeler, assignment_id)
     key = forms.submit_key(request.POST)
     if key is None:
-        return HttpResponseBadRequest(_("This form is incomplete. Load the task again."))
+        words = _("This form is incomplete. Load the task again.")
+        return JsonResponse({"words": words}, status=400) if scripted else HttpResponseBadRequest(words)
     try:
         _bench(assignment).submit(assignment.id, labeler, request.POST, key, now)
     except BadAnswer as bad:
         # The browser counts on a submit that arrived: whoever leaves the page that comes back finds this text again.
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
+        if scripted:
+            return JsonResponse({"words": forms.faults(bad.context["form"])}, status=422)
         until = assignment.leased_until if assignment.labeler_id == labeler.id else None
         return _page(request, assignment, bad.context | {"submit_key": key}, until, status=422)
     except (leases.Refused, Moved) as refused:
         body = forms.draft_from_form(request.POST)
         _keep(assignment, labeler, body, now)
-        return _lost(request, assignment, body, refused, status=409)
+        if scripted:
+            return JsonResponse({"words": str(refused)}, status=409)
+        return _lost(request, assignment, body, refused, key=key, status=409)
     messages.success(request, _("Submitted."))
-    if request.POST.get("then") == "stop":
-        return redirect("desk:home")
-    return _go_on(request, assignment.campaign_id, now)
+    onward = _after_submit(request, assignment, now)
+    return JsonResponse({"next": onward.url}) if scripted else onward
 
 
 @require_POST
@@ -276,10 +288,10 @@ def _page(
 
 
 def _lost(
-    request: HttpRequest, assignment: Assignment, body: Context, refused: Exception, *, status: int
+    request: HttpRequest, assignment: Assignment, body: Context, refused: Exception, *, key: UUID | None, status: int
 ) -> HttpResponse:
     """The task is not theirs to submit any more: their text, to be copied."""
-    context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused)}
+    context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused), "submit_key": key}
     return render(request, "desk/lost.html", context, status=status)
 
 
@@ -291,7 +303,21 @@ def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -
         pass
 
 
-def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpResponse:
+def _scripted(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime) -> HttpResponseRedirect:
+    if request.POST.get("then") == "stop":
+        return redirect("desk:home")
+    try:
+        return _go_on(request, assignment.campaign_id, now)
+    except Http404:
+        # The campaign is not open to them any more. What they handed in is handed in all the same.
+        return redirect("desk:home")
+
+
+def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpResponseRedirect:
     """To the labeler's next task of the campaign; where there is none, home with the reason."""
     get_object_or_404(Campaign, id=campaign_id)
     try:

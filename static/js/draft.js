@@ -4,30 +4,28 @@
 //   [data-save-state]           in the form: says what is saved (templates/parts/save_state.html has all the words)
 //   [data-draft-offer]          shown when this browser kept text that the server does not have
 //
-// Until the server has acknowledged a text it is mirrored in localStorage, so that a crash, a dead connection or an
-// expired session costs nothing. Each opening of the page has a mirror of its own, so tabs do not overwrite each other,
-// and it goes when the server has the text. What is left of one is text that the server may lack: it is offered when
-// the page is opened again, unless it is what the form says already. No clocks are compared, because the browser's and
-// the server's differ.
+// Until the server has acknowledged a text this browser has a mirror of it, so that a crash, a dead connection or an
+// expired session costs nothing. What is left of one is offered when the page is opened again, unless it is what the
+// form says already. While an answer waits to be handed in (js/submit.js) the draft rests: there is one text, and it is
+// the answer.
 
 import { filled, post } from "./http.js";
+import { mirror, mirrors, newMirror, prune } from "./mirror.js";
+import { remove } from "./storage.js";
 import { moment } from "./times.js";
+import { collect, differs, fields, fill, same } from "./values.js";
 
-const PREFIX = "annotate:draft:";
 const PAUSE = 1500;
 const MIRROR_PAUSE = 300;
 const RETRY = [5_000, 15_000, 30_000, 60_000];
 const KEEPALIVE_BYTES = 60_000; // browsers refuse more than 64 kB in requests that outlive the page
-const DAY = 24 * 3600 * 1000;
-
-let made = 0; // mirrors of this page
 
 for (const form of document.querySelectorAll("form[data-draft-url]")) watch(form);
 prune();
 
 function watch(form) {
   const url = form.dataset.draftUrl;
-  const own = newKey(url);
+  const own = newMirror(url);
   const state = form.querySelector("[data-save-state]");
   const trouble = form.querySelector("[data-save-trouble]");
   const timers = {};
@@ -35,7 +33,7 @@ function watch(form) {
   let saved = 0; // the newest of these that the server has
   let failures = 0;
   let sending = false;
-  let submitted = false;
+  let submitted = form.hasAttribute("data-waits");
 
   const body = () => collect(form);
   const later = (name, pause, act) => {
@@ -53,15 +51,15 @@ function watch(form) {
     if (trouble.textContent !== words) trouble.textContent = words;
   }
 
-  function mirror() {
+  function keep() {
     clearTimeout(timers.mirror);
-    return write(own, { at: Date.now(), body: body(), submitted });
+    return mirror(own, body(), submitted);
   }
 
   function edited() {
     edits += 1;
     if (submitted) return;
-    later("mirror", MIRROR_PAUSE, mirror);
+    later("mirror", MIRROR_PAUSE, keep);
     later("save", PAUSE, save);
     if (state?.dataset.saveState === "saved") show("typing");
   }
@@ -69,7 +67,7 @@ function watch(form) {
   async function save({ leaving = false } = {}) {
     clearTimeout(timers.save);
     if (edits === saved || submitted || (sending && !leaving)) return;
-    const kept = mirror();
+    const kept = keep();
     const sent = edits;
     const text = body();
     sending = true;
@@ -107,7 +105,7 @@ function watch(form) {
   function offer() {
     const box = form.querySelector("[data-draft-offer]");
     if (!box) return;
-    const [newest] = keptTexts(url).filter(({ key }) => key !== own);
+    const [newest] = mirrors(url).filter(({ key }) => key !== own);
     box.hidden = !newest;
     if (!newest) return;
     if (same(newest.body, body())) {
@@ -119,7 +117,7 @@ function watch(form) {
     words.textContent = filled(words.dataset.text, { time: moment(newest.at) });
     box.querySelector("[data-draft-use]").onclick = () => {
       // What stands in the form is not lost either: it is offered next.
-      if (!same(body(), {})) write(newKey(url), { at: Date.now(), body: body() });
+      if (!same(body(), {})) mirror(newMirror(url), body());
       remove(newest.key);
       fill(form, newest.body);
       edited();
@@ -139,8 +137,13 @@ function watch(form) {
     submitted = true;
     clearTimeout(timers.save);
     // Should the submit not arrive, the text is here; if it does, nothing is offered for long.
-    if (edits !== saved) mirror();
-    for (const { key, ...record } of keptTexts(url)) write(key, { ...record, submitted: true });
+    if (edits !== saved) keep();
+    for (const record of mirrors(url)) mirror(record.key, record.body, true, record.at);
+  });
+  form.addEventListener("submit:taken-back", () => {
+    submitted = false;
+    edited();
+    offer();
   });
   window.addEventListener("pageshow", (event) => {
     if (event.persisted) submitted = false; // back from the next page: the text goes on being saved
@@ -153,132 +156,11 @@ function watch(form) {
   window.addEventListener("online", () => save());
   window.addEventListener("beforeunload", (event) => {
     // Only where the text would be nowhere: storage is switched off or full, and the server has not answered.
-    if (edits !== saved && !submitted && !mirror()) event.preventDefault();
+    if (edits !== saved && !submitted && !keep()) event.preventDefault();
   });
 
+  if (submitted) return;
   offer();
   // On a slow line somebody may have written before this script arrived.
   if (fields(form).some(differs)) edited();
-}
-
-// ---- The form as values -------------------------------------------------------------------------------------------
-
-function fields(form) {
-  const unwanted = ["hidden", "file", "submit", "button", "reset", "password"];
-  return [...form.elements].filter((field) => field.name && !field.disabled && !unwanted.includes(field.type));
-}
-
-/** {name: text}, or a list of texts where several fields, or choices, have one name. */
-function collect(form) {
-  const found = fields(form);
-  const body = {};
-  for (const field of found) {
-    const many =
-      field.type === "checkbox" ||
-      field.type === "select-multiple" ||
-      (field.type !== "radio" && found.filter((other) => other.name === field.name).length > 1);
-    if (many) body[field.name] ??= [];
-    const values = valuesOf(field);
-    if (many) body[field.name].push(...values);
-    else if (values.length) [body[field.name]] = values;
-  }
-  return body;
-}
-
-/** Is the field other than the page brought it? */
-function differs(field) {
-  if (field.type === "radio" || field.type === "checkbox") return field.checked !== field.defaultChecked;
-  if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
-  const options = [...field.options];
-  // Where none is marked the browser chooses the first one.
-  if (!options.some((option) => option.defaultSelected)) return field.selectedIndex > 0;
-  return options.some((option) => option.selected !== option.defaultSelected);
-}
-
-function valuesOf(field) {
-  if (field.type === "radio" || field.type === "checkbox") return field.checked ? [field.value] : [];
-  if (field.type === "select-multiple") return [...field.selectedOptions].map((option) => option.value);
-  return [field.value];
-}
-
-function fill(form, body) {
-  // Modules that make fields (pairs.js) make as many as there are texts.
-  form.dispatchEvent(new CustomEvent("draft:restore", { detail: body }));
-  const left = Object.fromEntries(Object.entries(body).map(([name, value]) => [name, [value].flat()]));
-  for (const field of fields(form)) {
-    const values = left[field.name] ?? [];
-    if (field.type === "radio" || field.type === "checkbox") field.checked = values.includes(field.value);
-    else if (field.type === "select-multiple") {
-      for (const option of field.options) option.selected = values.includes(option.value);
-    } else field.value = values.shift() ?? "";
-    field.dispatchEvent(new Event("input", { bubbles: true }));
-    field.dispatchEvent(new Event("change", { bubbles: true }));
-  }
-}
-
-function same(one, other) {
-  const plain = (body) =>
-    JSON.stringify(
-      Object.entries(body)
-        .map(([name, value]) => [name, [value].flat().filter((text) => text !== "")])
-        .filter(([, values]) => values.length)
-        .sort(([a], [b]) => (a < b ? -1 : 1)),
-    );
-  return plain(one) === plain(other);
-}
-
-// ---- The mirror ---------------------------------------------------------------------------------------------------
-
-function newKey(url) {
-  made += 1;
-  return `${PREFIX}${url}#${Date.now()}.${made}`;
-}
-
-function keptTexts(url) {
-  return keys()
-    .filter((key) => key.startsWith(`${PREFIX}${url}#`))
-    .map((key) => ({ key, ...read(key) }))
-    .filter(({ body }) => body)
-    .sort((one, other) => other.at - one.at);
-}
-
-function keys() {
-  try {
-    return Object.keys(localStorage).filter((key) => key.startsWith(PREFIX));
-  } catch {
-    return []; // storage is switched off
-  }
-}
-
-function read(key) {
-  try {
-    return JSON.parse(localStorage.getItem(key));
-  } catch {
-    return null;
-  }
-}
-
-function write(key, record) {
-  try {
-    localStorage.setItem(key, JSON.stringify(record));
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-function remove(key) {
-  try {
-    localStorage.removeItem(key);
-  } catch {
-    // Storage is switched off: there is nothing to remove.
-  }
-}
-
-// Text that was handed in, and text nobody came back for, does not stay on a machine that others may use.
-function prune() {
-  for (const key of keys()) {
-    const record = read(key);
-    if (!record || Date.now() - record.at > (record.submitted ? 1 : 30) * DAY) remove(key);
-  }
 }

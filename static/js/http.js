@@ -1,6 +1,10 @@
 // How the modules talk to the server: one POST, and what came of it in a word. Without JavaScript nobody needs it.
 
-function csrfToken() {
+import { person } from "./storage.js";
+
+const PATIENCE = 30_000; // a server that says nothing for so long is as good as gone
+
+export function csrfToken() {
   // The cookie first: after a new login in another tab it is the one that counts.
   const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
   return cookie?.split("=")[1] ?? document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
@@ -11,7 +15,9 @@ function csrfToken() {
  *   data is the JSON of the answer ({} where it is none); "offline" also covers a server that is down.
  */
 export async function post(url, body, { keepalive = false } = {}) {
+  // Whose page this is: where somebody else has logged in meanwhile, the server refuses to take it for theirs.
   const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json, text/html" };
+  if (person()) headers["X-Person"] = person();
   if (!(body instanceof URLSearchParams)) {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(body);
@@ -19,7 +25,8 @@ export async function post(url, body, { keepalive = false } = {}) {
   let response;
   try {
     // An expired session answers with a redirect to the login page. Following it would look like success.
-    response = await fetch(url, { method: "POST", headers, body, keepalive, redirect: "manual" });
+    const signal = AbortSignal.timeout(PATIENCE);
+    response = await fetch(url, { method: "POST", headers, body, keepalive, redirect: "manual", signal });
   } catch {
     return { outcome: "offline", status: 0, data: {}, text: "" };
   }
@@ -29,7 +36,7 @@ export async function post(url, body, { keepalive = false } = {}) {
 
 function outcomeOf({ ok, type, status }) {
   if (ok) return "done";
-  // 403: the token is of an earlier login.
+  // 403: the token is of an earlier login, or somebody else has logged in.
   if (type === "opaqueredirect" || status === 401 || status === 403) return "logged-out";
   return status >= 500 || status === 429 ? "offline" : "refused";
 }
