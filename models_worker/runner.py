@@ -12,14 +12,12 @@ import secrets
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import django.db
-from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext
 from kombu.exceptions import ChannelError, KombuError
@@ -31,7 +29,7 @@ from annotate.samples import actions, probes, queries
 from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.states import RunState
-from models_worker import probing
+from models_worker import checkpoints, probing
 from models_worker.engine.params import derive_seed
 from models_worker.engine.types import (
     InvalidParams,
@@ -185,45 +183,16 @@ def _params(run: SampleRun) -> SamplingParams:
         raise Unusable(str(error)) from error
 
 
-def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
-    """To be called before torch is loaded: it reads these once. What the operator set stays.
-
-    On a CPU torch takes every core and lets its threads spin while they wait for each other. Beside a busy web server
-    and database that made sampling 20 times slower (two cores: 38 s instead of 1.7 s for 160 completions).
-    """
-    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
-    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 def load_sampler(policy: Policy) -> Sampler:
     """Load a policy, or take the loaded one. Raises Unusable."""
     if policy.origin == Origin.SERVER:
         return _sampler_of_server(policy)
-    leave_room_for_others(os.environ)
-    from models_worker.engine.loader import LoadError, load_policy
-    from models_worker.engine.transformers_engine import TransformersSampler
-
-    if policy.origin == Origin.HUB:
-        location, _at, revision = policy.location.partition("@")
-    else:
-        # A folder of the checkout may be named from there. One that is missing is never looked for on the hub.
-        folder = settings.BASE_DIR / Path(policy.location).expanduser()
-        if not folder.is_dir():
-            raise Unusable(gettext("There is no folder %(folder)s on this worker.") % {"folder": folder})
-        location, revision = str(folder), ""
     try:
-        loaded = load_policy(
-            location, dtype=policy.dtype, revision=revision or None, chat_template=policy.chat_template
-        )
-        sampler = TransformersSampler(loaded)
-    except LoadError as error:
+        sampler = checkpoints.sampler(policy)
+    except checkpoints.NotLoaded as error:
         raise Unusable(str(error)) from error
-    except Exception as error:
-        # Whatever a checkpoint makes its libraries raise: it must not stop the runs of other policies.
-        log.exception("Loading %s broke off", policy)
-        raise Unusable(gettext("The policy cannot be loaded: %(error)s") % {"error": _words(error)}) from error
-    known = queries.checkpoint_hash(policy)
-    if known and known != loaded.checkpoint_sha256:
+    known = queries.sampled_weights(policy)
+    if known and known != (sampler.checkpoint_sha256, sampler.policy.adapter_sha256):
         raise Unusable(
             gettext("The files of %(policy)s have changed since it was first sampled. Register them as a new revision.")
             % {"policy": policy}
@@ -248,6 +217,13 @@ def _words(error: Exception) -> str:
 def _finite(logprob: float | None) -> float | None:
     """A JSON column takes no NaN and no infinity."""
     return logprob if logprob is not None and math.isfinite(logprob) else None
+
+
+def _tokens(result: SampleResult) -> dict[str, Any]:
+    """Token by token, as far as the engine told them."""
+    # The sixth digit is already noise of the arithmetic.
+    logprobs = [None if (each := _finite(logprob)) is None else round(each, 6) for logprob in result.logprobs]
+    return {"token_ids": list(result.token_ids), "logprobs": logprobs}
 
 
 class Watch:
@@ -417,6 +393,7 @@ class Chunk:
                 "prompt_tokens": result.prompt_tokens,
                 "truncated_prompt": result.truncated_prompt,
                 "sum_logprob": _finite(result.sum_logprob),
+                **(_tokens(result) if self.run.keep_tokens else {}),
             },
         )
         actions.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())

@@ -27,10 +27,11 @@ def policies_to_sample() -> QuerySet[Policy]:
     return Policy.objects.exclude(origin=Origin.IMPORTED).order_by("-created_at", "-id")
 
 
-def checkpoint_hash(policy: Policy) -> str:
-    """What was loaded when the policy was last sampled; nothing before it ever was."""
+def sampled_weights(policy: Policy) -> tuple[str, str] | None:
+    """The hashes of checkpoint and adapter when the policy was last sampled; nothing before it ever was."""
     sampled = Completion.objects.filter(policy=policy, run__isnull=False).order_by("-id")
-    return sampled.values_list("checkpoint_hash", flat=True).first() or ""
+    last = sampled.values_list("checkpoint_hash", "provenance__adapter_sha256").first()
+    return (last[0], last[1] or "") if last else None
 
 
 def waiting_runs() -> QuerySet[SampleRun]:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from models_worker.engine.checkpoint import LoadError, checkpoint_sha256
 from models_worker.engine.loader import LoadedPolicy, forget_policies, load_policy
 from models_worker.engine.transformers_engine import TransformersSampler
-from tests.models_worker.tiny import MAX_MODEL_LEN, WIDE, requests_for, sample_all, save_tiny, tiny_tokenizer
+from tests.models_worker.tiny import MAX_MODEL_LEN, WIDE, requests_for, sample_all, save_lora, save_tiny, tiny_tokenizer
 
 VIRTUAL = 4
 KINDS: dict[str, peft.PeftConfig] = {
@@ -115,9 +115,8 @@ def test_an_adapter_to_a_quantised_checkpoint_is_not_rounded_into_it(
     tmp_path: Path,
 ) -> None:
     checkpoint = save_tiny(tmp_path / "checkpoint", **WIDE)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-    peft.get_peft_model(model, KINDS["LORA"]).save_pretrained(tmp_path / "adapter")
-    policy = load_policy(str(checkpoint), adapter=str(tmp_path / "adapter"), quantisation="nf4", device="cpu")
+    adapter = save_lora(checkpoint, tmp_path / "adapter")
+    policy = load_policy(str(checkpoint), adapter=str(adapter), quantisation="nf4", device="cpu")
     assert any("lora_A" in name for name, _parameter in policy.model.named_parameters())
     sampler = TransformersSampler(policy)
     assert sampler.provenance["engine"] == "transformers-arena"

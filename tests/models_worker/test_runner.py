@@ -16,15 +16,16 @@ from django.utils import timezone
 from annotate.lib.text import text_hash
 from annotate.pools.models import Prompt
 from annotate.samples import actions
-from annotate.samples.models import Completion, FinishReason, SampleRequest
+from annotate.samples.models import Completion, FinishReason, Origin, Quantisation, SampleRequest
 from annotate.samples.states import RequestState, RunState
 from models_worker import runner
+from models_worker.checkpoints import leave_room_for_others
 from models_worker.engine.loader import forget_policies
 from models_worker.engine.params import derive_seed
 from models_worker.engine.transformers_engine import TransformersSampler
 from tests import factories as make
 from tests.models_worker.runs import check_whole, pool_of, start, texts
-from tests.models_worker.tiny import save_tiny
+from tests.models_worker.tiny import save_lora, save_tiny
 
 # The watch over the leases has a database connection of its own.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -91,6 +92,54 @@ def test_a_completion_names_all_that_made_it(tiny):
         assert made["prompt_tokens"] > 10
         assert made["truncated_prompt"] == 0
         assert made["sum_logprob"] < 0
+
+
+def test_a_run_keeps_token_ids_and_logprobs_where_it_was_asked_to(tiny):
+    pool, policy = pool_of(2), make.policy(location=str(tiny))
+    kept, plain = start(tiny, pool=pool, policy=policy, keep_tokens=True), start(tiny, pool=pool, policy=policy)
+    runner.sample(kept.id)
+    for row in Completion.objects.filter(run=kept):
+        made = row.provenance
+        assert len(made["token_ids"]) == len(made["logprobs"]) == row.token_count
+        assert sum(made["logprobs"]) == pytest.approx(made["sum_logprob"], abs=1e-4)
+    assert not Completion.objects.filter(run=plain, provenance__has_any_keys=["token_ids", "logprobs"]).exists()
+    assert texts(kept) == texts(plain)
+
+
+def test_a_policy_with_an_adapter_names_both_and_neither_may_change(tiny, tmp_path):
+    adapter = save_lora(tiny, tmp_path / "lora")
+    policy = make.policy(location=str(tiny), adapter=str(adapter))
+    run, bare = start(tiny, 1, policy=policy), start(tiny, 1)
+    runner.sample(run.id)
+    check_whole(run)
+    made = Completion.objects.filter(run=run).first()
+    assert made.checkpoint_hash == Completion.objects.filter(run=bare).first().checkpoint_hash
+    assert (made.provenance["adapter_kind"], len(made.provenance["adapter_sha256"])) == ("LORA", 64)
+    forget_policies()
+    save_lora(tiny, adapter, seed=1)
+    again = start(tiny, 1, policy=policy)
+    runner.sample(again.id)
+    [error] = errors(again)
+    assert "Register them as a new revision" in error
+
+
+@pytest.mark.parametrize(
+    ("loading", "words"),
+    [
+        ({"adapter": "/no/such/adapter"}, "There is no folder /no/such/adapter on this worker."),
+        ({"origin": Origin.HUB, "location": "a/b", "adapter": "/no/such/adapter"}, "no folder /no/such/adapter"),
+        ({"quantisation": Quantisation.NF4}, "needs the package bitsandbytes"),
+        ({"chat_template": "{% if %}"}, "The chat template refuses"),
+    ],
+)
+def test_what_a_worker_cannot_load_is_refused_before_anything_is_sampled(tiny, monkeypatch, loading, words):
+    monkeypatch.setattr("models_worker.engine.placement.find_spec", lambda name: None)
+    run = start(tiny, 3, policy=make.policy(**{"location": str(tiny)} | loading))
+    runner.sample(run.id)
+    [error] = errors(run)
+    assert words in error
+    assert run.requests.filter(state=RequestState.FAILED).count() == 3
+    assert not Completion.objects.filter(run=run).exists()
 
 
 def test_only_what_is_missing_is_sampled(tiny, sampler_calls):
@@ -435,12 +484,12 @@ def test_the_command_samples_what_waits_without_a_broker(tiny):
 def test_torch_leaves_a_core_to_others_unless_the_operator_says_otherwise(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     environment = {}
-    runner.leave_room_for_others(environment)
+    leave_room_for_others(environment)
     assert environment == {"OMP_NUM_THREADS": "7", "OMP_WAIT_POLICY": "PASSIVE"}
     environment = {"OMP_NUM_THREADS": "2"}
-    runner.leave_room_for_others(environment)
+    leave_room_for_others(environment)
     assert environment["OMP_NUM_THREADS"] == "2"
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     environment = {}
-    runner.leave_room_for_others(environment)
+    leave_room_for_others(environment)
     assert environment["OMP_NUM_THREADS"] == "1"

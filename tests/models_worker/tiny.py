@@ -7,6 +7,7 @@ prompt has nearly the same next token, and a wrong mask would pass for a right o
 from pathlib import Path
 from typing import Any
 
+import peft
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
@@ -90,6 +91,15 @@ def save_tiny(
     model.generation_config = GenerationConfig(eos_token_id=[2, *range(250, 259)], pad_token_id=0, bos_token_id=1)
     model.save_pretrained(folder)
     tiny_tokenizer(template).save_pretrained(folder)
+    return folder
+
+
+def save_lora(checkpoint: Path, folder: Path, *, seed: int = 0) -> Path:
+    """A LoRA adapter to a tiny llama, with random weights."""
+    torch.manual_seed(seed)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    peft.get_peft_model(model, config).save_pretrained(folder)
     return folder
 
 
