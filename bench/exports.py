@@ -27,8 +27,8 @@ TEXT = "the quick brown fox jumps over the lazy dog while the committee reads th
 # Every prompt has one ranking of K completions of about a kilobyte each; a third of the prompts are customers'.
 FILL = """
 INSERT INTO accounts_user (id, username, password, first_name, last_name, email, is_staff, is_active, is_superuser,
-                           date_joined, role, cohort)
-    SELECT i, 'labeler' || i, '', '', '', '', false, true, false, now(), 'labeler', 'training'
+                           date_joined, role, cohort, languages)
+    SELECT i, 'labeler' || i, '', '', '', '', false, true, false, now(), 'labeler', 'training', '[]'
     FROM generate_series(1, 40) i;
 INSERT INTO guidelines_guideline (id, name, created_at) VALUES (1, 'bench', now());
 INSERT INTO guidelines_guidelineversion (id, guideline_id, number, body, summary, created_by_id, created_at,
@@ -39,15 +39,16 @@ INSERT INTO pools_promptgroup (id, key, split, created_at)
     SELECT i, 'group ' || i, CASE WHEN i %% 10 = 0 THEN 'valid' ELSE 'train' END, now()
     FROM generate_series(1, %(n)s) i;
 INSERT INTO pools_prompt (id, pool_id, group_id, messages, kind, source, source_user, category, language, licence,
-                          external_id, text, content_hash, created_at)
+                          external_id, authors, priority, text, content_hash, created_at)
     SELECT i, 1, i,
            jsonb_build_array(
                jsonb_build_object('role', 'user', 'content', 'Prompt ' || i || ' ' || repeat(%(text)s, 4))),
-           'plain', CASE WHEN i %% 3 = 0 THEN 'customer' ELSE 'labeler' END, '', '', 'en', '', '', 'Prompt ' || i,
-           encode(sha256(i::text::bytea), 'hex'), now()
+           'plain', CASE WHEN i %% 3 = 0 THEN 'customer' ELSE 'labeler' END, '', '', 'en', '', '', '{}', 0,
+           'Prompt ' || i, encode(sha256(i::text::bytea), 'hex'), now()
     FROM generate_series(1, %(n)s) i;
-INSERT INTO samples_policy (id, name, revision, stage, origin, location, chat_template, dtype, created_at)
-    VALUES (1, 'bench', '1', 'sft', 'local', '/models/bench', '', 'auto', now());
+INSERT INTO samples_policy (id, name, revision, stage, origin, location, served_model, endpoint, key_name, adapter,
+                            chat_template, examples, dtype, quantisation, unsafe_weights, created_at)
+    VALUES (1, 'bench', '1', 'sft', 'local', '/models/bench', '', '', '', '', '', '[]', 'auto', 'none', false, now());
 INSERT INTO samples_completion (id, prompt_id, policy_id, text, text_hash, finish_reason, attempt, parameters,
                                 policy_revision, checkpoint_hash, provenance, created_at)
     SELECT p * 16 + k, p, 1, 'Completion ' || k || ' ' || repeat(%(text)s, 12),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypedDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FileKind = Literal["sft", "rm", "rm_pairs", "ppo"]
 FILE_KINDS: tuple[FileKind, ...] = ("sft", "rm", "rm_pairs", "ppo")
@@ -85,7 +85,10 @@ class SftRow:
 
 @dataclass(frozen=True)
 class Choice:
-    """One completion of a ranking: rank 1 is best and equal ranks are a tie; rating 1 is worst, 7 is best."""
+    """One completion of a ranking: rank 1 is best and equal ranks are a tie; rating 1 is worst, 7 is best.
+
+    provenance: how it came about, as JSON text.
+    """
 
     completion_id: int
     text: str
@@ -93,6 +96,7 @@ class Choice:
     policy: str
     rank: int
     rating: int
+    provenance: str
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class RmRow:
     A reward model takes the pairs of one line as one batch element (arXiv 2203.02155, 3.5), each weighted by
     1/C(K,2) as in its equation 1. Ties are dropped from the pairs, and so are pairs of two equal texts.
     `shown` holds the indexes of the completions in the order this person saw them; policies are `name@revision`.
+    `provenance` is JSON text, one of each completion: engines tell different things, and a column has one type.
     """
 
     split: str
@@ -125,6 +130,7 @@ class RmRow:
             "ratings": [choice.rating for choice in self.choices],
             "policies": [choice.policy for choice in self.choices],
             "completion_ids": [choice.completion_id for choice in self.choices],
+            "provenance": [choice.provenance for choice in self.choices],
             "shown": self.shown,
             "pairs": self.pairs,
             "tied_pairs": self.tied_pairs,
@@ -162,6 +168,8 @@ class RmPairRow:
             "rating_gap": chosen.rating - rejected.rating,
             "chosen_policy": chosen.policy,
             "rejected_policy": rejected.policy,
+            "chosen_id": chosen.completion_id,
+            "rejected_id": rejected.completion_id,
             "ranking_id": ranking.ranking_id,
             **vars(ranking.about_prompt),
             **vars(ranking.about_answer),

@@ -38,6 +38,7 @@ COLUMNS: dict[FileKind, dict[str, str]] = {
         "ratings": "list: int64",
         "policies": "list: string",
         "completion_ids": "list: int64",
+        "provenance": "list: string",
         "shown": "list: int64",
         "pairs": "list: [{name: chosen, dtype: int64}, {name: rejected, dtype: int64}]",
         "tied_pairs": "dtype: int64",
@@ -57,6 +58,8 @@ COLUMNS: dict[FileKind, dict[str, str]] = {
         "rating_gap": "dtype: int64",
         "chosen_policy": "dtype: string",
         "rejected_policy": "dtype: string",
+        "chosen_id": "dtype: int64",
+        "rejected_id": "dtype: int64",
         "ranking_id": "dtype: int64",
         **PROMPT,
         **ANSWER,
@@ -75,9 +78,12 @@ of each file. A file without rows is not written.
 - `rm`: one line a ranking: K completions with their ranks (1 is best, equal ranks are a tie) and ratings (1 to 7, 7 is
   best), in the order of the slate; `shown` is the order the labeler saw. `pairs` are all pairs of the ranking except
   ties (dropped) and pairs of two equal texts. A reward model takes the pairs of a line as one batch element, each
-  weighted by `weight` = 1/C(K,2).
-- `rm_pairs`: the same pairs, one a line. Used without `weight`, prompts with many completions count for more. There is
-  no `margin` column, because trainers that find one add it to the loss; `rank_gap` and `rating_gap` can make one.
+  weighted by `weight` = 1/C(K,2). `provenance` is JSON text, one of each completion: the hashes of checkpoint, adapter,
+  template and rendered prompt, engine and versions, dtype, parameters, seed and attempt, why it ended, and where the
+  run kept them its token ids and their logprobs under the policy itself (temperature 1).
+- `rm_pairs`: the same pairs, one a line; `chosen_id` and `rejected_id` are `completion_ids` of `rm`. Used without
+  `weight`, prompts with many completions count for more. There is no `margin` column, because trainers that find one
+  add it to the loss; `rank_gap` and `rating_gap` can make one.
 - `ppo`: customers' prompts, without answers.
 
 No group and no prompt text is in both splits. `labeler`, `group` and the ids name rows of the platform, not people.

@@ -1,5 +1,6 @@
 """Comparisons for the reward model: one weak order over K completions, with all its C(K,2) pairs on one line."""
 
+import json
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from math import comb
@@ -11,6 +12,20 @@ from annotate.work.models import Campaign
 from exports import queries
 from exports.rows.about import CHUNK, Names, about_answer, about_prompt, chunks, messages, prompt_of
 from exports.schema import Choice, Pair, RmPairRow, RmRow
+
+# Columns of a completion that say how it came about; `provenance` is what its engine told.
+PROVENANCE = (
+    "run",
+    "k",
+    "seed",
+    "attempt",
+    "parameters",
+    "finish_reason",
+    "token_count",
+    "policy_revision",
+    "checkpoint_hash",
+    "provenance",
+)
 
 # Of each candidate of a ranking, in the order of the slate: its id, and what the row says of it.
 Slate = dict[int, Choice]
@@ -84,8 +99,16 @@ def placed(rankings: Sequence[int], policies: dict[int, str]) -> dict[int, Slate
             "candidate__completion__policy",
             "rank",
             "rating",
+            *(f"candidate__completion__{name}" for name in PROVENANCE),
         )
     )
-    for ranking, candidate, completion, text, text_hash, policy, rank, rating in placings:
-        slates[ranking][candidate] = Choice(completion, text, text_hash, policies[policy], rank, rating)
+    for ranking, candidate, completion, text, text_hash, policy, rank, rating, *known in placings:
+        made = provenance(dict(zip(PROVENANCE, known, strict=True)))
+        slates[ranking][candidate] = Choice(completion, text, text_hash, policies[policy], rank, rating, made)
     return slates
+
+
+def provenance(known: dict[str, Any]) -> str:
+    """What a completion's columns and its engine tell of how it came about, as JSON text with its keys in order."""
+    told = known.pop("provenance")
+    return json.dumps({**known, **told}, sort_keys=True, ensure_ascii=False)

@@ -1,14 +1,19 @@
 """What a training example is, line by line."""
 
+import json
+from unittest.mock import ANY
+
 import pytest
 
 from annotate.pools.models import Category, Kind, Source, Split
+from annotate.samples.models import Completion, SampleRun
 from annotate.work.models import Task
 from annotate.work.states import State
 from exports.rows.rm import compare
 from exports.schema import Choice
 from tests import factories as make
 from tests.exports import answers
+from tests.factories import NOW
 
 
 def test_a_demonstration_is_a_prompt_and_what_a_person_wrote(day, export):
@@ -79,6 +84,7 @@ def test_a_ranking_is_one_line_with_all_its_pairs(day, export):
             "ratings": [5, 7, 2, 4],
             "policies": [f"{policy.name}@1"] * 4,
             "completion_ids": [candidate.completion_id for candidate in slate],
+            "provenance": [ANY] * 4,
             "shown": [3, 0, 2, 1],
             "pairs": [
                 {"chosen": 1, "rejected": 0},
@@ -106,6 +112,26 @@ def test_a_ranking_is_one_line_with_all_its_pairs(day, export):
             "submitted_at": "2030-01-01T12:00:00.000000+00:00",
         }
     ]
+
+
+def test_every_completion_of_a_ranking_says_how_it_came_about(day, export):
+    prompt = day.prompt("Name a colour.")
+    slate = day.slate(prompt, "AB")
+    run = SampleRun.objects.create(
+        pool=prompt.pool, policy=slate[0].completion.policy, k=4, seed=7, state="done", created_at=NOW, finished_at=NOW
+    )
+    told = {"engine": "transformers-arena", "adapter_sha256": "a" * 64, "token_ids": [5, 2], "logprobs": [-0.5, -1.25]}
+    sampled = {"run": run, "k": 3, "seed": 11, "attempt": 1, "finish_reason": "stop", "token_count": 2}
+    sampled |= {"checkpoint_hash": "c" * 64, "parameters": {"temperature": 0.7, "stop": []}}
+    Completion.objects.filter(id=slate[0].completion_id).update(**sampled, provenance=told)
+    answers.ranking(slate, day.labeler, [1, 2])
+    written = export()
+    (line,) = written.lines("rm")
+    made, imported = map(json.loads, line["provenance"])
+    assert made == told | sampled | {"run": run.id, "policy_revision": "1"}
+    assert (imported["finish_reason"], imported["seed"], imported["policy_revision"]) == ("imported", None, "1")
+    (pair,) = written.lines("rm_pairs")
+    assert [pair["chosen_id"], pair["rejected_id"]] == line["completion_ids"]
 
 
 def test_the_flat_pairs_are_the_pairs_of_the_rankings(day, export):
@@ -179,7 +205,7 @@ def test_answers_of_campaigns_that_were_not_asked_for_stay(day, export):
 
 
 def choices(*texts_and_ranks):
-    return [Choice(number, text, text, "p@1", rank, 4) for number, (text, rank) in enumerate(texts_and_ranks)]
+    return [Choice(number, text, text, "p@1", rank, 4, "{}") for number, (text, rank) in enumerate(texts_and_ranks)]
 
 
 @pytest.mark.parametrize(
