@@ -1,0 +1,324 @@
+"""How fast completions are sampled, what that costs, and how it compares with other ways to sample the same.
+
+    python bench/sampling.py [--quick] [--vllm PYTHON]
+
+A random Llama of 15.7 million parameters, 64 prompts of 64 to 512 tokens, K=4, at most 128 new tokens, one thread.
+Rates are tokens per second of CPU time, which a busy machine disturbs less than tokens per second; ours is the mean of
+a run before and one after the others. DATABASE_URL names a PostgreSQL server for the run through Celery, which gets a
+database of its own there; without it a server of this platform's own is started for the time. --vllm names a Python
+that has vLLM, if this one has not. Ends with one JSON line; --quick takes under two minutes on an idle machine.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg2
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.sampler import SHAPES, VOCABULARY  # noqa: E402
+
+MB = 1 << 20
+# An H200: bytes of memory and bf16 operations a second, and what share of each a good program gets.
+BANDWIDTH, OPERATIONS = 4.8e12, 989e12
+REACHED_BANDWIDTH, REACHED_OPERATIONS = 0.7, 0.55
+
+
+class Bench:
+    """Starts the measured processes, and keeps what the last line says."""
+
+    def __init__(self, folder: Path, *, quick: bool, vllm: str | None) -> None:
+        self.folder, self.quick, self.vllm = folder, quick, vllm
+        self.figures: dict[str, Any] = {"quick": quick}
+
+    def policy(self, shape: str) -> str:
+        folder = self.folder / shape
+        if not folder.exists():
+            self.process(method="policy", folder=str(folder), shape=shape)
+        return str(folder)
+
+    def measure(self, method: str, *, shape: str = "small", python: str = sys.executable, **job: Any) -> dict[str, Any]:
+        return self.process(method=method, folder=self.policy(shape), shape=shape, python=python, **job)
+
+    def process(self, *, python: str = sys.executable, **job: Any) -> dict[str, Any]:
+        command = [python, "-m", "bench.sampler", json.dumps(job)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=one_thread(), check=False)
+        if ended.returncode:
+            raise SystemExit(f"{job} failed:\n{ended.stderr[-2000:]}")
+        answer: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])
+        return answer
+
+
+def one_thread() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer prompts everywhere")
+    parser.add_argument("--vllm", help="a Python that has vLLM")
+    asked = parser.parse_args()
+    own = sys.executable if importlib.util.find_spec("vllm") else None
+    say_conditions()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), quick=asked.quick, vllm=asked.vllm or own)
+        for part in (rates, where_it_goes, same_texts, memory, cost_of_k, ten_times, end_to_end, on_a_gpu):
+            print(f"\n{(part.__doc__ or '').splitlines()[0]}")
+            part(bench)
+    print(f"\nload average {load()}")
+    print(json.dumps(bench.figures))
+
+
+def say_conditions() -> None:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "celery"))
+    print(f"{platform.platform()}, {processor()}, {os.cpu_count()} cores, load average {load()}")
+    print(f"Python {platform.python_version()}, {versions}; one thread a process")
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
+    return name + (" with AVX512-BF16" if any("avx512_bf16" in line for line in lines) else "")
+
+
+def load() -> str:
+    return " ".join(f"{each:.1f}" for each in os.getloadavg())
+
+
+def rates(bench: Bench) -> None:
+    """Tokens per CPU second (and per second), each way in a process of its own"""
+    prompts = 8 if bench.quick else 64
+    # What these cost a token does not depend on how many prompts there are.
+    fewer, few = (4, 4) if bench.quick else (32, 16)
+    first = bench.measure("ours", prompts=prompts)
+    naive = bench.measure("naive", prompts=fewer)
+    batched = bench.measure("batched", prompts=prompts)
+    continuous = bench.measure("continuous", prompts=few)
+    second = bench.measure("ours", prompts=prompts)
+    ours = (first["tokens"] + second["tokens"]) / (first["cpu_s"] + second["cpu_s"])
+    bf16 = bench.measure("ours", prompts=prompts, dtype="bfloat16")
+    bf16_naive = bench.measure("naive", prompts=few, dtype="bfloat16")
+    show("generate, a prompt at a time", naive)
+    show("generate, 64 rows, sorted by length", batched)
+    show("transformers' continuous batching", continuous)
+    show("ours, float32", first)
+    show("ours, float32, once more", second)
+    show("generate, a prompt at a time, bfloat16", bf16_naive)
+    show("ours, bfloat16", bf16)
+    bench.figures |= {
+        "naive_tok_per_cpu_s": naive["tok_per_cpu_s"],
+        "batched_tok_per_cpu_s": batched["tok_per_cpu_s"],
+        "continuous_tok_per_cpu_s": continuous["tok_per_cpu_s"],
+        "ours_fp32_tok_per_cpu_s": round(ours, 1),
+        "ours_bf16_tok_per_cpu_s": bf16["tok_per_cpu_s"],
+        "ours_fp32_tok_per_s": first["tok_per_s"],
+        "ours_bf16_tok_per_s": bf16["tok_per_s"],
+        "ours_vs_naive": ratio(ours, naive["tok_per_cpu_s"]),
+        "ours_vs_batched": ratio(ours, batched["tok_per_cpu_s"]),
+        "ours_vs_continuous": ratio(ours, continuous["tok_per_cpu_s"]),
+        "ours_vs_naive_bf16": ratio(bf16["tok_per_cpu_s"], bf16_naive["tok_per_cpu_s"]),
+        "ours_vs_vllm_fp32": None,
+        "ours_vs_vllm_bf16": None,
+    }
+    if not bench.vllm:
+        print("  vLLM: not installed, not run")
+        return
+    for dtype, key, mine in (("float32", "fp32", ours), ("bfloat16", "bf16", bf16["tok_per_cpu_s"])):
+        theirs = bench.measure("vllm", prompts=prompts, dtype=dtype, python=bench.vllm)
+        show(f"vLLM, {dtype}", theirs)
+        bench.figures[f"ours_vs_vllm_{key}"] = ratio(mine, theirs["tok_per_cpu_s"])
+
+
+def show(name: str, got: dict[str, Any]) -> None:
+    print(
+        f"  {name:40} {got['tok_per_cpu_s']:7.0f} ({got['tok_per_s']:.0f}), {got['tokens']} tokens of"
+        f" {got['samples']} samples, peak {got['peak_mb']:.0f} MB"
+    )
+
+
+def ratio(one: float, other: float) -> float:
+    return round(one / other, 2)
+
+
+def where_it_goes(bench: Bench) -> None:
+    """Where the CPU time of ours goes, float32 and bfloat16"""
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        found[dtype] = bench.measure("shares", prompts=8 if bench.quick else 64, dtype=dtype)["shares"]
+        print(f"  {dtype}: " + ", ".join(f"{name} {share:.0%}" for name, share in found[dtype].items()))
+    bench.figures["shares"] = found
+
+
+def same_texts(bench: Bench) -> None:
+    """The share of samples that keep all their tokens when 24 and 8 rows take the place of 64"""
+    prompts = 8 if bench.quick else 32
+    for dtype, key in (("float32", "fp32"), ("bfloat16", "bf16")):
+        by_rows = {
+            rows: bench.measure("ours", prompts=prompts, rows=rows, dtype=dtype)["texts"] for rows in (64, 24, 8)
+        }
+        equal = {
+            rows: round(sum(by_rows[64][each] == texts[each] for each in texts) / len(texts), 3)
+            for rows, texts in by_rows.items()
+            if rows != 64
+        }
+        print(f"  {dtype}: " + ", ".join(f"{share:.1%} with {rows} rows" for rows, share in equal.items()))
+        bench.figures[f"equal_texts_{key}"] = list(equal.values())
+
+
+def memory(bench: Bench) -> None:
+    """Peak memory by the budget for keys and values, 64 rows wanted"""
+    grown = []
+    for budget in (32, 128):
+        got = bench.measure("ours", prompts=16 if bench.quick else 32, kv_budget_bytes=budget * MB)
+        grown.append(got["grown_mb"])
+        print(
+            f"  {budget} MB: peak {got['peak_mb']:.0f} MB, of which {got['grown_mb']:.0f} MB came with the sampling;"
+            f" {got['tok_per_cpu_s']:.0f} tokens per CPU second"
+        )
+    print(f"  the budget grew by 96 MB, the peak by {grown[1] - grown[0]:.0f} MB")
+    bench.figures |= {"kv_budget_mb": [32, 128], "grown_mb": grown}
+
+
+def cost_of_k(bench: Bench) -> None:
+    """CPU milliseconds per sample as K grows: a prompt is read once for all K"""
+    costs = []
+    for k in (1, 4, 9):
+        got = bench.measure("ours", prompts=8 if bench.quick else 24, k=k)
+        costs.append(round(1000 * got["cpu_s"] / got["samples"], 1))
+        print(f"  K={k}: {costs[-1]} ms, {got['tok_per_cpu_s']:.0f} tokens per CPU second")
+    bench.figures["ms_per_sample_k_1_4_9"] = costs
+
+
+def ten_times(bench: Bench) -> None:
+    """CPU milliseconds per sample and peak memory at ten and a hundred times the prompts
+
+    With a smaller model and short texts, or the largest would take hours.
+    """
+    sizes = (16, 160) if bench.quick else (64, 640, 6400)
+    costs, peaks = [], []
+    for prompts in sizes:
+        got = bench.measure("ours", shape="tiny", prompts=prompts, shortest=8, longest=32, max_new_tokens=16)
+        costs.append(round(1000 * got["cpu_s"] / got["samples"], 2))
+        peaks.append(got["peak_mb"])
+        print(f"  {prompts} prompts: {costs[-1]} ms, peak {peaks[-1]:.0f} MB")
+    bench.figures |= {"prompts": sizes, "ms_per_sample": costs, "peak_mb": peaks}
+
+
+def end_to_end(bench: Bench) -> None:
+    """From prompts in PostgreSQL to ready completions there, through a Celery worker, against the engine alone"""
+    prompts = 16 if bench.quick else 64
+    bare = bench.measure("ours", prompts=prompts)
+    with database(bench.folder) as url:
+        environment = one_thread() | {
+            "DATABASE_URL": url,
+            "VAR_DIR": str(bench.folder / "var"),
+            "CELERY_BROKER_URL": "filesystem://",
+            "DEBUG": "1",
+        }
+        job = {"folder": bench.policy("small"), "prompts": prompts, "method": "ours"}
+        command = [sys.executable, "-m", "bench.sampling_run", json.dumps(job)]
+        ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    whole = json.loads(ended.stdout.strip().splitlines()[-1])
+    print(f"  the engine alone: {bare['tok_per_cpu_s']:.0f} tokens per CPU second ({bare['tok_per_s']:.0f} a second)")
+    print(
+        f"  the worker: {whole['tok_per_cpu_s']:.0f} ({whole['tok_per_s']:.0f}), {whole['completions']} completions,"
+        f" all of its own work for the database included; PostgreSQL runs beside it"
+    )
+    bench.figures |= {
+        "end_to_end_vs_engine": ratio(whole["tok_per_cpu_s"], bare["tok_per_cpu_s"]),
+        "end_to_end_vs_engine_wall": ratio(whole["tok_per_s"], bare["tok_per_s"]),
+    }
+
+
+@contextmanager
+def database(folder: Path) -> Iterator[str]:
+    """The address of a new database, on the server of DATABASE_URL or on one that is started for it."""
+    from annotate.lib import embedded_postgres
+
+    given, own = os.environ.get("DATABASE_URL"), folder / "server"
+    server = given or embedded_postgres.ensure_running(own)
+    name = f"bench_sampling_{os.getpid()}"
+    try:
+        run_sql(server, f"CREATE DATABASE {name}")
+        try:
+            yield urlsplit(server)._replace(path=f"/{name}").geturl()
+        finally:
+            run_sql(server, f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        if not given:
+            embedded_postgres.stop(own)
+
+
+def run_sql(server: str, statement: str) -> None:
+    connection = psycopg2.connect(server)
+    # CREATE DATABASE stands outside of a transaction.
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def on_a_gpu(bench: Bench) -> None:
+    """Tokens a second on a GPU, a Llama of 1.0 thousand million parameters in bfloat16, against the roofline"""
+    import torch
+
+    if not torch.cuda.is_available():
+        print("  not run: this machine has none")
+        bench.figures["gpu"] = None
+        return
+    print(f"  {torch.cuda.get_device_name()}; the roofline is an H200's")
+    found = {}
+    for rows in (16, 64, 256):
+        job = {"shape": "1b", "device": "cuda", "dtype": "bfloat16", "rows": rows, "prompts": 2 * rows // 4}
+        job |= {"kv_budget_bytes": 32 << 30}
+        mine = bench.measure("repeated", extra={"method": "ours"}, **job)["tokens_per_s"]
+        theirs = bench.measure("repeated", extra={"method": "batched"}, **job)["tokens_per_s"]
+        possible = roofline(rows, length=288 + 28)
+        found[rows] = {
+            "tok_per_s": round(mine),
+            "of_roofline": ratio(mine, possible),
+            "vs_batched": ratio(mine, theirs),
+        }
+        print(
+            f"  {rows} rows: {mine:.0f} tokens a second, {mine / possible:.0%} of the roofline's {possible:.0f},"
+            f" {mine / theirs:.1f} times batched generate"
+        )
+    bench.figures["gpu"] = found
+
+
+def roofline(rows: int, *, length: int) -> float:
+    """Tokens a second that memory and arithmetic of an H200 allow, prompts not counted.
+
+    A step of B rows of L tokens each takes the longer of reading the weights and all keys and values, (W + B L kv) /
+    bandwidth, and of computing, 2 P B / operations; W = 2 P bytes for P parameters.
+    """
+    shape = SHAPES["1b"]
+    hidden, layers = shape["hidden_size"], shape["num_hidden_layers"]
+    narrow = hidden * shape["num_key_value_heads"] // shape["num_attention_heads"]
+    per_layer = 2 * hidden * hidden + 2 * hidden * narrow + 3 * hidden * shape["intermediate_size"]
+    parameters = layers * per_layer + VOCABULARY * hidden
+    reading = (2 * parameters + rows * length * 2 * layers * narrow * 2) / (BANDWIDTH * REACHED_BANDWIDTH)
+    computing = 2 * parameters * rows / (OPERATIONS * REACHED_OPERATIONS)
+    return rows / max(reading, computing)
+
+
+if __name__ == "__main__":
+    main()
