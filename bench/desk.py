@@ -38,28 +38,26 @@ SECONDS_TO_START = 180
 KEPT = 1.0
 LONGEST_REQUEST = 60
 
-# Every prompt is a group of its own. Few different words: the pool's search index is not what is measured.
+# A hundred prompts of each customer. Few different words: the pool's search index is not what is measured.
 PROMPTS = """
-WITH numbered AS (
-    SELECT i, %(pool)s || ' ' || regexp_replace(i::text, '(.)', '\\1 ', 'g') AS name
-    FROM generate_series(1, %(n)s) i
-), grouped AS (
+WITH grouped AS (
     INSERT INTO pools_promptgroup (key, split, created_at)
-    SELECT 'prompt:' || encode(sha256((%(pool)s || i)::bytea), 'hex'),
-           CASE WHEN i %% 10 = 0 THEN 'valid' ELSE 'train' END, now()
-    FROM numbered ORDER BY i
-    RETURNING id
-), paired AS (
-    SELECT grouped.id AS group_id, numbered.i, numbered.name
-    FROM (SELECT id, row_number() OVER (ORDER BY id) AS i FROM grouped) grouped JOIN numbered USING (i)
+    SELECT 'customer:' || %(pool)s || ' ' || i, CASE WHEN i %% 10 = 0 THEN 'valid' ELSE 'train' END, now()
+    FROM generate_series(0, (%(n)s - 1) / 100) i
+    RETURNING id, key
+), written AS (
+    SELECT %(pool)s || ' ' || i %% ((%(n)s - 1) / 100 + 1) AS customer,
+           'Explain to a child of ten how number ' || regexp_replace(i::text, '(.)', '\\1 ', 'g')
+           || 'comes about, and why it matters.' AS words
+    FROM generate_series(1, %(n)s) i
 )
 INSERT INTO pools_prompt (pool_id, group_id, messages, kind, source, source_user, category, language, licence,
                           external_id, text, content_hash, created_at)
-SELECT %(pool_id)s, group_id, jsonb_build_array(jsonb_build_object('role', 'user', 'content', words)),
-       'plain', 'labeler', '', '', 'en', '', '', words, encode(sha256(name::bytea), 'hex'), now()
-FROM (SELECT *, 'Explain to a child of ten how number ' || name || 'comes about, and why it matters.' AS words
-      FROM paired) named
-ORDER BY i
+SELECT %(pool_id)s, grouped.id, jsonb_build_array(jsonb_build_object('role', 'user', 'content', words)),
+       'plain', 'customer', customer, '', 'en', '', '', words, encode(sha256(words::bytea), 'hex') AS hash, now()
+FROM written JOIN grouped ON grouped.key = 'customer:' || customer
+-- The index of the hashes is then written from one end to the other.
+ORDER BY hash
 """
 
 
