@@ -1,8 +1,11 @@
 """What every sampler promises, tried on the one that runs transformers models."""
 
 import functools
+import json
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +23,12 @@ from models_worker.engine.types import InvalidParams, SampleRequest, SampleResul
 from tests.models_worker.tiny import MAX_MODEL_LEN, requests_for, sample_all, save_tiny, teacher_forced
 
 PolicyOf = Callable[[str], LoadedPolicy]
-ATTENTION = ("llama", "gpt2", "qwen2", "gemma2", "mistral")
+ATTENTION = ("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma2", "olmo2", "phi", "phi3")
+ATTENTION += ("gpt2", "gpt_neox", "opt", "falcon")
+# What else a model may have for a past, or for places in it.
+OTHERS = ("mamba", "llama4_text", "bloom", "mpt")
+# Every local backend keeps the contract.
+BACKENDS = pytest.mark.parametrize("plain_generate", [False, True], ids=["arena", "generate"])
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +41,10 @@ def tokens(results: dict[tuple[str, int], SampleResult]) -> dict[tuple[str, int]
     return {key: result.token_ids for key, result in results.items()}
 
 
-def test_each_request_gets_one_result_that_repeats_what_was_asked(llama: LoadedPolicy) -> None:
+@BACKENDS
+def test_each_request_gets_one_result_that_repeats_what_was_asked(llama: LoadedPolicy, plain_generate: bool) -> None:
     asked = [replace(request, attempt=2, truncated_prompt=5) for request in requests_for(llama)]
-    results = sample_all(TransformersSampler(llama), asked)
+    results = sample_all(TransformersSampler(llama, plain_generate=plain_generate), asked)
     for request in asked:
         result = results[request.prompt_id, request.k]
         assert (result.seed, result.params, result.attempt, result.truncated_prompt) == (
@@ -46,22 +55,35 @@ def test_each_request_gets_one_result_that_repeats_what_was_asked(llama: LoadedP
         )
         assert result.prompt_tokens == len(request.prompt_ids)
         assert result.error == ""
+        assert len(result.logprobs) == len(result.token_ids)
+        assert result.sum_logprob == pytest.approx(sum(result.logprobs))
 
 
-def test_the_same_request_twice_gets_two_results(llama: LoadedPolicy) -> None:
+@BACKENDS
+def test_the_same_request_twice_gets_two_results(llama: LoadedPolicy, plain_generate: bool) -> None:
     request = requests_for(llama)[0]
     results: list[SampleResult] = []
-    TransformersSampler(llama).sample([request, request], on_result=results.append)
+    TransformersSampler(llama, plain_generate=plain_generate).sample([request, request], on_result=results.append)
     assert len(results) == 2
     assert results[0] == results[1]
 
 
-def test_nothing_asked_nothing_done(llama: LoadedPolicy) -> None:
-    assert sample_all(TransformersSampler(llama), []) == {}
+@BACKENDS
+def test_nothing_asked_nothing_done(llama: LoadedPolicy, plain_generate: bool) -> None:
+    assert sample_all(TransformersSampler(llama, plain_generate=plain_generate), []) == {}
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma2"])
-@pytest.mark.parametrize("limits", [{"max_rows": 7, "prefill_tokens": 30}, {"max_rows": 1}, {"kv_budget_bytes": 1}])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_rows": 7, "prefill_tokens": 30},
+        {"max_rows": 1},
+        {"kv_budget_bytes": 1},
+        {"max_rows": 7, "plain_generate": True},
+        {"max_rows": 1, "plain_generate": True},
+    ],
+)
 def test_the_batch_size_changes_no_text(policy_of: PolicyOf, architecture: str, limits: dict[str, int]) -> None:
     policy = policy_of(architecture)
     asked = requests_for(policy)
@@ -69,14 +91,17 @@ def test_the_batch_size_changes_no_text(policy_of: PolicyOf, architecture: str, 
     assert tokens(sample_all(TransformersSampler(policy, **limits), asked)) == tokens(wide)
 
 
-def test_order_and_company_change_no_text(llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult]) -> None:
+@BACKENDS
+def test_order_and_company_change_no_text(
+    llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult], plain_generate: bool
+) -> None:
     asked = requests_for(llama)
     random.Random(3).shuffle(asked)
     some = asked[:8]
     # Company with other lengths, and with top_p and without.
     others = requests_for(llama, k=2, seed=77, max_new_tokens=90, temperatures=(5.0, 0.1), top_p=0.3)
     mixed = some + [replace(request, prompt_id="other " + request.prompt_id) for request in others]
-    results = sample_all(TransformersSampler(llama, max_rows=5), mixed)
+    results = sample_all(TransformersSampler(llama, max_rows=5, plain_generate=plain_generate), mixed)
     for request in some:
         assert results[request.prompt_id, request.k].token_ids == whole[request.prompt_id, request.k].token_ids
 
@@ -100,26 +125,30 @@ def test_a_long_call_moves_its_columns_and_changes_no_text(
     assert tokens(results) == tokens(sample_all(TransformersSampler(llama), asked))
 
 
+@BACKENDS
 def test_a_seed_repeats_and_another_seed_does_not(
-    llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult]
+    llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult], plain_generate: bool
 ) -> None:
-    sampler = TransformersSampler(llama)
-    assert sample_all(sampler, requests_for(llama)) == whole
+    sampler = TransformersSampler(llama, plain_generate=plain_generate)
+    first = sample_all(sampler, requests_for(llama))
+    assert sample_all(sampler, requests_for(llama)) == first
+    assert tokens(first) == tokens(whole)
     others = tokens(sample_all(sampler, requests_for(llama, seed=500_000)))
     assert not any(others[key] == drawn for key, drawn in tokens(whole).items())
 
 
 @pytest.mark.parametrize("architecture", ATTENTION)
 def test_logprobs_are_those_of_the_whole_text_read_at_once(policy_of: PolicyOf, architecture: str) -> None:
+    """Whatever temperature and top_p a token was drawn with: its logprob is the policy's own."""
     policy = policy_of(architecture)
     sampler = TransformersSampler(policy, max_rows=5)
     assert sampler.provenance["engine"] == "transformers-arena"
-    asked = requests_for(policy)
+    # Longer than the sliding windows.
+    asked = requests_for(policy, k=2, max_new_tokens=24)
     results = sample_all(sampler, asked)
     for request in asked:
         result = results[request.prompt_id, request.k]
-        expected = teacher_forced(policy, request, result.token_ids)
-        assert result.sum_logprob == pytest.approx(expected, abs=1e-4)
+        assert result.logprobs == pytest.approx(teacher_forced(policy, request, result.token_ids), abs=1e-4)
 
 
 def test_no_more_than_asked_and_it_says_so_when_cut_off(whole: dict[tuple[str, int], SampleResult]) -> None:
@@ -137,7 +166,7 @@ def test_end_tokens_are_counted_but_not_shown(llama: LoadedPolicy, whole: dict[t
         assert result.text == llama.tokenizer.decode(result.token_ids[:-1], skip_special_tokens=True)
 
 
-@pytest.mark.parametrize("plain_generate", [False, True])
+@BACKENDS
 def test_a_stop_string_ends_the_text_and_is_not_part_of_it(
     llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult], plain_generate: bool
 ) -> None:
@@ -177,10 +206,10 @@ def test_plain_generate_draws_the_same_tokens(policy_of: PolicyOf, architecture:
     assert tokens(results) == tokens(expected)
     for key, result in results.items():
         assert (result.text, result.finish_reason) == (expected[key].text, expected[key].finish_reason)
-        assert result.sum_logprob == pytest.approx(expected[key].sum_logprob, abs=1e-3)
+        assert result.logprobs == pytest.approx(expected[key].logprobs, abs=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ["mamba", "llama4_text"])
+@pytest.mark.parametrize("architecture", OTHERS)
 def test_what_cannot_live_in_the_arena_is_sampled_by_generate(policy_of: PolicyOf, architecture: str) -> None:
     policy = policy_of(architecture)
     sampler = TransformersSampler(policy, max_rows=4)
@@ -190,7 +219,7 @@ def test_what_cannot_live_in_the_arena_is_sampled_by_generate(policy_of: PolicyO
     assert tokens(results) == tokens(sample_all(TransformersSampler(policy, max_rows=1), asked))
     for request in asked:
         result = results[request.prompt_id, request.k]
-        assert result.sum_logprob == pytest.approx(teacher_forced(policy, request, result.token_ids), abs=1e-4)
+        assert result.logprobs == pytest.approx(teacher_forced(policy, request, result.token_ids), abs=1e-4)
 
 
 def test_a_model_that_does_not_heed_its_mask_is_sampled_by_generate(llama: LoadedPolicy) -> None:
@@ -207,7 +236,7 @@ def test_a_model_that_does_not_heed_its_mask_is_sampled_by_generate(llama: Loade
         llama.model.forward = forward
 
 
-@pytest.mark.parametrize("plain_generate", [False, True])
+@BACKENDS
 def test_numbers_that_overflow_fail_their_own_sample_only(
     llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult], tmp_path: Path, plain_generate: bool
 ) -> None:
@@ -249,7 +278,7 @@ def memory_for(rows: int, policy: LoadedPolicy) -> Iterator[None]:
         policy.model.forward = forward
 
 
-@pytest.mark.parametrize("plain_generate", [False, True])
+@BACKENDS
 def test_too_little_memory_changes_no_text(
     llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult], plain_generate: bool
 ) -> None:
@@ -261,6 +290,18 @@ def test_too_little_memory_changes_no_text(
     for _call in range(20):
         sample_all(sampler, requests_for(llama, k=1, max_new_tokens=1))
     assert sampler.limits == sampler.most, "and tried again little by little"
+
+
+def test_when_the_machine_has_no_more_memory_fewer_are_sampled_at_a_time_and_no_text_changes(tmp_path: Path) -> None:
+    """A limit of the operating system, in a process of its own."""
+    save_tiny(tmp_path, num_key_value_heads=4, head_dim=128)
+    command = [sys.executable, "-m", "tests.models_worker.starved", str(tmp_path)]
+    told = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert found["refused"] >= 1, "the limit was never felt"
+    assert found["rows"] < found["asked"]
+    assert found["equal"] == found["asked"]
 
 
 def test_a_sample_that_needs_too_much_memory_alone_fails_alone(llama: LoadedPolicy) -> None:
@@ -292,7 +333,7 @@ def test_other_errors_are_raised(llama: LoadedPolicy) -> None:
         TransformersSampler(llama).sample(requests_for(llama), on_result=refuse)
 
 
-@pytest.mark.parametrize("plain_generate", [False, True])
+@BACKENDS
 def test_cancelling_stops_within_a_step(
     llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult], plain_generate: bool
 ) -> None:

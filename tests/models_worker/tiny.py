@@ -7,7 +7,6 @@ prompt has nearly the same next token, and a wrong mask would pass for a right o
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedTokenizerFast
@@ -40,12 +39,26 @@ SHAPE: dict[str, Any] = {
     "tie_word_embeddings": False,
 }
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": MAX_MODEL_LEN}
+IDS = {name: SHAPE[name] for name in ("vocab_size", "pad_token_id", "bos_token_id", "eos_token_id")}
+OPT = {name: SHAPE[name] for name in SHAPE if name in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
+OPT |= IDS | {"ffn_dim": 64, "word_embed_proj_dim": 32, "max_position_embeddings": MAX_MODEL_LEN, "init_std": 0.3}
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": SHAPE,
     "gpt2": {**GPT2, **{k: SHAPE[k] for k in ("vocab_size", "initializer_range", "bos_token_id", "eos_token_id")}},
+    "gpt_neox": SHAPE,
+    "opt": OPT,
+    "phi": SHAPE,
+    "phi3": SHAPE | {"sliding_window": 16},
+    "falcon": {k: SHAPE[k] for k in SHAPE if k not in ("num_key_value_heads", "head_dim", "intermediate_size")},
+    "olmo2": SHAPE,
+    "mixtral": SHAPE | {"num_local_experts": 4},
     "qwen2": SHAPE,
+    "qwen3": SHAPE,
     "gemma2": SHAPE | {"sliding_window": 16, "query_pre_attn_scalar": 8},
     "mistral": SHAPE | {"sliding_window": 16},
+    # Where a token stands is a matter of columns, which the cache's rows do not share.
+    "bloom": IDS | {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3},
+    "mpt": IDS | {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": MAX_MODEL_LEN, "initializer_range": 0.3},
     # Its attention counts columns, and a row of the arena does not begin at column 0.
     "llama4_text": SHAPE | {"attention_chunk_size": 8, "intermediate_size_mlp": 64, "num_local_experts": 2},
     # Its past is a state, which no mask can hide.
@@ -96,6 +109,9 @@ def save_tiny(
 
 def save_lora(checkpoint: Path, folder: Path, *, seed: int = 0) -> Path:
     """A LoRA adapter to a tiny llama, with random weights."""
+    # It takes seconds, and few tests need it.
+    import peft
+
     torch.manual_seed(seed)
     config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
@@ -150,9 +166,12 @@ def sample_all(sampler: Sampler, requests: list[SampleRequest]) -> dict[tuple[st
 
 
 @torch.inference_mode()
-def teacher_forced(policy: LoadedPolicy, request: SampleRequest, token_ids: tuple[int, ...]) -> float:
-    """The natural log of the probability of token_ids after the request's prompt, in one forward without a cache."""
+def teacher_forced(policy: LoadedPolicy, request: SampleRequest, token_ids: tuple[int, ...]) -> list[float]:
+    """The natural log of the probability of each of token_ids after the request's prompt and those before it.
+
+    In one forward without a cache, at temperature 1.
+    """
     whole = torch.tensor([[*request.prompt_ids, *token_ids]])
     logprobs = policy.model(input_ids=whole, use_cache=False).logits.float().log_softmax(-1)
     answer = logprobs[0, len(request.prompt_ids) - 1 : -1]
-    return float(answer.gather(1, torch.tensor(token_ids)[:, None]).double().sum())
+    return [float(each) for each in answer.gather(1, torch.tensor(token_ids)[:, None])[:, 0]]
