@@ -6,6 +6,7 @@ Torch is loaded by the first policy and not by this module.
 import logging
 import os
 from collections.abc import MutableMapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,15 @@ def sampler(policy: Policy) -> "TransformersSampler":
         log.exception("Loading %s broke off", policy)
         reason = f"{type(error).__name__}: {error}"
         raise NotLoaded(gettext("The policy cannot be loaded: %(error)s") % {"error": reason}) from error
+
+
+@cache
+def has_gpu() -> bool:
+    """Can this process put a policy on a GPU?"""
+    leave_room_for_others(os.environ)
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def leave_room_for_others(environment: MutableMapping[str, str]) -> None:

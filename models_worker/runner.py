@@ -1,7 +1,7 @@
 """From the requests of a run to stored completions, killed at any line and started again.
 
 What is stored does not depend on where a worker was killed, on how many shared the run or in which order samples ended:
-a seed gives a text, and of equal texts of a prompt the one with the lowest k stays (see Chunk).
+a seed gives a text, and of texts of a prompt that are alike the one with the lowest k stays (see Chunk).
 """
 
 import logging
@@ -18,15 +18,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import django.db
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext
 from kombu.exceptions import ChannelError, KombuError
 
 from annotate.celery import app
-from annotate.lib.text import text_hash
 from annotate.lib.wake import wake
-from annotate.samples import actions, probes, queries
-from annotate.samples.models import Origin, Policy, SampleRun
+from annotate.samples import actions, gate, probes, queries
+from annotate.samples.gate import RESAMPLINGS
+from annotate.samples.models import FinishReason, Origin, Policy, SampleRun
 from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.states import RunState
 from models_worker import checkpoints, probing
@@ -54,8 +55,6 @@ CHUNK = 16
 # Of a policy behind a server: at a chunk's end the server waits for its last completions with nothing else to do, and a
 # longer chunk has fewer ends.
 SERVER_CHUNK = 64
-# How often a completion that equals another one of its prompt is sampled anew before it is stored as it is.
-RESAMPLINGS = 3
 # An engine that raises so often without one sample in between will not get better: its run fails, others go on.
 BREAKDOWNS = 5
 # How soon a cancelled run is noticed.
@@ -87,13 +86,21 @@ def sample(run_id: int) -> None:
     try:
         probing.probe_waiting(stopping)
         seen: set[int] = set()
-        run = queries.waiting_runs().filter(id=run_id).first() or queries.waiting_runs().first()
+        run = _waiting_here().filter(id=run_id).first() or _waiting_here().first()
         while run and not stopping.is_set():
             seen.add(run.id)
             _sample_run(run)
-            run = queries.waiting_runs().exclude(id__in=seen).first()
+            run = _waiting_here().exclude(id__in=seen).first()
     finally:
         _sampling.release()
+
+
+def _waiting_here() -> QuerySet[SampleRun]:
+    """The runs that this worker can sample. Whether it has a GPU is asked of torch, and only where that matters."""
+    runs = queries.waiting_runs()
+    if runs.filter(policy__needs_gpu=True).exists() and not checkpoints.has_gpu():
+        return queries.waiting_runs(gpu=False)
+    return runs
 
 
 def probe() -> None:
@@ -170,7 +177,7 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
             if breakdowns == BREAKDOWNS:
                 raise Unusable(str(error)) from error
         if chunk.finished:
-            wake("studio.fill_campaigns", run.pool_id)
+            wake(actions.FILL, run.pool_id)
 
 
 def _params(run: SampleRun) -> SamplingParams:
@@ -268,8 +275,8 @@ class Watch:
 class Chunk:
     """The prompts of one claim, on their way to K completions each.
 
-    A completion that equals another of its prompt is sampled anew before it is stored. Samples end in any order, but
-    they are judged in the order of k, so that it is always the same one that gives way.
+    A completion that does not pass the gate is sampled anew before it is stored, a few times, then stored as it is.
+    Samples end in any order, but they are judged in the order of k, so that it is always the same one that gives way.
     """
 
     def __init__(self, run: SampleRun, sampler: Sampler, params: SamplingParams, claimed: Iterable[Asked]) -> None:
@@ -277,7 +284,10 @@ class Chunk:
         # What follows goes by prompt, named as the engine names it.
         self.asked = {str(request.prompt_id): request for request in claimed}
         stored = queries.stored(run, [request.prompt_id for request in self.asked.values()])
-        self.texts = {prompt: stored.get(request.prompt_id, {}) for prompt, request in self.asked.items()}
+        self.texts = {
+            prompt: {k: gate.read(text) for k, text in stored.get(request.prompt_id, {}).items()}
+            for prompt, request in self.asked.items()
+        }
         self.rendered: dict[str, RenderedPrompt] = {}
         self.errors: dict[str, str] = {}
         self.hopeless: set[str] = set()
@@ -317,7 +327,7 @@ class Chunk:
             attempt += 1
 
     def _missing(self, prompt: str) -> list[int]:
-        return [k for k in range(self.run.k) if k not in self.texts[prompt]]
+        return [k for k in range(self.run.k + self.asked[prompt].extra) if k not in self.texts[prompt]]
 
     def _render(self, prompt: str) -> bool:
         from models_worker.engine.chat import ChatError
@@ -367,15 +377,16 @@ class Chunk:
         )
 
     def _keep(self, result: SampleResult) -> bool:
-        """Store a completion. False if it equals another one and a further attempt may help."""
+        """Store a completion. False if it does not pass the gate and a further attempt may help."""
         prompt, texts = result.prompt_id, self.texts[result.prompt_id]
         if result.finish_reason == "error":
             self.errors[prompt] = result.error
             if result.final:
                 self.hopeless.add(prompt)
             return True
-        text = text_hash(result.text)
-        if text in texts.values() and result.attempt < RESAMPLINGS:
+        text = gate.read(actions.kept(result.text))
+        cut_off = self.run.resample_cut_off and result.finish_reason == FinishReason.LENGTH
+        if self._may_change(result) and gate.flaw(text, cut_off=cut_off, others=texts.values()):
             return False
         written = actions.Written(
             k=result.k,
@@ -401,6 +412,10 @@ class Chunk:
         if not self._missing(prompt):
             self._finish(prompt)
         return True
+
+    def _may_change(self, result: SampleResult) -> bool:
+        # At temperature 0 every seed gives the same text.
+        return result.attempt < RESAMPLINGS and self.params.temperature > 0
 
     def _finish(self, prompt: str) -> None:
         self.finished += actions.finish_request(request=self.asked[prompt], now=timezone.now())

@@ -56,6 +56,13 @@ SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?<=[。！？])")
 _ALONE = r"[^\w\s]|[\u3040-\u30ff\u3400-\u9fff]"
 WORDS = re.compile(rf"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<={_ALONE})|(?={_ALONE})")
 GRAINS = (LINES, SENTENCES, WORDS)
+
+
+def words(text: str) -> list[str]:
+    """The words of the folded text in lower case. Each punctuation mark is one, and each Chinese or Japanese character."""
+    return [word for word in WORDS.split(folded(text).casefold()) if word and not word.isspace()]
+
+
 # difflib's time grows with the equal pairs it looks at: this many take a second or two. Texts with more, some ten
 # thousand words that share little but their language, are no comparison that a person reads: shown as replaced.
 PAIRS_COMPARED = 400_000

@@ -39,6 +39,8 @@ WORKER_NEVER_WROTE = _(
 )
 SAMPLE = "models_worker.sample_run"
 PROBE = "models_worker.probe_server"
+# Whoever makes slates of what is sampled.
+FILL = "studio.fill_campaigns"
 
 
 class Refused(Exception):
@@ -55,13 +57,16 @@ class PolicyExists(Refused):
 
 
 class LocationMismatch(Refused):
-    words = _("A policy that is sampled here needs its folder or hub id; one whose completions are imported has none.")
+    words = _(
+        "A policy that is sampled here needs its folder or hub id, or the address of its server; one whose completions "
+        "are imported has none."
+    )
 
 
 class NotACheckpoint(Refused):
     words = _(
-        "An adapter, quantisation and weights that are not safetensors are for a checkpoint that a worker loads, "
-        "in a folder or from a hub."
+        "An adapter, quantisation, a GPU and weights that are not safetensors are for a checkpoint that a worker "
+        "loads, in a folder or from a hub."
     )
 
 
@@ -93,6 +98,10 @@ class AllEqual(Refused):
     words = _("At temperature 0 all completions of a prompt are equal. Ask for one of each, or raise the temperature.")
 
 
+class TokensOfServer(Refused):
+    words = _("A server keeps token ids and logprobs to itself. They are kept only of a policy that a worker loads.")
+
+
 class RunEnded(Refused):
     words = _("This run has already ended.")
 
@@ -118,6 +127,7 @@ def create_policy(
     dtype: str = "auto",
     quantisation: str = Quantisation.NONE,
     unsafe_weights: bool = False,
+    needs_gpu: bool = False,
     served_model: str = "",
     endpoint: str = "",
     key_name: str = "",
@@ -129,7 +139,8 @@ def create_policy(
     """
     if (origin == Origin.IMPORTED) == bool(location):
         raise LocationMismatch
-    if (adapter or quantisation != Quantisation.NONE or unsafe_weights) and origin not in CHECKPOINTS:
+    loading = adapter or quantisation != Quantisation.NONE or unsafe_weights or needs_gpu
+    if loading and origin not in CHECKPOINTS:
         raise NotACheckpoint
     if origin == Origin.SERVER:
         try:
@@ -151,6 +162,7 @@ def create_policy(
         dtype=dtype,
         quantisation=quantisation,
         unsafe_weights=unsafe_weights,
+        needs_gpu=needs_gpu,
         served_model=served_model,
         endpoint=endpoint,
         key_name=key_name,
@@ -173,9 +185,14 @@ def move_current(*, stage: str, policy: Policy, by: User | None, now: datetime) 
         raise WrongStage
     if policy.origin == Origin.IMPORTED:
         raise NotSampledHere
-    pointer, _created = CurrentPolicy.objects.update_or_create(
-        stage=stage, defaults={"policy": policy, "moved_by": by, "moved_at": now}
-    )
+    moved = {"policy": policy, "moved_by": by, "moved_at": now}
+    with transaction.atomic():
+        pointer, created = CurrentPolicy.objects.select_for_update().get_or_create(stage=stage, defaults=moved)
+        if not created and pointer.policy_id != policy.id:
+            pointer.previous_id, pointer.policy = pointer.policy_id, policy
+            pointer.moved_by, pointer.moved_at = by, now
+            pointer.save()
+            wake(FILL)
     return pointer
 
 
@@ -190,18 +207,21 @@ def start_run(
     stop: list[str],
     seed: int,
     keep_tokens: bool = False,
+    resample_cut_off: bool = False,
     by: User | None,
     now: datetime,
     prompts: QuerySet[Prompt] | None = None,
 ) -> SampleRun:
     """Ask the policy for K completions of every prompt of the pool, or of those prompts of the pool that are given.
 
-    Raises NotSampledHere, AllEqual or NoPrompts.
+    Raises NotSampledHere, AllEqual, TokensOfServer or NoPrompts.
     """
     if policy.origin == Origin.IMPORTED:
         raise NotSampledHere
     if temperature == 0 and k > 1:
         raise AllEqual
+    if keep_tokens and policy.origin == Origin.SERVER:
+        raise TokensOfServer
     with transaction.atomic():
         run = SampleRun.objects.create(
             pool=pool,
@@ -213,6 +233,7 @@ def start_run(
             stop=stop,
             seed=seed,
             keep_tokens=keep_tokens,
+            resample_cut_off=resample_cut_off,
             created_by=by,
             created_at=now,
         )
@@ -222,8 +243,48 @@ def start_run(
     return run
 
 
+def add_prompts(*, run: SampleRun, prompts: QuerySet[Prompt]) -> None:
+    """Ask further prompts of a run, ended or not. Those it has are left alone; if they failed, they are tried again.
+
+    Raises RunCancelled.
+    """
+    with transaction.atomic():
+        run = _locked(run.id)
+        if run.state == RunState.CANCELLED:
+            raise RunCancelled
+        failed = run.requests.filter(state=RequestState.FAILED, prompt__in=prompts.values("id"))
+        if failed.update(**AGAIN) + _request(run, prompts):
+            _go_on(run)
+
+
+def ask_more(*, run: SampleRun, extra: Mapping[int, int]) -> None:
+    """Want so many further completions of prompts that a run has done, in place of some that were not worth showing.
+
+    A run that was cancelled meanwhile, or a prompt that is not done, is left alone.
+    """
+    with transaction.atomic():
+        run = _locked(run.id)
+        done = run.requests.filter(state=RequestState.DONE)
+        if run.state == RunState.CANCELLED:
+            return
+        asked = [done.filter(prompt=prompt).update(**AGAIN, extra=F("extra") + more) for prompt, more in extra.items()]
+        if any(asked):
+            _go_on(run)
+
+
+# The columns of a request that is to be sampled once more.
+AGAIN: dict[str, Any] = {"state": RequestState.WAITING, "attempts": 0, "error": "", "finished_at": None}
+
+
+def _go_on(run: SampleRun) -> None:
+    """Called with the run locked: something of it waits again."""
+    run.state, run.finished_at = RunState.RUNNING, None
+    run.save(update_fields=["state", "finished_at"])
+    wake(SAMPLE, run.id)
+
+
 def _request(run: SampleRun, prompts: QuerySet[Prompt] | None) -> int:
-    """One request a prompt, in one statement however large the pool is. Returns how many."""
+    """One request a prompt, in one statement however large the pool is. Returns how many are new."""
     wanted = Prompt.objects.filter(pool=run.pool)
     if prompts is not None:
         wanted = wanted.filter(id__in=prompts.values("id"))
@@ -231,8 +292,8 @@ def _request(run: SampleRun, prompts: QuerySet[Prompt] | None) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            INSERT INTO samples_samplerequest (run_id, prompt_id, state, worker, attempts, error)
-            SELECT %s, id, %s, '', 0, '' FROM ({chosen}) AS chosen
+            INSERT INTO samples_samplerequest (run_id, prompt_id, state, worker, attempts, extra, error)
+            SELECT %s, id, %s, '', 0, 0, '' FROM ({chosen}) AS chosen ON CONFLICT DO NOTHING
             """,  # noqa: S608  # `chosen` is SQL that Django wrote, its values are parameters
             [run.id, RequestState.WAITING, *params],
         )
@@ -263,13 +324,10 @@ def retry_failed(*, run: SampleRun) -> int:
         run = _locked(run.id)
         if run.state == RunState.CANCELLED:
             raise RunCancelled
-        failed = run.requests.filter(state=RequestState.FAILED)
-        count = failed.update(state=RequestState.WAITING, attempts=0, error="", finished_at=None)
+        count = run.requests.filter(state=RequestState.FAILED).update(**AGAIN)
         if not count:
             raise NothingFailed
-        run.state, run.finished_at = RunState.RUNNING, None
-        run.save(update_fields=["state", "finished_at"])
-        wake(SAMPLE, run.id)
+        _go_on(run)
     return count
 
 
@@ -330,10 +388,14 @@ class Written:
     provenance: dict[str, Any]
 
 
+def kept(text: str) -> str:
+    """A policy's text as it is stored: a byte-level one may write the one character that PostgreSQL refuses."""
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
 def store(*, run: SampleRun, prompt_id: int, written: Written, now: datetime) -> None:
     """Keep a completion. The k-th of this prompt in this run is stored once; a second one changes nothing."""
-    # A byte-level model may write the one character that PostgreSQL refuses.
-    text = written.text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    text = kept(written.text)
     completion = Completion(
         prompt_id=prompt_id,
         policy_id=run.policy_id,
@@ -358,7 +420,7 @@ def finish_request(*, request: SampleRequest, now: datetime) -> bool:
     """The prompt is done, once all its K completions are stored and as long as the lease is still this worker's."""
     with transaction.atomic():
         run = _locked(request.run_id)
-        if Completion.objects.filter(run=run, prompt_id=request.prompt_id).count() < run.k:
+        if Completion.objects.filter(run=run, prompt_id=request.prompt_id).count() < run.k + request.extra:
             return False
         moved = _held(request).update(state=RequestState.DONE, leased_until=None, error="", finished_at=now)
         _close_if_over(run, now)

@@ -65,6 +65,8 @@ class Policy(models.Model):
         _("quantisation"), max_length=8, choices=Quantisation.choices, default=Quantisation.NONE
     )
     unsafe_weights = models.BooleanField(_("load weights that are not safetensors"), default=False)
+    # Workers without one leave its runs to others.
+    needs_gpu = models.BooleanField(_("needs a GPU"), default=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -77,7 +79,7 @@ class Policy(models.Model):
             ),
             models.CheckConstraint(
                 condition=models.Q(origin__in=CHECKPOINTS)
-                | models.Q(adapter="", quantisation=Quantisation.NONE, unsafe_weights=False),
+                | models.Q(adapter="", quantisation=Quantisation.NONE, unsafe_weights=False, needs_gpu=False),
                 name="policy_only_checkpoints_are_loaded",
             ),
             models.CheckConstraint(
@@ -136,6 +138,8 @@ class CurrentPolicy(models.Model):
 
     stage = models.CharField(max_length=8, choices=Stage.choices, unique=True)
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="+")
+    # Where it stood before it was moved.
+    previous = models.ForeignKey(Policy, on_delete=models.PROTECT, null=True, related_name="+")
     moved_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     moved_at = models.DateTimeField()
 
@@ -156,6 +160,7 @@ class SampleRun(models.Model):
     stop = models.JSONField(_("stop strings"), default=list)
     seed = models.BigIntegerField(_("seed"))
     keep_tokens = models.BooleanField(_("keep token ids and logprobs"), default=False)
+    resample_cut_off = models.BooleanField(_("sample cut-off completions anew"), default=False)
     state = models.CharField(max_length=16, choices=RunState.choices, default=RunState.RUNNING)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()
@@ -181,6 +186,8 @@ class SampleRequest(models.Model):
     leased_until = models.DateTimeField(null=True)
     worker = models.CharField(max_length=100, blank=True)
     attempts = models.PositiveSmallIntegerField(default=0)
+    # Completions wanted beyond the run's K, in place of some that were not worth showing.
+    extra = models.PositiveSmallIntegerField(default=0)
     error = models.TextField(blank=True)
     finished_at = models.DateTimeField(null=True)
 

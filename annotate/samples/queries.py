@@ -34,20 +34,29 @@ def sampled_weights(policy: Policy) -> tuple[str, str] | None:
     return (last[0], last[1] or "") if last else None
 
 
-def waiting_runs() -> QuerySet[SampleRun]:
-    """Running runs with a prompt that nobody is sampling, oldest first."""
+def previous_policy(stage: str) -> Policy | None:
+    """What was current before the pointer was last moved."""
+    pointer = CurrentPolicy.objects.filter(stage=stage).select_related("previous").first()
+    return pointer.previous if pointer else None
+
+
+def waiting_runs(*, gpu: bool = True) -> QuerySet[SampleRun]:
+    """Running runs with a prompt that nobody is sampling, oldest first; only those that a worker without a GPU may
+    sample, if it has none."""
     waiting = SampleRequest.objects.filter(run=OuterRef("id"), state=RequestState.WAITING)
     runs = SampleRun.objects.filter(Exists(waiting), state=RunState.RUNNING)
+    if not gpu:
+        runs = runs.filter(policy__needs_gpu=False)
     return runs.select_related("policy__probe").order_by("created_at", "id")
 
 
 def stored(run: SampleRun, prompt_ids: Collection[int]) -> dict[int, dict[int, str]]:
-    """What these prompts already have from a run: by prompt, the hash of the text of each k."""
+    """What these prompts already have from a run: by prompt, the text of each k."""
     found: dict[int, dict[int, str]] = defaultdict(dict)
     rows = Completion.objects.filter(run=run, prompt_id__in=prompt_ids)
-    for prompt_id, k, text_hash in rows.values_list("prompt_id", "k", "text_hash"):
+    for prompt_id, k, text in rows.values_list("prompt_id", "k", "text"):
         if k is not None:
-            found[prompt_id][k] = text_hash
+            found[prompt_id][k] = text
     return found
 
 
@@ -80,12 +89,14 @@ class Progress:
     done: int
     failed: int
     cancelled: int
-    completions: int
     completions_wanted: int
-    tokens: int
-    tokens_per_second: float | None
+    completions: int = 0
+    # Of these, those that took the place of one that was empty, cut off or like another.
+    resampled: int = 0
+    tokens: int = 0
+    tokens_per_second: float | None = None
     # None also for a run that nobody is sampling at the moment, or that has ended.
-    seconds_left: float | None
+    seconds_left: float | None = None
 
     @property
     def prompts(self) -> int:
@@ -101,10 +112,12 @@ def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]
     """Progress by run id, for a list of runs in one query."""
     by_id = {run.id: run for run in runs}
     recent = Q(created_at__gt=now - PACE)
-    asked = JSONObject(**{state.value: Count("id", filter=Q(state=state)) for state in RequestState})
+    states = {state.value: Count("id", filter=Q(state=state)) for state in RequestState}
+    asked = JSONObject(**states, extra=Sum("extra", default=0))
     written = JSONObject(
         completions=Count("id"),
         tokens=Sum("token_count", default=0),
+        resampled=Count("id", filter=Q(attempt__gt=0)),
         recent=Count("id", filter=recent),
         recent_tokens=Sum("token_count", filter=recent, default=0),
         first_at=Min(Extract("created_at", "epoch")),
@@ -123,11 +136,10 @@ def _of_run(model: type[SampleRequest] | type[Completion], sums: JSONObject) -> 
 
 
 def _progress(run: SampleRun, counts: Mapping[str, int], written: Mapping[str, Any] | None, now: datetime) -> Progress:
-    wanted = run.k * sum(counts.values())
+    prompts = {state.value: counts[state] for state in RequestState}
+    wanted = run.k * sum(prompts.values()) + counts["extra"]
     if not written:
-        return Progress(
-            **counts, completions=0, completions_wanted=wanted, tokens=0, tokens_per_second=None, seconds_left=None
-        )
+        return Progress(**prompts, completions_wanted=wanted)
     pace = left = None
     if run.state == RunState.RUNNING:
         seconds = min(PACE.total_seconds(), now.timestamp() - written["first_at"])
@@ -138,9 +150,10 @@ def _progress(run: SampleRun, counts: Mapping[str, int], written: Mapping[str, A
     elif written["last_at"] > written["first_at"]:
         pace = written["tokens"] / (written["last_at"] - written["first_at"])
     return Progress(
-        **counts,
-        completions=written["completions"],
+        **prompts,
         completions_wanted=wanted,
+        completions=written["completions"],
+        resampled=written["resampled"],
         tokens=written["tokens"],
         tokens_per_second=pace,
         seconds_left=left,

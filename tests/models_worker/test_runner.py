@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from annotate.lib.text import text_hash
 from annotate.pools.models import Prompt
-from annotate.samples import actions
+from annotate.samples import actions, gate
 from annotate.samples.models import Completion, FinishReason, Origin, Quantisation, SampleRequest
 from annotate.samples.states import RequestState, RunState
 from models_worker import runner
@@ -243,11 +243,12 @@ def expected(sampler, run, prompt):
             )
             heard = []
             sampler.sample([asked], on_result=heard.append)
-            text = heard[0].text
-            if text_hash(text) in map(text_hash, (row[0] for row in have.values())) and attempt < runner.RESAMPLINGS:
+            text = heard[0].text.replace("\0", "\ufffd")
+            others = [gate.read(row[0]) for row in have.values()]
+            if gate.flaw(gate.read(text), cut_off=False, others=others) and attempt < runner.RESAMPLINGS:
                 again.append(k)
             else:
-                have[k] = (text.replace("\0", "\ufffd"), seed, attempt)
+                have[k] = (text, seed, attempt)
         wanted = again
     return have
 

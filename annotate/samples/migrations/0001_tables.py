@@ -92,6 +92,7 @@ class Migration(migrations.Migration):
                     "unsafe_weights",
                     models.BooleanField(default=False, verbose_name="load weights that are not safetensors"),
                 ),
+                ("needs_gpu", models.BooleanField(default=False, verbose_name="needs a GPU")),
                 ("created_at", models.DateTimeField()),
             ],
             options={
@@ -111,7 +112,12 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             ("origin__in", ["local", "hub"]),
-                            models.Q(("adapter", ""), ("quantisation", "none"), ("unsafe_weights", False)),
+                            models.Q(
+                                ("adapter", ""),
+                                ("needs_gpu", False),
+                                ("quantisation", "none"),
+                                ("unsafe_weights", False),
+                            ),
                             _connector="OR",
                         ),
                         name="policy_only_checkpoints_are_loaded",
@@ -213,6 +219,12 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.PROTECT, related_name="+", to="samples.policy"
                     ),
                 ),
+                (
+                    "previous",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="samples.policy"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
@@ -262,6 +274,10 @@ class Migration(migrations.Migration):
                 ("stop", models.JSONField(default=list, verbose_name="stop strings")),
                 ("seed", models.BigIntegerField(verbose_name="seed")),
                 ("keep_tokens", models.BooleanField(default=False, verbose_name="keep token ids and logprobs")),
+                (
+                    "resample_cut_off",
+                    models.BooleanField(default=False, verbose_name="sample cut-off completions anew"),
+                ),
                 (
                     "state",
                     models.CharField(
@@ -316,6 +332,7 @@ class Migration(migrations.Migration):
                 ("leased_until", models.DateTimeField(null=True)),
                 ("worker", models.CharField(blank=True, max_length=100)),
                 ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("extra", models.PositiveSmallIntegerField(default=0)),
                 ("error", models.TextField(blank=True)),
                 ("finished_at", models.DateTimeField(null=True)),
                 (
