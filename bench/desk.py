@@ -52,9 +52,10 @@ WITH grouped AS (
     FROM generate_series(1, %(n)s) i
 )
 INSERT INTO pools_prompt (pool_id, group_id, messages, kind, source, source_user, category, language, licence,
-                          external_id, text, content_hash, created_at)
+                          external_id, text, content_hash, created_at, authors, priority)
 SELECT %(pool_id)s, grouped.id, jsonb_build_array(jsonb_build_object('role', 'user', 'content', words)),
-       'plain', 'customer', customer, '', 'en', '', '', words, encode(sha256(words::bytea), 'hex') AS hash, now()
+       'plain', 'customer', customer, '', 'en', '', '', words, encode(sha256(words::bytea), 'hex') AS hash, now(),
+       '{}', 0
 FROM written JOIN grouped ON grouped.key = 'customer:' || customer
 -- The index of the hashes is then written from one end to the other.
 ORDER BY hash
@@ -213,6 +214,9 @@ class Engine:
     def ask(self, command: str, **values: Any) -> Any:
         self.tell(command, **values)
         return self.answer()
+
+    def cpu(self) -> float:
+        return _cpu_of(psutil.Process(self._process.pid))
 
     def close(self) -> None:
         assert self._process.stdin

@@ -76,7 +76,7 @@ FIGURES = (
     *"open_claim_p50_ms open_claim_p99_ms open_submit_p50_ms open_submit_p99_ms open_other_p99_ms open_errors".split(),
     *"open_campaign_1m_s open_campaign_peak_mb open_campaign_desk_p99_ms".split(),
     *"lone_ratio_1k lone_ratio_20k lone_page_ratio_1k lone_page_ratio_20k".split(),
-    *"engine_tasks_per_s floor_tasks_per_s engine_vs_floor".split(),
+    *"engine_tasks_per_s floor_tasks_per_s engine_vs_floor engine_vs_floor_by_cpu".split(),
     *"queries_claim queries_submit queries_page_submit queries_page_task over_assigned doubled lost".split(),
 )
 
@@ -87,7 +87,7 @@ BEGIN;
 UPDATE work_assignment SET state = 'leased', labeler_id = :first + :client_id * 3 + slot - 1, claimed_at = now(),
        leased_until = now() + interval '30 minutes', guideline_version_id = :version
     WHERE id = (SELECT id FROM work_assignment
-                WHERE campaign_id = :campaign AND state = 'open' AND position > :cursor AND {language}
+                WHERE campaign_id = :campaign AND state = 'open' AND language = 'en' AND position > :cursor
                 ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING id, position \\gset got_
 COMMIT;
@@ -524,36 +524,55 @@ def floor(where: Site, asked: argparse.Namespace) -> Figures:
     campaign, ground = (where.new_campaign(name, size) for name in ("engine", "floor"))
     accounts, others = where.new_people(CLIENTS), where.new_people(CLIENTS * OVERLAP)
     rounds, seconds = (1, 4.0) if asked.quick else (ROUNDS, 10.0)
-    measured: dict[str, list[float]] = {"engine": [], "floor": []}
+    measured: dict[str, list[tuple[float, float]]] = {"engine": [], "floor": []}
     cursor = -1
     with ExitStack() as stack:
         engines = [stack.enter_context(desk.engine(where.platform)) for _ in accounts]
-        # The first round warms both up.
-        for _ in range(rounds + 1):
+
+        def engine_round() -> float:
             for inside, account in zip(engines, accounts, strict=True):
                 inside.tell("work", campaign=campaign, labeler=account.id, seconds=seconds)
-            measured["engine"].append(sum(inside.answer() for inside in engines) / seconds)
-            measured["floor"].append(pgbench(where.platform, program, ground, others[0].id, seconds, cursor))
+            return sum(inside.answer() for inside in engines) / seconds
+
+        def floor_round() -> float:
+            return pgbench(where.platform, program, ground, others[0].id, seconds, cursor)
+
+        # The first round warms both up.
+        for _ in range(rounds + 1):
+            for name, one_round in (("engine", engine_round), ("floor", floor_round)):
+                before = processor_time(where.platform, engines)
+                tasks_per_s = one_round()
+                spent = processor_time(where.platform, engines) - before
+                measured[name].append((tasks_per_s, 1000 * spent / (tasks_per_s * seconds)))
             cursor = where.platform.value(
                 "SELECT max(position) FROM work_assignment WHERE campaign_id = %s AND state = 'accepted'", (ground,)
             )
-    engine, floor = (statistics.median(measured[name][1:]) for name in ("engine", "floor"))
-    print(f"claim and submit, {CLIENTS} clients, {rounds} rounds of {seconds:.0f} s in turn: the engine without HTTP")
-    print(f"  {engine:.0f} tasks/s, bare SQL by pgbench {floor:.0f} tasks/s: {engine / floor:.3f}; load {load()}")
+    rate, cost = (
+        {name: statistics.median(one[column] for one in found[1:]) for name, found in measured.items()}
+        for column in (0, 1)
+    )
+    print(f"claim and submit, {CLIENTS} clients, {rounds} rounds of {seconds:.0f} s in turn; load {load()}")
+    for name, what in (("engine", "the engine without HTTP"), ("floor", "bare SQL by pgbench")):
+        print(f"  {what}: {rate[name]:.0f} tasks/s, {cost[name]:.2f} ms of processor a task, the database's included")
+    print(f"  engine to floor: {rate['engine'] / rate['floor']:.3f}; by processor {cost['floor'] / cost['engine']:.3f}")
     return {
-        "engine_tasks_per_s": round(engine, 1),
-        "floor_tasks_per_s": round(floor, 1),
-        "engine_vs_floor": round(engine / floor, 3),
+        "engine_tasks_per_s": round(rate["engine"], 1),
+        "floor_tasks_per_s": round(rate["floor"], 1),
+        "engine_vs_floor": round(rate["engine"] / rate["floor"], 3),
+        "engine_vs_floor_by_cpu": round(cost["floor"] / cost["engine"], 3),
     }
+
+
+def processor_time(platform: desk.Platform, engines: list[desk.Engine]) -> float:
+    """Seconds so far: the database, those engines and the programs that we have run to their end."""
+    ended = os.times()
+    return platform.cpu()["database"] + sum(one.cpu() for one in engines) + ended[2] + ended[3]
 
 
 def pgbench(platform: desk.Platform, program: str, campaign: int, first: int, seconds: float, cursor: int) -> float:
     url = urlsplit(platform.database_url)
     script = platform.var / "floor.sql"
-    columns = (
-        "SELECT 1 FROM information_schema.columns WHERE table_name = 'work_assignment' AND column_name = 'language'"
-    )
-    script.write_text(FLOOR.format(language="language = 'en'" if platform.rows(columns) else "true"))
+    script.write_text(FLOOR)
     guideline = platform.value("SELECT max(id) FROM guidelines_guidelineversion")
     values = {"campaign": campaign, "first": first, "version": guideline, "cursor": cursor}
     done = subprocess.run(
