@@ -1,6 +1,7 @@
 """A labeler's pages: take a task, work on it, hand it in. Each view loads, calls one action and answers."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
@@ -51,7 +52,7 @@ def home(request: HttpRequest) -> HttpResponse:
         # A campaign may have been paused or closed since: what is held can be finished.
         "elsewhere": [assignment for assignment in held if assignment.campaign_id not in offered],
         "sent_back": work.sent_back(labeler),
-        "today": queries.answered_today(labeler, now),
+        "today": work.answered_today(labeler, now),
     }
     return render(request, "desk/home.html", context)
 
@@ -110,7 +111,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         if scripted:
             return JsonResponse({"words": str(refused)}, status=409)
         return _lost(request, assignment, body, refused, key=key, status=409)
-    messages.success(request, _("Submitted."))
+    _say_submitted(request)
     onward = _after_submit(request, assignment, now)
     return JsonResponse({"next": onward.url}) if scripted else onward
 
@@ -305,6 +306,15 @@ def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -
 
 def _scripted(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def _say_submitted(request: HttpRequest) -> None:
+    """Once: of a submit that was sent twice the first answer may have been lost, or its words still wait for a page."""
+    said: Any = messages.get_messages(request)
+    words = _("Submitted.")
+    if words not in [str(message) for message in said]:
+        messages.success(request, words)
+    said.used = False  # looked at, not shown
 
 
 def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime) -> HttpResponseRedirect:

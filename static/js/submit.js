@@ -156,7 +156,9 @@ function rest() {
   for (const button of buttons()) button.removeAttribute("aria-busy");
 }
 
-const buttons = () => [...form.querySelectorAll(".actionbar [type=submit]")];
+function buttons() {
+  return [...form.querySelectorAll(".actionbar [type=submit]")];
+}
 
 function newKey() {
   // crypto.randomUUID asks for TLS, which not every house network has.
