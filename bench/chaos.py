@@ -44,8 +44,9 @@ OVERLAP = 3
 SWEEP_SECONDS = 30
 SLACK_SECONDS = 30
 SECONDS_TO_RETURN = 120
-# So many people's work between two kills that each meets a platform at work.
-CLICKS_BETWEEN = 40
+# So many submits between two kills that each meets a platform at work.
+BETWEEN = 40
+ENDLESS = 10_000
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,7 @@ async def kill_in_turn(
     *,
     kills: int,
     seconds: float,
+    between: int = BETWEEN,
     walk_out: int = 0,
     lease_seconds: float = 0,
 ) -> Outcome:
@@ -155,7 +157,7 @@ async def kill_in_turn(
     working = [asyncio.create_task(work(labeler, day, chance)) for labeler in labelers]
     done, not_back = 0, []
     while done < kills and time.monotonic() < deadline:
-        await clicked(day, CLICKS_BETWEEN)
+        await clicked(day, between)
         part = parts[done % len(parts)]
         began = time.monotonic()
         victims = await asyncio.to_thread(kill, part, chance)
@@ -345,13 +347,13 @@ def run(platform: desk.Platform, parts: list[Part], asked: argparse.Namespace) -
 
 
 def prepare(
-    platform: desk.Platform, clients: int, tasks: int, lease_minutes: int
+    platform: desk.Platform, clients: int, tasks: int, lease_minutes: int, endless: int = ENDLESS
 ) -> tuple[int, int, list[desk.Account]]:
-    """A campaign of so many tasks, one that nobody comes to the end of, and the people."""
+    """A campaign of so many tasks, one of which nobody sees the end, and the people."""
     with desk.engine(platform) as inside:
         people = desk.make_people(inside, clients)
         campaigns = []
-        for name, size in (("calm", tasks), ("rough", 10_000)):
+        for name, size in (("calm", tasks), ("rough", endless)):
             pool = desk.make_pool(platform, name, size)
             made = inside.ask("campaign", name=name, pool=pool, overlap=OVERLAP, lease_minutes=lease_minutes)
             inside.ask("fill", campaign=made)
