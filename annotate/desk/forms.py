@@ -1,6 +1,7 @@
 """What the desk's pages send, turned into values."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from annotate.lib.text import storable
 from annotate.work.models import SkipReason
 
 # Fields of the page, not of the answer: they are not kept in a draft.
-PAGE_FIELDS = frozenset({"csrfmiddlewaretoken", "submit_key", "then"})
+PAGE_FIELDS = frozenset({"csrfmiddlewaretoken", "submit_key", "then", "active"})
 
 
 class SkipForm(forms.Form):
@@ -52,10 +53,36 @@ def faults(form: forms.Form) -> str:
     return " ".join(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts))
 
 
+@dataclass(frozen=True)
+class Active:
+    """What a page tells of its labeler's time: its own id, and how many active seconds it has seen in all."""
+
+    sitting: UUID
+    total: float
+
+
+def active(told: object) -> Active | None:
+    """Out of `id:seconds`, as static/js/active.js writes it; None where it is anything else."""
+    sitting, _colon, total = str(told).partition(":")
+    try:
+        return Active(UUID(sitting), float(total))
+    except ValueError:
+        return None
+
+
 def number(data: QueryDict, name: str) -> int:
     """0, the id of nothing, where no number was sent."""
     text = data.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
+def told(sent: bytes) -> dict[str, Any]:
+    """The JSON object of a page's heartbeat; an empty one where it is none."""
+    try:
+        found = json.loads(sent or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def draft_from_json(sent: bytes) -> dict[str, list[str]]:

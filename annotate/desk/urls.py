@@ -6,6 +6,7 @@ app_name = "desk"
 urlpatterns: list[URLPattern] = [
     path("", views.home, name="home"),
     path("campaigns/<int:campaign_id>/next/", views.next_task, name="next"),
+    path("campaigns/<int:campaign_id>/ahead/", views.ahead, name="ahead"),
     path("campaigns/<int:campaign_id>/guideline/", views.guideline, name="guideline"),
     path("tasks/<int:assignment_id>/", views.task, name="task"),
     path("tasks/<int:assignment_id>/submit/", views.submit, name="submit"),
@@ -18,4 +19,5 @@ urlpatterns: list[URLPattern] = [
     path("preview/", views.preview, name="preview"),
     path("answers/", views.answers, name="answers"),
     path("answers/<int:assignment_id>/", views.answer, name="answer"),
+    path("answers/<int:assignment_id>/undo/", views.undo, name="undo"),
 ]

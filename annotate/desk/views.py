@@ -14,9 +14,10 @@ from django.http import (
     JsonResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import add_never_cache_headers, patch_cache_control
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.accounts.access import labelers, person
@@ -28,9 +29,9 @@ from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
 from annotate.lib.paging import page_of
 from annotate.lib.text import Piece, word_diff
-from annotate.work import leases
+from annotate.work import leases, times
 from annotate.work import queries as work
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign, Hand, Workflow
 from annotate.work.moves import Moved
 from annotate.work.states import CampaignState, State
 from annotate.work.workflow import BadAnswer, Bench, Context
@@ -63,12 +64,23 @@ def next_task(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return _go_on(request, campaign_id, timezone.now())
 
 
-@never_cache
 @require_safe
 @labelers
 def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    """The page of a task. One that is ready ahead may be kept by the browser until its lease ends, to be shown at once
+    when its turn comes; every other is made anew whenever it is asked for."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
+    response = _task(request, assignment, labeler, now)
+    ahead = assignment.hand == Hand.AHEAD and assignment.leased_until
+    if "ahead" in request.GET and ahead and response.status_code == 200:
+        patch_cache_control(response, private=True, max_age=max(0, int((ahead - now).total_seconds())))
+    else:
+        add_never_cache_headers(response)
+    return response
+
+
+def _task(request: HttpRequest, assignment: Assignment, labeler: User, now: datetime) -> HttpResponse:
     standing = queries.standing(labeler, assignment)
     if standing and standing.state != State.LEASED:
         return redirect("desk:answer", standing.id)
@@ -88,6 +100,21 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
 
 @require_POST
 @labelers
+def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
+    """The page's script asks for the task after this one, and loads its page before it is wanted."""
+    labeler, now = person(request), timezone.now()
+    get_object_or_404(Campaign, id=campaign_id)
+    try:
+        claimed = leases.claim_ahead(campaign_id=campaign_id, labeler=labeler, now=now)
+    except leases.NotYours as outsider:
+        raise Http404 from outsider
+    except leases.Refused as refused:
+        return JsonResponse({"words": str(refused)}, status=409)
+    return JsonResponse({"page": reverse("desk:task", args=[claimed.id]), "leased_until": claimed.leased_until})
+
+
+@require_POST
+@labelers
 def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """The whole form, or its fields from the page's script, which asks for JSON: a proxy's error page is no JSON."""
     labeler, now, scripted = person(request), timezone.now(), _scripted(request)
@@ -96,8 +123,9 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
     if key is None:
         words = _("This form is incomplete. Load the task again.")
         return JsonResponse({"words": words}, status=400) if scripted else HttpResponseBadRequest(words)
+    _count_time(assignment, labeler, request.POST.get("active", ""), now)
     try:
-        _bench(assignment).submit(assignment.id, labeler, request.POST, key, now)
+        submission = _bench(assignment).submit(assignment.id, labeler, request.POST, key, now)
     except BadAnswer as bad:
         # The browser counts on a submit that arrived: whoever leaves the page that comes back finds this text again.
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
@@ -111,9 +139,12 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         if scripted:
             return JsonResponse({"words": str(refused)}, status=409)
         return _lost(request, assignment, body, refused, key=key, status=409)
+    if scripted:
+        # The next page may be in the browser already: its script says what a message would.
+        taken_back = reverse("desk:undo", args=[submission.assignment.id]) if assignment.campaign.undo_minutes else None
+        return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": taken_back})
     _say_submitted(request)
-    onward = _after_submit(request, assignment, now)
-    return JsonResponse({"next": onward.url}) if scripted else onward
+    return _after_submit(request, assignment, now)
 
 
 @require_POST
@@ -135,10 +166,26 @@ def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
 
 @require_POST
 @labelers
-def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
-    """The page's heartbeat."""
+def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
+    """Take the last submit back. What was claimed after it stays ready ahead."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
+    try:
+        undone = _bench(assignment).undo(assignment.id, labeler, now)
+    except (leases.Refused, Moved) as refused:
+        messages.warning(request, str(refused))
+        return redirect("desk:home")
+    messages.info(request, _("Your answer is taken back: change it, and hand it in again."))
+    return redirect("desk:task", undone.id)
+
+
+@require_POST
+@labelers
+def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
+    """The page's heartbeat, with the active seconds it has seen so far."""
+    labeler, now = person(request), timezone.now()
+    assignment = _had_or_404(labeler, assignment_id)
+    _count_time(assignment, labeler, forms.told(request.body).get("active", ""), now)
     try:
         until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
     except leases.Refused as refused:
@@ -250,6 +297,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     context = {
         "assignment": assignment,
         "answer_part": bench.answer_part,
+        "can_undo": leases.can_undo(assignment, person(request), timezone.now()),
         "can_resume": assignment.state == State.SENT_BACK and assignment.campaign.state != CampaignState.CLOSED,
     }
     return render(request, "desk/answer.html", bench.answer(assignment) | context)
@@ -296,6 +344,11 @@ def _lost(
     return render(request, "desk/lost.html", context, status=status)
 
 
+def _count_time(assignment: Assignment, labeler: User, told: object, now: datetime) -> None:
+    if active := forms.active(told):
+        times.count(task_id=assignment.task_id, labeler=labeler, sitting=active.sitting, total=active.total, now=now)
+
+
 def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -> None:
     try:
         leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
@@ -319,6 +372,7 @@ def _say_submitted(request: HttpRequest) -> None:
 
 def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime) -> HttpResponseRedirect:
     if request.POST.get("then") == "stop":
+        leases.put_down(campaign_id=assignment.campaign_id, labeler=person(request), now=now)
         return redirect("desk:home")
     try:
         return _go_on(request, assignment.campaign_id, now)

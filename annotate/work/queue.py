@@ -88,24 +88,33 @@ FROM work_seat seat WHERE seat.campaign_id = %(campaign)s AND seat.labeler_id = 
 FOR UPDATE OF seat
 """
 
-WAITING = f"""
-SELECT look.campaign, count(DISTINCT found.task_id) FROM (
-    SELECT language.campaign, language.name, seat.cursor, seat.returned, seat.searched
-    FROM unnest(%(campaigns)s::bigint[], %(languages)s::text[]) AS language(campaign, name)
-    LEFT JOIN work_seat seat ON seat.campaign_id = language.campaign AND seat.labeler_id = %(labeler)s
-) AS look CROSS JOIN LATERAL (
+FOUND = f"""
+SELECT * FROM (
     SELECT slot.task_id FROM work_assignment slot
     WHERE slot.campaign_id = look.campaign AND slot.state = 'open' AND slot.language = look.name
         AND slot.position > {{after}} AND slot.position < {{before}}
         AND {ELIGIBLE}
     ORDER BY slot.position LIMIT %(most)s
-) AS found GROUP BY look.campaign
+) AS slot
 """
-# What came back, what lies ahead, and unless it was searched in vain what lies behind.
-RANGES = (
-    (f"COALESCE(look.returned, {START})", "0"),
-    ("COALESCE(look.cursor, -1)", str(END)),
-    ("CASE WHEN look.searched THEN look.cursor ELSE -1 END", "COALESCE(look.cursor, -1) + 1"),
+WAITING = """
+SELECT look.campaign, count(DISTINCT found.task_id) FROM (
+    SELECT language.campaign, language.name, COALESCE(seat.cursor, -1) AS cursor,
+        COALESCE(seat.returned, {start}) AS returned, COALESCE(seat.searched, false) AS searched
+    FROM unnest(%(campaigns)s::bigint[], %(languages)s::text[]) AS language(campaign, name)
+    LEFT JOIN work_seat seat ON seat.campaign_id = language.campaign AND seat.labeler_id = %(labeler)s
+) AS look CROSS JOIN LATERAL ({found}) AS found GROUP BY look.campaign
+"""
+# What came back and what lies ahead; and unless it was searched in vain, what lies behind.
+WAITING_AHEAD = WAITING.format(
+    start=START,
+    found=" UNION ALL ".join(
+        [FOUND.format(after="look.returned", before=0), FOUND.format(after="look.cursor", before=END)]
+    ),
+)
+WAITING_BEHIND = WAITING.format(
+    start=START,
+    found=FOUND.format(after="CASE WHEN look.searched THEN look.cursor ELSE -1 END", before="look.cursor + 1"),
 )
 
 
@@ -172,9 +181,9 @@ def is_exhausted(campaign: Campaign, labeler: User, seat: Seat) -> bool:
 
 
 def waiting(campaigns: Sequence[Campaign], labeler: User, most: int) -> dict[int, int]:
-    """Tasks that the labeler could take, by campaign id, counted up to `most`, in a fixed number of statements."""
+    """Tasks that the labeler could take, by campaign id, counted up to `most`, in at most two statements."""
     found = {campaign.id: 0 for campaign in campaigns}
-    for after, before in RANGES:
+    for statement in (WAITING_AHEAD, WAITING_BEHIND):
         left = [campaign for campaign in campaigns if not found[campaign.id]]
         pairs = [(campaign.id, language) for campaign in left for language in languages_for(campaign, labeler)]
         if not pairs:
@@ -186,7 +195,7 @@ def waiting(campaigns: Sequence[Campaign], labeler: User, most: int) -> dict[int
             "most": most * max(campaign.overlap for campaign in left),
         }
         with connection.cursor() as cursor:
-            cursor.execute(WAITING.format(after=after, before=before), values)
+            cursor.execute(statement, values)
             found |= {campaign: min(tasks, most) for campaign, tasks in cursor.fetchall()}
     return found
 

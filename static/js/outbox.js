@@ -2,7 +2,7 @@
 // has it, so neither a dead connection nor a closed browser loses it; what the server refuses stays until the person
 // discards it. Without it a form is sent as forms are, and what is sent into a dead connection has to be sent again.
 //
-// An entry: {key, url, page, draft, name, person, at, then, body} and what came of it: `failed` ("offline",
+// An entry: {key, url, page, draft, name, person, at, then, active, body} and what came of it: `failed` ("offline",
 // "logged-out"), `refused` (why), or `delivered`, without the text. Its key is the submit key of the form it comes
 // from: the server takes an answer that arrives twice for what it is.
 
@@ -79,7 +79,8 @@ export function shown(key) {
 
 async function send(entry, then) {
   const fields = Object.entries(entry.body).flatMap(([name, texts]) => texts.map((text) => [name, text]));
-  const body = new URLSearchParams([...fields, ["submit_key", entry.key], ...(then ? [["then", then]] : [])]);
+  const ofPage = { submit_key: entry.key, then, active: entry.active };
+  const body = new URLSearchParams([...fields, ...Object.entries(ofPage).filter(([, text]) => text)]);
   const answer = await post(entry.url, body);
   // A success without a way on is not the server's: some networks answer everything with their own login page.
   return answer.outcome === "done" && !answer.data.next ? { ...answer, outcome: "offline" } : answer;

@@ -8,9 +8,11 @@
 //
 // A refusal is shown by the page that the plain form gets: the form is sent once more, as forms are.
 
+import { nearest } from "./ahead.js";
 import { csrfToken, filled } from "./http.js";
 import { again, deliver, drop, keep, onChange, persist, shown, waitingFor, withdraw } from "./outbox.js";
 import { person } from "./storage.js";
+import { remember } from "./undo.js";
 import { collect, fill, same } from "./values.js";
 
 const form = document.querySelector("form[data-hand-in]");
@@ -20,7 +22,7 @@ const words = notice.querySelector("[data-hand-in-words]");
 const say = form.querySelector("[data-hand-in-say]");
 const url = form.getAttribute("action");
 const key = form.elements.submit_key;
-const PAGE_FIELDS = ["csrfmiddlewaretoken", "submit_key", "then"];
+const PAGE_FIELDS = ["csrfmiddlewaretoken", "submit_key", "then", "active"];
 
 let entry = null; // what was handed in here, until the server has it
 let kept = true; // does the browser keep it, or only this page?
@@ -65,6 +67,7 @@ function entryOf(button) {
     person: person(),
     at: Date.now(),
     then: button?.name === "then" ? button.value : "",
+    active: form.elements.active?.value ?? "",
     body,
   };
 }
@@ -79,7 +82,7 @@ async function send() {
   if (sent.outcome === "done" || sent.outcome === "elsewhere") {
     entry.delivered = true;
     if (sent.outcome === "elsewhere") return goOn();
-    if (!stay || entry.then) goTo(sent.data.next);
+    if (!stay || entry.then) onward(sent.data);
     return true;
   }
   if (sent.outcome === "refused") refused(sent);
@@ -93,8 +96,14 @@ async function goOn() {
   if (document.visibilityState === "hidden") return true;
   const { outcome, data } = await again(entry);
   if (outcome === "offline") return false;
-  goTo(outcome === "done" ? data.next : form.dataset.page);
+  if (outcome === "done") onward(data);
+  else goTo(form.dataset.page);
   return true;
+}
+
+function onward(data) {
+  remember(data);
+  goTo(nearest(data.next));
 }
 
 function goTo(page) {

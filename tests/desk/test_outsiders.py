@@ -25,8 +25,13 @@ OWN: dict[str, tuple[str, dict[str, str]]] = {
     "release": ("post", {"text": "Stolen"}),
     "resume": ("post", {}),
     "compare": ("post", {"text": "Stolen"}),
+    "undo": ("post", {}),
 }
-OF_CAMPAIGN: dict[str, tuple[str, dict[str, str]]] = {"next": ("post", {}), "guideline": ("get", {})}
+OF_CAMPAIGN: dict[str, tuple[str, dict[str, str]]] = {
+    "next": ("post", {}),
+    "ahead": ("post", {}),
+    "guideline": ("get", {}),
+}
 FOR_ALL = {"home", "answers", "preview"}
 
 
@@ -125,7 +130,7 @@ def test_a_labeler_who_was_given_another_role_has_no_desk_any_more(labeler, demo
 
 
 @pytest.mark.parametrize(
-    "name", ["submit", "draft", "renew", "skip", "release", "resume", "next", "preview", "compare"]
+    "name", ["submit", "draft", "renew", "skip", "release", "resume", "next", "ahead", "preview", "compare", "undo"]
 )
 def test_reading_changes_nothing(labeler, demonstrations, name):
     campaign = demonstrations()
@@ -135,7 +140,7 @@ def test_reading_changes_nothing(labeler, demonstrations, name):
     assert Assignment.objects.get(id=held.id).state == State.LEASED
 
 
-@pytest.mark.parametrize("name", ["submit", "release", "skip", "next"])
+@pytest.mark.parametrize("name", ["submit", "release", "skip", "next", "ahead", "undo"])
 def test_forms_of_other_sites_are_refused(labeler, demonstrations, name):
     campaign = demonstrations()
     me = labeler(campaign)

@@ -1,0 +1,134 @@
+"""A labeler takes their last submit back."""
+
+import pytest
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from annotate.demonstrations.models import Demonstration
+from annotate.edits.models import Instruction
+from annotate.pools.models import Prompt
+from annotate.rankings.models import Placing, Ranking
+from annotate.work import actions
+from annotate.work.models import Assignment, Draft, Event, Hand
+from annotate.work.states import Move, State
+from tests import factories as make
+from tests.desk.conftest import marks
+
+
+def undo(me, assignment):
+    return me.post("undo", assignment.id)
+
+
+def test_the_text_is_in_the_form_again_and_counts_no_more(labeler, demonstrations):
+    campaign = demonstrations(prompts=1)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Too fast")
+    assert undo(me, held).url == reverse("desk:task", args=[held.id])
+    held.refresh_from_db()
+    assert (held.state, held.labeler, held.submitted_at, held.submit_key) == (State.LEASED, me.user, None, None)
+    assert not Demonstration.objects.exists()
+    assert "Too fast" in me.get("task", held.id).content.decode()
+    assert [event.move for event in Event.objects.order_by("id")][-2:] == [Move.TAKE_BACK, Move.UNDO]
+    me.submit(held, text="In peace")
+    assert Demonstration.objects.get().text == "In peace"
+
+
+def test_an_answer_that_waits_for_review_is_taken_back_too(labeler, demonstrations):
+    campaign = demonstrations(prompts=1, review_percent=100)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Too fast")
+    undo(me, held)
+    held.refresh_from_db()
+    assert (held.state, held.needs_review) == (State.LEASED, False)
+
+
+def test_what_was_claimed_after_it_stays_ready_ahead_with_its_text(labeler, demonstrations):
+    campaign = demonstrations(prompts=3)
+    me = labeler(campaign)
+    first = me.take(campaign)
+    me.submit(first, text="Too fast")
+    second = Assignment.objects.get(state=State.LEASED)
+    me.save(second, text="Begun")
+    undo(me, first)
+    second.refresh_from_db()
+    assert (second.state, second.hand) == (State.LEASED, Hand.AHEAD)
+    me.submit(first, text="In peace")
+    second.refresh_from_db()
+    assert second.hand == Hand.WORK
+    assert "Begun" in me.get("task", second.id).content.decode()
+
+
+def test_a_ranking_is_back_with_its_marks(labeler, rankings):
+    campaign = rankings(k=4)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.get("task", held.id)
+    me.submit(held, **marks(4, places="2113", ratings="4771"), note="Close")
+    undo(me, held)
+    assert not Ranking.objects.exists()
+    assert not Placing.objects.exists()
+    body = Draft.objects.get().body
+    assert [body[f"rating-{letter}"] for letter in "ABCD"] == [["4"], ["7"], ["7"], ["1"]]
+    assert [body[f"place-{letter}"] for letter in "ABCD"] == [["2"], ["1"], ["1"], ["3"]]
+    assert body["note"] == ["Close"]
+
+
+def test_an_instruction_takes_its_prompt_with_it(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
+    written = Prompt.objects.get(author=me.user)
+    undo(me, held)
+    assert not Instruction.objects.exists()
+    assert not Prompt.objects.filter(id=written.id).exists()
+    assert Draft.objects.get().body["text"] == ["Write about two frogs."]
+
+
+def test_an_instruction_that_is_somebodys_task_already_stays(labeler, edits, demonstrations):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
+    other = make.campaign(over=campaign.target_pool)
+    actions.add_tasks(campaign=other, prompts=campaign.target_pool.prompts.all(), now=make.NOW)
+    undo(me, held)
+    held.refresh_from_db()
+    assert held.state == State.ACCEPTED
+    assert Instruction.objects.get().prompt is not None
+
+
+@pytest.mark.parametrize("why", ["late", "later answer", "decided", "read by an export", "final", "closed"])
+def test_what_somebody_built_on_stays(labeler, demonstrations, why):
+    campaign = demonstrations(prompts=3, review_percent=100, undo_minutes=0 if why == "final" else 5)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Stands")
+    if why == "late":
+        Assignment.objects.filter(id=held.id).update(submitted_at=timezone.now() - 6 * make.MINUTE)
+    elif why == "later answer":
+        me.submit(Assignment.objects.get(state=State.LEASED), text="Another")
+    elif why == "decided":
+        with transaction.atomic():
+            actions.accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=timezone.now())
+    elif why == "read by an export":
+        actions.settle(campaigns=[campaign.id], now=timezone.now())
+    elif why == "closed":
+        actions.change_state(campaign=campaign, to="closed", now=timezone.now())
+    before = Assignment.objects.values().get(id=held.id)
+    assert "Take it back" not in me.get("answer", held.id).content.decode()
+    assert undo(me, held).url == reverse("desk:home")
+    assert "cannot be taken back any more" in me.get("home").content.decode()
+    assert Assignment.objects.values().get(id=held.id) == before
+    assert Demonstration.objects.get(assignment=held).text == "Stands"
+
+
+def test_the_answers_page_offers_it_while_it_is_possible(labeler, demonstrations):
+    campaign = demonstrations(prompts=1)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Too fast")
+    assert "Take it back" in me.get("answer", held.id).content.decode()
