@@ -169,8 +169,8 @@ if env.flag("HTTPS", default=False):
     # as far as that many proxies of ours have written it.
     ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", default=1)
 
-# Servers that policies stand behind, called by the worker that samples and by nothing else. Managers register addresses;
-# which of them are called, the operator says: host or host:port.
+# Servers that policies stand behind, called by the worker that samples and by nothing else. Managers register their
+# addresses; which of them are called, the operator says: host or host:port.
 SERVER_HOSTS = env.words("SERVER_HOSTS", ["localhost", "127.0.0.1", "::1"])
 # Requests under way at a time, and the seconds one may take.
 SERVER_CONCURRENCY = env.number("SERVER_CONCURRENCY", default=32)

@@ -8,6 +8,7 @@ from typing import Any
 from annotate.accounts.models import Cohort, Role, User
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
 from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
+from annotate.samples.actions import create_policy
 from annotate.samples.models import Completion, FinishReason, Origin, Policy
 from annotate.work.models import Campaign, Workflow
 
@@ -65,6 +66,12 @@ def prompt(in_pool: Pool, text: str = "", *, in_group: PromptGroup | None = None
 def policy(name: str = "", **fields: Any) -> Policy:
     values: dict[str, Any] = {"origin": Origin.LOCAL, "location": "/models/tiny", "created_at": NOW}
     return Policy.objects.create(name=name or f"policy {next(_numbers)}", **(values | fields))
+
+
+def server_policy(location: str = "http://127.0.0.1:8000/v1", **fields: Any) -> Policy:
+    """A policy behind a server, which waits to be probed."""
+    values: dict[str, Any] = {"revision": "1", "stage": "sft", "served_model": "tiny", "endpoint": "chat", "now": NOW}
+    return create_policy(name=f"policy {next(_numbers)}", origin=Origin.SERVER, location=location, **(values | fields))
 
 
 def completion(of: Prompt, by: Policy, text: str = "") -> Completion:

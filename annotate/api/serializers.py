@@ -11,7 +11,7 @@ from annotate.accounts.models import Cohort
 from annotate.pools.models import Category, Kind, Pool, Prompt, Source, Split
 from annotate.samples import queries as sampled
 from annotate.samples.forms import MOST_STOPS, draw_seed
-from annotate.samples.models import Completion, Origin, Policy, SampleRun, Stage
+from annotate.samples.models import Completion, Origin, Policy, SampleRun, ServerProbe, Stage
 from annotate.samples.rules import BadExamples, canonical_examples
 from annotate.work import queries as worked
 from annotate.work.models import Campaign, Workflow
@@ -96,12 +96,24 @@ class CompletionSerializer(serializers.ModelSerializer[Completion]):
         ]
 
 
+class ProbeSerializer(serializers.ModelSerializer[ServerProbe]):
+    """What was found out about the server of a policy."""
+
+    class Meta:
+        model = ServerProbe
+        fields = ["state", "stage", "findings", "found_at", "error", "asked_at"]
+
+
 class PolicySerializer(serializers.ModelSerializer[Policy]):
     # What a policy is, is said and not assumed.
     revision = serializers.CharField(max_length=120)
     stage = serializers.ChoiceField(choices=Stage.choices)
     origin = serializers.ChoiceField(choices=Origin.choices)
     examples = MessageSerializer(many=True, default=list)
+    reproducible = serializers.BooleanField(
+        read_only=True, allow_null=True, help_text=_("whether the same seed gives the same completion; null: not known")
+    )
+    probe = ProbeSerializer(read_only=True, default=None)
 
     class Meta:
         model = Policy
@@ -112,12 +124,18 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
             "stage",
             "origin",
             "location",
+            "served_model",
+            "endpoint",
+            "key_name",
             "adapter",
             "chat_template",
             "examples",
             "dtype",
             "quantisation",
             "unsafe_weights",
+            "needs_gpu",
+            "reproducible",
+            "probe",
             "created_at",
         ]
         read_only_fields = ["created_at"]
@@ -137,8 +155,9 @@ class ProgressOfRun(serializers.Serializer[sampled.Progress]):
     done = serializers.IntegerField()
     failed = serializers.IntegerField()
     cancelled = serializers.IntegerField()
-    completions = serializers.IntegerField()
     completions_wanted = serializers.IntegerField()
+    completions = serializers.IntegerField()
+    resampled = serializers.IntegerField()
     tokens = serializers.IntegerField()
     tokens_per_second = serializers.FloatField(allow_null=True)
     seconds_left = serializers.FloatField(allow_null=True)
@@ -167,6 +186,7 @@ class RunSerializer(serializers.ModelSerializer[SampleRun]):
             "stop",
             "seed",
             "keep_tokens",
+            "resample_cut_off",
             "state",
             "created_at",
             "finished_at",

@@ -30,6 +30,7 @@ from annotate.pools.models import Pool, Prompt
 from annotate.pools.queries import search_prompts
 from annotate.pools.rules import BadPrompt, PromptDraft
 from annotate.samples import actions as samples
+from annotate.samples import probes
 from annotate.samples import queries as sampled
 from annotate.samples.models import Policy, SampleRun
 from annotate.work import actions as work
@@ -100,7 +101,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
 
 class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Policy]):
     serializer_class = PolicySerializer
-    queryset = Policy.objects.order_by("id")
+    queryset = Policy.objects.select_related("probe").order_by("id")
 
     def perform_create(self, serializer: BaseSerializer[Policy]) -> None:
         try:
@@ -115,6 +116,17 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
         policy = self.get_object()
         try:
             samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
+        except samples.Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(PolicySerializer(policy).data)
+
+    @extend_schema(request=None, responses=PolicySerializer)
+    @action(detail=True, methods=["post"])
+    def probe(self, request: Request, pk: str) -> Response:
+        """A worker finds out anew what the policy's server can do."""
+        policy = self.get_object()
+        try:
+            policy.probe = probes.ask(policy=policy, now=timezone.now())
         except samples.Refused as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(PolicySerializer(policy).data)

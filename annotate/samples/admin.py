@@ -1,9 +1,9 @@
 from django.contrib import admin
 
 from annotate.lib.admin import Emergency, show
-from annotate.samples.models import Completion, CurrentPolicy, Policy, SampleRequest, SampleRun
+from annotate.samples.models import Completion, CurrentPolicy, Policy, SampleRequest, SampleRun, ServerProbe
 
-show(CurrentPolicy, SampleRun, SampleRequest, Completion)
+show(CurrentPolicy, ServerProbe, SampleRun, SampleRequest, Completion)
 
 
 @admin.register(Policy)

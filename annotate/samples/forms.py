@@ -9,10 +9,17 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from annotate.pools.rules import Message
-from annotate.samples.actions import AllEqual, LocationMismatch, NotACheckpoint
+from annotate.samples.actions import AllEqual, LocationMismatch, NotACheckpoint, NotAServer, TokensOfServer
 from annotate.samples.models import CHECKPOINTS, Origin, Policy, Quantisation, SampleRun, Stage
 from annotate.samples.queries import current_policy, policies_to_sample
-from annotate.samples.rules import BadExamples, canonical_examples, is_folder
+from annotate.samples.rules import (
+    BadExamples,
+    BadServer,
+    canonical_examples,
+    check_server,
+    is_folder,
+    server_address,
+)
 
 MOST_STOPS = 8
 # Seeds are drawn below this, so that they stay readable; any that fits the column may be typed.
@@ -27,7 +34,13 @@ def draw_seed() -> int:
 
 class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
     # How weights are loaded if nothing is said about it.
-    LOADING: dict[str, Any] = {"adapter": "", "quantisation": Quantisation.NONE, "unsafe_weights": False}
+    LOADING: dict[str, Any] = {
+        "adapter": "",
+        "quantisation": Quantisation.NONE,
+        "unsafe_weights": False,
+        "needs_gpu": False,
+    }
+    OF_SERVER = ("served_model", "endpoint", "key_name")
 
     class Meta:
         model = Policy
@@ -37,16 +50,29 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             "stage",
             "origin",
             "location",
+            "served_model",
+            "endpoint",
+            "key_name",
             "adapter",
             "chat_template",
             "examples",
             "dtype",
             "quantisation",
             "unsafe_weights",
+            "needs_gpu",
         ]
         help_texts = {
             "revision": _("A new checkpoint of the same policy gets a new revision."),
-            "location": _("The folder as the worker sees it, or owner/name@commit; empty for imported completions."),
+            "location": _(
+                "The folder as the worker sees it, owner/name@commit of a hub, or a server's address up to /v1; "
+                "empty for imported completions."
+            ),
+            "served_model": _("Of a server: the name by which it knows the model."),
+            "endpoint": _("Of a server: chat for chat models; completions for base models, with plain text."),
+            "key_name": _(
+                "Of a server that wants a key: the name of the worker's environment variable that holds it, such as "
+                "SERVER_KEY_LAB. Never the key itself."
+            ),
             "adapter": _(
                 "LoRA or another kind of adapter on top of the checkpoint: its folder, or its hub id if the checkpoint "
                 "has one too. Empty: none."
@@ -61,6 +87,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             "dtype": _("Automatic: bfloat16 on a GPU, float32 elsewhere."),
             "quantisation": _("For a policy that is too large for the worker's memory; its text is a little worse."),
             "unsafe_weights": _("Pickled weights can run any code on the worker. Only for files you made yourself."),
+            "needs_gpu": _("Workers without a GPU leave its runs to those with one."),
         }
 
     def clean(self) -> dict[str, Any]:
@@ -84,7 +111,21 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             for name, default in self.LOADING.items():
                 if values.get(name, default) != default:
                     self.add_error(name, str(NotACheckpoint()))
+        self._clean_server(origin, values)
         return values
+
+    def _clean_server(self, origin: str | None, values: dict[str, Any]) -> None:
+        said = {name: values.get(name, "") for name in self.OF_SERVER}
+        if origin == Origin.SERVER:
+            try:
+                if location := values.get("location"):
+                    values["location"] = server_address(location)
+                check_server(**said, chat_template=values.get("chat_template", ""))
+            except BadServer as bad:
+                self.add_error(bad.field, str(bad))
+        elif origin:
+            for name in (name for name, value in said.items() if value):
+                self.add_error(name, str(NotAServer()))
 
     def clean_examples(self) -> list[Message]:
         try:
@@ -135,11 +176,16 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = SampleRun
-        fields = ["pool", "policy", "k", "temperature", "top_p", "max_new_tokens", "stop", "seed", "keep_tokens"]
+        fields = ["pool", "policy", "k", "temperature", "top_p", "max_new_tokens", "stop", "seed"]
+        fields += ["keep_tokens", "resample_cut_off"]
         help_texts = {
             "keep_tokens": _(
                 "With every completion its token ids, and of each the natural log of its probability under the policy "
                 "itself, before temperature and top-p."
+            ),
+            "resample_cut_off": _(
+                "What the policy could not end within the most new tokens is tried three times more. Empty completions "
+                "and those like another one of their prompt always are."
             ),
         }
 
@@ -157,4 +203,6 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
         values = super().clean() or {}
         if values.get("temperature") == 0 and values.get("k", 1) > 1:
             self.add_error("temperature", str(AllEqual()))
+        if values.get("keep_tokens") and (policy := values.get("policy")) and policy.origin == Origin.SERVER:
+            self.add_error("keep_tokens", str(TokensOfServer()))
         return values

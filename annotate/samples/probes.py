@@ -12,6 +12,8 @@ from annotate.samples.actions import MAX_ATTEMPTS, PROBE, Refused
 from annotate.samples.models import Origin, Policy, ServerProbe
 from annotate.samples.states import ProbeState
 
+# How many a probe has, for its progress. A test compares it with the engine's.
+STAGES = 6
 WORKER_STOPPED = _("The worker stopped three times while it asked this server.")
 
 

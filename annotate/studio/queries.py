@@ -99,14 +99,13 @@ def next_to_review(reviewer: User, after: Assignment, *, campaign: int | None) -
 def policies() -> QuerySet[Policy]:
     """By name, the newest revision first, each with whether it `is_current` of its stage and how many `runs_made`."""
     pointers = CurrentPolicy.objects.filter(policy=OuterRef("id"))
-    return Policy.objects.annotate(is_current=Exists(pointers), runs_made=Count("runs")).order_by(
-        "name", "-created_at", "-id"
-    )
+    counted = Policy.objects.annotate(is_current=Exists(pointers), runs_made=Count("runs"))
+    return counted.select_related("probe").order_by("name", "-created_at", "-id")
 
 
 def runs() -> QuerySet[SampleRun]:
     """Newest first."""
-    return SampleRun.objects.select_related("pool", "policy", "created_by").order_by("-created_at", "-id")
+    return SampleRun.objects.select_related("pool", "policy__probe", "created_by").order_by("-created_at", "-id")
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ async def _exchange(
                 body += part
                 if len(body) > MOST_BYTES:
                     raise Busy(f"{server.name} sent more than {MOST_BYTES >> 20} MB for one completion.")
-            return response.status_code, response.headers, bytes(body)
+            return response.status_code, response.headers, _without_key(server, bytes(body))
     except (TimeoutError, httpx2.TimeoutException) as error:
         if isinstance(error, httpx2.ConnectTimeout):
             raise Busy(f"{server.name} cannot be reached: no connection within {CONNECT_SECONDS:g} seconds.") from None
@@ -233,11 +233,14 @@ def _said(server: Server, body: bytes) -> str:
     return _words(server, found if isinstance(found, str) else json.dumps(found))
 
 
+def _without_key(server: Server, body: bytes) -> bytes:
+    """Some servers repeat the key when they refuse it, and who knows where else."""
+    return body.replace(server.key.encode(), b"[key]") if server.key else body
+
+
 def _words(server: Server, text: str) -> str:
-    """On one line, not long, and without the key, which some servers repeat when they refuse it."""
-    text = text[: MOST_WORDS * 20]
-    if server.key:
-        text = text.replace(server.key, "[key]")
+    """On one line and not long."""
+    text = _without_key(server, text[: MOST_WORDS * 20].encode(errors="replace")).decode(errors="replace")
     text = " ".join(_clean(text, most=len(text)).split())
     return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 1] + "…"
 

@@ -1,6 +1,7 @@
 """The API as a training team's script uses it: a token, JSON in, JSON out, refusals in words."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
@@ -9,6 +10,7 @@ from rest_framework.authtoken.models import Token
 from annotate.accounts.models import Role
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool, Prompt
+from annotate.samples import probes
 from annotate.samples.models import CurrentPolicy, Policy, SampleRun
 from annotate.work.models import Campaign
 from exports.models import Export
@@ -109,6 +111,20 @@ def test_a_policy_is_registered_and_made_current(api, manager):
     api("post", f"policies/{made['id']}/make_current/")
     pointer = CurrentPolicy.objects.get(stage="sft")
     assert (pointer.policy_id, pointer.moved_by) == (made["id"], manager)
+
+
+def test_a_policy_behind_a_server_is_registered_and_probed(api):
+    body = {"name": "sft", "revision": "1", "stage": "sft", "origin": "server", "location": "https://models.example"}
+    assert "knows the model" in str(api("post", "policies/", body, status=409))
+    body |= {"served_model": "sft-1", "endpoint": "completions", "key_name": "SERVER_KEY_LAB"}
+    made = api("post", "policies/", body, status=201)
+    assert (made["location"], made["reproducible"]) == ("https://models.example/v1", None)
+    assert (made["probe"]["state"], made["probe"]["findings"]) == ("waiting", {})
+    assert "being probed" in str(api("post", f"policies/{made['id']}/probe/", status=409))
+    probe = probes.claim(worker="w", lease=timedelta(minutes=1), now=make.NOW)
+    probes.finish(probe=probe, findings={"seed": True}, now=make.NOW)
+    assert api("get", f"policies/{made['id']}/")["reproducible"] is True
+    assert api("post", f"policies/{made['id']}/probe/")["probe"]["state"] == "waiting"
 
 
 def test_a_policy_says_how_its_weights_are_loaded(api):

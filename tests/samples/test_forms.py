@@ -166,3 +166,48 @@ def test_a_policy_that_no_worker_can_load_cannot_be_chosen():
     form = typed(policy=make.policy(origin=Origin.IMPORTED, location="").id)
     assert not form.is_valid()
     assert "policy" in form.errors
+
+
+SERVER = POLICY | {"origin": "server", "location": "http://gpu1:8000/", "served_model": "sft-1", "endpoint": "chat"}
+
+
+def test_a_policy_of_a_server_gets_its_address_in_one_form():
+    form = PolicyForm(SERVER | {"key_name": "SERVER_KEY_LAB"})
+    assert form.is_valid(), form.errors
+    policy = actions.create_policy(**form.cleaned_data, now=NOW)
+    assert (policy.location, policy.key_name) == ("http://gpu1:8000/v1", "SERVER_KEY_LAB")
+
+
+@pytest.mark.parametrize(
+    ("fields", "at", "sentence"),
+    [
+        ({"location": ""}, "location", "address of its server"),
+        ({"location": "gpu1:8000"}, "location", "beginning with http"),
+        ({"location": "file:///etc/passwd"}, "location", "beginning with http"),
+        ({"location": "http://me:secret@gpu1/v1"}, "location", "Leave the user and the password out"),
+        ({"location": "http://gpu1/v1?key=1"}, "location", "Leave out what follows"),
+        ({"location": "http://gpu1/v1/chat/completions"}, "location", "without the name of an endpoint"),
+        ({"location": "http://gpu1:port/v1"}, "location", "This is no address"),
+        ({"served_model": ""}, "served_model", "knows the model"),
+        ({"endpoint": ""}, "endpoint", "chat, or completions"),
+        ({"key_name": "SECRET_KEY"}, "key_name", "SERVER_KEY_LAB"),
+        ({"key_name": "SERVER_KEY_LAB_FILE"}, "key_name", "SERVER_KEY_LAB"),
+        ({"key_name": "sk-abc123"}, "key_name", "no key"),
+        ({"chat_template": "{{ messages }}"}, "chat_template", "applies its own template"),
+        ({"origin": "local"}, "served_model", "for a policy behind a server"),
+        ({"quantisation": "int8"}, "quantisation", "for a checkpoint that a worker loads"),
+    ],
+)
+def test_what_is_said_about_a_server_must_be_possible(fields, at, sentence):
+    form = PolicyForm(SERVER | fields)
+    assert not form.is_valid()
+    assert sentence in str(form.errors[at])
+    values = {name: value for name, value in (SERVER | fields).items() if name != "dtype"}
+    with pytest.raises(actions.Refused):
+        actions.create_policy(**values, now=NOW)
+    assert not Policy.objects.exists()
+
+
+def test_tokens_of_a_server_cannot_be_kept():
+    form = typed(policy=make.server_policy().id, keep_tokens="on")
+    assert "keeps token ids and logprobs to itself" in str(form.errors["keep_tokens"])

@@ -1,9 +1,11 @@
-"""A manager registers policies and says which one is current."""
+"""A manager registers policies, says which one is current, and learns what a server can do."""
+
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 
-from annotate.samples import actions
+from annotate.samples import actions, probes
 from annotate.samples.models import CurrentPolicy, Origin, Policy, Stage
 from annotate.samples.queries import current_policy
 from tests import factories as make
@@ -103,3 +105,48 @@ def test_the_list_costs_the_same_queries_however_long_it_is(studio, django_asser
         with django_assert_num_queries(4):
             page = studio.get(reverse("studio:policies")).context["page"]
     assert page.paginator.count == 3
+
+
+@pytest.mark.django_db
+def test_a_server_is_probed_watched_and_asked_again(studio):
+    form = {"name": "tiny", "revision": "1", "stage": "sft", "origin": "server", "location": "http://gpu1:8000"}
+    form |= {"served_model": "sft", "endpoint": "chat", "dtype": "auto", "quantisation": "none"}
+    studio.post(reverse("studio:policy-new"), form)
+    policy = Policy.objects.get()
+    page = reverse("studio:policy", args=[policy.id])
+    progress, again = (reverse(f"studio:policy-probe{part}", args=[policy.id]) for part in ("-progress", ""))
+    text = words(studio.get(page))
+    assert "Waiting for a worker" in text
+    assert "Reproducible? Not known" in text
+    assert f'hx-get="{progress}"' in words(studio.get(progress))
+    assert told(studio.post(again, follow=True)) == [str(probes.ProbeUnderWay.words)]
+
+    probe = probes.claim(worker="w", lease=timedelta(minutes=1), now=make.NOW)
+    findings = {"takes_seed": True, "seed": False, "stop": "stays", "n": False, "length": None, "model": "sft@7"}
+    probes.finish(probe=probe, findings=findings, now=make.NOW)
+    ended = studio.get(progress)
+    assert ended["HX-Refresh"] == "true"
+    assert "hx-get" not in words(ended)
+    text = words(studio.get(page))
+    assert "a completion cannot be sampled again" in text
+    assert "the string stays in the text" in text
+    assert "<code>sft@7</code>" in text
+    assert '<span class="badge" data-tone="warn">Not reproducible</span>' in text
+    assert "Not reproducible" in words(studio.get(reverse("studio:policies")))
+
+    assert studio.get(again).status_code == 405
+    assert studio.post(again).url == page
+    probe = probes.claim(worker="w", lease=timedelta(minutes=1), now=make.NOW)
+    probes.fail(probe=probe, error="The server gpu1:8000 cannot be reached.")
+    text = words(studio.get(page))
+    assert "The server gpu1:8000 cannot be reached." in text
+    assert "sft@7" in text
+
+
+@pytest.mark.django_db
+def test_only_a_server_is_probed(studio):
+    policy = make.policy()
+    response = studio.post(reverse("studio:policy-probe", args=[policy.id]), follow=True)
+    assert told(response) == [str(probes.NoServer.words)]
+    assert "What the server can do" not in words(response)
+    assert studio.get(reverse("studio:policy-probe-progress", args=[policy.id])).status_code == 404

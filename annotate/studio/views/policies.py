@@ -1,4 +1,6 @@
-"""Policies: register them, and say which one is current."""
+"""Policies: register them, say which one is current, and find out what a server can do."""
+
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -9,9 +11,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.accounts.access import managers, person
 from annotate.lib.paging import page_of
-from annotate.samples import actions
+from annotate.samples import actions, probes
 from annotate.samples.forms import PolicyForm
-from annotate.samples.models import CurrentPolicy, Origin, Policy
+from annotate.samples.models import CurrentPolicy, Origin, Policy, ServerProbe
+from annotate.samples.states import ProbeState
 from annotate.studio import queries
 
 
@@ -40,8 +43,9 @@ def policy_new(request: HttpRequest) -> HttpResponse:
 @managers
 def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
     """What it is and where it is used."""
-    policy = get_object_or_404(Policy, id=policy_id)
+    policy = get_object_or_404(Policy.objects.select_related("probe"), id=policy_id)
     context = {
+        **_probe(getattr(policy, "probe", None)),
         "policy": policy,
         "pointer": CurrentPolicy.objects.filter(stage=policy.stage).select_related("policy", "moved_by").first(),
         "sampled_here": policy.origin != Origin.IMPORTED,
@@ -64,3 +68,34 @@ def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
         said = _("%(policy)s is the current %(stage)s policy. New sampling runs start from it.")
         messages.success(request, said % {"policy": policy, "stage": policy.get_stage_display()})
     return redirect("studio:policies")
+
+
+@require_POST
+@managers
+def probe(request: HttpRequest, policy_id: int) -> HttpResponse:
+    """Have a worker ask the server once more what it can do."""
+    policy = get_object_or_404(Policy, id=policy_id)
+    try:
+        probes.ask(policy=policy, now=timezone.now())
+    except actions.Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("studio:policy", policy.id)
+
+
+@require_safe
+@managers
+def probe_progress(request: HttpRequest, policy_id: int) -> HttpResponse:
+    """The part of a policy's page that keeps itself up to date; with the probe's end the whole page is loaded."""
+    probe = get_object_or_404(ServerProbe.objects.select_related("policy"), policy=policy_id)
+    response = render(request, "studio/_policy_probe.html", {"policy": probe.policy, **_probe(probe)})
+    if probe.state in (ProbeState.DONE, ProbeState.FAILED):
+        response["HX-Refresh"] = "true"
+    return response
+
+
+def _probe(probe: ServerProbe | None) -> dict[str, Any]:
+    return {
+        "probe": probe,
+        "probing": probe is not None and probe.state in (ProbeState.WAITING, ProbeState.RUNNING),
+        "stages": probes.STAGES,
+    }
