@@ -13,6 +13,7 @@ const chips = new Map(letters.map((letter) => [letter, chip(letter)]));
 const pinned = new Set();
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let mode = "rate";
+let pointing = false; // at what is missing
 
 const card = (letter) => cards.get(letter);
 const list = (letter) => card(letter).querySelector("select");
@@ -92,6 +93,7 @@ function draw() {
     all: letters.length,
   });
   drawSlip();
+  drawMissing(letters.filter((letter) => !card(letter).querySelector("[data-missing]").hidden));
   if (focused) grip(focused).focus({ preventScroll: true });
 }
 
@@ -192,8 +194,36 @@ root.addEventListener("focusin", (event) => {
   const letter = lettered(event.target);
   if (letter) select(letter);
 });
-// A required field that is hidden could not be pointed at, and the form would silently not be sent.
-root.addEventListener("invalid", () => pinned.size > 1 && showAll(), true);
+// What is missing is said beside each candidate, all at once, instead of in the browser's own bubble at the first one.
+root.addEventListener("invalid", (event) => {
+  if (!lettered(event.target)) return; // the note's own bubble
+  event.preventDefault();
+  // A field that is hidden could not be pointed at, and the form would silently not be sent.
+  if (pinned.size > 1) showAll();
+  if (!pointing) queueMicrotask(() => point(event.target));
+  pointing = true;
+}, true);
+
+function point(first) {
+  pointing = false;
+  drawMissing(letters);
+  first.focus();
+  say(missing(lettered(first)));
+}
+
+function missing(letter) {
+  return [rating(letter) ? "" : text("MissingRating", { letter }), place(letter) ? "" : text("MissingPlace", { letter })]
+    .filter(Boolean)
+    .join(" ");
+}
+
+function drawMissing(among) {
+  for (const letter of among) {
+    const line = card(letter).querySelector("[data-missing]");
+    line.textContent = missing(letter);
+    line.hidden = !line.textContent;
+  }
+}
 
 function lettered(element) {
   const place = element.closest("[data-chip], [data-candidate]");

@@ -242,10 +242,12 @@ def test_a_reviewer_decides_by_keys(world, visit):
     page = visit(world.rea).page
     sent_back, accepted = reviewable(world)[:2]
     page.goto(reverse("studio:review-answer", args=[sent_back.id]))
-    press(page, "c")
+    press(page, "s")
+    expect(page.get_by_label("Comment")).to_be_focused()
+    expect(page.get_by_text("Write what should change")).to_be_visible()
     page.keyboard.type("All of it, please.")
-    tab_to(page, page.get_by_role("button", name="Send back"))
-    press(page, "Enter")
+    expect(page.get_by_text("Write what should change")).to_be_hidden()
+    press(page, "Control+Enter")
     there(page, page.get_by_text("Sent back with your comment."))
     page.goto(reverse("studio:review-answer", args=[accepted.id]))
     press(page, "a")

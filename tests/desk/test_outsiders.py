@@ -150,6 +150,17 @@ def test_forms_of_other_sites_are_refused(labeler, demonstrations, name):
     assert Assignment.objects.get(id=held.id).state == State.LEASED
 
 
+@pytest.mark.parametrize("name", ["submit", "draft", "renew"])
+def test_a_script_of_somebody_elses_page_does_nothing_in_ones_name(labeler, demonstrations, name):
+    campaign = demonstrations()
+    me, before = labeler(campaign), make.user()
+    held = me.take(campaign)
+    me.save(held, text="Mine")
+    said = {"headers": {"x-person": str(before.id)}}
+    assert me.post(name, held.id, data=OWN[name][1], **said).status_code == 403
+    assert untouched(held, me)
+
+
 def without_tokens(response) -> str:
     return re.sub(r"\b\w{64}\b", "", response.content.decode())
 

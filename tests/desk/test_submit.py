@@ -235,5 +235,60 @@ def test_every_kind_of_work_is_submitted_the_same_way(labeler, demonstrations, r
     assert (Demonstration.objects.count(), Ranking.objects.count(), Instruction.objects.count()) == (1, 1, 1)
 
 
+def test_a_script_is_told_where_to_go_on(labeler, demonstrations):
+    campaign = demonstrations(prompts=2)
+    me = labeler(campaign)
+    held, key = me.take(campaign), uuid4()
+    first, again = (me.submit_by_script(held, key=key, text="An answer") for _ in range(2))
+    second = Assignment.objects.get(labeler=me.user, state=State.LEASED)
+    assert first.json()["next"] == again.json()["next"] == reverse("desk:task", args=[second.id])
+    assert Demonstration.objects.count() == 1
+    assert me.submit_by_script(second, text="Another", then="stop").json()["next"] == reverse("desk:home")
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html, application/json"])
+def test_a_browser_that_sends_the_form_itself_gets_pages(labeler, demonstrations, accept):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    data = {"submit_key": str(uuid4()), "text": "An answer"}
+    response = me.post("submit", me.take(campaign).id, data=data, headers={"accept": accept} if accept else {})
+    assert (response.status_code, response.url) == (302, reverse("desk:home"))
+
+
+def test_a_script_is_told_why_an_answer_is_refused(labeler, demonstrations, rankings):
+    written, ranked = demonstrations(), rankings(k=4)
+    me, quick = labeler(written, ranked), labeler(written)
+    held, board = me.take(written), me.take(ranked)
+    bad = me.submit_by_script(board, **marks(4) | {"place-B": "", "rating-C": "8"})
+    assert bad.status_code == 422
+    assert bad.json() == {"words": "Put candidate B in a place. Rate candidate C from 1 to 7."}
+    assert queries.draft_of(me.user, board.task_id).body["place-A"] == ["1"]
+    assert me.submit_by_script(held, key="none", text="An answer").status_code == 400
+    expire()
+    quick.take(written)
+    lost = me.submit_by_script(held, text="Late")
+    assert (lost.status_code, lost.json()) == (409, {"words": str(leases.LeaseLost.words)})
+    assert queries.draft_of(me.user, held.task_id).body == {"text": ["Late"]}
+
+
+def test_who_may_not_go_on_has_submitted_all_the_same(labeler, demonstrations):
+    campaign = demonstrations(prompts=2)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    campaign.cohorts = []
+    campaign.save()
+    assert me.submit_by_script(held, text="The last one").json()["next"] == reverse("desk:home")
+    assert Demonstration.objects.get().text == "The last one"
+
+
+def test_submitted_is_said_once_where_the_same_submit_came_twice(labeler, demonstrations):
+    campaign = demonstrations(prompts=2)
+    me = labeler(campaign)
+    held, key = me.take(campaign), uuid4()
+    for _ in range(2):
+        response = me.submit(held, key=key, text="An answer")
+    assert me.client.get(response.url).content.decode().count("Submitted.") == 1
+
+
 def expire() -> None:
     leases.sweep(now=timezone.now() + timedelta(days=1))

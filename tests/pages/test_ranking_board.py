@@ -69,10 +69,23 @@ def test_an_untouched_board_places_nothing(board: Page) -> None:
     assert sent(board) == {f"place-{letter}": [""] for letter in LETTERS}
 
 
-def test_what_is_missing_is_pointed_at(board: Page) -> None:
-    keys(board, "Control+Enter")
+def test_what_is_missing_is_said_beside_each_candidate_and_pointed_at(board: Page) -> None:
+    keys(board, "a", "6", "b", "5", "r", "a", "1", "c", "2", "Control+Enter")
     expect(board.locator("#sent")).to_have_count(0)
-    assert board.evaluate("document.activeElement.name") == "rating-A"
+    assert board.evaluate("document.activeElement.name") == "place-B"
+    said_beside = [board.locator(f"#missing-{letter}").inner_text() for letter in LETTERS]
+    everything = "Rate candidate {0} from 1 to 7. Put candidate {0} in a place."
+    assert said_beside == [
+        "",
+        "Put candidate B in a place.",
+        "Rate candidate C from 1 to 7.",
+        everything.format("D"),
+        everything.format("E"),
+    ]
+    assert said(board) == "Put candidate B in a place."
+    board.select_option("[name=place-B]", "1")
+    expect(board.locator("#missing-B")).to_be_hidden()
+    expect(board.locator("#missing-C")).to_be_visible()
 
 
 def test_a_letter_is_dragged_to_a_place_and_back(board: Page) -> None:
