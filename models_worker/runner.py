@@ -5,7 +5,6 @@ a seed gives a text, and of texts of a prompt that are alike the one with the lo
 """
 
 import logging
-import math
 import os
 import platform
 import secrets
@@ -15,7 +14,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import django.db
 from django.db.models import QuerySet
@@ -30,7 +29,7 @@ from annotate.samples.gate import RESAMPLINGS
 from annotate.samples.models import FinishReason, Origin, Policy, SampleRun
 from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.states import RunState
-from models_worker import checkpoints, probing
+from models_worker import checkpoints, probing, provenance
 from models_worker.engine.params import derive_seed
 from models_worker.engine.types import (
     InvalidParams,
@@ -221,18 +220,6 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _finite(logprob: float | None) -> float | None:
-    """A JSON column takes no NaN and no infinity."""
-    return logprob if logprob is not None and math.isfinite(logprob) else None
-
-
-def _tokens(result: SampleResult) -> dict[str, Any]:
-    """Token by token, as far as the engine told them."""
-    # The sixth digit is already noise of the arithmetic.
-    logprobs = [None if (each := _finite(logprob)) is None else round(each, 6) for logprob in result.logprobs]
-    return {"token_ids": list(result.token_ids), "logprobs": logprobs}
-
-
 class Watch:
     """Renews the leases of a worker and sees whether its run goes on, while the engine is busy.
 
@@ -397,15 +384,12 @@ class Chunk:
             attempt=result.attempt,
             parameters=asdict(result.params),
             checkpoint_hash=self.sampler.checkpoint_sha256,
-            provenance={
-                **self.sampler.provenance,
-                **result.provenance,
-                "prompt_sha256": self.rendered[prompt].sha256,
-                "prompt_tokens": result.prompt_tokens,
-                "truncated_prompt": result.truncated_prompt,
-                "sum_logprob": _finite(result.sum_logprob),
-                **(_tokens(result) if self.run.keep_tokens else {}),
-            },
+            provenance=provenance.told(
+                self.sampler,
+                result,
+                prompt_sha256=self.rendered[prompt].sha256,
+                keep_tokens=self.run.keep_tokens,
+            ),
         )
         actions.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
         texts[result.k] = text

@@ -1,28 +1,137 @@
+import json
+import logging
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from annotate.samples import queries
-from annotate.samples.models import SampleRun
-from models_worker import runner
+from annotate.samples.actions import AllEqual
+from annotate.samples.models import Dtype, Origin, Policy, Quantisation, SampleRun
+from annotate.samples.rules import BadExamples, canonical_examples, is_folder
+from models_worker import checkpoints, files, runner
+from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, SamplingParams
 
 
 class Command(BaseCommand):
     help = (
         "Sample in this process what waits, until nothing does. Needs no broker, and shares the work with whatever "
-        "workers there are. Ctrl-C gives back what is not finished."
+        "workers there are. Ctrl-C gives back what is not finished. With --prompts and --out: sample a file of prompts "
+        "into a file of completions, one JSON object a line; started again it goes on where it was."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("run", nargs="?", type=int, help="the number of a run to begin with")
+        file = parser.add_argument_group("from file to file")
+        file.add_argument(
+            "--prompts", type=Path, help='lines with "prompt" (a text or messages), and "id" if they have'
+        )
+        file.add_argument("--out", type=Path, help="where completions are added, with all that made them")
+        file.add_argument("--policy", help="a registered policy: name@revision, or its name if it has one revision")
+        file.add_argument("--checkpoint", help="in place of --policy: a folder, or owner/name@commit of a hub")
+        file.add_argument("--adapter", default="", help="a peft adapter to the checkpoint: a folder or a hub id")
+        file.add_argument("--template", default="", help="plain-v1, or a file with Jinja; else the tokenizer's own")
+        file.add_argument("--examples", type=Path, help="a JSON file of messages that stand before every prompt")
+        file.add_argument("--dtype", default=Dtype.AUTO, choices=Dtype.values)
+        file.add_argument("--quantisation", default=Quantisation.NONE, choices=Quantisation.values)
+        file.add_argument("--unsafe-weights", action="store_true", help="load weights that are not safetensors")
+        file.add_argument("--k", type=int, default=4, help="completions a prompt")
+        file.add_argument("--temperature", type=float, default=1.0)
+        file.add_argument("--top-p", type=float, default=1.0)
+        file.add_argument("--max-new-tokens", type=int, default=128)
+        file.add_argument("--stop", action="append", default=[], help="ends a completion; may be given several times")
+        file.add_argument("--seed", type=int, default=0)
+        file.add_argument("--keep-tokens", action="store_true", help="token ids, and their logprobs at temperature 1")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["prompts"] or options["out"]:
+            self._sample_file(options)
+        else:
+            self._sample_runs(options["run"])
+
+    def _sample_runs(self, first: int | None) -> None:
         waiting = [run.id for run in queries.waiting_runs()]
         if not waiting:
             self.stdout.write("Nothing waits.")
             return
-        runner.sample(options["run"] or waiting[0])
+        runner.sample(first or waiting[0])
         runs = SampleRun.objects.filter(id__in=waiting).order_by("id")
         for run_id, seen in queries.progress(runs, now=timezone.now()).items():
             self.stdout.write(f"Run {run_id}: {seen.done} prompts done, {seen.failed} failed, {seen.waiting} waiting.")
+
+    def _sample_file(self, options: dict[str, Any]) -> None:
+        if not (options["prompts"] and options["out"]):
+            raise CommandError("Give both --prompts and --out.")
+        if bool(options["policy"]) == bool(options["checkpoint"]):
+            raise CommandError("Give --policy or --checkpoint.")
+        if options["temperature"] == 0 and options["k"] > 1:
+            raise CommandError(str(AllEqual()))
+        # Its bars and warnings are no part of what this prints.
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+        try:
+            params = SamplingParams(
+                temperature=options["temperature"],
+                top_p=options["top_p"],
+                max_new_tokens=options["max_new_tokens"],
+                stop=tuple(options["stop"]),
+            )
+            policy = _registered(options["policy"]) if options["policy"] else _described(options)
+            order = files.Order(
+                k=options["k"],
+                params=params,
+                seed=options["seed"],
+                model=policy.name,
+                revision=policy.revision,
+                keep_tokens=options["keep_tokens"],
+            )
+            outcome = files.sample_file(
+                options["prompts"], options["out"], _sampler(policy), order, complain=self.stderr.write
+            )
+        except (files.BadFile, InvalidParams, BadExamples, checkpoints.NotLoaded, OSError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        except (runner.Unusable, SamplerUnusable) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"{outcome.written} completions written, {outcome.failed} failed.")
+        if outcome.failed:
+            raise CommandError("Start again to try those that failed.")
+
+
+def _sampler(policy: Policy) -> Sampler:
+    # What is in no table was never sampled before.
+    return runner.load_sampler(policy) if policy.pk else checkpoints.sampler(policy)
+
+
+def _registered(named: str) -> Policy:
+    name, at, revision = named.rpartition("@")
+    found = list(Policy.objects.filter(name=name, revision=revision) if at else Policy.objects.filter(name=named)[:2])
+    if len(found) != 1:
+        raise CommandError(f"There is not exactly one policy “{named}”. Give its name@revision.")
+    if found[0].origin == Origin.IMPORTED:
+        raise CommandError(f"“{named}” is known only by its imported completions.")
+    return found[0]
+
+
+def _described(options: dict[str, Any]) -> Policy:
+    """A policy that is in no table."""
+    checkpoint, template = options["checkpoint"], options["template"]
+    if template and template != "plain-v1":
+        template = Path(template).read_text(encoding="utf-8")
+    examples = json.loads(options["examples"].read_text(encoding="utf-8")) if options["examples"] else []
+    on_hub = not is_folder(checkpoint) and not Path(checkpoint).is_dir()
+    return Policy(
+        name=options["adapter"] or checkpoint,
+        origin=Origin.HUB if on_hub else Origin.LOCAL,
+        location=checkpoint if on_hub else str(Path(checkpoint).expanduser().resolve()),
+        adapter=_adapter(options["adapter"]),
+        chat_template=template,
+        examples=canonical_examples(examples),
+        dtype=options["dtype"],
+        quantisation=options["quantisation"],
+        unsafe_weights=options["unsafe_weights"],
+    )
+
+
+def _adapter(named: str) -> str:
+    folder = Path(named).expanduser()
+    return str(folder.resolve()) if named and (folder.is_dir() or is_folder(named)) else named

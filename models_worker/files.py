@@ -1,0 +1,185 @@
+"""Completions from a file of prompts to a file of completions, one JSON object a line, without rows or a broker.
+
+Started again it goes on: what the file of completions has is not sampled anew, and what a seed gives is the same.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.utils.translation import gettext as _
+
+from annotate.pools.rules import BadPrompt, canonical_messages
+from models_worker import provenance
+from models_worker.engine.params import derive_seed
+from models_worker.engine.types import Sampler, SampleRequest, SampleResult, SamplingParams
+
+# Prompts sampled side by side, and held in memory.
+CHUNK = 64
+
+
+class BadFile(Exception):
+    """A line of one of the files cannot be used; the message says which, and why."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt of the file. id: its own, or the number of its line."""
+
+    id: str
+    messages: list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of each prompt. model and revision: of the policy, named in every line."""
+
+    k: int
+    params: SamplingParams
+    seed: int
+    model: str
+    revision: str
+    keep_tokens: bool
+
+
+@dataclass
+class Outcome:
+    """How many completions were written, and how many prompts or samples failed."""
+
+    written: int = 0
+    failed: int = 0
+
+
+def sample_file(
+    prompts: Path, out: Path, sampler: Sampler, order: Order, *, complain: Callable[[str], None]
+) -> Outcome:
+    """Append K completions of each prompt to `out`, as they end. `complain` is told of each prompt that has none.
+
+    Raises BadFile before anything is sampled.
+    """
+    # Read through once, so that a bad line at the end does not come to light after hours.
+    _check(prompts)
+    done = _finished(out)
+    outcome = Outcome()
+    with prompts.open(encoding="utf-8") as lines, out.open("a", encoding="utf-8") as completions:
+        asked = read(lines)
+        while chunk := list(islice(asked, CHUNK)):
+            missing = {each.id: [k for k in range(order.k) if (each.id, k) not in done] for each in chunk}
+            _sample(chunk, missing, sampler, order, completions, outcome, complain)
+    return outcome
+
+
+def read(lines: Iterable[str]) -> Iterator[Asked]:
+    """Prompts, with `prompt` (a text or messages) or `messages` in each line. Raises BadFile."""
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+            if not isinstance(fields, dict):
+                raise BadPrompt(_("It is no JSON object."))
+            raw = fields.get("messages", fields.get("prompt"))
+            messages = canonical_messages([{"role": "user", "content": raw}] if isinstance(raw, str) else raw)
+        except (ValueError, BadPrompt) as error:
+            raise BadFile(_("Line %(number)d: %(error)s") % {"number": number, "error": error}) from error
+        plain = [{"role": message["role"], "content": message["content"]} for message in messages]
+        yield Asked(str(fields.get("id", number)), plain)
+
+
+def _check(prompts: Path) -> None:
+    with prompts.open(encoding="utf-8") as lines:
+        named = Counter(each.id for each in read(lines))
+    if twice := [name for name, count in named.items() if count > 1]:
+        raise BadFile(_("Several lines have the id “%(id)s”: it decides the seed.") % {"id": twice[0]})
+
+
+def _finished(out: Path) -> set[tuple[str, int]]:
+    """What the file has from an earlier start; a line that a killed process left half written is taken off."""
+    if not out.exists():
+        return set()
+    done, whole = set(), 0
+    with out.open("rb+") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            try:
+                fields = json.loads(line)
+                done.add((str(fields["id"]), int(fields["k"])))
+            except (ValueError, KeyError, TypeError) as error:
+                problem = _("%(file)s holds something else than completions of an earlier start.")
+                raise BadFile(problem % {"file": out}) from error
+        file.truncate(whole)
+    return done
+
+
+def _sample(
+    chunk: Iterable[Asked],
+    missing: Mapping[str, list[int]],
+    sampler: Sampler,
+    order: Order,
+    completions: TextIO,
+    outcome: Outcome,
+    complain: Callable[[str], None],
+) -> None:
+    # Not with the modules of this one: it loads the template language, which the web does not have.
+    from models_worker.engine.chat import ChatError
+
+    requests, prompts, hashes = [], {each.id: each for each in chunk}, {}
+    for each in prompts.values():
+        if not missing[each.id]:
+            continue
+        try:
+            rendered = sampler.render(each.messages, max_new_tokens=order.params.max_new_tokens)
+        except ChatError as error:
+            outcome.failed += 1
+            complain(_("Prompt %(id)s: %(error)s") % {"id": each.id, "error": error})
+            continue
+        hashes[each.id] = rendered.sha256
+        requests += [
+            SampleRequest(
+                prompt_id=each.id,
+                k=k,
+                prompt_ids=rendered.ids,
+                prompt_text=rendered.text,
+                params=order.params,
+                seed=derive_seed(order.seed, order.revision, each.id, k),
+                truncated_prompt=rendered.truncated,
+            )
+            for k in missing[each.id]
+        ]
+
+    def hear(result: SampleResult) -> None:
+        if result.finish_reason == "error":
+            outcome.failed += 1
+            complain(_("Prompt %(id)s: %(error)s") % {"id": result.prompt_id, "error": result.error})
+            return
+        known = provenance.told(sampler, result, prompt_sha256=hashes[result.prompt_id], keep_tokens=order.keep_tokens)
+        line = _line(prompts[result.prompt_id], result, order, known)
+        completions.write(json.dumps(line, ensure_ascii=False) + "\n")
+        completions.flush()
+        outcome.written += 1
+
+    sampler.sample(requests, on_result=hear)
+
+
+def _line(asked: Asked, result: SampleResult, order: Order, known: dict[str, Any]) -> dict[str, Any]:
+    """With the names that the import of completions knows."""
+    return {
+        "id": asked.id,
+        "k": result.k,
+        "prompt": asked.messages,
+        "completion": result.text,
+        "model": order.model,
+        "policy_revision": order.revision,
+        "finish_reason": result.finish_reason,
+        "token_count": result.token_count,
+        "seed": result.seed,
+        "attempt": result.attempt,
+        **asdict(result.params),
+        "provenance": known,
+    }
