@@ -103,7 +103,6 @@ def _task(request: HttpRequest, assignment: Assignment, labeler: User, now: date
 def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
     """The page's script asks for the task after this one, and loads its page before it is wanted."""
     labeler, now = person(request), timezone.now()
-    get_object_or_404(Campaign, id=campaign_id)
     try:
         claimed = leases.claim_ahead(campaign_id=campaign_id, labeler=labeler, now=now)
     except leases.NotYours as outsider:
@@ -383,7 +382,6 @@ def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime) -
 
 def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpResponseRedirect:
     """To the labeler's next task of the campaign; where there is none, home with the reason."""
-    get_object_or_404(Campaign, id=campaign_id)
     try:
         claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
     except leases.NotYours as outsider:

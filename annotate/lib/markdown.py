@@ -7,7 +7,7 @@ definitions, the first line of a code block, text nested too deep) stays readabl
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import nh3
 from django.utils.html import escape
@@ -30,8 +30,19 @@ DEEPEST = 50
 MOST_BRACKETS = 5_000
 
 
+# A guideline stands on every page of its campaign, and a prompt is shown to several people.
+KEPT = 500
+MOST_KEPT_CHARACTERS = 20_000
+
+
 def render(text: str, *, top_heading: int = 3) -> SafeString:
     """`text` as HTML. Its first heading becomes an `h<top_heading>` (2..6), and no level below it is left out."""
+    if len(text) > MOST_KEPT_CHARACTERS:
+        return _rendered(text, top_heading)
+    return _kept(text, top_heading)
+
+
+def _rendered(text: str, top_heading: int) -> SafeString:
     if text.count("[") > MOST_BRACKETS:
         return _as_written(text)
     parser = _parser()
@@ -40,6 +51,9 @@ def render(text: str, *, top_heading: int = 3) -> SafeString:
         return _as_written(text)
     _set_heading_levels(tokens, top_heading)
     return _cleaned(parser.renderer.render(tokens, parser.options, {}))
+
+
+_kept = lru_cache(maxsize=KEPT)(_rendered)
 
 
 @cache
