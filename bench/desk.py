@@ -264,6 +264,12 @@ class Page:
     body: bytes
 
     @property
+    def ahead_path(self) -> str | None:
+        """Where the page's script asks for the task after this one."""
+        found = re.search(rb'data-ahead-url="([^"]+)"', self.body)
+        return found[1].decode() if found else None
+
+    @property
     def task(self) -> int | None:
         """The assignment whose form this page has; None where it has none."""
         found = re.search(rb'action="/desk/tasks/(\d+)/submit/"', self.body)
@@ -367,6 +373,9 @@ class Labeler:
     # The texts whose submit the platform has acknowledged.
     acknowledged: list[str] = field(default_factory=list)
     page: Page | None = None
+    # The next task's page, which the browser has already; and does the page shown come from there?
+    ahead: dict[str, Page] = field(default_factory=dict)
+    was_ahead: bool = False
 
     def __post_init__(self) -> None:
         self.browser = Browser(self.port, self.account.session)
@@ -383,13 +392,31 @@ class Labeler:
         return self._led_to_a_task(answer)
 
     async def follow(self) -> None:
-        """Load the page that the last answer led to."""
-        page = await self.browser.get(self._next)
+        """Load the page that the last answer led to, or show it where it is here already."""
+        self.was_ahead = self._next in self.ahead
+        page = self.ahead.pop(self._next, None) or await self.browser.get(self._next)
         if page.status == 200 and page.task:
             self.page = page
         elif page.status >= 400:
             raise Broken(f"{self._next} answered {page.status}")
         # Else the task is not theirs any more, and the page leads elsewhere.
+
+    async def look_ahead(self) -> bool:
+        """As the page's script does once somebody has begun to type; False where there is no task after this one."""
+        path = self.page and self.page.ahead_path
+        if not path:
+            return False
+        answer = await self.browser.send(path, {})
+        if answer.status == 409:
+            return False
+        if answer.status != 200:
+            raise Broken(f"{path} answered {answer.status}")
+        at = str(json.loads(answer.body)["page"])
+        page = await self.browser.get(f"{at}?ahead")
+        if page.status != 200:
+            raise Broken(f"{at} answered {page.status}")
+        self.ahead = {at: page}
+        return True
 
     async def claim(self) -> bool:
         if await self.ask():
