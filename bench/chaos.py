@@ -17,10 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Python looks beside this file first, where it would take queue.py for its own `queue`.
-if __name__ == "__main__":
-    sys.path.pop(0)
-    sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT))
 
 import argparse  # noqa: E402
 import asyncio  # noqa: E402
