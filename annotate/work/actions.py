@@ -91,7 +91,7 @@ def change_campaign(
 ) -> Campaign:
     """Change what is given: anything of a draft, CHANGEABLE of an open or paused campaign, nothing of a closed one.
 
-    Another overlap reaches the tasks that are there by `match_overlap`. Raises CampaignFixed, OrderFixed,
+    Another overlap reaches the tasks that are there by `match_overlap`, step by step. Raises CampaignFixed, OrderFixed,
     NobodyMayWork or NameTaken.
     """
     lists = {"labelers": labelers, "policies": policies, "qualifications": qualifications}
@@ -105,11 +105,10 @@ def change_campaign(
         order = (columns.get("order", campaign.order), columns.get("order_seed", campaign.order_seed))
         if order != (campaign.order, campaign.order_seed) and campaign.tasks.exists():
             raise OrderFixed
-        campaign.slots_overlap = campaign.slots_overlap or campaign.overlap
+        if columns.get("overlap", campaign.overlap) != campaign.overlap and campaign.tasks.exists():
+            campaign.matched_to = 0
         for name, value in columns.items():
             setattr(campaign, name, value)
-        if not campaign.tasks.exists():
-            campaign.slots_overlap = campaign.overlap
         _save(campaign)
         for name, rows in given.items():
             getattr(campaign, name).set(rows)
@@ -307,21 +306,24 @@ SELECT id FROM (
 """
 
 
-def match_overlap(*, campaign: Campaign, after: int, now: datetime) -> int | None:
-    """Give the campaign's next TASKS_A_STEP tasks with an id over `after` as many slots as its overlap says.
+def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
+    """Give the next TASKS_A_STEP tasks that a changed overlap has not reached as many slots as it says.
 
     Missing ones are added; of surplus ones those that nobody holds are cancelled, the last in the queue first. Returns
-    the last task's id, to go on after, or None where there are no more tasks. Safe to run twice and at once.
+    whether there are more. Safe to run twice and at once: every step begins where the last one ended, and
+    after a further change at the first task again.
     """
     with transaction.atomic():
         # Two of these, or one and a further change, work one after the other.
         campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
-        ids = campaign.tasks.filter(id__gt=after).order_by("id").values_list("id", flat=True)[:TASKS_A_STEP]
-        up_to = max(ids, default=None)
-        if up_to is None:
-            Campaign.objects.filter(id=campaign.id).update(slots_overlap=campaign.overlap)
-            return None
-        values = _slot_values(campaign) | {"after": after, "up_to": up_to}
+        after = campaign.matched_to
+        if after is None or campaign.state == CampaignState.CLOSED:
+            return False
+        ids = list(campaign.tasks.filter(id__gt=after).order_by("id").values_list("id", flat=True)[:TASKS_A_STEP])
+        # Tasks made from here on have the changed overlap already: they wait for this lock.
+        more = len(ids) == TASKS_A_STEP
+        Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
+        values = _slot_values(campaign) | {"after": after, "up_to": ids[-1] if ids else after}
         _cancel(SURPLUS_SLOTS, values, now)
         with connection.cursor() as cursor:
             slots = _slots_sql(campaign, tasks=f"({MISSING_SLOTS})", first="task.first", last="task.last")

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from models_worker.engine.checkpoint import LoadError
 
 # Kinds that are added into the weights, after which the model is as fast as without them.
-MERGED = frozenset({"LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "VERA", "HRA", "MISS", "FOURIERFT"})
+MERGED = frozenset(
+    "LORA ADALORA LOHA LOKR IA3 OFT BOFT VERA HRA MISS FOURIERFT TRAINABLE_TOKENS".split(),
+)
 # It names further adapters, which it would load from wherever they are.
 REFUSED = frozenset({"XLORA"})
 
@@ -48,6 +51,7 @@ def adapt(
     kind = str(getattr(config.peft_type, "value", config.peft_type))
     if kind in REFUSED:
         raise LoadError(f"{location!r} is an adapter of the kind {kind}, which is not loaded here.")
+    guarded(location, lambda: _make_room_for_new_tokens(model, folder, location))
     adapted = guarded(location, lambda: peft.PeftModel.from_pretrained(model, str(folder), torch_device=str(device)))
     _check_fit(adapted, folder, location, device, guarded)
     adapted.eval()
@@ -75,6 +79,32 @@ def _check_fit(
             f"The adapter {location!r} does not fit this checkpoint: {', '.join(misfits[:3])}{more}. "
             "Was it trained on another one?"
         )
+
+
+def _make_room_for_new_tokens(model: PreTrainedModel, folder: Path, location: str) -> None:
+    """Whoever adds tokens saves both ends of the model, in their new size, with the adapter."""
+    ends = {id(end): end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None}
+    names = [name for name, module in model.named_modules() if id(module) in ends]
+    saved = _shapes(folder)
+    rows = {name: saved[key][0] for name in names if (key := f"base_model.model.{name}.weight") in saved}
+    has = cast(Any, model.get_input_embeddings()).num_embeddings
+    most = max(rows.values(), default=has)
+    if most <= has:
+        return
+    tied = bool(getattr(model.config.get_text_config(decoder=True), "tie_word_embeddings", False))
+    if len(rows) < (1 if tied else len(names)):
+        missing = ", ".join(name for name in names if name not in rows)
+        raise LoadError(f"The adapter {location!r} has tokens that the checkpoint lacks, but no weights for {missing}.")
+    model.resize_token_embeddings(most, mean_resizing=False)
+
+
+def _shapes(folder: Path) -> dict[str, list[int]]:
+    """Of the weights that an adapter's safetensors hold."""
+    found: dict[str, list[int]] = {}
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as weights:
+            found |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    return found
 
 
 def _ties_would_break(model: PreTrainedModel) -> bool:

@@ -157,7 +157,8 @@ def kv_shapes(model: PreTrainedModel) -> list[KvShape]:
 def vocabulary(model: PreTrainedModel) -> int:
     """How many token ids the model can read."""
     embeddings: Any = model.get_input_embeddings()
-    return int(embeddings.num_embeddings)
+    # An adapter may lie around them.
+    return int(getattr(embeddings, "base_layer", embeddings).num_embeddings)
 
 
 def _has_plain_attention(model: PreTrainedModel) -> bool:

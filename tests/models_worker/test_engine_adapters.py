@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from transformers import AutoModelForCausalLM
 from models_worker.engine.checkpoint import LoadError, checkpoint_sha256
 from models_worker.engine.loader import LoadedPolicy, forget_policies, load_policy
 from models_worker.engine.transformers_engine import TransformersSampler
-from tests.models_worker.tiny import MAX_MODEL_LEN, WIDE, requests_for, sample_all, save_lora, save_tiny, tiny_tokenizer
+from tests.models_worker.tiny import (
+    MAX_MODEL_LEN,
+    VOCABULARY,
+    WIDE,
+    requests_for,
+    sample_all,
+    save_lora,
+    save_tiny,
+    tiny_tokenizer,
+)
 
 VIRTUAL = 4
 KINDS: dict[str, peft.PeftConfig] = {
@@ -132,6 +142,44 @@ def test_the_tokenizer_beside_an_adapter_is_its_own(
     policy = load_policy(llama.location, adapter=str(folder), device="cpu")
     assert policy.render([{"role": "user", "content": "Hi"}], max_new_tokens=4).text == "Q: Hi A:"
     assert policy.adapter_sha256 != checkpoint_sha256(adapter_of("LORA")), "the template decides the text as well"
+
+
+def test_an_adapter_on_ends_that_share_their_weights_acts_on_its_own_end_only(tmp_path: Path) -> None:
+    checkpoint = save_tiny(tmp_path / "checkpoint", tie_word_embeddings=True)
+    config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules=["embed_tokens"], init_lora_weights=False)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    policy = load_policy(str(checkpoint), adapter=str(tmp_path / "adapter"), device="cpu")
+    sampler = TransformersSampler(policy)
+    assert sampler.provenance["engine"] == "transformers-arena"
+    reference = peft.PeftModel.from_pretrained(plain(policy), str(tmp_path / "adapter")).eval()
+    asked = requests_for(policy, k=1, max_new_tokens=8)
+    for key, result in sample_all(sampler, asked).items():
+        request = next(each for each in asked if each.prompt_id == key[0])
+        assert result.logprobs == pytest.approx(by_peft(reference, request.prompt_ids, result.token_ids), abs=1e-4)
+
+
+def adapter_with_more_tokens(checkpoint: str, folder: Path, *saved: str) -> Path:
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    model.resize_token_embeddings(VOCABULARY + 4, mean_resizing=False)
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=4, target_modules=["q_proj"], modules_to_save=list(saved), init_lora_weights=False
+    )
+    peft.get_peft_model(model, config).save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+def test_an_adapter_may_bring_tokens_that_its_checkpoint_lacks(llama: LoadedPolicy, tmp_path: Path) -> None:
+    adapter = adapter_with_more_tokens(llama.location, tmp_path / "both", "embed_tokens", "lm_head")
+    policy = load_policy(llama.location, adapter=str(adapter), device="cpu")
+    sampler = TransformersSampler(policy)
+    assert sampler.vocabulary == VOCABULARY + 4
+    (request, *_more) = requests_for(policy, k=1, max_new_tokens=8)
+    request = replace(request, prompt_ids=(*request.prompt_ids, VOCABULARY + 3))
+    assert sample_all(sampler, [request])[request.prompt_id, 0].error == ""
+    half = adapter_with_more_tokens(llama.location, tmp_path / "half", "embed_tokens")
+    with pytest.raises(LoadError, match="tokens that the checkpoint lacks, but no weights for lm_head"):
+        load_policy(llama.location, adapter=str(half), device="cpu")
 
 
 def no_config(folder: Path) -> None:
