@@ -351,7 +351,7 @@ def prepare(
         people = desk.make_people(inside, clients)
         campaigns = []
         for name, size in (("calm", tasks), ("rough", endless)):
-            pool = desk.make_pool(platform, name, size)
+            pool = inside.ask("pool", name=name, prompts=size)
             made = inside.ask("campaign", name=name, pool=pool, overlap=OVERLAP, lease_minutes=lease_minutes)
             inside.ask("fill", campaign=made)
             inside.ask("open_campaign", campaign=made, wake_worker=False)

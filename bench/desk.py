@@ -38,29 +38,6 @@ SECONDS_TO_START = 180
 KEPT = 1.0
 LONGEST_REQUEST = 60
 
-# A hundred prompts of each customer. Few different words: the pool's search index is not what is measured.
-PROMPTS = """
-WITH grouped AS (
-    INSERT INTO pools_promptgroup (key, split, created_at)
-    SELECT 'customer:' || %(pool)s || ' ' || i, CASE WHEN i %% 10 = 0 THEN 'valid' ELSE 'train' END, now()
-    FROM generate_series(0, (%(n)s - 1) / 100) i
-    RETURNING id, key
-), written AS (
-    SELECT %(pool)s || ' ' || i %% ((%(n)s - 1) / 100 + 1) AS customer,
-           'Explain to a child of ten how number ' || regexp_replace(i::text, '(.)', '\\1 ', 'g')
-           || 'comes about, and why it matters.' AS words
-    FROM generate_series(1, %(n)s) i
-)
-INSERT INTO pools_prompt (pool_id, group_id, messages, kind, source, source_user, category, language, licence,
-                          external_id, text, content_hash, created_at, authors, priority)
-SELECT %(pool_id)s, grouped.id, jsonb_build_array(jsonb_build_object('role', 'user', 'content', words)),
-       'plain', 'customer', customer, '', 'en', '', '', words, encode(sha256(words::bytea), 'hex') AS hash, now(),
-       '{}', 0
-FROM written JOIN grouped ON grouped.key = 'customer:' || customer
--- The index of the hashes is then written from one end to the other.
-ORDER BY hash
-"""
-
 
 class Broken(Exception):
     """The platform answered as it should not, or not at all."""
@@ -234,15 +211,6 @@ def engine(platform: Platform) -> Iterator[Engine]:
         yield up
     finally:
         up.close()
-
-
-def make_pool(platform: Platform, name: str, prompts: int) -> int:
-    """A pool with so many prompts, legal rows all; returns its id."""
-    pool_id: int = platform.value(
-        "INSERT INTO pools_pool (name, description, created_at) VALUES (%s, '', now()) RETURNING id", (name,)
-    )
-    platform.rows(PROMPTS, {"pool": name, "pool_id": pool_id, "n": prompts})
-    return pool_id
 
 
 @dataclass(frozen=True)

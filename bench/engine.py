@@ -5,6 +5,7 @@ they measure. Whatever changes rows goes through the rooms' own functions, or is
 """
 
 import gc
+import hashlib
 import json
 import os
 import sys
@@ -31,7 +32,7 @@ from annotate.accounts.models import User  # noqa: E402
 from annotate.demonstrations import actions as demonstrations  # noqa: E402
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion  # noqa: E402
 from annotate.lib.wake import wake  # noqa: E402
-from annotate.pools.models import Prompt  # noqa: E402
+from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split  # noqa: E402
 from annotate.work import leases  # noqa: E402
 from annotate.work.actions import add_tasks, change_state, create_campaign  # noqa: E402
 from annotate.work.models import Campaign  # noqa: E402
@@ -39,6 +40,35 @@ from annotate.work.states import CampaignState  # noqa: E402
 
 GUIDELINE = "bench"
 TASKS_AT_ONCE = 50_000
+
+# A hundred prompts of each customer, like the first one in all that is not said here. Few different words: the pool's
+# search index is not what is measured.
+PROMPTS = """
+WITH grouped AS (
+    INSERT INTO pools_promptgroup (key, split, created_at)
+    SELECT 'customer:' || %(name)s || ' ' || i, CASE WHEN i %% 10 = 0 THEN 'valid' ELSE 'train' END, now()
+    FROM generate_series(0, (%(prompts)s - 1) / 100) i
+    RETURNING id, key
+), written AS (
+    SELECT %(name)s || ' ' || i %% ((%(prompts)s - 1) / 100 + 1) AS customer,
+           'Explain to a child of ten how number ' || regexp_replace(i::text, '(.)', '\\1 ', 'g')
+           || 'comes about, and why it matters.' AS words
+    FROM generate_series(2, %(prompts)s) i
+)
+INSERT INTO pools_prompt ({columns})
+SELECT {values}
+FROM written JOIN grouped ON grouped.key = 'customer:' || customer CROSS JOIN pools_prompt first
+WHERE first.id = %(first)s
+-- The index of the hashes is then written from one end to the other.
+ORDER BY encode(sha256(words::bytea), 'hex')
+"""
+DIFFERENT = {
+    "group_id": "grouped.id",
+    "source_user": "customer",
+    "messages": "jsonb_build_array(jsonb_build_object('role', 'user', 'content', words))",
+    "text": "words",
+    "content_hash": "encode(sha256(words::bytea), 'hex')",
+}
 
 # Answers of one labeler who has worked their way along the queue: each in a slot of its own task.
 ANSWERS = """
@@ -103,6 +133,30 @@ def _session(user: User) -> Session:
     }
     key = uuid4().hex
     return Session(session_key=key, session_data=store.encode(held), expire_date=store.get_expiry_date())
+
+
+def pool(name: str, prompts: int) -> int:
+    """A pool of so many prompts, made by one statement; returns its id."""
+    now, words = timezone.now(), "Explain to a child of ten how number 1 comes about, and why it matters."
+    made = Pool.objects.create(name=name, created_at=now)
+    first = Prompt.objects.create(
+        pool=made,
+        group=PromptGroup.objects.create(key=f"customer:{name}", split=Split.TRAIN, created_at=now),
+        messages=[{"role": "user", "content": words}],
+        kind=Kind.PLAIN,
+        source=Source.CUSTOMER,
+        source_user=name,
+        text=words,
+        content_hash=hashlib.sha256(words.encode()).hexdigest(),
+        created_at=now,
+    )
+    columns = [column.column for column in Prompt._meta.concrete_fields if not column.generated and column.name != "id"]
+    values = [DIFFERENT.get(column, f"first.{column}") for column in columns]
+    statement = PROMPTS.format(columns=", ".join(columns), values=", ".join(values))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"name": name, "prompts": prompts, "first": first.id})
+        cursor.execute("VACUUM (ANALYZE) pools_prompt")
+    return made.id
 
 
 def campaign(name: str, pool: int, overlap: int, lease_minutes: int = 30) -> int:
@@ -252,7 +306,7 @@ def explain(campaign: int, labeler: int) -> list[list[str]]:
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__: command
-    for command in (people, campaign, fill, open_campaign, answered, work, take_turns, queries, explain)
+    for command in (people, pool, campaign, fill, open_campaign, answered, work, take_turns, queries, explain)
 }
 
 

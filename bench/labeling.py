@@ -121,8 +121,7 @@ class Site:
     def pool(self, size: str) -> int:
         if size not in self.pools:
             with timed(f"a pool of {SIZES[size]:,} prompts"):
-                self.pools[size] = desk.make_pool(self.platform, size, SIZES[size])
-                self.platform.rows("VACUUM (ANALYZE) pools_prompt")
+                self.pools[size] = self.engine.ask("pool", name=size, prompts=SIZES[size])
         return self.pools[size]
 
     def campaign(self, size: str) -> int:
