@@ -46,6 +46,7 @@ def server_of(policy: Policy) -> Server:
         template=Template("policy", policy.chat_template) if own else PLAIN,
         examples=tuple(policy.examples),
         takes_seed=found.get("takes_seed", True),
+        takes_whole_top_p=found.get("takes_whole_top_p", True),
         limit=found.get("limit", "max_tokens"),
         reproducible=found.get("seed"),
     )

@@ -191,9 +191,11 @@ def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "messages" if chat else "prompt": json.loads(request.prompt_text) if chat else request.prompt_text,
         "temperature": params.temperature,
-        "top_p": params.top_p,
         server.limit: params.max_new_tokens,
     }
+    if params.top_p < 1 or server.takes_whole_top_p:
+        # Also 1, which is the default by the book: some servers have the checkpoint's own defaults.
+        fields["top_p"] = params.top_p
     if stops := stops_of(server, request):
         fields["stop"] = stops[:MOST_STOPS]
     if server.takes_seed:

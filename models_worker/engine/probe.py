@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 from models_worker.engine.openai_engine import fields_of, prompt_text
@@ -17,6 +18,8 @@ TOKENS = 24
 # The same seed several times among others: a server that repeats itself only when it is alone shows it here.
 SEEDS = (11, 12, 11, 13, 11, 14)
 LENGTH = 2
+# Of the two names the newer one is known to fewer servers.
+LIMITS: tuple[Limit, ...] = ("max_tokens", "max_completion_tokens")
 STOPS = 4
 # Of `probe`, told one by one as they are over.
 STAGES = 6
@@ -30,14 +33,16 @@ class ProbeFailed(Exception):
 class Findings:
     """None where a question could not be decided.
 
-    seed: the same seed gave the same text, also among other requests, and others gave other texts. takes_seed: a
-    request that names a seed is not refused. n: several completions of one request. logprobs: given if asked for.
-    stop: "ends" if a stop string ends the text, "stays" if it is left at the text's end, "ignored". length: the limit
-    is kept to, and named as the reason. usage: tokens are counted. limit: the field for the most tokens. context:
-    tokens of prompt and answer together. model, fingerprint: what the server calls the one that answered.
+    takes_seed, takes_whole_top_p: a request that names a seed, or a top_p of 1, is not refused. limit: the field for
+    the most tokens. usage: tokens are counted. model, fingerprint: what the server calls the one that answered.
+    context: tokens of prompt and answer together. seed: the same seed gave the same text, also among other requests,
+    and others gave other texts. n: several completions of one request. logprobs: given if asked for. stop: "ends" if a
+    stop string ends the text, "stays" if it is left at the text's end, "ignored". length: the limit is kept to, and
+    named as the reason.
     """
 
     takes_seed: bool
+    takes_whole_top_p: bool
     limit: Limit
     usage: bool
     model: str
@@ -79,24 +84,22 @@ class _Probe:
     async def basics(self) -> dict[str, Any]:
         """A completion, by whichever of the known ways the server takes."""
         server, first = self.line.server, None
-        for limit in ("max_tokens", "max_completion_tokens"):
-            for takes_seed in (True, False):
-                self.line.server = replace(server, takes_seed=takes_seed, limit=limit)
-                try:
-                    reply = await self._ask(SEEDS[0])
-                except Refused as refusal:
-                    first = first or refusal
-                except GivenUp as reason:
-                    raise ProbeFailed(str(reason)) from None
-                else:
-                    return {
-                        "takes_seed": takes_seed,
-                        "limit": limit,
-                        "usage": reply.tokens is not None,
-                        "model": reply.model,
-                        "fingerprint": reply.fingerprint,
-                        "context": await context_length(self.line.client, server, seconds=self.line.patience.seconds),
-                    }
+        for limit, takes_whole_top_p, takes_seed in product(LIMITS, (True, False), (True, False)):
+            way: dict[str, Any] = {"takes_seed": takes_seed, "takes_whole_top_p": takes_whole_top_p, "limit": limit}
+            self.line.server = replace(server, **way)
+            try:
+                reply = await self._ask(SEEDS[0])
+            except Refused as refusal:
+                first = first or refusal
+            except GivenUp as reason:
+                raise ProbeFailed(str(reason)) from None
+            else:
+                return way | {
+                    "usage": reply.tokens is not None,
+                    "model": reply.model,
+                    "fingerprint": reply.fingerprint,
+                    "context": await context_length(self.line.client, server, seconds=self.line.patience.seconds),
+                }
         raise ProbeFailed(str(first))
 
     async def seed(self) -> dict[str, Any]:

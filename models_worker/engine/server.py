@@ -64,8 +64,9 @@ class Server:
 
     url: without the part that names the endpoint, as https://host/v1. endpoint: "chat" sends messages and leaves the
     template to the server, "completions" sends a text that `template` made. key: sent with every request and shown
-    nowhere. examples: messages that stand before every prompt. takes_seed: whether it is sent seeds. limit: the name of
-    the field for the most tokens. reproducible: whether the same seed gives the same text there; None if nobody knows.
+    nowhere. examples: messages that stand before every prompt. takes_seed: whether it is sent seeds.
+    takes_whole_top_p: whether it is sent a top_p of 1, which some refuse. limit: the name of the field for the most
+    tokens. reproducible: whether the same seed gives the same text there; None if nobody knows.
     """
 
     url: str
@@ -75,6 +76,7 @@ class Server:
     template: Template = PLAIN
     examples: tuple[Message, ...] = ()
     takes_seed: bool = True
+    takes_whole_top_p: bool = True
     limit: Limit = "max_tokens"
     reproducible: bool | None = None
 

@@ -4,13 +4,13 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from models_worker.engine import probe as probing
-from models_worker.engine.openai_engine import OpenAISampler, prompt_text
+from models_worker.engine.openai_engine import OpenAISampler, fields_of, prompt_text
 from models_worker.engine.patience import Patience
 from models_worker.engine.probe import STAGES, ProbeFailed, probe
 from models_worker.engine.server import Server
@@ -20,6 +20,7 @@ from tests.models_worker.unreliable import HASTY, completion, refusal, unreliabl
 
 ALL = {
     "takes_seed": True,
+    "takes_whole_top_p": True,
     "limit": "max_tokens",
     "usage": True,
     "model": "tiny@7",
@@ -74,6 +75,15 @@ def without(*refused):
 def test_a_server_that_refuses_seeds_is_sent_none(peer):
     peer.script = without("seed")
     assert found(peer) == ALL | {"takes_seed": False, "seed": False}
+
+
+def test_a_server_that_refuses_a_top_p_of_1_is_sent_smaller_ones_alone(peer):
+    peer.script = lambda asked: completion(asked) if asked.body.get("top_p") != 1 else refusal(422, "top_p < 1!")
+    assert found(peer) == ALL | {"takes_whole_top_p": False}
+    asked = SampleRequest("p", 0, (), SamplingParams(top_p=0.9), 1, prompt_text="[]")
+    for top_p, sent in ((0.9, {"top_p": 0.9}), (1.0, {})):
+        fields = fields_of(peer.server(takes_whole_top_p=False), replace(asked, params=SamplingParams(top_p=top_p)))
+        assert {name: fields[name] for name in fields if name == "top_p"} == sent
 
 
 def test_a_server_that_counts_otherwise_is_asked_otherwise(peer):
