@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.http import QueryDict
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.text import storable
@@ -34,6 +37,16 @@ class SkipForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text=_("For the people who run this campaign."),
     )
+
+
+def fields(form: forms.Form) -> SafeString:
+    return render_to_string("parts/form.html", {"form": form})
+
+
+@cache
+def empty_skip_fields(_language: str) -> SafeString:
+    """The fields as every task's page has them. To render them anew would be a third of such a page's cost."""
+    return fields(SkipForm())
 
 
 class BadDraft(ValueError):

@@ -71,13 +71,13 @@ def answers(labeler: User) -> QuerySet[Assignment]:
     return answers_of(labeler).select_related("instruction")
 
 
-def had(labeler: User, assignment_id: int) -> Assignment | None:
-    """The assignment with all its page shows, if the labeler has it or ever had its task."""
-    assignment = (
-        Assignment.objects.select_related("campaign__guideline", "task__prompt", "guideline_version")
-        .filter(id=assignment_id)
-        .first()
-    )
+# What a task's page shows besides the assignment.
+ON_ITS_PAGE = ("campaign__guideline", "task__prompt", "guideline_version")
+
+
+def had(labeler: User, assignment_id: int, *related: str) -> Assignment | None:
+    """The assignment with its campaign and `related`, if the labeler has it or ever had its task."""
+    assignment = Assignment.objects.select_related("campaign", *related).filter(id=assignment_id).first()
     if assignment is None or assignment.labeler_id == labeler.id or has_held(labeler, assignment.task_id):
         return assignment
     return None

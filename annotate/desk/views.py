@@ -17,6 +17,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers, patch_cache_control
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -70,7 +71,7 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """The page of a task. One that is ready ahead may be kept by the browser until its lease ends, to be shown at once
     when its turn comes; every other is made anew whenever it is asked for."""
     labeler, now = person(request), timezone.now()
-    assignment = _had_or_404(labeler, assignment_id)
+    assignment = _had_or_404(labeler, assignment_id, *queries.ON_ITS_PAGE)
     response = _task(request, assignment, labeler, now)
     ahead = assignment.hand == Hand.AHEAD and assignment.leased_until
     if "ahead" in request.GET and ahead and response.status_code == 200:
@@ -203,7 +204,7 @@ def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     if not asked:
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
     if not form.is_valid():
-        context = {"assignment": assignment, "skip_form": form}
+        context = {"assignment": assignment, "skip_fields": forms.fields(form)}
         return render(request, "desk/skip.html", context, status=422 if asked else 200)
     try:
         leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
@@ -289,7 +290,7 @@ def answers(request: HttpRequest) -> HttpResponse:
 @labelers
 def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """The labeler's own answer, to read, with the reviewer's words."""
-    assignment = _had_or_404(person(request), assignment_id)
+    assignment = _had_or_404(person(request), assignment_id, *queries.ON_ITS_PAGE)
     if assignment.labeler_id != person(request).id or assignment.submitted_at is None:
         raise Http404
     bench = _bench(assignment)
@@ -302,9 +303,9 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return render(request, "desk/answer.html", bench.answer(assignment) | context)
 
 
-def _had_or_404(labeler: User, assignment_id: int) -> Assignment:
+def _had_or_404(labeler: User, assignment_id: int, *related: str) -> Assignment:
     """Somebody else's task looks as one that does not exist."""
-    assignment = queries.had(labeler, assignment_id)
+    assignment = queries.had(labeler, assignment_id, *related)
     if assignment is None:
         raise Http404
     return assignment
@@ -325,7 +326,7 @@ def _page(
         "version": assignment.guideline_version or acknowledged_version(person(request), assignment.campaign.guideline),
         "task_part": _bench(assignment).task_part,
         "submit_key": uuid4(),
-        "skip_form": forms.SkipForm(),
+        "skip_fields": forms.empty_skip_fields(get_language() or ""),
         "sent_back": sent_back,
         "leased_until": leased_until,
         "late": leased_until is None,
