@@ -1,6 +1,7 @@
 """Letting people in, giving them their role, and letting them go."""
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,7 +19,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from rest_framework.authtoken.models import Token
 
-from annotate.accounts.models import Cohort, Role, User
+from annotate.accounts.models import Cohort, Qualification, Role, User
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,14 @@ class StaysHeldOut(Refused):
         "This person has worked as a held-out labeler, and their answers must never become training data. "
         "Invite them again under another user name."
     )
+
+
+class QualificationTaken(Refused):
+    words = _("There is already a qualification of this name.")
+
+
+class QualificationNeeded(Refused):
+    words = _("Campaigns ask for this qualification. Without it they would be open to everybody, so it stays.")
 
 
 class NotOneself(Refused):
@@ -140,6 +149,39 @@ def change_role(*, user: User, role: str, cohort: str, by: User) -> User:
         user.role, user.cohort = role, cohort
         user.save(update_fields=["role", "cohort"])
     return user
+
+
+def change_work(
+    *, user: User, languages: Sequence[str], qualifications: Iterable[Qualification], daily_cap: int | None
+) -> User:
+    """What a labeler is given to work on: tasks in these languages (none: in all), of campaigns that ask for no more
+    than these qualifications, up to so many answers a day (None: any number)."""
+    with transaction.atomic():
+        user.languages, user.daily_cap = list(languages), daily_cap
+        user.save(update_fields=["languages", "daily_cap"])
+        user.qualifications.set(qualifications)
+    return user
+
+
+def save_qualification(*, qualification: Qualification, name: str, description: str) -> Qualification:
+    """Create or change it. Raises QualificationTaken."""
+    qualification.name, qualification.description = name, description
+    try:
+        with transaction.atomic():
+            qualification.save()
+    except IntegrityError as taken:
+        raise QualificationTaken from taken
+    return qualification
+
+
+def delete_qualification(*, qualification: Qualification) -> None:
+    """Raises QualificationNeeded where a campaign asks for it: without it the campaign would be open to everybody."""
+    with transaction.atomic():
+        # The lock: no campaign can begin to ask for it before it is gone.
+        qualification = Qualification.objects.select_for_update().get(id=qualification.id)
+        if qualification.campaigns.exists():
+            raise QualificationNeeded
+        qualification.delete()
 
 
 def deactivate(*, user: User, by: User, now: datetime) -> User:

@@ -6,10 +6,14 @@ from annotate.pools.models import Prompt
 from annotate.work.models import Campaign, Task
 
 
+def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
+    return Prompt.objects.filter(pool=campaign.pool_id).order_by("id")
+
+
 def prompts_without_task(campaign: Campaign) -> QuerySet[Prompt]:
     """Prompts of the campaign's pool that nobody is asked to answer yet, oldest first."""
     asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
-    return Prompt.objects.filter(~Exists(asked), pool=campaign.pool_id).order_by("id")
+    return prompts_of(campaign).filter(~Exists(asked))
 
 
 def written(assignment_id: int, labeler: User) -> Demonstration | None:

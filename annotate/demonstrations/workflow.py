@@ -61,6 +61,7 @@ def _part(form: DemonstrationForm) -> Context:
 
 
 BENCH = Bench(
+    prompts=queries.prompts_of,
     fill=fill,
     task_part="demonstrations/_task.html",
     show=show,

@@ -9,14 +9,17 @@ from annotate.pools.models import Prompt
 from annotate.work.models import Campaign, Task
 
 
-def prompts_to_rewrite(campaign: Campaign) -> QuerySet[Prompt]:
-    """Prompts of the campaign's pool that nobody is asked to rewrite yet, oldest first.
-
-    What the campaign itself brought forth is left out: where source and target are one pool it would never end.
-    """
-    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
+def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
+    """The pool's prompts, all but what the campaign itself brought forth: where source and target are one pool it
+    would never end."""
     own = Instruction.objects.filter(prompt=OuterRef("id"), assignment__campaign=campaign)
-    return Prompt.objects.filter(~Exists(asked), ~Exists(own), pool=campaign.pool_id).order_by("id")
+    return Prompt.objects.filter(~Exists(own), pool=campaign.pool_id).order_by("id")
+
+
+def prompts_to_rewrite(campaign: Campaign) -> QuerySet[Prompt]:
+    """Those that nobody is asked to rewrite yet, oldest first."""
+    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
+    return prompts_of(campaign).filter(~Exists(asked))
 
 
 def original_of(task: Task) -> Original | None:

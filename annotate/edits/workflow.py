@@ -123,6 +123,7 @@ def _untouched(wanted: Wanted) -> Context:
 
 
 BENCH = Bench(
+    prompts=lambda campaign: queries.prompts_of(campaign) if campaign.rewrite_pool else None,
     fill=fill,
     task_part="edits/_task.html",
     show=show,

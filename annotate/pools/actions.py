@@ -147,6 +147,7 @@ def _row(
         language=draft.language,
         licence=draft.licence,
         external_id=draft.external_id,
+        priority=draft.priority,
         text=prompt.text,
         content_hash=prompt.content_hash,
         parent=parent,

@@ -3,7 +3,7 @@ from typing import IO, Any, cast
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from annotate.pools.models import Category, ImportKind, Kind, Pool, Prompt, Source, Split
+from annotate.pools.models import MOST_PRIORITY, Category, ImportKind, Kind, Pool, Prompt, Source, Split
 from annotate.pools.queries import Filters
 
 ANY = ("", _("All"))
@@ -61,6 +61,15 @@ class ImportForm(forms.Form):
         values: dict[str, Any] = self.cleaned_data
         columns = ("model",) if values["content"] == ImportKind.COMPLETIONS else COLUMNS
         return {name: values[name] for name in columns if values[name]}
+
+
+class PriorityForm(forms.Form):
+    priority = forms.IntegerField(
+        label=_("Priority"),
+        min_value=-MOST_PRIORITY,
+        max_value=MOST_PRIORITY,
+        help_text=_("From -1000 to 1000. Higher comes first, in campaigns that go by it."),
+    )
 
 
 class PromptSearchForm(forms.Form):

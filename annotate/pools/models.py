@@ -162,6 +162,8 @@ class ImportJob(models.Model):
     lines_done = models.PositiveIntegerField(default=0)
     taken = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
+    # Customers' prompts taken of which nobody said whose they are.
+    nobodys = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()

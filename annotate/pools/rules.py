@@ -13,7 +13,7 @@ from django.db.models import CharField
 from django.utils.translation import gettext as _
 
 from annotate.lib.text import folded, storable, text_hash, tidy
-from annotate.pools.models import Category, Kind, Prompt, Source, Split
+from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source, Split
 
 ROLES: Final = ("system", "user", "assistant")
 # Far beyond any context a policy has, and below what PostgreSQL takes in one search index entry.
@@ -55,6 +55,8 @@ class PromptDraft:
     language: str = "en"
     licence: str = ""
     external_id: str = ""
+    # Higher comes first, in campaigns that go by it.
+    priority: int = 0
     # What this prompt shares with others of its source: the instruction, where the input differs.
     instruction: str = ""
 
@@ -197,6 +199,11 @@ def _tidied(draft: PromptDraft) -> PromptDraft:
                 _("“%(value)s” is no %(name)s; choose one of %(known)s.")
                 % {"value": value, "name": name, "known": ", ".join(filter(None, known))}
             )
+    if not -MOST_PRIORITY <= draft.priority <= MOST_PRIORITY:
+        raise BadPrompt(
+            _("The priority %(value)d is not between -%(most)d and %(most)d.")
+            % {"value": draft.priority, "most": MOST_PRIORITY}
+        )
     language = draft.language.strip().lower().replace("_", "-")
     if not LANGUAGE.fullmatch(language):
         raise BadPrompt(

@@ -13,6 +13,11 @@ from annotate.samples.states import RequestState
 from annotate.work.models import Assignment, Campaign, Task
 
 
+def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
+    """The pool's prompts: whichever has completions enough one day is ranked."""
+    return Prompt.objects.filter(pool=campaign.pool_id).order_by("id")
+
+
 def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
     """Prompts without a task that have enough different completions, and none still on its way, oldest first.
 
@@ -30,10 +35,10 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
     )
     texts = Count("completions__text_hash", distinct=True, filter=_by(policies, "completions__"))
     return (
-        Prompt.objects.filter(~Exists(asked), ~Exists(on_its_way), ~Exists(importing), pool=campaign.pool_id)
+        prompts_of(campaign)
+        .filter(~Exists(asked), ~Exists(on_its_way), ~Exists(importing))
         .annotate(texts=texts)
         .filter(texts__gte=campaign.slate_min)
-        .order_by("id")
     )
 
 

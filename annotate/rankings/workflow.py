@@ -113,6 +113,7 @@ def _letter(card: Card) -> str:
 
 
 BENCH = Bench(
+    prompts=queries.prompts_of,
     fill=fill,
     task_part="rankings/_task.html",
     show=show,

@@ -65,6 +65,14 @@ class DecisionForm(forms.Form):
         return values
 
 
+class StoppedForm(forms.Form):
+    """What becomes of a stopped task: the button that was pressed."""
+
+    decision = forms.ChoiceField(
+        choices=[("restart", _("Put back into the queue")), ("drop", _("Want no more answers"))]
+    )
+
+
 class BriefsForm(forms.Form):
     """New instructions asked of labelers: so many plain or few-shot ones, or one for each use case."""
 

@@ -1,8 +1,8 @@
 """What the studio's pages count over several rooms at once."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from django.db.models import Case, Count, Exists, OuterRef, Q, QuerySet, Value, When
 
@@ -38,12 +38,20 @@ def campaigns() -> QuerySet[Campaign]:
     return Campaign.objects.select_related("pool", "guideline").order_by(standing, "-created_at", "-id")
 
 
-def labelers_of(campaign: Campaign) -> list[tuple[User, Counts]]:
-    """Everybody who holds, answered or skipped something in the campaign, by name."""
-    counts = _counts(
-        Assignment.objects.filter(campaign=campaign), Skip.objects.filter(task__campaign=campaign), by="labeler"
-    )
-    return [(person, counts[person.id]) for person in User.objects.filter(id__in=counts).order_by("username")]
+def counts_in(campaign: Campaign) -> dict[int, Counts]:
+    """What everybody holds and has answered in the campaign, by labeler id, without skips."""
+    return _counts(Assignment.objects.filter(campaign=campaign), Skip.objects.none(), by="labeler")
+
+
+def labelers_of(campaign: Campaign, counts: Mapping[int, Counts]) -> list[tuple[User, Counts]]:
+    """Everybody in `counts`, and who skipped something in the campaign, by name, with what they skipped."""
+    skipped = _counts(Assignment.objects.none(), Skip.objects.filter(task__campaign=campaign), by="labeler")
+    people = User.objects.filter(id__in=counts.keys() | skipped.keys()).order_by("username")
+    nothing = Counts()
+    return [
+        (person, replace(counts.get(person.id, nothing), skipped=skipped.get(person.id, nothing).skipped))
+        for person in people
+    ]
 
 
 def campaigns_of(person: User) -> list[tuple[Campaign, Counts]]:
@@ -64,9 +72,12 @@ def _counts(
     assignments: QuerySet[Assignment], skips: QuerySet[Skip], *, by: str, skips_by: str = ""
 ) -> dict[int, Counts]:
     """Two queries, however many rows."""
-    states = {state.value: Count("id", filter=Q(state=state)) for state in COUNTED}
-    counted = assignments.filter(state__in=COUNTED).order_by().values_list(by).annotate(**states)
-    answers = {key: dict(zip(states, numbers, strict=True)) for key, *numbers in counted}
+    answers: dict[int, dict[str, int]] = {}
+    # Not the ids, and the states as groups: an index of a campaign's answers has all of that.
+    for key, state, number in (
+        assignments.filter(state__in=COUNTED).order_by().values_list(by, "state").annotate(n=Count("*"))
+    ):
+        answers.setdefault(key, {})[state] = number
     skipped = dict(skips.order_by().values_list(skips_by or by).annotate(skips=Count("id")))
     return {key: Counts(**answers.get(key, {}), skipped=skipped.get(key, 0)) for key in answers.keys() | skipped}
 

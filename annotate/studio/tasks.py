@@ -1,27 +1,39 @@
 import logging
 
 from celery import shared_task
+from django.db import connection
 from django.utils import timezone
 
+from annotate.studio import counts
+from annotate.work import actions
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 from annotate.workflows import WORKFLOWS
 
 log = logging.getLogger(__name__)
 
+# After so many new tasks PostgreSQL should look at its tables anew, or it goes on planning for small ones.
+LARGE_FILL = 50_000
+
 
 @shared_task(name="studio.fill_campaigns")
 def fill_campaigns(pool_id: int | None = None) -> None:
-    """Make the tasks that open campaigns miss: for new prompts, ready slates, a campaign just opened.
+    """Make the tasks that open campaigns miss: for new prompts, ready slates, a campaign just opened. Where a
+    campaign's overlap was changed, also of a paused one, make or cancel the slots that this takes.
 
-    Safe to run twice and at once: unique indexes decide which of two makes a task.
+    Safe to run twice and at once: unique indexes and the campaign's row decide which of two does what.
     """
-    campaigns = Campaign.objects.filter(state=CampaignState.OPEN).select_related("pool").order_by("id")
+    states = [CampaignState.OPEN, CampaignState.PAUSED]
+    campaigns = Campaign.objects.filter(state__in=states).select_related("pool").order_by("id")
     if pool_id is not None:
         campaigns = campaigns.filter(pool=pool_id)
     for campaign in campaigns:
         try:
-            _fill(campaign)
+            # Wherever a worker left a change of the overlap, the next one goes on.
+            while campaign.matched_to is not None and actions.match_overlap(campaign=campaign, now=timezone.now()):
+                pass
+            if campaign.state == CampaignState.OPEN:
+                _fill(campaign)
         except Exception:
             # Whatever is wrong with one campaign, the others still want their tasks.
             log.exception("campaign %s could not be filled", campaign.id)
@@ -29,7 +41,14 @@ def fill_campaigns(pool_id: int | None = None) -> None:
 
 def _fill(campaign: Campaign) -> None:
     fill = WORKFLOWS[Workflow(campaign.workflow)].fill
-    while fill(campaign, timezone.now()):
+    made = 0
+    while new := fill(campaign, timezone.now()):
+        made += new
         # A campaign that is paused or closed meanwhile gets no further tasks.
         if not Campaign.objects.filter(id=campaign.id, state=CampaignState.OPEN).exists():
-            return
+            break
+    if made >= LARGE_FILL:
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE work_task, work_assignment")
+        # Whoever opens the campaign's page next need not wait for its numbers.
+        counts.count(campaign, now=timezone.now())

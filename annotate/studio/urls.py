@@ -1,6 +1,17 @@
 from django.urls import path
 
-from annotate.studio.views import campaigns, guidelines, imports, people, policies, pools, review, runs
+from annotate.studio.views import (
+    campaigns,
+    guidelines,
+    imports,
+    people,
+    policies,
+    pools,
+    qualifications,
+    review,
+    runs,
+    stopped,
+)
 
 app_name = "studio"
 urlpatterns = [
@@ -11,6 +22,7 @@ urlpatterns = [
     path("imports/<int:job_id>/", imports.imported, name="import"),
     path("imports/<int:job_id>/progress/", imports.import_progress, name="import-progress"),
     path("prompts/<int:prompt_id>/", pools.prompt, name="prompt"),
+    path("prompts/<int:prompt_id>/priority/", pools.prompt_priority, name="prompt-priority"),
     path("guidelines/", guidelines.guidelines, name="guidelines"),
     path("guidelines/new/", guidelines.guideline_new, name="guideline-new"),
     path("guidelines/preview/", guidelines.preview, name="guideline-preview"),
@@ -25,6 +37,8 @@ urlpatterns = [
     path("campaigns/<int:campaign_id>/", campaigns.campaign, name="campaign"),
     path("campaigns/<int:campaign_id>/progress/", campaigns.campaign_progress, name="campaign-progress"),
     path("campaigns/<int:campaign_id>/change/", campaigns.campaign_edit, name="campaign-edit"),
+    path("campaigns/<int:campaign_id>/stopped/", stopped.stopped, name="stopped"),
+    path("campaigns/<int:campaign_id>/stopped/<int:task_id>/", stopped.decide, name="stopped-decide"),
     path("campaigns/<int:campaign_id>/briefs/", campaigns.briefs, name="campaign-briefs"),
     path("campaigns/<int:campaign_id>/to/<str:to>/", campaigns.campaign_state, name="campaign-state"),
     path(
@@ -47,6 +61,14 @@ urlpatterns = [
     path("runs/<int:run_id>/retry/", runs.run_retry, name="run-retry"),
     path("people/", people.people, name="people"),
     path("people/invite/", people.invite, name="invite"),
+    path("people/qualifications/", qualifications.qualifications, name="qualifications"),
+    path("people/qualifications/<int:qualification_id>/", qualifications.qualification, name="qualification"),
+    path(
+        "people/qualifications/<int:qualification_id>/delete/",
+        qualifications.qualification_delete,
+        name="qualification-delete",
+    ),
+    path("people/<int:user_id>/work/", people.person_work, name="person-work"),
     path("people/<int:user_id>/", people.somebody, name="person"),
     path("people/<int:user_id>/link/", people.new_link, name="person-link"),
     path("people/<int:user_id>/deactivate/", people.deactivate, name="person-deactivate"),

@@ -330,7 +330,7 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
             cursor.execute(slots, values)
             if cursor.rowcount:
                 queue.look_again(campaign.id, from_start=True)
-    return up_to
+    return more
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:

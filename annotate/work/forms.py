@@ -23,6 +23,15 @@ ONLY = {
 }
 
 
+# How the fields stand together on a page.
+GROUPS = (
+    (_("What"), ("name", "pool", "rewrite_pool", "target_pool", "slate_min", "slate_max", "policies", "guideline")),
+    (_("Who"), ("cohorts", "labelers", "qualifications")),
+    (_("Answers and order"), ("overlap", "order", "order_seed")),
+    (_("Time, skips and review"), ("lease_minutes", "undo_minutes", "skip_limit", "review_percent")),
+)
+
+
 class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
     """The fields that fit the campaign's kind of work and that its state lets change."""
 
@@ -66,7 +75,7 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             "guideline": _("Labelers acknowledge its latest published version before their first task."),
             "overlap": _(
                 "How many different labelers answer each task; two or more let agreement be measured. It can be raised"
-                " and lowered later: what somebody holds or has answered stays."
+                " and lowered later, for the tasks that are there too: what somebody holds or has answered stays."
             ),
             "order": _("Tasks that came back go first, whatever the order."),
             "order_seed": _("Only for the random order: the same seed gives the same order."),
@@ -111,6 +120,11 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             for name in ("order", "order_seed"):
                 self.fields[name].disabled = True
                 self.fields[name].help_text = OrderFixed.words
+
+    def groups(self) -> list[tuple[Any, list[forms.BoundField]]]:
+        """The fields that are there, under the titles of GROUPS."""
+        found = [(title, [self[name] for name in names if name in self.fields]) for title, names in GROUPS]
+        return [(title, fields) for title, fields in found if fields]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

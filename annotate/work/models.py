@@ -37,8 +37,8 @@ class Campaign(models.Model):
     overlap = models.PositiveSmallIntegerField(
         _("answers per task"), default=1, validators=[MinValueValidator(1), MaxValueValidator(50)]
     )
-    # The overlap that every task has slots for; another one than `overlap` until a change has reached them all.
-    slots_overlap = models.PositiveSmallIntegerField(null=True, editable=False)
+    # The last task that a changed overlap has reached; None: every task has as many slots as `overlap` says.
+    matched_to = models.BigIntegerField(null=True, editable=False)
     order = models.CharField(_("order"), max_length=16, choices=Order.choices, default=Order.DEPTH)
     order_seed = models.BigIntegerField(_("seed of the order"), default=0)
     # How many people may skip a task before it stops; 0: it never does.
@@ -258,9 +258,22 @@ class Assignment(models.Model):
                 condition=Q(state=State.SUBMITTED, needs_review=True),
                 name="assignment_to_review",
             ),
-            # Exports, agreement and progress read by campaign and state.
-            models.Index(fields=["campaign", "state"], name="assignment_campaign_state"),
+            # Exports, agreement and progress read by campaign and state; the campaign's page counts each labeler's.
+            models.Index(fields=["campaign", "state", "labeler"], name="assignment_campaign_state"),
+            # The active time of a campaign's latest answers.
+            models.Index(
+                fields=["campaign", "submitted_at"],
+                condition=Q(submitted_at__isnull=False, active_seconds__isnull=False),
+                name="assignment_timed",
+            ),
         ]
+
+    # Django leaves a method of this name alone.
+    def get_state_display(self) -> str:  # type: ignore[no-redef]
+        """Nobody has looked at an answer that counts without review: "accepted" would say that somebody has."""
+        if self.state == State.ACCEPTED and self.decided_by_id is None:
+            return str(_("Counted without review"))
+        return str(State(self.state).label)
 
 
 # Below every position.

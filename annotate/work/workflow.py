@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from annotate.accounts.models import User
+from annotate.pools.models import Prompt
 from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign
 
@@ -28,6 +30,8 @@ class Bench:
     """A kind of work. The desk shows `task_part` with what `show` says and hands what comes back to `submit`;
     review and history show `answer_part` with what `answer` says."""
 
+    # The prompts that tasks are made of, sooner or later; None where a campaign answers briefs alone.
+    prompts: Callable[[Campaign], QuerySet[Prompt] | None]
     # Makes the campaign's missing tasks, a bounded number a call, and says how many: the caller goes on until 0.
     fill: Callable[[Campaign, datetime], int]
     task_part: str

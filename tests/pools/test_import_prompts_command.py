@@ -28,6 +28,7 @@ def test_it_prints_what_was_taken_and_every_refusal(file, capsys):
         "line 2: Message 1 is empty.",
         f"line 4: This is prompt {first.id} of the pool “Poems”.",
         "Fields left out: score",
+        "2 of customers without a source_user, who may stand on both splits",
         "2 taken, 2 refused.",
     ]
     assert printed.err == "4 of 4 lines\n"

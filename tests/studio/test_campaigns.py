@@ -1,17 +1,29 @@
 """A manager sets a campaign up, opens it, watches it, changes it and closes it."""
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
 
 from annotate.accounts.models import Role
 from annotate.edits.models import Brief
 from annotate.guidelines.models import Guideline
+from annotate.studio.tasks import fill_campaigns
 from annotate.work import actions as work
 from annotate.work import leases
 from annotate.work.models import Assignment, Campaign, Task, Workflow
 from annotate.work.states import CampaignState, State
 from tests import factories as make
 from tests.studio.conftest import answered, client_of, told, words
+
+CHANGES = {
+    "name": "New name",
+    "overlap": 3,
+    "review_percent": 30,
+    "lease_minutes": 15,
+    "skip_limit": 0,
+    "undo_minutes": 0,
+}
 
 
 def draft(**fields):
@@ -48,6 +60,10 @@ def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
         "pool": pool.id,
         "guideline": guideline.id,
         "overlap": 2,
+        "order": "random",
+        "order_seed": 7,
+        "skip_limit": 2,
+        "undo_minutes": 0,
         "review_percent": 0,
         "lease_minutes": 20,
         "slate_min": 4,
@@ -59,7 +75,12 @@ def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
     campaign = Campaign.objects.get()
     assert response.redirect_chain[-1][0] == reverse("studio:campaign", args=[campaign.id])
     assert (campaign.workflow, campaign.slate_max, campaign.state) == (Workflow.RANKINGS, 6, CampaignState.DRAFT)
+    assert (campaign.order, campaign.order_seed, campaign.skip_limit, campaign.undo_minutes) == ("random", 7, 2, 0)
     assert (campaign.created_by, list(campaign.policies.all())) == (manager, [policy])
+    page = words(response)
+    assert "seed 7" in page
+    assert "when 2 people have skipped it" in page
+    assert "a submit is final" in page
 
 
 @pytest.mark.django_db
@@ -151,10 +172,83 @@ def test_a_move_that_does_not_exist_changes_nothing(studio, state):
 def test_an_open_campaign_is_changed_in_what_may_change(studio):
     campaign = make.campaign()
     address = reverse("studio:campaign-edit", args=[campaign.id])
-    assert "overlap" not in studio.get(address).context["form"].fields
-    studio.post(address, {"name": "New name", "review_percent": 30, "lease_minutes": 15, "overlap": 9})
+    assert "pool" not in studio.get(address).context["form"].fields
+    other = make.pool()
+    studio.post(address, CHANGES | {"pool": other.id})
     campaign.refresh_from_db()
-    assert (campaign.name, campaign.review_percent, campaign.overlap) == ("New name", 30, 1)
+    assert (campaign.name, campaign.review_percent, campaign.overlap) == ("New name", 30, 3)
+    assert campaign.pool != other
+
+
+@pytest.mark.django_db
+def test_a_small_campaigns_changed_overlap_is_there_at_once(studio):
+    campaign = with_tasks(make.campaign(), 2)
+    studio.post(reverse("studio:campaign-edit", args=[campaign.id]), CHANGES)
+    campaign.refresh_from_db()
+    assert (campaign.matched_to, campaign.assignments.count()) == (None, 6)
+
+
+@pytest.mark.django_db
+def test_what_a_large_campaigns_changed_overlap_leaves_to_the_worker_is_shown(
+    studio, django_capture_on_commit_callbacks, monkeypatch
+):
+    sent = []
+    monkeypatch.setattr("annotate.lib.wake.app.send_task", lambda task, args, **_: sent.append((task, args)))
+    monkeypatch.setattr("annotate.work.actions.TASKS_A_STEP", 1)
+    campaign = with_tasks(make.campaign(), 4)
+    with django_capture_on_commit_callbacks(execute=True):
+        page = studio.post(reverse("studio:campaign-edit", args=[campaign.id]), CHANGES, follow=True)
+    assert "being brought to 3 answers each" in words(page)
+    assert "25 %" in words(page)
+    assert sent == [("studio.fill_campaigns", (campaign.pool_id,))]
+    fill_campaigns()
+    assert "being brought" not in words(studio.get(reverse("studio:campaign-progress", args=[campaign.id])))
+    assert campaign.assignments.count() == 12
+
+
+@pytest.mark.django_db
+def test_the_page_says_how_many_of_the_prompts_have_their_task(studio):
+    campaign = with_tasks(make.campaign(), 2)
+    address = reverse("studio:campaign-progress", args=[campaign.id])
+    assert "Tasks made" not in words(studio.get(address))
+    make.prompt(campaign.pool)
+    part = words(studio.get(address))
+    assert "Tasks made" in part
+    assert "2 of 3" in part
+
+
+@pytest.mark.django_db
+def test_prompts_without_completions_enough_for_a_ranking_are_counted(studio):
+    campaign = with_tasks(make.campaign(Workflow.RANKINGS), 1)
+    make.prompt(campaign.pool)
+    page = words(studio.get(reverse("studio:campaign", args=[campaign.id])))
+    assert "1 of the pool's 2 prompts has no task: it has fewer than 4 different completions" in page
+
+
+@pytest.mark.django_db
+def test_the_numbers_of_a_large_campaign_are_kept_and_the_part_counts_anew(studio, monkeypatch):
+    monkeypatch.setattr("annotate.studio.counts.LARGE", 1)
+    campaign = with_tasks(make.campaign(), 2)
+    page = reverse("studio:campaign", args=[campaign.id])
+    assert "0 of 2" in words(studio.get(page))
+    answered(campaign, make.user())
+    kept = words(studio.get(page))
+    assert "0 of 2" in kept
+    assert "Counted at" in kept
+    assert studio.get(reverse("studio:campaigns")).context["rows"][0][1].answered == 0
+    monkeypatch.setattr("annotate.studio.counts.FRESH", timedelta())
+    assert "1 of 2" in words(studio.get(reverse("studio:campaign-progress", args=[campaign.id])))
+
+
+@pytest.mark.django_db
+def test_the_page_tells_the_median_active_time(studio):
+    campaign = with_tasks(make.campaign(), 3)
+    page = reverse("studio:campaign", args=[campaign.id])
+    for seconds in (60, 200, None):
+        Assignment.objects.filter(id=answered(campaign, make.user()).id).update(active_seconds=seconds)
+    assert "2 min 10 s an answer" in words(studio.get(page))
+    Assignment.objects.update(active_seconds=None)
+    assert "Active time" not in words(studio.get(page))
 
 
 @pytest.mark.django_db
@@ -172,7 +266,7 @@ def test_a_refused_change_leaves_the_campaign_and_its_title(studio):
 def test_a_closed_campaign_is_not_changed(studio):
     campaign = make.campaign(state=CampaignState.CLOSED, closed_at=make.NOW)
     address = reverse("studio:campaign-edit", args=[campaign.id])
-    response = studio.post(address, {"name": "New name", "review_percent": 30, "lease_minutes": 15})
+    response = studio.post(address, CHANGES)
     assert str(work.CampaignFixed.words) in words(response)
     campaign.refresh_from_db()
     assert campaign.name != "New name"
@@ -269,8 +363,8 @@ def test_the_list_costs_the_same_queries_however_long_it_is(studio, django_asser
     for rows in (1, 2):
         for _ in range(rows):
             answered(with_tasks(make.campaign()), make.user())
-        # Session, user, count, campaigns, progress.
-        with django_assert_num_queries(5):
+        # Session, user, count, campaigns, numbers that are kept, progress.
+        with django_assert_num_queries(6):
             response = studio.get(reverse("studio:campaigns"))
     assert [progress.answered for _campaign, progress in response.context["rows"]] == [1, 1, 1]
 
@@ -284,7 +378,7 @@ def test_the_page_costs_the_same_queries_however_many_labelers_work(studio, djan
             answered(campaign, labeler := make.user())
             held = leases.claim(campaign_id=campaign.id, labeler=labeler, now=make.NOW)
             leases.skip(assignment_id=held.id, labeler=labeler, reason="other", note="", now=make.NOW)
-        with django_assert_num_queries(12):
+        with django_assert_num_queries(18):
             counts.append(len(studio.get(reverse("studio:campaign", args=[campaign.id])).context["labelers"]))
     assert counts == [1, 3]
 

@@ -50,8 +50,8 @@ def test_the_list_counts_work_in_the_same_queries(studio, django_assert_num_quer
     for people in (1, 2):
         for _ in range(people):
             answered(campaign, make.user())
-        # Session, user, count, people, their answers, their skips.
-        with django_assert_num_queries(6):
+        # Session, user, count, people, their qualifications, their answers, their skips.
+        with django_assert_num_queries(7):
             rows = studio.get(reverse("studio:people"), {"role": "labeler"}).context["rows"]
     assert [counts.accepted for _somebody, counts in rows] == [1, 1, 1]
 

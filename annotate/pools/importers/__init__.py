@@ -16,6 +16,7 @@ Prompts. A line has one of these; what is missing of the rest comes from the def
     category     one of the ten use cases of InstructGPT
     language     a code such as en or pt-BR
     licence      (or license)
+    priority     a whole number from -1000 to 1000, 0 if none is given: higher comes first, in campaigns that go by it
 
 In Self-Instruct's user-oriented tasks `motivation_app` is read as the customer. In CSV, lists and objects are JSON in
 their cell, and an empty cell says nothing. The fields of completions stand in annotate/samples/importers.py.

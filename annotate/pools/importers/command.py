@@ -41,6 +41,8 @@ class ImportFile(BaseCommand):
             self.stdout.write(f"line {line.number}: {line.refusal}")
         if job.ignored_fields:
             self.stdout.write(f"Fields left out: {', '.join(job.ignored_fields)}")
+        if job.nobodys:
+            self.stdout.write(f"{job.nobodys} of customers without a source_user, who may stand on both splits")
         self.stdout.write(f"{job.taken} taken, {job.refused} refused.")
         if not job.taken:
             raise CommandError("Nothing was taken.")

@@ -40,6 +40,8 @@ class Outcome:
     refusal: str = ""
     # Fields that mean nothing here.
     ignored: Collection[str] = ()
+    # A customer's prompt, and nobody said whose: nothing keeps it on one side of the split with their others.
+    nobodys: bool = False
 
 
 class Take(Protocol):
@@ -160,6 +162,7 @@ def _take_batch(job: ImportJob, batch: Sequence[Line], take: Take, now: datetime
             lines_done=batch[-1].last,
             taken=job.taken + len(outcomes) - refused,
             refused=job.refused + refused,
+            nobodys=job.nobodys + sum(outcome.nobodys for outcome in outcomes),
             ignored_fields=_ignored(job, outcomes),
         )
     job.refresh_from_db()

@@ -1,5 +1,6 @@
 """A line of a file as a prompt. The fields are described in the package."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +17,10 @@ from annotate.pools.rules import BadPrompt, PromptDraft, prepare
 CONTENT: Final = ("messages", "prompt", "instruction", "shots")
 COLUMNS: Final = ("kind", "source", "source_user", "category", "language", "licence", "external_id")
 ALIASES: Final = {"external_id": "id", "licence": "license"}
-KNOWN: Final = frozenset({*CONTENT, *COLUMNS, *ALIASES.values(), "input", "instances", "system", "motivation_app"})
+OTHERS: Final = ("input", "instances", "system", "motivation_app", "priority")
+KNOWN: Final = frozenset({*CONTENT, *COLUMNS, *ALIASES.values(), *OTHERS})
+# Far longer numbers are refused in words, too, and never become an integer first.
+WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}")
 # As the tables of InstructGPT (arXiv 2203.02155) call them.
 CATEGORIES: Final = {
     "rewrite": Category.REWRITING,
@@ -37,7 +41,9 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
             outcomes.append(Outcome(line, refusal=str(bad)))
     for line, added in zip(lines, add_prompts(pool=job.pool, prompts=prompts, now=now), strict=True):
         refusal = "" if added.is_new else str(DuplicatePrompt(added.prompt))
-        outcomes.append(Outcome(line, prompt=added.prompt, refusal=refusal, ignored=line.fields.keys() - KNOWN))
+        nobodys = added.is_new and added.prompt.source == Source.CUSTOMER and not added.prompt.source_user
+        ignored = line.fields.keys() - KNOWN
+        outcomes.append(Outcome(line, prompt=added.prompt, refusal=refusal, ignored=ignored, nobodys=nobodys))
     return outcomes
 
 
@@ -55,7 +61,15 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDr
             columns[name] = _code(columns[name])
     if "category" in columns:
         columns["category"] = CATEGORIES.get(columns["category"], columns["category"])
-    return replace(PromptDraft(**content), **columns)
+    return replace(PromptDraft(**content), priority=_priority(fields), **columns)
+
+
+def _priority(fields: Mapping[str, Any]) -> int:
+    given = fields.get("priority", 0)
+    digits = "" if isinstance(given, bool) else str(given).strip()
+    if not WHOLE.fullmatch(digits):
+        raise BadPrompt(_("The priority “%(value)s” is no whole number.") % {"value": str(given)[:40]})
+    return int(digits)
 
 
 def _content(fields: Mapping[str, Any]) -> dict[str, Any]:

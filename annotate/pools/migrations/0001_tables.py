@@ -55,6 +55,7 @@ class Migration(migrations.Migration):
                 ("lines_done", models.PositiveIntegerField(default=0)),
                 ("taken", models.PositiveIntegerField(default=0)),
                 ("refused", models.PositiveIntegerField(default=0)),
+                ("nobodys", models.PositiveIntegerField(default=0)),
                 ("error", models.TextField(blank=True)),
                 ("created_at", models.DateTimeField()),
                 ("finished_at", models.DateTimeField(null=True)),

@@ -1,5 +1,6 @@
 """Campaigns: set up, open, watch, pause, close."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -20,7 +21,7 @@ from annotate.guidelines.queries import current_version
 from annotate.lib.paging import page_of
 from annotate.lib.wake import wake
 from annotate.pools.models import Kind, Pool
-from annotate.studio import queries
+from annotate.studio import counts, queries
 from annotate.studio.forms import BriefsForm
 from annotate.work import actions
 from annotate.work import queries as work
@@ -37,7 +38,7 @@ FILL = "studio.fill_campaigns"
 @managers
 def campaigns(request: HttpRequest) -> HttpResponse:
     page = page_of(request, queries.campaigns())
-    progress = work.progress(list(page))
+    progress = counts.progress(page, now=timezone.now())
     rows = [(campaign, progress[campaign.id]) for campaign in page]
     return render(request, "studio/campaigns.html", {"page": page, "rows": rows})
 
@@ -76,10 +77,13 @@ def campaign_edit(request: HttpRequest, campaign_id: int) -> HttpResponse:
     form = CampaignForm(request.POST or None, instance=campaign, workflow=Workflow(campaign.workflow))
     if request.method == "POST" and form.is_valid():
         try:
-            actions.change_campaign(campaign=campaign, **form.cleaned_data)
+            campaign = actions.change_campaign(campaign=campaign, **form.cleaned_data)
         except Refused as refusal:
             form.add_error(None, str(refusal))
         else:
+            # Of most campaigns that is all of it; what is left of a large one a worker does.
+            if actions.match_overlap(campaign=campaign, now=timezone.now()):
+                wake(FILL, campaign.pool_id)
             messages.success(request, _("The campaign was changed."))
             return redirect("studio:campaign", campaign.id)
     # The form has written into the campaign what was typed: a refused name must not stand in the title.
@@ -97,8 +101,8 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @managers
 def campaign_progress(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """The part of the campaign's page that keeps itself up to date."""
-    campaign = get_object_or_404(Campaign, id=campaign_id)
-    return render(request, "studio/_campaign_progress.html", _progress(campaign))
+    campaign = get_object_or_404(_with_related(), id=campaign_id)
+    return render(request, "studio/_campaign_progress.html", _progress(campaign, younger=counts.FRESH))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -185,19 +189,29 @@ def _kind(workflow: str) -> Workflow:
     return Workflow(workflow)
 
 
-def _progress(campaign: Campaign) -> dict[str, Any]:
-    running = campaign.state in (CampaignState.OPEN, CampaignState.PAUSED)
-    return {"campaign": campaign, "progress": work.progress([campaign])[campaign.id], "running": running}
+def _progress(campaign: Campaign, *, younger: timedelta = counts.KEPT) -> dict[str, Any]:
+    standing = counts.standing(campaign, now=timezone.now(), younger=younger)
+    return {
+        "campaign": campaign,
+        "standing": standing,
+        "progress": standing.progress,
+        "running": campaign.state in (CampaignState.OPEN, CampaignState.PAUSED),
+        "matched": work.matched_percent(campaign) if campaign.state != CampaignState.CLOSED else None,
+    }
 
 
 def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
-    context = _progress(campaign) | {
+    context = _progress(campaign)
+    context |= {
         "version": current_version(campaign.guideline),
         "moves": [to for to in CampaignState if (campaign.state, to) in CAMPAIGN_MOVES],
         "cohorts": [Cohort(cohort).label for cohort in campaign.cohorts],
         "named": campaign.labelers.order_by("username"),
         "policies": campaign.policies.order_by("name", "revision"),
-        "labelers": queries.labelers_of(campaign),
+        "qualifications": campaign.qualifications.order_by("name"),
+        "labelers": queries.labelers_of(campaign, context["standing"].labelers),
+        "stopped": 0 if campaign.state == CampaignState.CLOSED else work.stopped_tasks(campaign).count(),
+        "active_time": work.active_time(Assignment.objects.filter(campaign=campaign)),
         "waiting": queries.waiting_for_writers(campaign),
         "page": page_of(request, work.skips(campaign), size=10),
     }

@@ -1,5 +1,7 @@
 """People: who is here, in which role and cohort; letting in and letting go."""
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -10,11 +12,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.accounts import actions
 from annotate.accounts import queries as accounts
 from annotate.accounts.access import managers, person
-from annotate.accounts.forms import InviteForm, RoleForm
-from annotate.accounts.models import User
+from annotate.accounts.forms import InviteForm, RoleForm, WorkForm
+from annotate.accounts.models import Role, User
 from annotate.lib.paging import page_of
 from annotate.studio import queries
 from annotate.studio.forms import PeopleFilter
+from annotate.work import queries as work
+from annotate.work.models import Assignment
 
 
 @require_safe
@@ -47,7 +51,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 @managers
 def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
     """One person: their work, and their role to change."""
-    user = get_object_or_404(User, id=user_id)
+    user = get_object_or_404(User.objects.prefetch_related("qualifications"), id=user_id)
     form = RoleForm(request.POST or None, initial={"role": user.role, "cohort": user.cohort})
     if request.method == "POST" and form.is_valid():
         try:
@@ -57,8 +61,35 @@ def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
         else:
             messages.success(request, _("The role was changed."))
             return redirect("studio:person", user.id)
-    context = {"somebody": user, "form": form, "campaigns": queries.campaigns_of(user)}
-    return render(request, "studio/person.html", context)
+    return render(request, "studio/person.html", _person(user) | {"form": form})
+
+
+@require_POST
+@managers
+def person_work(request: HttpRequest, user_id: int) -> HttpResponse:
+    """Which languages, qualifications and how much a day a labeler is given."""
+    user = get_object_or_404(User, id=user_id, role=Role.LABELER)
+    form = WorkForm(request.POST)
+    if form.is_valid():
+        actions.change_work(user=user, **form.cleaned_data)
+        messages.success(request, _("Saved. It holds from the next task on."))
+        return redirect("studio:person", user.id)
+    return render(request, "studio/person.html", _person(user) | {"work_form": form})
+
+
+def _person(user: User) -> dict[str, Any]:
+    known = {
+        "languages": ", ".join(user.languages),
+        "qualifications": user.qualifications.all(),
+        "daily_cap": user.daily_cap,
+    }
+    return {
+        "somebody": user,
+        "form": RoleForm(initial={"role": user.role, "cohort": user.cohort}),
+        "work_form": WorkForm(initial=known) if user.role == Role.LABELER else None,
+        "campaigns": queries.campaigns_of(user),
+        "active_time": work.active_time(Assignment.objects.filter(labeler=user)),
+    }
 
 
 @require_POST

@@ -1,20 +1,24 @@
 """Pools: what prompts there are, and everything that hangs on one of them."""
 
+from typing import Any
+
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.accounts.access import managers
 from annotate.lib.paging import page_of
 from annotate.pools import actions
 from annotate.pools import queries as prompts
-from annotate.pools.forms import PoolForm, PromptSearchForm
+from annotate.pools.forms import PoolForm, PriorityForm, PromptSearchForm
 from annotate.pools.models import Pool, Prompt
 from annotate.samples.queries import completions_of
 from annotate.studio import queries
+from annotate.work.actions import prioritise
 
 
 @require_safe
@@ -62,13 +66,33 @@ def pool(request: HttpRequest, pool_id: int) -> HttpResponse:
 @managers
 def prompt(request: HttpRequest, prompt_id: int) -> HttpResponse:
     """One prompt: its messages, where it comes from, what came of it."""
-    rows = Prompt.objects.select_related("pool", "group", "parent", "author").defer("search", "parent__search")
-    prompt = get_object_or_404(rows, id=prompt_id)
-    context = {
+    prompt = get_object_or_404(_prompts(), id=prompt_id)
+    return render(request, "studio/prompt.html", _prompt(request, prompt))
+
+
+@require_POST
+@managers
+def prompt_priority(request: HttpRequest, prompt_id: int) -> HttpResponse:
+    """Where the prompt stands in campaigns that go by priority, in those under way too."""
+    prompt = get_object_or_404(_prompts(), id=prompt_id)
+    form = PriorityForm(request.POST)
+    if form.is_valid():
+        prioritise(prompts=Prompt.objects.filter(id=prompt.id), priority=form.cleaned_data["priority"])
+        messages.success(request, _("The priority was changed."))
+        return redirect("studio:prompt", prompt.id)
+    return render(request, "studio/prompt.html", _prompt(request, prompt) | {"priority_form": form})
+
+
+def _prompts() -> QuerySet[Prompt]:
+    return Prompt.objects.select_related("pool", "group", "parent", "author").defer("search", "parent__search")
+
+
+def _prompt(request: HttpRequest, prompt: Prompt) -> dict[str, Any]:
+    return {
         "prompt": prompt,
+        "priority_form": PriorityForm(initial={"priority": prompt.priority}),
         "edits": prompt.edits.select_related("author").defer("search").order_by("id"),
         "in_group": prompt.group.prompts.count(),
         "page": page_of(request, completions_of(prompt), size=10),
         "tasks": queries.tasks_of(prompt),
     }
-    return render(request, "studio/prompt.html", context)

@@ -62,7 +62,7 @@ class Migration(migrations.Migration):
                         verbose_name="answers per task",
                     ),
                 ),
-                ("slots_overlap", models.PositiveSmallIntegerField(editable=False, null=True)),
+                ("matched_to", models.BigIntegerField(editable=False, null=True)),
                 (
                     "order",
                     models.CharField(
@@ -644,7 +644,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="assignment",
-            index=models.Index(fields=["campaign", "state"], name="assignment_campaign_state"),
+            index=models.Index(fields=["campaign", "state", "labeler"], name="assignment_campaign_state"),
+        ),
+        migrations.AddIndex(
+            model_name="assignment",
+            index=models.Index(
+                condition=models.Q(("active_seconds__isnull", False), ("submitted_at__isnull", False)),
+                fields=["campaign", "submitted_at"],
+                name="assignment_timed",
+            ),
         ),
         migrations.AddConstraint(
             model_name="assignment",

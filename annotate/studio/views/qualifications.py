@@ -1,0 +1,69 @@
+"""Qualifications: what labelers can have shown they can do, and campaigns can ask for."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotate.accounts import actions
+from annotate.accounts import queries as accounts
+from annotate.accounts.access import managers
+from annotate.accounts.forms import QualificationForm
+from annotate.accounts.models import Qualification
+from annotate.lib.paging import page_of
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def qualifications(request: HttpRequest) -> HttpResponse:
+    """All there are; a POST adds one."""
+    form = QualificationForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.save_qualification(qualification=Qualification(), **form.cleaned_data)
+        except actions.Refused as refusal:
+            form.add_error("name", str(refusal))
+        else:
+            messages.success(request, _("The qualification is there. Give it to people on their pages."))
+            return redirect("studio:qualifications")
+    context = {"page": page_of(request, accounts.qualifications()), "form": form}
+    return render(request, "studio/qualifications.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@managers
+def qualification(request: HttpRequest, qualification_id: int) -> HttpResponse:
+    """One: who has it, which campaigns ask for it; a POST changes its words."""
+    found = get_object_or_404(Qualification, id=qualification_id)
+    name = found.name
+    form = QualificationForm(request.POST or None, instance=found)
+    if request.method == "POST" and form.is_valid():
+        try:
+            actions.save_qualification(qualification=found, **form.cleaned_data)
+        except actions.Refused as refusal:
+            form.add_error("name", str(refusal))
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("studio:qualifications")
+    context = {
+        "qualification": found,
+        "name": name,
+        "form": form,
+        "campaigns": found.campaigns.order_by("name"),
+        "page": page_of(request, found.people.order_by("username"), size=50),
+    }
+    return render(request, "studio/qualification.html", context)
+
+
+@require_POST
+@managers
+def qualification_delete(request: HttpRequest, qualification_id: int) -> HttpResponse:
+    found = get_object_or_404(Qualification, id=qualification_id)
+    try:
+        actions.delete_qualification(qualification=found)
+    except actions.Refused as refusal:
+        messages.error(request, str(refusal))
+        return redirect("studio:qualification", found.id)
+    messages.success(request, _("The qualification is gone."))
+    return redirect("studio:qualifications")

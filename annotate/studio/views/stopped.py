@@ -1,0 +1,46 @@
+"""Tasks that stopped because so many people skipped them: why they did, and what becomes of the task."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate.accounts.access import managers, person
+from annotate.lib.paging import page_of
+from annotate.studio.forms import StoppedForm
+from annotate.work import actions
+from annotate.work import queries as work
+from annotate.work.models import Campaign, Task
+
+
+@require_safe
+@managers
+def stopped(request: HttpRequest, campaign_id: int) -> HttpResponse:
+    campaign = get_object_or_404(Campaign, id=campaign_id)
+    context = {"campaign": campaign, "page": page_of(request, work.stopped_tasks(campaign), size=20)}
+    return render(request, "studio/stopped.html", context)
+
+
+@require_POST
+@managers
+def decide(request: HttpRequest, campaign_id: int, task_id: int) -> HttpResponse:
+    """Put the task back into the queue, or want no more answers of it."""
+    task = get_object_or_404(Task, id=task_id, campaign=campaign_id)
+    form = StoppedForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("Choose what should become of the task."))
+    else:
+        try:
+            if form.cleaned_data["decision"] == "restart":
+                actions.restart_task(task_id=task.id, now=timezone.now(), by=person(request))
+                messages.success(request, _("The task is back in the queue, before all others."))
+            else:
+                actions.drop_task(task_id=task.id, now=timezone.now())
+                messages.success(request, _("No more answers of the task are wanted. Those that are there stay."))
+        except actions.NotStopped as refusal:
+            messages.info(request, str(refusal))
+    back, page = reverse("studio:stopped", args=[campaign_id]), form.data.get("page", "")
+    return redirect(f"{back}?page={page}" if page.isdecimal() else back)
