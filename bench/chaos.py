@@ -1,12 +1,12 @@
 """Does the queue hold when everything is killed under it? 64 people at work, and kill -9 for each part in turn.
 
-    python bench/chaos.py [--quick] [--clients 64] [--tasks 300] [--kills 21] [--seconds 600]
+    python bench/chaos.py [--quick] [--clients 64] [--tasks 300] [--kills 24] [--seconds 600]
 
 First they work through a whole campaign undisturbed, then through another one while gunicorn's workers and master,
-PostgreSQL's connections and server, the worker, beat and the broker (a Redis, where there is one) are killed. Nobody
-repairs anything: the supervisor of bin/start has to bring each back. Who gets no answer sends the same form with the
-same submit key again, as a browser does. At the end some people are gone without a word, and the sweep has to free what
-they hold. Ends with one JSON line:
+PostgreSQL's connections, server and keeper, the worker, beat and the broker (a Redis, where there is one) are killed.
+Nobody repairs anything: the supervisor of bin/start has to bring each back. Who gets no answer sends the same form with
+the same submit key again, as a browser does. At the end some people are gone without a word, and the sweep has to free
+what they hold. Ends with one JSON line:
 
     acknowledged    submits that the platform said were stored       found           of these, how many are, as sent
     doubled         texts or labelers twice on a task                over_assigned   tasks with more answers than asked
@@ -224,7 +224,7 @@ def _slots(platform: desk.Platform, campaign: int, states: tuple[str, ...]) -> l
 
 
 def parts_of(platform: desk.Platform) -> list[Part]:
-    """Each process that bin/start has brought up, the launcher itself and the database's keeper aside."""
+    """Each process that bin/start has brought up."""
 
     def web_workers() -> list[psutil.Process]:
         web = platform.processes("gunicorn")
@@ -241,6 +241,7 @@ def parts_of(platform: desk.Platform) -> list[Part]:
         Part("the worker", lambda: platform.processes("celery.*worker")),
         Part("a database connection", connections, all_at_once=False),
         Part("beat", lambda: platform.processes("celery.*beat")),
+        Part("the database's keeper", lambda: platform.processes("annotate.lib.embedded_postgres")),
     ]
 
 
@@ -309,12 +310,12 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--tasks", type=int, default=300, help="of the campaign that is worked through undisturbed")
-    parser.add_argument("--kills", type=int, default=21)
+    parser.add_argument("--kills", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=600, help="at most, for each of the two campaigns")
     parser.add_argument("--quick", action="store_true", help="few tasks, one kill of each part, nobody walks out")
     asked = parser.parse_args()
     if asked.quick:
-        asked.tasks, asked.kills = min(asked.tasks, 60), min(asked.kills, 7)
+        asked.tasks, asked.kills = min(asked.tasks, 60), min(asked.kills, 8)
     return asked
 
 
