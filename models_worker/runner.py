@@ -26,7 +26,7 @@ from annotate.celery import app
 from annotate.lib.wake import wake
 from annotate.samples import actions, gate, probes, queries
 from annotate.samples.gate import RESAMPLINGS
-from annotate.samples.models import FinishReason, Origin, Policy, SampleRun
+from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.states import RunState
 from models_worker import checkpoints, probing, provenance
@@ -372,7 +372,7 @@ class Chunk:
                 self.hopeless.add(prompt)
             return True
         text = gate.read(actions.kept(result.text))
-        cut_off = self.run.resample_cut_off and result.finish_reason == FinishReason.LENGTH
+        cut_off = self.run.resample_cut_off and result.finish_reason == "length"
         if self._may_change(result) and gate.flaw(text, cut_off=cut_off, others=texts.values()):
             return False
         written = actions.Written(

@@ -59,7 +59,7 @@ GRAINS = (LINES, SENTENCES, WORDS)
 
 
 def words(text: str) -> list[str]:
-    """The words of the folded text in lower case. Each punctuation mark is one, and each Chinese or Japanese character."""
+    """The words of the folded text in lower case; each punctuation mark, Chinese or Japanese character is one."""
     return [word for word in WORDS.split(folded(text).casefold()) if word and not word.isspace()]
 
 

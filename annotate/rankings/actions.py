@@ -1,15 +1,17 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from annotate.accounts.models import User
 from annotate.pools.models import Prompt
-from annotate.rankings.models import Candidate, Placing, Ranking, Showing
+from annotate.rankings.models import Candidate, Placing, Ranking, Showing, Slate
 from annotate.rankings.queries import offers, placings, ready_prompts, shown_to, typed
 from annotate.rankings.rules import Mark, dense, slate
+from annotate.rankings.states import SlateState
 from annotate.work import actions as work
 from annotate.work import leases
 from annotate.work.leases import Submission
@@ -19,21 +21,36 @@ FILL_BATCH = 500
 
 
 def open_slates(*, campaign: Campaign, now: datetime) -> int:
-    """Open the tasks of prompts whose slates are ready, with their candidates, and return how many.
+    """Open the tasks of prompts whose slates are ready, with their candidates, and return how many were decided about.
 
+    A prompt whose completions are too much alike gets none until further ones come.
     Safe to run twice and at once: a task that somebody else opens meanwhile gets its candidates from them.
     """
-    ready = list(ready_prompts(campaign).values_list("id", flat=True)[:FILL_BATCH])
-    if not ready:
+    ready: Any = ready_prompts(campaign).only("id")[:FILL_BATCH]
+    texts: dict[int, int] = {prompt.id: prompt.texts for prompt in ready}
+    if not texts:
         return 0
-    slates = {prompt: slate(choice, campaign.slate_max) for prompt, choice in offers(campaign, ready).items()}
+    choices = offers(campaign, list(texts))
+    slates = {prompt: slate(choice, campaign.slate_max) for prompt, choice in choices.items()}
+    none = [prompt for prompt, found in slates.items() if len(found.chosen) < campaign.slate_min]
     with transaction.atomic():
-        prompts = Prompt.objects.filter(id__in=ready).order_by("id")
+        for prompt in none:
+            Slate.objects.update_or_create(
+                campaign=campaign,
+                version=None,
+                prompt_id=prompt,
+                defaults={"state": SlateState.NONE, "why": slates[prompt].why, "texts": texts[prompt]},
+            )
+        fit = slates.keys() - none
+        Slate.objects.filter(campaign=campaign, version=None, prompt__in=fit).delete()
+        prompts = Prompt.objects.filter(id__in=fit).order_by("id")
         made = work.add_tasks(campaign=campaign, prompts=prompts, now=now)
         Candidate.objects.bulk_create(
-            Candidate(task_id=task, completion_id=completion) for task, prompt in made for completion in slates[prompt]
+            Candidate(task_id=task, completion_id=completion)
+            for task, prompt in made
+            for completion in slates[prompt].chosen
         )
-    return len(made)
+    return len(made) + len(none)
 
 
 def show(*, task: Task, labeler: User, now: datetime) -> list[Candidate]:

@@ -1,4 +1,4 @@
 from annotate.lib.admin import show
-from annotate.rankings.models import Candidate, Placing, Ranking, Showing
+from annotate.rankings.models import Candidate, Mix, MixPart, MixVersion, Placing, Portion, Ranking, Showing, Slate
 
-show(Candidate, Showing, Ranking, Placing)
+show(Mix, MixPart, MixVersion, Portion, Slate, Candidate, Showing, Ranking, Placing)

@@ -1,13 +1,17 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
-from django.forms import BoundField
+from django.forms import BaseFormSet, BoundField, formset_factory
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.text import tidy
-from annotate.rankings.rules import LETTERS, RATINGS, Mark
+from annotate.rankings import stock
+from annotate.rankings.models import Mix, MixPart, Pointer
+from annotate.rankings.rules import LETTERS, MOST, RATINGS, Mark, Share
+from annotate.samples.models import Stage
+from annotate.samples.queries import policies_to_sample
 
 
 class RankingForm(forms.Form):
@@ -49,3 +53,78 @@ def _number(numbers: range, *, missing: Any) -> forms.TypedChoiceField:
     return forms.TypedChoiceField(
         choices=choices, coerce=int, error_messages={"required": missing, "invalid_choice": missing}
     )
+
+
+class MixForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Mix
+        fields = ["low", "high", "renew", "cut_off_allowed"]
+        help_texts = {
+            "low": _("So many should always be waiting that nobody has to wait for one."),
+            "high": _("The more are ready, the older a policy's completions may be when somebody ranks them."),
+            "renew": _(
+                "When a policy of the mix moves on, or you change the mix: what nobody has opened is sampled anew, and "
+                "replaced when that is there. What somebody has opened always stays."
+            ),
+            "cut_off_allowed": _(
+                "Without it, a completion that reached the most new tokens is sampled anew, and left out if that is of"
+                " no use."
+            ),
+        }
+
+
+class PartForm(forms.Form):
+    """A part of a mix; one without a policy is no part."""
+
+    source = forms.ChoiceField(label=_("Policy"), required=False)
+    count = forms.IntegerField(label=_("Completions"), min_value=1, max_value=MOST, initial=1)
+    temperature = forms.FloatField(label=_("Temperature"), min_value=0, max_value=5, initial=1.0)
+    top_p = forms.FloatField(label=_("Top-p"), min_value=0.01, max_value=1, initial=1.0)
+    max_new_tokens = forms.IntegerField(label=_("Most new tokens"), min_value=1, max_value=2**31 - 1, initial=128)
+
+    def __init__(self, *args: Any, sources: Sequence[Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["source"].choices = sources  # type: ignore[attr-defined]
+
+    @property
+    def share(self) -> Share | None:
+        """Of a valid form."""
+        kind, _colon, named = self.cleaned_data["source"].partition(":")
+        values = {name: value for name, value in self.cleaned_data.items() if name != "source"}
+        if not kind:
+            return None
+        if kind == "policy":
+            return Share(policy_id=int(named), **values)
+        return Share(pointer=kind, stage=named, **values)
+
+
+# So many empty parts a page offers; saving it offers more.
+SPARE = 2
+
+
+def part_forms(parts: Iterable[MixPart], data: QueryDict | None = None) -> BaseFormSet[PartForm]:
+    """The parts there are, and room for more."""
+    initial = [
+        {
+            "source": f"policy:{part.policy_id}" if part.policy_id else f"{part.pointer}:{part.stage}",
+            "count": part.count,
+            "temperature": part.temperature,
+            "top_p": part.top_p,
+            "max_new_tokens": part.max_new_tokens,
+        }
+        for part in parts
+    ]
+    forms_of = formset_factory(PartForm, extra=min(SPARE, MOST - len(initial)), max_num=MOST, absolute_max=MOST)
+    return forms_of(data, initial=initial, prefix="parts", form_kwargs={"sources": _sources()})
+
+
+def _sources() -> list[Any]:
+    pointers = []
+    for stage in Stage:
+        for pointer in Pointer:
+            if policy := stock.pointed_at(Share(pointer=pointer, stage=stage, count=1)):
+                words = _("%(stage)s: %(pointer)s (now %(policy)s)")
+                names = {"stage": stage.label, "pointer": pointer.label, "policy": policy}
+                pointers.append((f"{pointer}:{stage}", words % names))
+    policies = [(f"policy:{policy.id}", str(policy)) for policy in policies_to_sample()]
+    return [("", "–"), (_("Whichever it is by then"), pointers), (_("Always the same"), policies)]

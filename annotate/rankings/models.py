@@ -1,10 +1,139 @@
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
-from annotate.samples.models import Completion
-from annotate.work.models import Assignment, Task
+from annotate.pools.models import Prompt
+from annotate.rankings.states import SlateState, Why
+from annotate.samples.models import Completion, Policy, SampleRun, Stage
+from annotate.work.models import Assignment, Campaign, Task
+
+MOST_AHEAD = 5000
+
+
+class Mix(models.Model):
+    """How a campaign comes by its slates: sampled from these parts ahead of its labelers, and what may stand in them.
+
+    Without a mix, or with one that has no parts, a campaign ranks the completions that are there.
+    """
+
+    campaign = models.OneToOneField(Campaign, on_delete=models.PROTECT, related_name="mix")
+    low = models.PositiveSmallIntegerField(
+        _("sample more when fewer slates are ready than"),
+        default=20,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_AHEAD)],
+    )
+    high = models.PositiveSmallIntegerField(
+        _("and then until so many are ready"),
+        default=60,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_AHEAD)],
+    )
+    cut_off_allowed = models.BooleanField(_("cut-off completions may be ranked"), default=True)
+    renew = models.BooleanField(_("replace slates that nobody has opened"), default=False)
+    # Of all its runs; each part's seed comes from it.
+    seed = models.BigIntegerField()
+    # No prompt up to this one is still to be asked.
+    reached = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(low__gte=1, low__lte=F("high"), high__lte=MOST_AHEAD), name="mix_marks")
+        ]
+
+
+class Pointer(models.TextChoices):
+    CURRENT = "current", _("the current one")
+    PREVIOUS = "previous", _("the one before the current")
+
+
+class MixPart(models.Model):
+    """So many completions of every slate: of a policy, or of whichever one a stage's pointer is at by then."""
+
+    mix = models.ForeignKey(Mix, on_delete=models.CASCADE, related_name="parts", db_index=False)
+    place = models.PositiveSmallIntegerField()
+    policy = models.ForeignKey(Policy, on_delete=models.PROTECT, null=True, related_name="+")
+    pointer = models.CharField(max_length=8, choices=Pointer.choices, blank=True)
+    stage = models.CharField(max_length=8, choices=Stage.choices, blank=True)
+    count = models.PositiveSmallIntegerField()
+    temperature = models.FloatField()
+    top_p = models.FloatField()
+    max_new_tokens = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["mix", "place"], name="mixpart_place_once"),
+            models.CheckConstraint(condition=Q(count__gte=1, count__lte=9), name="mixpart_count_1_to_9"),
+            models.CheckConstraint(
+                condition=Q(policy__isnull=False, pointer="", stage="")
+                | Q(Q(policy=None), ~Q(pointer=""), ~Q(stage="")),
+                name="mixpart_policy_or_pointer",
+            ),
+        ]
+
+
+class MixVersion(models.Model):
+    """A mix as it was at a time: which policies its pointers were at, and with what they were asked."""
+
+    mix = models.ForeignKey(Mix, on_delete=models.PROTECT, related_name="versions")
+    # Of each part policy, count, temperature, top_p, max_new_tokens, resample_cut_off.
+    parts = models.JSONField()
+    made_at = models.DateTimeField()
+
+
+class Portion(models.Model):
+    """The run that samples a part of a version. Versions that have a part in common share its run."""
+
+    version = models.ForeignKey(MixVersion, on_delete=models.PROTECT, related_name="portions", db_index=False)
+    place = models.PositiveSmallIntegerField()
+    run = models.ForeignKey(SampleRun, on_delete=models.PROTECT, related_name="portions")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["version", "place"], name="portion_place_once")]
+
+
+class Slate(models.Model):
+    """A prompt on its way to the candidates of a task: sampled for a mix, or found unfit for one.
+
+    Tasks whose completions were simply there have none; a prompt that had enough of those, but not enough that
+    differ, has one without a version.
+    """
+
+    campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="slates", db_index=False)
+    version = models.ForeignKey(MixVersion, on_delete=models.PROTECT, null=True, related_name="slates", db_index=False)
+    prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="slates")
+    state = models.CharField(max_length=16, choices=SlateState.choices, default=SlateState.SAMPLING)
+    why = models.CharField(max_length=16, choices=Why.choices, blank=True)
+    # How often further completions were asked for in place of some that did not pass.
+    rounds = models.PositiveSmallIntegerField(default=0)
+    # Without a version: how many different texts the prompt had when they were judged.
+    texts = models.PositiveSmallIntegerField(null=True)
+    task = models.OneToOneField(Task, on_delete=models.PROTECT, null=True, related_name="slate")
+
+    class Meta:
+        constraints = [
+            # Two workers that ask for the next prompts ask for each once.
+            models.UniqueConstraint(
+                fields=["version", "prompt"], condition=Q(version__isnull=False), name="slate_once_a_version"
+            ),
+            models.UniqueConstraint(
+                fields=["campaign", "prompt"], condition=Q(version=None), name="slate_once_without_version"
+            ),
+            models.CheckConstraint(
+                condition=Q(state=SlateState.SAMPLING, task=None, why="")
+                | Q(Q(state=SlateState.NONE, task=None), ~Q(why=""))
+                | Q(
+                    state__in=[SlateState.READY, SlateState.USED, SlateState.RETIRED],
+                    task__isnull=False,
+                    why="",
+                ),
+                name="slate_state_and_columns_agree",
+            ),
+        ]
+        indexes = [
+            # How many are ready, how many on their way, and which of them; never the many that were used.
+            models.Index(fields=["campaign", "state", "why"], name="slate_of_campaign"),
+        ]
 
 
 class Candidate(models.Model):

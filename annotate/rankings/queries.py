@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from annotate.accounts.models import User
 from annotate.pools.models import ImportJob, ImportKind, ImportState, Prompt
-from annotate.rankings.models import Candidate, Placing, Ranking, Showing
+from annotate.rankings.models import Candidate, Mix, Placing, Ranking, Showing, Slate
 from annotate.rankings.rules import LETTERS, Offer
-from annotate.samples.models import Completion, SampleRequest
+from annotate.samples.gate import read
+from annotate.samples.models import Completion, FinishReason, SampleRequest
 from annotate.samples.states import RequestState
 from annotate.work.models import Assignment, Campaign, Task
 
@@ -23,7 +24,9 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
 
     A slate is fixed when its task opens, so it waits for what is being sampled or imported.
     """
-    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
+    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"), retired_at=None)
+    # Found too much alike, and nothing has come since.
+    judged = Slate.objects.filter(campaign=campaign, version=None, prompt=OuterRef("id")).values("texts")
     policies = _policies(campaign)
     on_its_way = SampleRequest.objects.filter(
         prompt=OuterRef("id"), state__in=[RequestState.WAITING, RequestState.LEASED]
@@ -37,8 +40,8 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
     return (
         prompts_of(campaign)
         .filter(~Exists(asked), ~Exists(on_its_way), ~Exists(importing))
-        .annotate(texts=texts)
-        .filter(texts__gte=campaign.slate_min)
+        .annotate(texts=texts, judged=Subquery(judged))
+        .filter(Q(judged=None) | Q(texts__gt=F("judged")), texts__gte=campaign.slate_min)
     )
 
 
@@ -47,11 +50,14 @@ def offers(campaign: Campaign, prompts: list[int]) -> dict[int, list[Offer]]:
     found: dict[int, list[Offer]] = {prompt: [] for prompt in prompts}
     rows = (
         Completion.objects.filter(_by(_policies(campaign)), prompt__in=prompts)
-        .only("prompt_id", "policy_id", "run_id", "k", "text_hash")
+        .only("prompt_id", "policy_id", "run_id", "k", "text", "finish_reason")
         .order_by("id")
     )
+    cut_off_allowed = Mix.objects.filter(campaign=campaign).values_list("cut_off_allowed", flat=True).first()
+    refused = FinishReason.LENGTH if cut_off_allowed is False else None
     for row in rows:
-        found[row.prompt_id].append(Offer(row.id, row.policy_id, row.run_id, row.k, row.text_hash))
+        cut_off = row.finish_reason == refused
+        found[row.prompt_id].append(Offer(row.id, row.policy_id, row.run_id, row.k, read(row.text), cut_off))
     return found
 
 

@@ -11,7 +11,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
-from annotate.rankings import actions, queries
+from annotate.rankings import actions, queries, stock, supply
 from annotate.rankings.forms import RankingForm
 from annotate.rankings.models import Candidate
 from annotate.rankings.rules import LETTERS
@@ -36,6 +36,8 @@ class Card:
 
 
 def fill(campaign: Campaign, now: datetime) -> int:
+    if stock.parts_of(campaign):
+        return supply.supply(campaign=campaign, now=now)
     return actions.open_slates(campaign=campaign, now=now)
 
 

@@ -41,6 +41,12 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
         "needs_gpu": False,
     }
     OF_SERVER = ("served_model", "endpoint", "key_name")
+    # Which fields show for which origin only; an imported policy needs none of them.
+    ONLY = (
+        ((*CHECKPOINTS, Origin.SERVER), ("location", "chat_template", "examples")),
+        (CHECKPOINTS, ("dtype", *LOADING)),
+        ((Origin.SERVER,), OF_SERVER),
+    )
 
     class Meta:
         model = Policy
@@ -89,6 +95,13 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             "unsafe_weights": _("Pickled weights can run any code on the worker. Only for files you made yourself."),
             "needs_gpu": _("Workers without a GPU leave its runs to those with one."),
         }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["origin"].widget.attrs["data-only-by"] = ""
+        for origins, names in self.ONLY:
+            for name in names:
+                self.fields[name].widget.attrs["data-only"] = " ".join(origins)
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

@@ -59,9 +59,9 @@ def alike(one: Reading, other: Reading) -> bool:
     return common >= ALIKE * (fewer + more - common)
 
 
-def flaw(text: Reading, *, cut_off: bool, others: Iterable[Reading]) -> Flaw | None:
+def flaw(text: Reading, *, cut_off: bool, others: Iterable[Reading], empty_allowed: bool = False) -> Flaw | None:
     """What keeps a text from standing beside the others; the first of these that is true, or None."""
-    if text.empty:
+    if text.empty and not empty_allowed:
         return Flaw.EMPTY
     if cut_off:
         return Flaw.CUT_OFF

@@ -291,7 +291,7 @@ JOIN LATERAL (
     SELECT max(slot) AS last, max(language) AS language, count(*) FILTER (WHERE state <> 'cancelled') AS wanted
     FROM work_assignment WHERE task_id = task.id
 ) AS slots ON slots.wanted < %(overlap)s
-WHERE task.campaign_id = %(campaign)s AND task.id > %(after)s AND task.id <= %(up_to)s
+WHERE task.campaign_id = %(campaign)s AND task.id > %(after)s AND task.id <= %(up_to)s AND task.retired_at IS NULL
 """
 
 # Of a task's slots that nobody holds, those that stand last in the queue go first.
@@ -331,6 +331,41 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
             if cursor.rowcount:
                 queue.look_again(campaign.id, from_start=True)
     return more
+
+
+FREE_OF_TASKS = "SELECT id FROM work_assignment WHERE task_id = ANY(%(tasks)s) AND state IN ('open', 'stopped')"
+
+# Tasks that nobody has ever claimed, with their slots locked. One that is being claimed at this moment has a slot that
+# somebody else has locked; one that came back stands below 0.
+UNTOUCHED = """
+WITH free AS MATERIALIZED (
+    SELECT task_id FROM work_assignment
+    WHERE task_id = ANY(%(tasks)s) AND state = 'open' AND position >= 0 FOR UPDATE SKIP LOCKED
+)
+SELECT free.task_id FROM free GROUP BY free.task_id
+HAVING count(*) = (
+        SELECT count(*) FROM work_assignment slot WHERE slot.task_id = free.task_id AND slot.state <> 'cancelled')
+    AND NOT EXISTS (
+        SELECT FROM work_assignment slot JOIN work_event event ON event.assignment_id = slot.id
+        WHERE slot.task_id = free.task_id AND event.move = 'claim')
+    AND NOT EXISTS (SELECT FROM work_draft draft WHERE draft.task_id = free.task_id)
+"""
+
+
+def retire_tasks(*, campaign: Campaign, tasks: Iterable[int], now: datetime) -> set[int]:
+    """Want no answers of those of these tasks that nobody has opened, so that others may take their place.
+
+    Returns which. A labeler who claims one at this moment keeps it, or is given another. Safe to run twice and at once.
+    """
+    values = {"tasks": list(tasks)}
+    with transaction.atomic(), connection.cursor() as cursor:
+        # No change of the overlap adds slots meanwhile.
+        Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
+        cursor.execute(UNTOUCHED, values)
+        untouched = {int(task) for (task,) in cursor.fetchall()}
+        _cancel(FREE_OF_TASKS, {"tasks": list(untouched)}, now)
+        Task.objects.filter(id__in=untouched).update(retired_at=now)
+    return untouched
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:

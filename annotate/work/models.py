@@ -136,12 +136,18 @@ class Task(models.Model):
     # So many people skipped it that it waits for a manager; `excused` are the skips that a manager has seen.
     stopped_at = models.DateTimeField(null=True)
     excused = models.PositiveSmallIntegerField(default=0)
+    # Nobody had opened it when another task took its place; its slots are cancelled.
+    retired_at = models.DateTimeField(null=True)
+    # A manager wants no more answers of it: what comes back is cancelled.
+    dropped_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             # Opening a campaign twice, or two workers opening the same ready slate, makes each task once.
             models.UniqueConstraint(
-                fields=["campaign", "prompt"], condition=Q(prompt__isnull=False), name="task_prompt_once"
+                fields=["campaign", "prompt"],
+                condition=Q(prompt__isnull=False, retired_at=None),
+                name="task_prompt_once",
             ),
         ]
         indexes = [

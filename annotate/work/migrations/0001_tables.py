@@ -373,6 +373,8 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField()),
                 ("stopped_at", models.DateTimeField(null=True)),
                 ("excused", models.PositiveSmallIntegerField(default=0)),
+                ("retired_at", models.DateTimeField(null=True)),
+                ("dropped_at", models.DateTimeField(null=True)),
                 (
                     "campaign",
                     models.ForeignKey(
@@ -575,7 +577,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="task",
             constraint=models.UniqueConstraint(
-                condition=models.Q(("prompt__isnull", False)), fields=("campaign", "prompt"), name="task_prompt_once"
+                condition=models.Q(("prompt__isnull", False), ("retired_at", None)),
+                fields=("campaign", "prompt"),
+                name="task_prompt_once",
             ),
         ),
         migrations.AddConstraint(
