@@ -102,7 +102,7 @@ class PartForm(forms.Form):
 SPARE = 2
 
 
-def part_forms(parts: Iterable[MixPart], data: QueryDict | None = None) -> BaseFormSet[PartForm]:
+def part_forms(parts: Iterable[MixPart], data: QueryDict | None = None) -> "BaseFormSet[PartForm]":
     """The parts there are, and room for more."""
     initial = [
         {

@@ -61,7 +61,7 @@ def save_mix(
     for number, share in enumerate(shares):
         stock.check_pointer(share, number)
     with transaction.atomic():
-        if Campaign.objects.select_for_update(no_key=True).get(id=campaign.id).state == CampaignState.CLOSED:
+        if Campaign.objects.get(id=campaign.id).state == CampaignState.CLOSED:
             raise MixFixed
         mix, _created = Mix.objects.select_for_update().get_or_create(campaign=campaign, defaults={"seed": seed})
         mix.low, mix.high, mix.cut_off_allowed, mix.renew = low, high, cut_off_allowed, renew
