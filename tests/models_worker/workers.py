@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 COMMAND = ("-m", "celery", "-A", "annotate.celery", "worker", "-P", "solo", "--loglevel=INFO")
-PATIENCE = 120
+PATIENCE = 300
 
 
 class Workers:
