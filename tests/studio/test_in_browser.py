@@ -124,3 +124,16 @@ def test_a_campaign_without_javascript_is_set_up_opened_and_closed(browser: Brow
         plain.get_by_role("button", name=confirmation).click()
         expect(plain.locator(f"h1 [data-state={badge}]")).to_be_visible()
     context.close()
+
+
+def test_a_policy_s_form_shows_what_its_origin_needs_and_whatever_is_in_the_way(page: Page):
+    page.goto(reverse("studio:policy-new"))
+    model, adapter, dtype = (page.get_by_label(name) for name in ("Model on the server", "Adapter", "Dtype"))
+    expect(adapter).to_be_visible()
+    expect(model).to_be_hidden()
+    adapter.fill("/models/lora")
+    page.get_by_label("Origin").select_option("server")
+    expect(model).to_be_visible()
+    expect(dtype).to_be_hidden()
+    # Otherwise the form would be refused for something nobody sees.
+    expect(adapter).to_be_visible()
