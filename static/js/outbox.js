@@ -113,12 +113,22 @@ function alone(key, act) {
 export function persist(act) {
   let failures = 0;
   let running = false;
+  let hope = false;
   let timer;
   const go = async () => {
     clearTimeout(timer);
+    hope = true; // also while one is under way: what it meets may be over
     if (running) return;
     running = true;
-    const done = await act().finally(() => (running = false));
+    let done = false;
+    try {
+      while (hope) {
+        hope = false;
+        done = await act();
+      }
+    } finally {
+      running = false;
+    }
     if (done) failures = 0;
     else {
       timer = setTimeout(go, RETRY[Math.min(failures, RETRY.length - 1)]);

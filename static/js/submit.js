@@ -23,10 +23,12 @@ const say = form.querySelector("[data-hand-in-say]");
 const url = form.getAttribute("action");
 const key = form.elements.submit_key;
 const PAGE_FIELDS = ["csrfmiddlewaretoken", "submit_key", "then", "active"];
+const SOON = 300;
 
 let entry = null; // what was handed in here, until the server has it
 let kept = true; // does the browser keep it, or only this page?
 let left = false; // on the way to the next page
+let working; // the sign of it, after a moment
 
 shown(key.value);
 const waiting = waitingFor(url);
@@ -48,7 +50,7 @@ form.addEventListener("submit", (event) => {
   entry = entryOf(button);
   kept = keep(entry);
   answer.inert = true;
-  (button ?? form.querySelector("[type=submit]")).setAttribute("aria-busy", "true");
+  busy(button ?? form.querySelector("[type=submit]"));
   say.textContent = notice.dataset.textSending;
   now();
 });
@@ -140,7 +142,9 @@ function wait(outcome) {
   notice.querySelector("[data-hand-in-login]").hidden = outcome !== "logged-out";
   rest();
   for (const button of buttons()) button.disabled = true;
-  if (first) notice.focus({ preventScroll: true });
+  if (!first) return;
+  notice.focus({ preventScroll: true });
+  notice.scrollIntoView({ block: "nearest" });
 }
 
 function tell(name, values = {}) {
@@ -161,7 +165,13 @@ function open() {
   form.dispatchEvent(new CustomEvent("submit:taken-back"));
 }
 
+// What takes no time needs no sign: at every submit the buttons would jump.
+function busy(button) {
+  working = setTimeout(() => button.setAttribute("aria-busy", "true"), SOON);
+}
+
 function rest() {
+  clearTimeout(working);
   for (const button of buttons()) button.removeAttribute("aria-busy");
 }
 

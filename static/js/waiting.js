@@ -18,23 +18,25 @@ const here = document.querySelector("form[data-hand-in]")?.getAttribute("action"
 const shownHere = document.querySelector("[data-outbox-shown]")?.dataset.outboxShown;
 const plural = new Intl.PluralRules(document.documentElement.lang);
 
+const delivered = []; // from this page
+
 const waiting = () => entries().filter((entry) => !entry.refused && entry.url !== here);
 const refused = () => entries().filter((entry) => entry.refused && entry.key !== shownHere);
 
 /** Is nothing left to be sent? */
 async function send() {
-  const delivered = [];
+  const before = delivered.length;
   for (const entry of waiting()) {
     const { outcome } = await deliver(entry.key, { stay: true });
     if (outcome === "done") delivered.push(entry);
     if (outcome === "offline" || outcome === "logged-out") break; // the others would fare the same
   }
-  if (delivered.length && document.querySelector("[data-outbox-refresh]")) location.reload();
-  draw(delivered);
+  if (delivered.length > before && document.querySelector("[data-outbox-refresh]")) location.reload();
+  draw();
   return waiting().length === 0;
 }
 
-function draw(delivered = []) {
+function draw() {
   // What is on its way for the first time is not worth a word yet.
   const late = waiting().filter((entry) => entry.failed);
   const lines = [];

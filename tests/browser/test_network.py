@@ -233,7 +233,8 @@ def test_another_person_at_the_same_browser(sit):
     expect(second.locator("[data-save-state=saved]")).to_be_visible()
     expect(second.get_by_role("region", name="Answers in this browser")).to_be_hidden()
     expect(second.locator("[data-draft-offer]")).to_be_hidden()
-    at.page.get_by_role("button", name="Send now").click()
+    with at.page.expect_response("**/submit/"):
+        at.page.get_by_role("button", name="Send now").click()
     assert not Demonstration.objects.exists()
     assert Draft.objects.get().body == {"text": ["Theirs"]}
 

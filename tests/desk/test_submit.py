@@ -246,7 +246,9 @@ def test_a_script_is_told_where_to_go_on(labeler, demonstrations):
     assert me.submit_by_script(second, text="Another", then="stop").json()["next"] == reverse("desk:home")
 
 
-@pytest.mark.parametrize("accept", ["", "*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html, application/json"])
+@pytest.mark.parametrize(
+    "accept", ["", "*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html, application/json"]
+)
 def test_a_browser_that_sends_the_form_itself_gets_pages(labeler, demonstrations, accept):
     campaign = demonstrations()
     me = labeler(campaign)

@@ -22,7 +22,10 @@ class Told:
     draft: int = 200
     renew: int = 200
     part: int = 200
+    submit: int = 200
+    person: int = 7  # who is logged in
     drafts: list[dict[str, Any]] = field(default_factory=list)
+    submits: list[dict[str, Any]] = field(default_factory=list)
 
 
 told = Told()

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
@@ -45,6 +46,12 @@ WRITING = """
 <button type="submit" name="more_pairs" class="outline" data-pair-add>Add a pair</button></div>
 """
 
+ANSWERING = """
+<input type="hidden" name="submit_key" value="{{ key }}">
+<div data-answer><label for="id_text">Answer</label><textarea id="id_text" name="text" rows="4"></textarea></div>
+{% include "desk/_hand_in.html" with page="/task" %}
+"""
+
 TEXTS = (
     "Because air scatters blue light.",
     "Line one\nLine two <script>alert(1)</script>",
@@ -71,6 +78,35 @@ def board(request: HttpRequest) -> HttpResponse:
 
 def writing(request: HttpRequest) -> HttpResponse:
     return _page(request, WRITING, ("draft", "lease", "count", "preview", "pairs"), text=request.POST.get("text", ""))
+
+
+def task(request: HttpRequest) -> HttpResponse:
+    """A task's form, as templates/desk/task.html has it."""
+    request.user = _somebody()  # type: ignore[assignment]
+    source = FRAME.replace("FORM", ANSWERING).replace("{% if sent %}", '{% include "parts/outbox.html" %}{% if sent %}')
+    source = source.replace("<form ", '<form action="/submit" data-hand-in="Frogs" data-page="/task" ')
+    scripts = "".join(SCRIPT.replace("NAME", name) for name in ("submit", "draft"))
+    context = {"key": uuid4()}
+    return HttpResponse(Template(source.replace("SCRIPTS", scripts)).render(RequestContext(request, context)))
+
+
+def elsewhere(request: HttpRequest) -> HttpResponse:
+    """Another of a labeler's pages."""
+    request.user = _somebody()  # type: ignore[assignment]
+    return _page(request, '{% include "parts/outbox.html" %}')
+
+
+def _somebody() -> SimpleNamespace:
+    return SimpleNamespace(is_authenticated=True, pk=told.person, role="", username="ada", name="Ada")
+
+
+def submit(request: HttpRequest) -> HttpResponse:
+    if request.headers["Accept"].startswith("text/html"):
+        return _page(request, "<p>What the plain form gets</p>")
+    if request.headers["X-Person"] != str(told.person):
+        return _failing(403)
+    told.submits.append(request.POST.dict())
+    return JsonResponse({"next": "/elsewhere"}) if told.submit == 200 else _failing(told.submit)
 
 
 def draft(request: HttpRequest) -> HttpResponseBase:
@@ -103,6 +139,9 @@ def part(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", writing, name="home"),
     path("board", ensure_csrf_cookie(board)),
+    path("task", task),
+    path("elsewhere", elsewhere),
+    path("submit", submit),
     path("draft", draft),
     path("renew", renew),
     path("preview", preview),
