@@ -100,7 +100,8 @@ class Platform:
 
     def cpu(self) -> dict[str, float]:
         """Seconds of processor time used so far, by part."""
-        parts = {"web": self.processes("gunicorn"), "database": self.database_processes()}
+        parts = {"web": self.processes("gunicorn"), "worker": self.processes("celery")}
+        parts["database"] = self.database_processes()
         return {name: sum(map(_cpu_of, processes)) for name, processes in parts.items()}
 
 
