@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from annotate.accounts.models import User
 from annotate.lib.wake import wake
+from annotate.work.actions import settle
 from annotate.work.models import Campaign
 from exports import manifest, queries
 from exports.formats import card
@@ -39,11 +40,14 @@ def write(
 ) -> Manifest:
     """Write the training files of the campaigns, their card and their manifest into the folder `out`.
 
-    All rows are read from one snapshot of the database, and the same data gives the same bytes (but for the manifest's
+    All rows are read from one snapshot of the database, answers as far as they were submitted by `now`; no labeler
+    takes one of these back any more. The same data gives the same bytes (but for the manifest's
     time). The folder appears complete or not at all. Raises FolderInUse if it is there with something in it (`force`
     replaces an earlier export), and splits.Leak if training and validation files share a group or a prompt.
     """
     check_folder(out, force=force)
+    # Committed before the snapshot is taken: whatever is read stands, and whatever is undone was not read.
+    settle(campaigns=[campaign.id for campaign in campaigns], now=now)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         partial = Path(temporary) / "export"

@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from annotate.work.actions import settle
 from exports import queries
 from exports.actions import write
 from exports.manifest import Manifest
@@ -116,11 +117,13 @@ def _unfinished(now: datetime) -> Q:
 
 
 def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
-    campaigns = list(export.campaigns.order_by("id"))
+    campaigns, now = list(export.campaigns.order_by("id")), clock()
+    # `write` does so too; here for what is counted to be what it writes.
+    settle(campaigns=[campaign.id for campaign in campaigns], now=now)
     with closing(connection.copy()) as second, tempfile.TemporaryDirectory() as temporary:
         renewal = Renewal(second, export, queries.answers_and_prompts(campaigns), clock)
         out = Path(temporary) / "export"
-        written = write(campaigns=campaigns, out=out, now=clock(), on_progress=renewal)
+        written = write(campaigns=campaigns, out=out, now=now, on_progress=renewal)
         for path in sorted(out.iterdir()):
             renewal.now()
             with path.open("rb") as file:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import models
-from django.db.models import Case, Count, Exists, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
+from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
@@ -65,7 +65,8 @@ def training_data() -> QuerySet[Assignment]:
 
 
 def training_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
-    return training_data().filter(campaign__in=campaigns)
+    """Those that stand since work.actions.settle: none of them is undone after it was read."""
+    return training_data().filter(campaign__in=campaigns, submitted_at__lte=F("campaign__settled_at"))
 
 
 # Not read into rows, and large.

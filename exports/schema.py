@@ -46,11 +46,15 @@ class AboutPrompt:
     category: str
     prompt_kind: str
     language: str
+    priority: int
 
 
 @dataclass(frozen=True)
 class AboutAnswer:
-    """The answer's columns. `submitted_at` always has microseconds, or loaders take some files' column for a date."""
+    """The answer's columns. `submitted_at` always has microseconds, or loaders take some files' column for a date.
+
+    active_seconds: how long its labeler looked at the task and did something; -1 where no browser told.
+    """
 
     answer_id: int
     labeler: str
@@ -58,6 +62,7 @@ class AboutAnswer:
     guideline: str
     guideline_version: int
     submitted_at: str
+    active_seconds: int
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from annotate.accounts.models import Cohort
-from annotate.pools.models import Category, Kind, Pool, Prompt, Source, Split
+from annotate.pools.models import MOST_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
 from annotate.samples import queries as sampled
 from annotate.samples.forms import MOST_STOPS, draw_seed
 from annotate.samples.models import Completion, Origin, Policy, SampleRun, ServerProbe, Stage
 from annotate.samples.rules import BadExamples, canonical_examples
 from annotate.work import queries as worked
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign, Skip, Task, Workflow
 from annotate.work.states import CampaignState
 
 
@@ -48,6 +48,7 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
             "language",
             "licence",
             "external_id",
+            "priority",
             "group",
             "split",
             "parent",
@@ -73,6 +74,7 @@ class NewPromptSerializer(serializers.Serializer[Any]):
     language = serializers.CharField(max_length=16, default="en")
     licence = serializers.CharField(max_length=100, default="", allow_blank=True)
     external_id = serializers.CharField(max_length=200, default="", allow_blank=True)
+    priority = serializers.IntegerField(default=0, min_value=-MOST_PRIORITY, max_value=MOST_PRIORITY)
 
 
 class CompletionSerializer(serializers.ModelSerializer[Completion]):
@@ -208,6 +210,7 @@ class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
     submitted = serializers.IntegerField()
     accepted = serializers.IntegerField()
     sent_back = serializers.IntegerField()
+    stopped = serializers.IntegerField()
     total = serializers.IntegerField()
 
 
@@ -224,10 +227,15 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
             "pool",
             "guideline",
             "overlap",
+            "order",
+            "order_seed",
             "lease_minutes",
+            "undo_minutes",
+            "skip_limit",
             "review_percent",
             "cohorts",
             "labelers",
+            "qualifications",
             "slate_min",
             "slate_max",
             "policies",
@@ -260,6 +268,22 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         if "cohorts" in values:
             values["cohorts"] = sorted(values["cohorts"])
         return values
+
+
+class SkipSerializer(serializers.ModelSerializer[Skip]):
+    class Meta:
+        model = Skip
+        fields = ["labeler", "reason", "note", "skipped_at"]
+
+
+class StoppedTaskSerializer(serializers.ModelSerializer[Task]):
+    """A task that waits for a manager because so many people skipped it."""
+
+    skips = SkipSerializer(many=True)
+
+    class Meta:
+        model = Task
+        fields = ["id", "prompt", "stopped_at", "skips"]
 
 
 class StateSerializer(serializers.Serializer[Any]):

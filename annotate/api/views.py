@@ -24,7 +24,9 @@ from annotate.api.serializers import (
     PromptSerializer,
     RunSerializer,
     StateSerializer,
+    StoppedTaskSerializer,
 )
+from annotate.lib.wake import wake
 from annotate.pools import actions as pools
 from annotate.pools.models import Pool, Prompt
 from annotate.pools.queries import search_prompts
@@ -38,6 +40,9 @@ from annotate.work import queries as worked
 from annotate.work.leases import Refused
 from annotate.work.models import Campaign
 from annotate.work.states import CampaignState
+
+# By its name: the studio's room stands beside this one.
+FILL = "studio.fill_campaigns"
 
 
 class Conflict(APIException):
@@ -181,12 +186,13 @@ class CampaignViewSet(
     """A campaign begins as a draft; POST {"to": "open"} to its `state` opens it."""
 
     serializer_class = CampaignSerializer
-    queryset = Campaign.objects.prefetch_related("labelers", "policies").order_by("-id")
+    queryset = Campaign.objects.prefetch_related("labelers", "policies", "qualifications").order_by("-id")
     known: dict[int, worked.Progress] = {}
 
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset)
-        self.known = worked.progress(list(page or []))
+        if queryset.model is Campaign:
+            self.known = worked.progress(list(page or []))
         return page
 
     def get_serializer_context(self) -> dict[str, Any]:
@@ -209,6 +215,8 @@ class CampaignViewSet(
             campaign = work.change_campaign(campaign=campaign, **form.validated_data)
         except Refused as refusal:
             raise Conflict(str(refusal)) from refusal
+        if work.match_overlap(campaign=campaign, now=timezone.now()):
+            wake(FILL, campaign.pool_id)
         return Response(self.get_serializer(campaign).data)
 
     @extend_schema(request=StateSerializer, responses=CampaignSerializer)
@@ -222,4 +230,13 @@ class CampaignViewSet(
             )
         except Refused as refusal:
             raise Conflict(str(refusal)) from refusal
+        if campaign.state == CampaignState.OPEN:
+            wake(FILL, campaign.pool_id)
         return Response(self.get_serializer(campaign).data)
+
+    @extend_schema(responses=StoppedTaskSerializer(many=True))
+    @action(detail=True)
+    def stopped_tasks(self, request: Request, pk: str) -> Response:
+        """Tasks that so many people skipped that they wait for a manager, longest waiting first."""
+        page = self.paginate_queryset(worked.stopped_tasks(self.get_object()))
+        return self.get_paginated_response(StoppedTaskSerializer(page, many=True).data)

@@ -20,6 +20,7 @@ PROMPT = {
     "category": "dtype: string",
     "prompt_kind": "dtype: string",
     "language": "dtype: string",
+    "priority": "dtype: int64",
 }
 ANSWER = {
     "answer_id": "dtype: int64",
@@ -28,6 +29,7 @@ ANSWER = {
     "guideline": "dtype: string",
     "guideline_version": "dtype: int64",
     "submitted_at": "dtype: string",
+    "active_seconds": "dtype: int64",
 }
 COLUMNS: dict[FileKind, dict[str, str]] = {
     "sft": {"prompt": MESSAGES, "completion": MESSAGES, "example": "dtype: string", **PROMPT, **ANSWER},
@@ -86,6 +88,7 @@ of each file. A file without rows is not written.
   add it to the loss; `rank_gap` and `rating_gap` can make one.
 - `ppo`: customers' prompts, without answers.
 
+`active_seconds` is how long the labeler looked at the task and did something, -1 where no browser told it.
 No group and no prompt text is in both splits. `labeler`, `group` and the ids name rows of the platform, not people.
 
     from datasets import load_dataset

@@ -38,6 +38,7 @@ def about_prompt(prompt: Prompt) -> AboutPrompt:
         category=prompt.category,
         prompt_kind=prompt.kind,
         language=prompt.language,
+        priority=prompt.priority,
     )
 
 
@@ -51,6 +52,7 @@ def about_answer(assignment: Assignment, names: Names) -> AboutAnswer:
         guideline=guideline,
         guideline_version=number,
         submitted_at=cast(datetime, assignment.submitted_at).astimezone(UTC).isoformat(timespec="microseconds"),
+        active_seconds=-1 if assignment.active_seconds is None else assignment.active_seconds,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 from rest_framework.authtoken.models import Token
 
-from annotate.accounts.models import Role
+from annotate.accounts.models import Qualification, Role
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool, Prompt
 from annotate.samples import probes
@@ -15,6 +15,8 @@ from annotate.samples.models import CurrentPolicy, Policy, SampleRun
 from annotate.work.models import Campaign
 from exports.models import Export
 from tests import factories as make
+from tests.studio.test_campaigns import with_tasks
+from tests.studio.test_stopped import skipped_until_stopped
 
 pytestmark = pytest.mark.django_db
 
@@ -62,11 +64,14 @@ def test_a_prompt_gets_its_group_and_split(api):
         "source": "customer",
         "source_user": "Acme",
         "category": "open_qa",
+        "priority": 7,
     }
     made = api("post", "prompts/", body, status=201)
     row = Prompt.objects.get(id=made["id"])
     assert (made["group"], made["split"]) == (row.group.key, row.group.split)
     assert made["group"] == "customer:acme"
+    assert (made["priority"], row.priority) == (7, 7)
+    assert "priority" in api("post", "prompts/", body | {"priority": 1001}, status=400)
 
 
 def test_a_duplicate_prompt_is_refused_with_the_one_it_equals(api):
@@ -178,10 +183,37 @@ def test_a_campaign_is_made_changed_and_opened(api):
     }
     made = api("post", "campaigns/", body, status=201)
     assert (made["state"], made["progress"]["total"]) == ("draft", 0)
-    api("patch", f"campaigns/{made['id']}/", {"overlap": 3})
+    doctor = Qualification.objects.create(name="Medicine")
+    settings = {"order": "priority", "skip_limit": 2, "undo_minutes": 0, "qualifications": [doctor.id]}
+    changed = api("patch", f"campaigns/{made['id']}/", {"overlap": 3, **settings})
+    assert {name: changed[name] for name in settings} == settings
     assert api("post", f"campaigns/{made['id']}/state/", {"to": "open"})["state"] == "open"
-    assert "settings" in api("patch", f"campaigns/{made['id']}/", {"overlap": 5}, status=409)["detail"]
+    assert "settings" in api("patch", f"campaigns/{made['id']}/", {"order": "depth"}, status=409)["detail"]
     assert Campaign.objects.get().overlap == 3
+
+
+def test_a_changed_overlap_reaches_the_tasks(api):
+    campaign = with_tasks(make.campaign(), 2)
+    assert api("patch", f"campaigns/{campaign.id}/", {"overlap": 3})["progress"]["open"] == 6
+
+
+def test_opening_wakes_a_worker_that_makes_the_tasks(api, monkeypatch, django_capture_on_commit_callbacks):
+    sent = []
+    monkeypatch.setattr("annotate.lib.wake.app.send_task", lambda task, args, **_: sent.append((task, args)))
+    campaign = make.campaign(state="draft", opened_at=None)
+    with django_capture_on_commit_callbacks(execute=True):
+        api("post", f"campaigns/{campaign.id}/state/", {"to": "open"})
+    assert sent == [("studio.fill_campaigns", (campaign.pool_id,))]
+
+
+def test_stopped_tasks_are_read_with_their_skips(api):
+    campaign = with_tasks(make.campaign(skip_limit=1), 2)
+    task = skipped_until_stopped(campaign)
+    page = api("get", f"campaigns/{campaign.id}/stopped_tasks/")
+    (found,) = page["results"]
+    assert (page["count"], found["id"], found["prompt"]) == (1, task.id, task.prompt_id)
+    assert [(skip["reason"], skip["note"]) for skip in found["skips"]] == [("expertise", "Needs <b>chemistry</b>")]
+    assert api("get", f"campaigns/{campaign.id}/")["progress"]["stopped"] == 1
 
 
 def test_a_campaign_without_a_published_guideline_does_not_open(api):
@@ -203,6 +235,10 @@ def test_a_campaign_without_a_published_guideline_does_not_open(api):
         ({"workflow": "edits"}, "target_pool"),
         ({"slate_min": 8, "slate_max": 5}, "slate_max"),
         ({"overlap": 0}, "overlap"),
+        ({"order": "by mood"}, "order"),
+        ({"skip_limit": 51}, "skip_limit"),
+        ({"undo_minutes": -1}, "undo_minutes"),
+        ({"qualifications": [0]}, "qualifications"),
         ({"cohorts": ["everybody"]}, "cohorts"),
     ],
 )
@@ -256,7 +292,7 @@ def test_a_run_of_more_tokens_than_a_column_holds_is_refused(api):
     assert "max_new_tokens" in api("post", "runs/", body, status=400)
 
 
-@pytest.mark.parametrize(("path", "queries"), [("runs", 4), ("campaigns", 6)])
+@pytest.mark.parametrize(("path", "queries"), [("runs", 4), ("campaigns", 7)])
 def test_a_list_costs_the_same_with_one_row_and_with_three(api, path, queries, django_assert_num_queries):
     def add():
         campaign = make.campaign()

@@ -2,6 +2,7 @@
 
 import json
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -12,7 +13,9 @@ from tests.exports import answers
 
 
 @pytest.fixture
-def answered(day):
+def answered(day, monkeypatch):
+    # The command's clock stands where the answers' did: none of them is submitted after the export began.
+    monkeypatch.setattr("exports.management.commands.export.timezone", SimpleNamespace(now=lambda: make.NOW))
     prompt = day.prompt("Name a colour.")
     answers.demonstration(day.demonstrations, prompt, day.labeler)
     slate = day.slate(prompt, "ABCD")

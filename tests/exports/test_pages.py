@@ -106,8 +106,8 @@ def test_the_form_says_what_each_campaign_would_bring(manager, day):
     lines = [" ".join(line.split()) for line in page.split("<tr>")]
     (demonstrations,) = [line for line in lines if "demonstrations of today" in line]
     (rankings,) = [line for line in lines if "rankings of today" in line]
-    assert 'data-label="Accepted answers">1</td>' in demonstrations
-    assert 'data-label="Accepted answers">0</td>' in rankings
+    assert 'data-label="Answers that count">1</td>' in demonstrations
+    assert 'data-label="Answers that count">0</td>' in rankings
     assert "everyday" in rankings
     assert "only a draft" not in page
 

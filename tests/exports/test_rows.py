@@ -7,7 +7,7 @@ import pytest
 
 from annotate.pools.models import Category, Kind, Source, Split
 from annotate.samples.models import Completion, SampleRun
-from annotate.work.models import Task
+from annotate.work.models import Assignment, Task
 from annotate.work.states import State
 from exports.rows.rm import compare
 from exports.schema import Choice
@@ -30,12 +30,14 @@ def test_a_demonstration_is_a_prompt_and_what_a_person_wrote(day, export):
             "category": "open_qa",
             "prompt_kind": "plain",
             "language": "en",
+            "priority": 0,
             "answer_id": written.assignment_id,
             "labeler": f"labeler-{day.labeler.id}",
             "campaign": "demonstrations of today",
             "guideline": "helpfulness",
             "guideline_version": 1,
             "submitted_at": "2030-01-01T12:00:00.000000+00:00",
+            "active_seconds": -1,
         }
     ]
 
@@ -104,12 +106,14 @@ def test_a_ranking_is_one_line_with_all_its_pairs(day, export):
             "category": "",
             "prompt_kind": "plain",
             "language": "en",
+            "priority": 0,
             "answer_id": ranking.assignment_id,
             "labeler": f"labeler-{day.labeler.id}",
             "campaign": "rankings of today",
             "guideline": "helpfulness",
             "guideline_version": 1,
             "submitted_at": "2030-01-01T12:00:00.000000+00:00",
+            "active_seconds": -1,
         }
     ]
 
@@ -171,6 +175,7 @@ def test_ppo_prompts_are_customers_only_and_need_no_answer(day, export):
             "category": "",
             "prompt_kind": "plain",
             "language": "en",
+            "priority": 0,
         }
     ]
 
@@ -289,3 +294,19 @@ def test_several_answers_to_a_prompt_stand_together(day, export):
     assert Task.objects.count() == 2
     prompts = [line["prompt_id"] for line in export().lines("sft")]
     assert prompts == [first.id] * 3 + [second.id] * 3
+
+
+def test_an_answer_says_how_long_its_labeler_worked_on_it(day, export):
+    written = answers.demonstration(day.demonstrations, day.prompt("One."), day.labeler)
+    ranked = answers.ranking(day.slate(day.prompt("Two."), "ABCD"), day.labeler, [1, 2, 3, 4])
+    Assignment.objects.filter(id__in=[written.assignment_id, ranked.assignment_id]).update(active_seconds=95)
+    found = export()
+    for kind in ("sft", "rm", "rm_pairs"):
+        assert {line["active_seconds"] for line in found.lines(kind)} == {95}
+
+
+def test_what_was_submitted_after_the_export_began_waits_for_the_next_one(day, export):
+    written = answers.demonstration(day.demonstrations, day.prompt("One."), day.labeler)
+    Assignment.objects.filter(id=written.assignment_id).update(submitted_at=make.NOW + make.MINUTE)
+    assert export("now").lines("sft") == []
+    assert len(export("later", now=make.NOW + make.MINUTE).lines("sft")) == 1

@@ -1,6 +1,7 @@
 """Exports that a worker writes: under a lease, once, and again where a worker died."""
 
 import hashlib
+import threading
 from contextlib import closing
 from datetime import timedelta
 
@@ -11,13 +12,18 @@ from django.db import connection
 
 from annotate.accounts.models import Role
 from annotate.celery import app
+from annotate.demonstrations import actions as demonstrations
 from annotate.pools.models import Source, Split
+from annotate.work.actions import add_tasks
+from annotate.work.leases import UndoOver
+from annotate.work.states import State
 from exports import actions, leases, tasks
 from exports.leases import LeaseLost
 from exports.manifest import file_names
 from exports.models import Export, ExportState
 from tests import factories as make
 from tests.exports import answers
+from tests.studio.conftest import answered
 
 NOW = make.NOW
 LATER = NOW + 2 * leases.LEASE
@@ -185,3 +191,30 @@ def test_the_tasks_that_messages_and_beat_name_exist(row, storage, settings):
     row.refresh_from_db()
     assert row.state == ExportState.DONE
     tasks.sweep()
+
+
+def test_an_answer_that_is_being_read_is_not_undone(day, tmp_path):
+    day.prompt("One.")
+    add_tasks(campaign=day.demonstrations, prompts=day.pool.prompts.order_by("id"), now=NOW)
+    answer = answered(day.demonstrations, day.labeler)
+    refused = []
+
+    def undo():
+        try:
+            demonstrations.undo(assignment_id=answer.id, labeler=day.labeler, now=NOW)
+        except UndoOver as over:
+            refused.append(over)
+        finally:
+            connection.close()
+
+    def on_progress(done):
+        # Somewhere in the middle of the export, on a connection of its own.
+        if not refused:
+            labeler = threading.Thread(target=undo)
+            labeler.start()
+            labeler.join()
+
+    actions.write(campaigns=day.campaigns, out=tmp_path / "out", now=NOW, on_progress=on_progress)
+    assert refused
+    answer.refresh_from_db()
+    assert answer.state == State.ACCEPTED
