@@ -30,6 +30,8 @@ from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
 from annotate.lib.paging import page_of
 from annotate.lib.text import Piece, word_diff
+from annotate.lib.wake import wake
+from annotate.samples.actions import FILL
 from annotate.work import leases, times
 from annotate.work import queries as work
 from annotate.work.models import Assignment, Campaign, Hand, Workflow
@@ -109,6 +111,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
     except leases.NotYours as outsider:
         raise Http404 from outsider
     except leases.Refused as refused:
+        _ask_for_more(campaign_id, refused)
         return JsonResponse({"words": str(refused)}, status=409)
     return JsonResponse({"page": reverse("desk:task", args=[claimed.id]), "leased_until": claimed.leased_until})
 
@@ -390,9 +393,18 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpRespons
     except leases.NotAcknowledged:
         return redirect("desk:guideline", campaign_id)
     except leases.Refused as refused:
+        _ask_for_more(campaign_id, refused)
         messages.info(request, str(refused))
         return redirect("desk:home")
     return redirect("desk:task", claimed.id)
+
+
+def _ask_for_more(campaign_id: int, refused: leases.Refused) -> None:
+    """Where slates are sampled ahead, the next beat is too far off for somebody who has nothing left."""
+    if isinstance(refused, leases.NothingLeft):
+        campaign = Campaign.objects.get(id=campaign_id)
+        if campaign.workflow == Workflow.RANKINGS:
+            wake(FILL, campaign.pool_id)
 
 
 def _changes(known: GuidelineVersion | None, version: GuidelineVersion | None) -> list[Piece]:

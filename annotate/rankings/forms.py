@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.text import tidy
 from annotate.rankings import stock
-from annotate.rankings.models import Mix, MixPart, Pointer
-from annotate.rankings.rules import LETTERS, MOST, RATINGS, Mark, Share
+from annotate.rankings.models import MOST_AHEAD, Mix, MixPart, Pointer
+from annotate.rankings.rules import LETTERS, MARKS, MOST, RATINGS, Mark, Share
 from annotate.samples.models import Stage
 from annotate.samples.queries import policies_to_sample
 
@@ -71,6 +71,12 @@ class MixForm(forms.ModelForm):  # type: ignore[type-arg]
                 " no use."
             ),
         }
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        if values.get("low", 0) > values.get("high", MOST_AHEAD):
+            self.add_error("high", str(MARKS))
+        return values
 
 
 class PartForm(forms.Form):

@@ -21,6 +21,9 @@ FEWEST, MOST = 4, 9
 Name = TypeVar("Name", bound=Hashable)
 
 
+MARKS = _("It cannot be less than the number under which more are sampled.")
+
+
 class BadMix(Exception):
     """No slate can be made of these parts. `part`: which of them is wrong, None for all together."""
 
@@ -51,7 +54,7 @@ def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
         if share.temperature == 0 and share.count > 1:
             raise BadMix(_("At temperature 0 all completions of a prompt are equal: take one of them."), number)
     if low > high:
-        raise BadMix(_("“Until so many are ready” cannot be less than when more are sampled."))
+        raise BadMix(MARKS)
 
 
 def part_seed(seed: int, place: int) -> int:

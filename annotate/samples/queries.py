@@ -50,6 +50,13 @@ def waiting_runs(*, gpu: bool = True) -> QuerySet[SampleRun]:
     return runs.select_related("policy__probe").order_by("created_at", "id")
 
 
+def being_sampled(instead_of: SampleRun) -> SampleRun | None:
+    """Another run that a worker has prompts of."""
+    leased = SampleRequest.objects.filter(state=RequestState.LEASED).exclude(run=instead_of)
+    first = leased.select_related("run").order_by("leased_until").first()
+    return first.run if first else None
+
+
 def stored(run: SampleRun, prompt_ids: Collection[int]) -> dict[int, dict[int, str]]:
     """What these prompts already have from a run: by prompt, the text of each k."""
     found: dict[int, dict[int, str]] = defaultdict(dict)

@@ -56,7 +56,7 @@ def count(campaign: Campaign, *, now: datetime) -> Standing:
     counted = Standing(
         progress=work.progress([campaign])[campaign.id],
         labelers=queries.counts_in(campaign),
-        tasks=0 if prompts is None else campaign.tasks.filter(prompt__isnull=False).count(),
+        tasks=0 if prompts is None else campaign.tasks.filter(prompt__isnull=False, retired_at=None).count(),
         prompts=None if prompts is None else prompts.count(),
         counted_at=now,
     )

@@ -149,4 +149,9 @@ def tasks_of(prompt: Prompt) -> QuerySet[Task]:
     """In which campaigns the prompt is worked on, each task with how many answers are `wanted` and `answered`."""
     wanted = Count("assignments", filter=~Q(assignments__state=State.CANCELLED))
     answered = Count("assignments", filter=Q(assignments__state__in=[State.SUBMITTED, State.ACCEPTED]))
-    return prompt.tasks.select_related("campaign").annotate(wanted=wanted, answered=answered).order_by("id")
+    return (
+        prompt.tasks.filter(retired_at=None)
+        .select_related("campaign")
+        .annotate(wanted=wanted, answered=answered)
+        .order_by("id")
+    )

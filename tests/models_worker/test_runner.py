@@ -268,6 +268,57 @@ def test_equal_completions_are_sampled_anew_and_what_stays_equal_is_stored(tiny)
     assert max(attempts) == runner.RESAMPLINGS
 
 
+def test_an_empty_completion_is_sampled_anew_and_so_is_a_cut_off_one_where_that_is_asked_for(tiny):
+    pool, policy = pool_of(6), make.policy(location=str(tiny))
+    as_it_is = start(tiny, pool=pool, policy=policy, max_new_tokens=4)
+    whole = start(tiny, pool=pool, policy=policy, max_new_tokens=4, resample_cut_off=True)
+    runner.sample(as_it_is.id)
+    cut_off = Completion.objects.filter(run=as_it_is, finish_reason=FinishReason.LENGTH)
+    again = Completion.objects.filter(run=whole, finish_reason=FinishReason.LENGTH)
+    assert again.count() < cut_off.count()
+    # What stays cut off was tried as often as it may be.
+    assert set(again.values_list("attempt", flat=True)) == {runner.RESAMPLINGS}
+    for run in (as_it_is, whole):
+        check_whole(run)
+        empty = [row.attempt for row in Completion.objects.filter(run=run) if not row.text.strip()]
+        assert set(empty) <= {runner.RESAMPLINGS}
+
+
+def test_at_temperature_0_nothing_is_sampled_anew(tiny, sampler_calls):
+    run = start(tiny, 2, k=1, temperature=0, max_new_tokens=4, resample_cut_off=True)
+    runner.sample(run.id)
+    check_whole(run)
+    assert len(sampler_calls) == 1
+
+
+def test_further_completions_of_a_prompt_are_those_of_a_larger_k(tiny):
+    pool, policy = pool_of(2), make.policy(location=str(tiny))
+    few, many = (start(tiny, pool=pool, policy=policy, k=k) for k in (4, 6))
+    runner.sample(few.id)
+    assert {key: row for key, row in texts(many).items() if key[1] < 4} == texts(few)
+    first = pool.prompts.order_by("id").first()
+    actions.ask_more(run=few, extra={first.id: 2})
+    few.refresh_from_db()
+    assert (few.state, few.finished_at) == (RunState.RUNNING, None)
+    runner.sample(few.id)
+    few.refresh_from_db()
+    assert few.state == RunState.DONE
+    assert {key: row for key, row in texts(many).items() if key[0] == first.text or key[1] < 4} == texts(few)
+
+
+def test_a_worker_without_a_gpu_leaves_to_others_what_needs_one(tiny, monkeypatch):
+    run = start(tiny, 1, policy=make.policy(location=str(tiny), needs_gpu=True))
+    other = start(tiny, 1)
+    monkeypatch.setattr(runner.checkpoints, "has_gpu", lambda: False)
+    runner.sample(run.id)
+    check_whole(other)
+    assert run.requests.get().state == RequestState.WAITING
+    # Whoever has one hears of it from the sweep.
+    monkeypatch.setattr(runner.checkpoints, "has_gpu", lambda: True)
+    runner.sample(run.id)
+    check_whole(run)
+
+
 def test_a_policy_that_cannot_be_loaded_fails_its_run_and_no_other(tiny):
     bad = start(tiny, 3, policy=make.policy(location="/no/such/folder"))
     good = start(tiny, 2)

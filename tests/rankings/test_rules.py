@@ -48,7 +48,8 @@ def test_of_one_policy_the_newest_run_comes_first():
 
 
 def test_imported_completions_have_no_run_and_keep_their_order():
-    assert slate(offers((3, 1, None, None, "c"), (1, 1, None, None, "a"), (2, 1, None, None, "b")), 9).chosen == [1, 2, 3]
+    choice = offers((3, 1, None, None, "c"), (1, 1, None, None, "a"), (2, 1, None, None, "b"))
+    assert slate(choice, 9).chosen == [1, 2, 3]
 
 
 def test_equal_texts_never_meet_and_cost_nobody_a_turn():

@@ -1,4 +1,4 @@
-"""Slates that are sampled for their campaign: asked for ahead, judged, opened, replaced while nobody has opened them."""
+"""Slates that are sampled for their campaign: asked for ahead, judged, opened, replaced if nobody has opened them."""
 
 import threading
 from datetime import timedelta
@@ -106,9 +106,7 @@ def test_a_slate_has_exactly_the_parts_of_the_mix():
     rows = Candidate.objects.filter(task__campaign=campaign).select_related("completion__run")
     made = sorted((row.completion.policy_id, row.completion.run.temperature) for row in rows)
     assert made == sorted([(new.id, 1.0), (new.id, 1.0), (old.id, 1.0), (new.id, 1.4)])
-    assert [run.seed for run in SampleRun.objects.order_by("id")] == [
-        supply.part_seed(3, place) for place in range(3)
-    ]
+    assert [run.seed for run in SampleRun.objects.order_by("id")] == [supply.part_seed(3, place) for place in range(3)]
 
 
 def test_completions_that_are_there_already_are_not_taken_into_a_mix():

@@ -21,8 +21,10 @@ from annotate.guidelines.queries import current_version
 from annotate.lib.paging import page_of
 from annotate.lib.wake import wake
 from annotate.pools.models import Kind, Pool
+from annotate.rankings.stock import parts_of
 from annotate.studio import counts, queries
 from annotate.studio.forms import BriefsForm
+from annotate.studio.views.mixes import about_slates
 from annotate.work import actions
 from annotate.work import queries as work
 from annotate.work.forms import CampaignForm
@@ -194,6 +196,7 @@ def _progress(campaign: Campaign, *, younger: timedelta = counts.KEPT) -> dict[s
     return {
         "campaign": campaign,
         "standing": standing,
+        "mixed": campaign.workflow == Workflow.RANKINGS and bool(parts_of(campaign)),
         "progress": standing.progress,
         "running": campaign.state in (CampaignState.OPEN, CampaignState.PAUSED),
         "matched": work.matched_percent(campaign) if campaign.state != CampaignState.CLOSED else None,
@@ -215,6 +218,8 @@ def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "waiting": queries.waiting_for_writers(campaign),
         "page": page_of(request, work.skips(campaign), size=10),
     }
+    if campaign.workflow == Workflow.RANKINGS:
+        context |= about_slates(campaign)
     if campaign.workflow == Workflow.EDITS and campaign.state != CampaignState.CLOSED:
         briefs = Brief.objects.filter(task__campaign=campaign).order_by("-id")
         context |= {"briefs_form": BriefsForm(), "briefs": briefs[:5], "briefs_total": briefs.count()}

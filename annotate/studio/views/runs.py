@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.accounts.access import managers, person
 from annotate.lib.paging import page_of
 from annotate.pools.models import Pool
+from annotate.rankings.supply import try_again
 from annotate.samples import actions
 from annotate.samples import queries as samples
 from annotate.samples.forms import SampleRunForm, StopStrings
@@ -98,7 +99,7 @@ def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
 @managers
 def run_retry(request: HttpRequest, run_id: int) -> HttpResponse:
     try:
-        count = actions.retry_failed(run=_run(run_id))
+        count = try_again(run=_run(run_id))
     except actions.Refused as refusal:
         messages.error(request, str(refusal))
     else:
@@ -129,7 +130,17 @@ def _progress(run: SampleRun) -> dict[str, Any]:
         "progress": progress,
         "running": run.state == RunState.RUNNING,
         "left": _duration(left) if left is not None else None,
+        "waits": _waits(run) if progress and progress.waiting and not progress.leased else None,
     }
+
+
+def _waits(run: SampleRun) -> str:
+    """Why nobody samples it at this moment."""
+    if run.policy.needs_gpu:
+        return _("for a worker with a GPU; those without one leave it to them")
+    if other := samples.being_sampled(run):
+        return _("the workers are sampling run %(id)s") % {"id": other.id}
+    return _("for a worker; it takes the run up by itself")
 
 
 def _duration(seconds: float) -> str:
