@@ -144,7 +144,7 @@ def transformers_serve(tmp_path_factory):
 
 
 # It takes a while to load, which a client cannot tell from a server that is being started anew.
-STARTING = Patience(seconds=60, tries=600, busy=120, pause=0.2, most_pause=0.2)
+STARTING = Patience(seconds=300, tries=10_000, busy=300, pause=0.2, most_pause=0.2)
 
 
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
