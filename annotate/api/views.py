@@ -7,7 +7,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -17,6 +17,7 @@ from annotate.accounts.models import User
 from annotate.api.serializers import (
     CampaignSerializer,
     CompletionSerializer,
+    MixSerializer,
     NewPromptSerializer,
     PolicySerializer,
     PoolSerializer,
@@ -31,6 +32,9 @@ from annotate.pools import actions as pools
 from annotate.pools.models import Pool, Prompt
 from annotate.pools.queries import search_prompts
 from annotate.pools.rules import BadPrompt, PromptDraft
+from annotate.rankings import stock, supply
+from annotate.rankings.models import Mix
+from annotate.rankings.rules import BadMix
 from annotate.samples import actions as samples
 from annotate.samples import probes
 from annotate.samples import queries as sampled
@@ -38,7 +42,7 @@ from annotate.samples.models import Policy, SampleRun
 from annotate.work import actions as work
 from annotate.work import queries as worked
 from annotate.work.leases import Refused
-from annotate.work.models import Campaign
+from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 
 # By its name: the studio's room stands beside this one.
@@ -173,7 +177,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
         """Try the prompts that failed again."""
         run = self.get_object()
         try:
-            samples.retry_failed(run=run)
+            supply.try_again(run=run)
         except samples.Refused as refusal:
             raise Conflict(str(refusal)) from refusal
         run.refresh_from_db()
@@ -218,6 +222,46 @@ class CampaignViewSet(
         if work.match_overlap(campaign=campaign, now=timezone.now()):
             wake(FILL, campaign.pool_id)
         return Response(self.get_serializer(campaign).data)
+
+    @extend_schema(responses=MixSerializer)
+    @action(detail=True, methods=["get"])
+    def mix(self, request: Request, pk: str) -> Response:
+        """How a ranking campaign comes by its slates, and how these stand."""
+        return Response(self._mix(self._ranked()))
+
+    @extend_schema(request=MixSerializer, responses=MixSerializer)
+    @mix.mapping.put
+    def set_mix(self, request: Request, pk: str) -> Response:
+        campaign = self._ranked()
+        form = MixSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        try:
+            supply.save_mix(campaign=campaign, **form.validated_data)
+        except (BadMix, Refused) as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(self._mix(campaign))
+
+    @extend_schema(request=None, responses=MixSerializer)
+    @action(detail=True, methods=["post"])
+    def go_on(self, request: Request, pk: str) -> Response:
+        """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
+        campaign = self._ranked()
+        try:
+            supply.go_on(campaign=campaign, now=timezone.now())
+        except Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(self._mix(campaign))
+
+    def _ranked(self) -> Campaign:
+        campaign: Campaign = self.get_object()
+        if campaign.workflow != Workflow.RANKINGS:
+            raise NotFound
+        return campaign
+
+    def _mix(self, campaign: Campaign) -> Any:
+        mix = Mix.objects.filter(campaign=campaign).first() or Mix(campaign=campaign)
+        said = {"mix": mix, "parts": stock.parts_of(campaign), "supply": stock.supply_of(campaign)}
+        return MixSerializer(said).data
 
     @extend_schema(request=StateSerializer, responses=CampaignSerializer)
     @action(detail=True, methods=["post"])

@@ -10,9 +10,11 @@ from rest_framework.authtoken.models import Token
 from annotate.accounts.models import Qualification, Role
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool, Prompt
+from annotate.samples import actions as samples
 from annotate.samples import probes
 from annotate.samples.models import CurrentPolicy, Policy, SampleRun
-from annotate.work.models import Campaign
+from annotate.studio.tasks import fill_campaigns
+from annotate.work.models import Campaign, Workflow
 from exports.models import Export
 from tests import factories as make
 from tests.studio.test_campaigns import with_tasks
@@ -335,3 +337,30 @@ def test_json_nested_beyond_reason_is_refused_in_words(client, manager):
 
 def test_the_schema_is_where_the_readme_says():
     assert reverse("api:schema") == "/api/v1/schema/"
+
+
+def test_a_mix_says_what_slates_are_sampled_from_and_how_they_stand(api):
+    campaign = make.campaign(Workflow.RANKINGS)
+    make.prompt(campaign.pool)
+    policy = make.policy()
+    path = f"campaigns/{campaign.id}/mix/"
+    made = api("get", path)
+    assert (made["parts"], made["low"], made["supply"]["ready"]) == ([], 20, 0)
+    assert "The parts add up to 3" in str(api("put", path, {"parts": [{"policy": policy.id, "count": 3}]}, status=409))
+    both = {"policy": policy.id, "pointer": "current", "stage": "sft", "count": 4}
+    assert "Name a policy, or a stage" in str(api("put", path, {"parts": [both]}, status=400))
+    pointed = {"pointer": "current", "stage": "sft", "count": 2}
+    body = {"parts": [{"policy": policy.id, "count": 2}, pointed], "low": 3, "high": 5, "seed": 8, "renew": True}
+    assert "is current yet" in str(api("put", path, body, status=409))
+    samples.move_current(stage="sft", policy=policy, by=None, now=make.NOW)
+    made = api("put", path, body)
+    assert [(part["policy"], part["pointer"], part["count"]) for part in made["parts"]] == [
+        (policy.id, "", 2),
+        (None, "current", 2),
+    ]
+    assert (made["low"], made["high"], made["seed"], made["renew"]) == (3, 5, 8, True)
+    fill_campaigns()
+    assert api("get", path)["supply"] == {"ready": 0, "sampling": 1, "retired": 0, "none": {}}
+    assert api("post", f"campaigns/{campaign.id}/go_on/")["seed"] == 8
+    other = make.campaign()
+    api("get", f"campaigns/{other.id}/mix/", status=404)
