@@ -39,10 +39,11 @@ class ArenaLayer(CacheLayerMixin):
     def __init__(self, arena: "Arena", shape: KvShape, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.arena = arena
-        self.keys: Tensor = torch.zeros(
+        # Not zeros: a row's columns are all written before they are read, and what is never used takes no memory.
+        self.keys: Tensor = torch.empty(
             arena.rows, shape.key_heads, arena.columns, shape.key_dim, dtype=dtype, device=device
         )
-        self.values: Tensor = torch.zeros(
+        self.values: Tensor = torch.empty(
             arena.rows, shape.value_heads, arena.columns, shape.value_dim, dtype=dtype, device=device
         )
         self.is_initialized = True

@@ -12,8 +12,8 @@ from models_worker.engine.batching import Group, Limits, groups_longest_first, t
 from models_worker.engine.noise import Drawn, Draws, draw
 from models_worker.engine.rows import Row
 
-# New samples join once a quarter of the rows are free: reading a few prompts at a time keeps the others waiting.
-REFILL_BELOW = 0.75
+# New samples join once so few rows are free: a step costs nearly the same however many rows it writes.
+REFILL_BELOW = 0.95
 
 
 @torch.inference_mode()

@@ -72,8 +72,8 @@ def draw(logits: Tensor, draws: Draws) -> Drawn:
     scaled = logits / draws.temperature.masked_fill(greedy, 1.0)[:, None]
     if bool((draws.top_p < 1).any()):
         scaled = nucleus(scaled, draws.top_p)
-    noise = gumbel(draws.seed, draws.step, logits.shape[1]).masked_fill(greedy[:, None], 0.0)
-    tokens = (scaled + noise).argmax(-1)
+    noise = gumbel(draws.seed, draws.step, logits.shape[1]).masked_fill_(greedy[:, None], 0.0)
+    tokens = noise.add_(scaled).argmax(-1)
     draws.step += 1
     logprobs = logits.gather(1, tokens[:, None])[:, 0] - normaliser
     return Drawn(tokens=tokens, logprobs=logprobs, broken=broken)
@@ -95,21 +95,23 @@ def gumbel(seed: Tensor, step: Tensor, vocabulary: int) -> Tensor:
     """Standard Gumbel noise, [rows, vocabulary] float32, a function of (seed, step, token id) only."""
     # Counting starts at 1: the mixed 0 is 0, and seed 0 would always begin with token 0.
     stream = _mix(_mix((seed + 1) * GOLDEN) + (step + 1) * GOLDEN)
-    counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=seed.device)
-    bits = _shift(_mix(stream[:, None] + counter * GOLDEN), 64 - UNIFORM_BITS)
+    counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=seed.device) * GOLDEN
+    # In place from here on: at every step of every row these are the largest tensors there are.
+    bits = _shift(_mix(stream[:, None] + counter), 64 - UNIFORM_BITS)
     # Floats are finest near 0, and there lies the exponential that becomes the largest noise: a uniform number near 1
     # would have few values left there, and could round to 1, whose noise is infinite.
-    uniform = (bits.float() + 0.5) / (1 << UNIFORM_BITS)
-    exponential = -torch.log1p(-uniform.clamp(max=1 - 2**-24))
-    return -torch.log(exponential)
+    uniform = bits.float().add_(0.5).mul_(2.0**-UNIFORM_BITS).clamp_(max=1 - 2**-24)
+    exponential = uniform.neg_().log1p_().neg_()
+    return exponential.log_().neg_()
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shift(x, 30)) * MIX_1
-    x = (x ^ _shift(x, 27)) * MIX_2
-    return x ^ _shift(x, 31)
+    """Overwrites x."""
+    x = x.bitwise_xor_(_shift(x, 30)).mul_(MIX_1)
+    x = x.bitwise_xor_(_shift(x, 27)).mul_(MIX_2)
+    return x.bitwise_xor_(_shift(x, 31))
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Shift right without the sign, which torch's shift of a signed number copies in."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)

@@ -37,7 +37,7 @@ class TransformersSampler:
         *,
         max_rows: int = 64,
         kv_budget_bytes: int = 1 << 30,
-        prefill_tokens: int = 2048,
+        prefill_tokens: int = 1024,
         plain_generate: bool = False,
     ) -> None:
         self.policy = policy
