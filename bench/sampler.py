@@ -1,6 +1,7 @@
-"""One measured process of bench/sampling.py: `python -m bench.sampler '{"method": "ours", ...}'`, one JSON line back.
+"""One measured process of bench/sampling.py: `python -m bench.sampler '[{"method": "ours", ...}]'`, a JSON line back.
 
-A process for each figure, because a peak of memory is a process's, and so that no method finds another's pages warm.
+What is compared by speed or memory gets a process each: a peak is a process's, and no method finds another's pages
+warm. The jobs of one process share the seconds that it takes to import torch.
 """
 
 import hashlib
@@ -373,4 +374,4 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Job(**json.loads(sys.argv[1])))))
+    print(json.dumps([measure(Job(**job)) for job in json.loads(sys.argv[1])]))

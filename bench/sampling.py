@@ -1,6 +1,6 @@
 """How fast completions are sampled, what that costs, and how it compares with other ways to sample the same.
 
-    python bench/sampling.py [--quick] [--vllm PYTHON]
+    python bench/sampling.py [--quick] [--vllm PYTHON] [--only PART ...]
 
 A random Llama of 15.7 million parameters, 64 prompts of 64 to 512 tokens, K=4, at most 128 new tokens, one thread.
 Rates are tokens per second of CPU time, which a busy machine disturbs less than tokens per second; ours is the mean of
@@ -17,7 +17,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -47,19 +47,23 @@ class Bench:
     def policy(self, shape: str) -> str:
         folder = self.folder / shape
         if not folder.exists():
-            self.process(method="policy", folder=str(folder), shape=shape)
+            self.process([{"method": "policy", "folder": str(folder), "shape": shape}])
         return str(folder)
 
     def measure(self, method: str, *, shape: str = "small", python: str = sys.executable, **job: Any) -> dict[str, Any]:
-        return self.process(method=method, folder=self.policy(shape), shape=shape, python=python, **job)
+        return self.process([{"method": method, "folder": self.policy(shape), **job}], python=python)[0]
 
-    def process(self, *, python: str = sys.executable, **job: Any) -> dict[str, Any]:
-        command = [python, "-m", "bench.sampler", json.dumps(job)]
+    def ours(self, *jobs: dict[str, Any], shape: str = "small") -> list[dict[str, Any]]:
+        """Several measurements of ours, one after the other in one process."""
+        return self.process([{"method": "ours", "folder": self.policy(shape), **job} for job in jobs])
+
+    def process(self, jobs: list[dict[str, Any]], *, python: str = sys.executable) -> list[dict[str, Any]]:
+        command = [python, "-m", "bench.sampler", json.dumps(jobs)]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=one_thread(), check=False)
         if ended.returncode:
-            raise SystemExit(f"{job} failed:\n{ended.stderr[-2000:]}")
-        answer: dict[str, Any] = json.loads(ended.stdout.strip().splitlines()[-1])
-        return answer
+            raise SystemExit(f"{jobs} failed:\n{ended.stderr[-2000:]}")
+        answers: list[dict[str, Any]] = json.loads(ended.stdout.strip().splitlines()[-1])
+        return answers
 
 
 def one_thread() -> dict[str, str]:
@@ -70,14 +74,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer prompts everywhere")
     parser.add_argument("--vllm", help="a Python that has vLLM")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=" ".join(PARTS))
     asked = parser.parse_args()
     own = sys.executable if importlib.util.find_spec("vllm") else None
     say_conditions()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), quick=asked.quick, vllm=asked.vllm or own)
-        for part in (rates, where_it_goes, same_texts, memory, cost_of_k, ten_times, end_to_end, on_a_gpu):
-            print(f"\n{(part.__doc__ or '').splitlines()[0]}")
-            part(bench)
+        for name in asked.only:
+            print(f"\n{(PARTS[name].__doc__ or '').splitlines()[0]}", flush=True)
+            PARTS[name](bench)
     print(f"\nload average {load()}")
     print(json.dumps(bench.figures))
 
@@ -108,7 +113,7 @@ def rates(bench: Bench) -> None:
     fewer, few = (4, 4) if bench.quick else (32, 16)
     first = bench.measure("ours", prompts=prompts)
     naive = bench.measure("naive", prompts=fewer)
-    batched = bench.measure("batched", prompts=prompts)
+    batched = bench.measure("batched", prompts=prompts if bench.quick else fewer)
     continuous = bench.measure("continuous", prompts=few)
     second = bench.measure("ours", prompts=prompts)
     ours = (first["tokens"] + second["tokens"]) / (first["cpu_s"] + second["cpu_s"])
@@ -160,48 +165,42 @@ def where_it_goes(bench: Bench) -> None:
     """Where the CPU time of ours goes, float32 and bfloat16"""
     found = {}
     for dtype in ("float32", "bfloat16"):
-        found[dtype] = bench.measure("shares", prompts=8 if bench.quick else 64, dtype=dtype)["shares"]
+        found[dtype] = bench.measure("shares", prompts=4 if bench.quick else 32, dtype=dtype)["shares"]
         print(f"  {dtype}: " + ", ".join(f"{name} {share:.0%}" for name, share in found[dtype].items()))
     bench.figures["shares"] = found
 
 
 def same_texts(bench: Bench) -> None:
     """The share of samples that keep all their tokens when 24 and 8 rows take the place of 64"""
-    prompts = 8 if bench.quick else 32
+    jobs = [{"prompts": 4 if bench.quick else 16, "rows": rows} for rows in (64, 24, 8)]
     for dtype, key in (("float32", "fp32"), ("bfloat16", "bf16")):
-        by_rows = {
-            rows: bench.measure("ours", prompts=prompts, rows=rows, dtype=dtype)["texts"] for rows in (64, 24, 8)
-        }
-        equal = {
-            rows: round(sum(by_rows[64][each] == texts[each] for each in texts) / len(texts), 3)
-            for rows, texts in by_rows.items()
-            if rows != 64
-        }
-        print(f"  {dtype}: " + ", ".join(f"{share:.1%} with {rows} rows" for rows, share in equal.items()))
-        bench.figures[f"equal_texts_{key}"] = list(equal.values())
+        most, *others = (got["texts"] for got in bench.ours(*({**job, "dtype": dtype} for job in jobs)))
+        equal = [round(sum(most[each] == texts[each] for each in most) / len(most), 3) for texts in others]
+        print(f"  {dtype}: {equal[0]:.1%} with 24 rows, {equal[1]:.1%} with 8 rows")
+        bench.figures[f"equal_texts_{key}"] = equal
 
 
 def memory(bench: Bench) -> None:
     """Peak memory by the budget for keys and values, 64 rows wanted"""
     grown = []
-    for budget in (32, 128):
-        got = bench.measure("ours", prompts=16 if bench.quick else 32, kv_budget_bytes=budget * MB)
+    for budget in (64, 192):
+        got = bench.measure("ours", prompts=12 if bench.quick else 24, kv_budget_bytes=budget * MB)
         grown.append(got["grown_mb"])
         print(
             f"  {budget} MB: peak {got['peak_mb']:.0f} MB, of which {got['grown_mb']:.0f} MB came with the sampling;"
             f" {got['tok_per_cpu_s']:.0f} tokens per CPU second"
         )
-    print(f"  the budget grew by 96 MB, the peak by {grown[1] - grown[0]:.0f} MB")
-    bench.figures |= {"kv_budget_mb": [32, 128], "grown_mb": grown}
+    print(f"  the budget grew by 128 MB, the peak by {grown[1] - grown[0]:.0f} MB")
+    bench.figures |= {"kv_budget_mb": [64, 192], "grown_mb": grown}
 
 
 def cost_of_k(bench: Bench) -> None:
     """CPU milliseconds per sample as K grows: a prompt is read once for all K"""
-    costs = []
-    for k in (1, 4, 9):
-        got = bench.measure("ours", prompts=8 if bench.quick else 24, k=k)
-        costs.append(round(1000 * got["cpu_s"] / got["samples"], 1))
-        print(f"  K={k}: {costs[-1]} ms, {got['tok_per_cpu_s']:.0f} tokens per CPU second")
+    ks = (1, 4, 9)
+    several = bench.ours(*({"prompts": 4 if bench.quick else 24, "k": k} for k in ks))
+    costs = [round(1000 * got["cpu_s"] / got["samples"], 1) for got in several]
+    for k, cost, got in zip(ks, costs, several, strict=True):
+        print(f"  K={k}: {cost} ms, {got['tok_per_cpu_s']:.0f} tokens per CPU second")
     bench.figures["ms_per_sample_k_1_4_9"] = costs
 
 
@@ -211,18 +210,19 @@ def ten_times(bench: Bench) -> None:
     With a smaller model and short texts, or the largest would take hours.
     """
     sizes = (16, 160) if bench.quick else (64, 640, 6400)
-    costs, peaks = [], []
-    for prompts in sizes:
-        got = bench.measure("ours", shape="tiny", prompts=prompts, shortest=8, longest=32, max_new_tokens=16)
-        costs.append(round(1000 * got["cpu_s"] / got["samples"], 2))
-        peaks.append(got["peak_mb"])
-        print(f"  {prompts} prompts: {costs[-1]} ms, peak {peaks[-1]:.0f} MB")
+    short = {"shortest": 8, "longest": 32, "max_new_tokens": 16}
+    # Smallest first, so that the peak of the process so far is the peak of the last.
+    several = bench.ours(*({"prompts": prompts, **short} for prompts in sizes), shape="tiny")
+    costs = [round(1000 * got["cpu_s"] / got["samples"], 2) for got in several]
+    peaks = [got["peak_mb"] for got in several]
+    for prompts, cost, peak in zip(sizes, costs, peaks, strict=True):
+        print(f"  {prompts} prompts: {cost} ms, peak {peak:.0f} MB")
     bench.figures |= {"prompts": sizes, "ms_per_sample": costs, "peak_mb": peaks}
 
 
 def end_to_end(bench: Bench) -> None:
     """From prompts in PostgreSQL to ready completions there, through a Celery worker, against the engine alone"""
-    prompts = 16 if bench.quick else 64
+    prompts = 8 if bench.quick else 64
     bare = bench.measure("ours", prompts=prompts)
     with database(bench.folder) as url:
         environment = one_thread() | {
@@ -319,6 +319,17 @@ def roofline(rows: int, *, length: int) -> float:
     computing = 2 * parameters * rows / (OPERATIONS * REACHED_OPERATIONS)
     return rows / max(reading, computing)
 
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "rates": rates,
+    "shares": where_it_goes,
+    "texts": same_texts,
+    "memory": memory,
+    "k": cost_of_k,
+    "size": ten_times,
+    "worker": end_to_end,
+    "gpu": on_a_gpu,
+}
 
 if __name__ == "__main__":
     main()
