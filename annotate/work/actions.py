@@ -16,7 +16,7 @@ from annotate.guidelines.queries import current_version
 from annotate.pools.models import Prompt
 from annotate.samples.models import Policy
 from annotate.work import queue
-from annotate.work.leases import Refused, replace
+from annotate.work.leases import Refused, hold_campaign, replace
 from annotate.work.models import Assignment, Campaign, Order, Task
 from annotate.work.moves import Moved, move
 from annotate.work.rules import CHANGEABLE
@@ -204,7 +204,8 @@ def _cancel(slots: str, values: dict[str, Any], now: datetime) -> int:
 
 # The tasks made by the statement around it.
 MADE = """(
-    SELECT made.id, made.prompt_id, chosen.language, chosen.priority FROM made JOIN chosen ON chosen.id = made.prompt_id
+    SELECT made.id, made.prompt_id, chosen.language, chosen.priority, 'open' AS state
+    FROM made JOIN chosen ON chosen.id = made.prompt_id
 )"""
 
 
@@ -240,7 +241,7 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
 
 def add_task(*, campaign: Campaign, now: datetime) -> Task:
     """A task without a prompt, with its slots: something new is to be written."""
-    tasks = "(SELECT %(task)s::bigint AS id, NULL::bigint AS prompt_id, '' AS language, 0 AS priority)"
+    tasks = "(SELECT %(task)s::bigint AS id, NULL::bigint AS prompt_id, '' AS language, 0 AS priority, 'open' AS state)"
     with transaction.atomic(), connection.cursor() as cursor:
         campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
         task = Task.objects.create(campaign=campaign, prompt=None, created_at=now)
@@ -284,6 +285,7 @@ TASKS_A_STEP = 10_000
 
 MISSING_SLOTS = """
 SELECT task.id, task.prompt_id, slots.language, COALESCE(prompt.priority, 0) AS priority,
+    CASE WHEN task.stopped_at IS NULL THEN 'open' ELSE 'stopped' END AS state,
     slots.last + 1 AS first, slots.last + %(overlap)s - slots.wanted AS last
 FROM work_task task
 LEFT JOIN pools_prompt prompt ON prompt.id = task.prompt_id
@@ -291,7 +293,8 @@ JOIN LATERAL (
     SELECT max(slot) AS last, max(language) AS language, count(*) FILTER (WHERE state <> 'cancelled') AS wanted
     FROM work_assignment WHERE task_id = task.id
 ) AS slots ON slots.wanted < %(overlap)s
-WHERE task.campaign_id = %(campaign)s AND task.id > %(after)s AND task.id <= %(up_to)s AND task.retired_at IS NULL
+WHERE task.campaign_id = %(campaign)s AND task.id > %(after)s AND task.id <= %(up_to)s
+    AND task.retired_at IS NULL AND task.dropped_at IS NULL
 """
 
 # Of a task's slots that nobody holds, those that stand last in the queue go first.
@@ -403,9 +406,8 @@ def send_back(*, assignment_id: int, reviewer: User, comment: str, now: datetime
 def replace_sent_back(*, assignment_id: int, by: User, now: datetime) -> Assignment:
     """Stop waiting for the writer of a sent-back answer and want another labeler's instead."""
     with transaction.atomic():
-        assignment = (
-            Assignment.objects.select_for_update(of=("self",)).select_related("task", "campaign").get(id=assignment_id)
-        )
+        hold_campaign(Assignment.objects.values_list("campaign", flat=True).get(id=assignment_id))
+        assignment = Assignment.objects.select_for_update().get(id=assignment_id)
         if assignment.state != State.SENT_BACK:
             raise Moved
         replace(assignment, Move.REPLACE, actor=by, now=now)
@@ -416,7 +418,7 @@ def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
     """Put a stopped task back into the queue, first of all. It stops again after as many further skips."""
     with transaction.atomic():
         task = _stopped(task_id)
-        for slot in task.assignments.select_for_update().filter(state=State.STOPPED):
+        for slot in task.assignments.select_for_update().filter(state=State.STOPPED).order_by("position"):
             move(slot, Move.RESTART, actor=by, now=now, position=queue.returned_position())
         return _seen(task)
 
@@ -426,10 +428,12 @@ def drop_task(*, task_id: int, now: datetime) -> Task:
     with transaction.atomic():
         task = _stopped(task_id)
         _cancel(FREE_OF_TASK, {"task": task.id}, now)
+        task.dropped_at = now
         return _seen(task)
 
 
 def _stopped(task_id: int) -> Task:
+    hold_campaign(Task.objects.values_list("campaign", flat=True).get(id=task_id))
     task = Task.objects.select_for_update(no_key=True).get(id=task_id)
     if task.stopped_at is None:
         raise NotStopped
@@ -439,7 +443,7 @@ def _stopped(task_id: int) -> Task:
 def _seen(task: Task) -> Task:
     """A manager has decided about all the skips so far."""
     task.stopped_at, task.excused = None, task.skips.count()
-    task.save(update_fields=["stopped_at", "excused"])
+    task.save(update_fields=["stopped_at", "excused", "dropped_at"])
     return task
 
 
@@ -447,9 +451,13 @@ def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
     """Give prompts another priority, and their open slots the place that goes with it. Returns how many prompts."""
     with transaction.atomic():
         chosen = list(prompts.order_by("id").values_list("id", flat=True))
+        # One after another, in one order: of two at once the later counts, for the prompts and for the slots.
+        list(Prompt.objects.filter(id__in=chosen).order_by("id").select_for_update(no_key=True).values_list("id"))
         Prompt.objects.filter(id__in=chosen).update(priority=priority)
         tasks = Task.objects.filter(prompt__in=chosen, campaign__order=Order.PRIORITY)
         campaigns = sorted(set(tasks.values_list("campaign", flat=True)))
+        for campaign in campaigns:
+            hold_campaign(campaign)
         with connection.cursor() as cursor:
             # What came back keeps its place before all others.
             cursor.execute(
@@ -470,7 +478,10 @@ def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
 
 def settle(*, campaigns: Iterable[int], now: datetime) -> None:
     """From here on the answers submitted so far stand: somebody is about to read them, and none is undone later."""
-    Campaign.objects.filter(id__in=sorted(campaigns)).update(settled_at=now)
+    with transaction.atomic():
+        for campaign in sorted(campaigns):
+            hold_campaign(campaign)
+            Campaign.objects.filter(id=campaign).update(settled_at=now)
 
 
 def _for_review(assignment_id: int, reviewer: User) -> Assignment:

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils.translation import gettext_lazy as _
 
@@ -149,15 +149,24 @@ def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
 
     Raises LeaseLost, also for somebody else's assignment.
     """
-    assignment = _own(assignment_id, labeler)
-    if assignment.labeler_id != labeler.id or assignment.state != State.LEASED:
+    with connection.cursor() as cursor:
+        cursor.execute(RENEW, {"assignment": assignment_id, "labeler": labeler.id, "now": now, "ahead": Hand.AHEAD})
+        found = cursor.fetchone()
+    if found is None:
+        _own(assignment_id, labeler)
         raise LeaseLost
-    if assignment.hand == Hand.AHEAD and assignment.leased_until:
-        return assignment.leased_until
-    until = _lease_end(assignment.campaign, now)
-    if not _renewed(assignment, leased_until=until):
-        raise LeaseLost
+    until: datetime = found[0]
     return until
+
+
+RENEW = """
+UPDATE work_assignment slot SET leased_until = CASE
+    WHEN slot.hand = %(ahead)s THEN slot.leased_until ELSE %(now)s + campaign.lease_minutes * interval '1 minute' END
+FROM work_campaign campaign
+WHERE slot.id = %(assignment)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased'
+    AND campaign.id = slot.campaign_id
+RETURNING slot.leased_until
+"""
 
 
 def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: datetime) -> Draft:
@@ -186,9 +195,7 @@ def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: dateti
 def release(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """Put the task back for somebody else; the draft stays."""
     with transaction.atomic():
-        assignment = _held(assignment_id, labeler)
-        if assignment.rounds:
-            return move(assignment, Move.SET_ASIDE, actor=labeler, now=now, leased_until=None)
+        assignment = _held(_own(assignment_id, labeler), labeler)
         return _give_back(assignment, Move.RELEASE, actor=labeler, now=now)
 
 
@@ -199,7 +206,9 @@ def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: date
     as many people have skipped the task as the campaign allows, it stops, and waits for a manager.
     """
     with transaction.atomic():
-        assignment = _held(assignment_id, labeler)
+        wanted = _own(assignment_id, labeler)
+        campaign = hold_campaign(wanted.campaign_id)
+        assignment = _held(wanted, labeler)
         # One after another, so that the last of several skips at once sees them all.
         task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
         skipped, _created = Skip.objects.get_or_create(
@@ -211,8 +220,8 @@ def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: date
             replace(assignment, Move.GIVE_UP, actor=labeler, now=now)
         else:
             _give_back(assignment, Move.SKIP, actor=labeler, now=now, detail={"reason": reason})
-        limit = assignment.campaign.skip_limit
-        if task.stopped_at is None and stops(skips=task.skips.count(), excused=task.excused, limit=limit):
+        stopping = stops(skips=task.skips.count(), excused=task.excused, limit=campaign.skip_limit)
+        if stopping and task.stopped_at is None and task.dropped_at is None:
             _stop(task, now)
         return skipped
 
@@ -297,7 +306,7 @@ SELECT slot.*, (
     WHERE sitting.task_id = slot.task_id AND sitting.labeler_id = slot.labeler_id) AS active
 FROM work_assignment slot
 WHERE slot.submit_key = %(key)s OR (slot.task_id = %(task)s AND slot.labeler_id = %(labeler)s)
-FOR UPDATE OF slot
+ORDER BY slot.id FOR UPDATE OF slot
 """
 
 
@@ -310,12 +319,14 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     require_transaction()
     wanted = _own(assignment_id, labeler)
     # An export settles the campaign before it reads: whoever comes after it is too late, whoever comes before is seen.
-    campaign = Campaign.objects.select_for_update(no_key=True).get(id=wanted.campaign_id)
-    queue.take_seat(campaign, labeler)
+    campaign = hold_campaign(wanted.campaign_id)
+    seat = queue.take_seat(campaign, labeler)
     mine = Assignment.objects.select_for_update().get(id=wanted.id)
     if not _may_undo(mine, campaign, labeler, now):
         raise UndoOver
-    held = _held_in(campaign, labeler)
+    # Its task may come back to them now, with all of its slots.
+    queue.look_behind(seat)
+    held = _held_in(campaign, labeler, lock=True)
     if Hand.WORK in held:
         if Hand.AHEAD in held:
             _give_back(held[Hand.AHEAD], Move.RELEASE, actor=labeler, now=now)
@@ -370,10 +381,7 @@ def _sweep_batch(now: datetime) -> int:
         # By task: two sweeps that meet at the tasks' locks take them in one order.
         for assignment in sorted(ended, key=lambda assignment: assignment.task_id):
             detail = {"labeler": assignment.labeler_id, "leased_until": str(assignment.leased_until)}
-            if assignment.rounds:
-                move(assignment, Move.SET_ASIDE, actor=None, now=now, detail=detail, leased_until=None)
-            else:
-                _give_back(assignment, Move.EXPIRE, actor=None, now=now, detail=detail)
+            _give_back(assignment, Move.EXPIRE, actor=None, now=now, detail=detail)
         return len(ended)
 
 
@@ -395,34 +403,55 @@ FREE: dict[str, Any] = {
 }
 
 
+def hold_campaign(campaign_id: int) -> Campaign:
+    """Lock the campaign's row, before any other. Whoever adds or cancels slots of tasks, stops or restarts them, moves
+    their places or undoes an answer holds it, so that none of these meets another halfway. Claims, drafts and submits
+    do not wait for it."""
+    return Campaign.objects.select_for_update(no_key=True).get(id=campaign_id)
+
+
 def replace(assignment: Assignment, step: Move, *, actor: User, now: datetime) -> None:
-    """Cancel a sent-back answer, which stays its writer's, and want another answer in its place."""
-    move(assignment, step, actor=actor, now=now, leased_until=None)
-    if assignment.campaign.state != CampaignState.CLOSED:
-        add_slot(assignment.task, assignment.campaign)
+    """Cancel a sent-back answer, which stays its writer's, and want another answer in its place. The caller holds the
+    campaign."""
+    move(assignment, step, actor=actor, now=now, leased_until=None, hand=Hand.WORK)
+    task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
+    if _spare_slots(task) < 0:
+        _add_slot(task)
 
 
-def add_slot(task: Task, campaign: Campaign) -> Assignment:
+def _add_slot(task: Task) -> None:
     """Want one more answer of a task that others have answered: it goes first, like a slot that came back."""
-    # The task's row lock keeps two replacements from taking the same number.
-    Task.objects.select_for_update().get(id=task.id)
-    last = task.assignments.order_by("-slot").first()
-    slot, language = (last.slot, last.language) if last else (0, "")
+    last = task.assignments.order_by("-slot")[0]
     position = queue.returned_position()
     state = State.STOPPED if task.stopped_at else State.OPEN
-    return Assignment.objects.create(
-        task=task, campaign=campaign, slot=slot + 1, language=language, position=position, state=state
+    Assignment.objects.create(
+        task=task,
+        campaign_id=task.campaign_id,
+        slot=last.slot + 1,
+        language=last.language,
+        position=position,
+        state=state,
     )
+
+
+def _spare_slots(task: Task) -> int:
+    """How many slots the task has above the answers that are wanted of it; below 0, so many are missing."""
+    campaign = Campaign.objects.get(id=task.campaign_id)
+    wanted = 0 if campaign.state == CampaignState.CLOSED or task.dropped_at else campaign.overlap
+    return task.assignments.exclude(state=State.CANCELLED).count() - wanted
 
 
 def _give_back(
     assignment: Assignment, step: Move, *, actor: User | None, now: datetime, detail: dict[str, Any] | None = None
 ) -> Assignment:
-    """Make the slot nobody's again. In a closed campaign it is not wanted any more; a stopped task keeps it back."""
-    # The lock: a task that stops at this moment must not keep an open slot.
+    """Make the slot nobody's again, and wanted by others unless there are enough without it; a stopped task keeps it
+    back. A sent-back answer stays its writer's."""
+    if assignment.rounds:
+        return move(assignment, Move.SET_ASIDE, actor=actor, now=now, detail=detail, leased_until=None, hand=Hand.WORK)
+    # The lock: a task that stops at this moment must not keep an open slot, and of two that come back one is spare.
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
     steps = [step]
-    if Campaign.objects.filter(id=assignment.campaign_id, state=CampaignState.CLOSED).exists():
+    if _spare_slots(task) > 0:
         steps.append(Move.CANCEL)
     elif task.stopped_at:
         steps.append(Move.STOP)
@@ -432,7 +461,7 @@ def _give_back(
 
 def _stop(task: Task, now: datetime) -> None:
     Task.objects.filter(id=task.id).update(stopped_at=now)
-    for slot in task.assignments.select_for_update().filter(state=State.OPEN):
+    for slot in task.assignments.select_for_update().filter(state=State.OPEN).order_by("id"):
         move(slot, Move.STOP, actor=None, now=now)
 
 
@@ -456,9 +485,10 @@ def _check_open(campaign: Any, labeler: User) -> None:
         raise NotAcknowledged(GuidelineVersion.objects.filter(id=campaign.version_id).first())
 
 
-def _held_in(campaign: Campaign, labeler: User) -> dict[int, Assignment]:
+def _held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> dict[int, Assignment]:
     """What the labeler holds in the campaign, by hand."""
-    return {row.hand: row for row in Assignment.objects.filter(campaign=campaign, labeler=labeler, state=State.LEASED)}
+    held = Assignment.objects.filter(campaign=campaign, labeler=labeler, state=State.LEASED).order_by("id")
+    return {row.hand: row for row in (held.select_for_update() if lock else held)}
 
 
 def _renewed(held: Assignment, **columns: Any) -> bool:
@@ -490,7 +520,8 @@ def _check_daily_cap(labeler: User, now: datetime) -> None:
         return
     # Claims in several campaigns at once wait for each other here.
     User.objects.select_for_update(no_key=True).get(id=labeler.id)
-    held = Assignment.objects.filter(labeler=labeler, state=State.LEASED).count()
+    # A sent-back answer in work again is one that was submitted before: it counts once.
+    held = Assignment.objects.filter(labeler=labeler, state=State.LEASED, rounds=0).count()
     if held + queries.answered_today(labeler, now) >= labeler.daily_cap:
         raise DailyCap
 
@@ -515,9 +546,7 @@ def _may_undo(mine: Assignment, campaign: Campaign, labeler: User, now: datetime
 
 def _own(assignment_id: int, labeler: User) -> Assignment:
     """The assignment, if the labeler has or had it; an outsider cannot tell it from one that does not exist."""
-    assignment = (
-        Assignment.objects.select_related("campaign__guideline", "task__prompt").filter(id=assignment_id).first()
-    )
+    assignment = Assignment.objects.select_related("campaign").filter(id=assignment_id).first()
     if assignment is None:
         raise NotYours
     if assignment.labeler_id != labeler.id and not queries.has_held(labeler, assignment.task_id):
@@ -525,10 +554,9 @@ def _own(assignment_id: int, labeler: User) -> Assignment:
     return assignment
 
 
-def _held(assignment_id: int, labeler: User) -> Assignment:
+def _held(wanted: Assignment, labeler: User) -> Assignment:
     """The row, locked, if the labeler holds it now."""
-    _own(assignment_id, labeler)
-    assignment = Assignment.objects.select_for_update().get(id=assignment_id)
+    assignment = Assignment.objects.select_for_update().get(id=wanted.id)
     if assignment.labeler_id != labeler.id or assignment.state != State.LEASED:
         raise LeaseLost
     return assignment

@@ -21,7 +21,8 @@ SLOTS_A_TASK = 64
 LAYER = 2**50
 END = 2**63 - 1
 
-# Where the slot `slot` of `task` (id, prompt_id, language, priority) stands. Each is below 2^62 and above 0.
+# Where the slot `slot` of `task` (id, prompt_id, language, priority, state of its new slots) stands. Each is below
+# 2^62 and above 0.
 POSITION = {
     Order.DEPTH: f"task.id * {SLOTS_A_TASK} + slot",
     Order.BREADTH: f"slot * {LAYER} + task.id",
@@ -36,28 +37,31 @@ POSITION = {
 ADD_SLOTS = """
 INSERT INTO work_assignment
     (task_id, campaign_id, language, slot, position, state, hand, needs_review, comment, rounds)
-SELECT task.id, %(campaign)s, task.language, slot, {position}, 'open', 0, false, '', 0
+SELECT task.id, %(campaign)s, task.language, slot, {position}, task.state, 0, false, '', 0
 FROM {tasks} AS task CROSS JOIN LATERAL generate_series({first}, {last}) AS slot
 """
 
 # May the labeler take `slot`? Never a task they hold, answered or skipped, nor a prompt that they wrote or had a hand
 # in. OFFSET 0 keeps the planner from turning the looks into joins, whose cost would grow with what they answered.
-ELIGIBLE = """
+MAY_TAKE = """
     NOT EXISTS (
         SELECT FROM work_assignment mine
-        WHERE mine.task_id = slot.task_id AND mine.labeler_id = %(labeler)s OFFSET 0)
+        WHERE mine.task_id = slot.task_id AND mine.labeler_id = %(labeler)s {mine} OFFSET 0)
     AND NOT EXISTS (
         SELECT FROM work_skip skip WHERE skip.task_id = slot.task_id AND skip.labeler_id = %(labeler)s OFFSET 0)
     AND NOT EXISTS (
         SELECT FROM work_task task JOIN pools_prompt prompt ON prompt.id = task.prompt_id
         WHERE task.id = slot.task_id AND prompt.authors @> ARRAY[%(labeler)s::bigint] OFFSET 0)
 """
+ELIGIBLE = MAY_TAKE.format(mine="")
+# Now or later: a task that they hold comes back with all its slots when they give it back.
+EVER_ELIGIBLE = MAY_TAKE.format(mine="AND NOT (mine.state = 'leased' AND mine.rounds = 0)")
 
-NEXT = f"""
+NEXT = """
 SELECT slot.* FROM work_assignment slot
 WHERE slot.campaign_id = %(campaign)s AND slot.state = 'open' AND slot.language = %(language)s
     AND slot.position > %(after)s AND slot.position <= %(up_to)s
-    AND {ELIGIBLE}
+    AND {eligible}
 ORDER BY slot.position LIMIT 1
 """
 
@@ -69,6 +73,9 @@ ORDER BY slot.position LIMIT 1
 """
 
 LOCKED = "FOR UPDATE OF slot SKIP LOCKED"
+TAKE = NEXT.format(eligible=ELIGIBLE) + LOCKED
+SEE = NEXT.format(eligible=ELIGIBLE)
+SEE_EVER = NEXT.format(eligible=EVER_ELIGIBLE)
 
 # The last open position of a language, below `below`; PostgreSQL finds it at the end of the index.
 LAST = """
@@ -100,7 +107,8 @@ SELECT * FROM (
 WAITING = """
 SELECT look.campaign, count(DISTINCT found.task_id) FROM (
     SELECT language.campaign, language.name, COALESCE(seat.cursor, -1) AS cursor,
-        COALESCE(seat.returned, {start}) AS returned, COALESCE(seat.searched, false) AS searched
+        COALESCE(seat.returned, {start}) AS returned,
+        COALESCE(seat.searched AND seat.languages ? language.name, false) AS searched
     FROM unnest(%(campaigns)s::bigint[], %(languages)s::text[]) AS language(campaign, name)
     LEFT JOIN work_seat seat ON seat.campaign_id = language.campaign AND seat.labeler_id = %(labeler)s
 ) AS look CROSS JOIN LATERAL ({found}) AS found GROUP BY look.campaign
@@ -114,7 +122,7 @@ WAITING_AHEAD = WAITING.format(
 )
 WAITING_BEHIND = WAITING.format(
     start=START,
-    found=FOUND.format(after="CASE WHEN look.searched THEN look.cursor ELSE -1 END", before="look.cursor + 1"),
+    found=FOUND.format(after=f"CASE WHEN look.searched THEN look.cursor ELSE {START} END", before="look.cursor + 1"),
 )
 
 
@@ -126,14 +134,18 @@ def languages_for(campaign: Campaign, labeler: User) -> list[str]:
 def take_seat(campaign: Campaign, labeler: User) -> Seat:
     """Lock the labeler's seat until the transaction ends: their tabs claim one after another.
 
-    `last_returned` tells where the slots that came back ended just then, `begun` whether the labeler has drafts here.
+    `last_returned` tells where the slots that came back ended just then, `begun` whether the labeler has drafts here,
+    `is_new` whether nobody else may know of the seat yet.
     """
     values = {"campaign": campaign.id, "labeler": labeler.id, "languages": languages_for(campaign, labeler)}
-    seats = list(Seat.objects.raw(SIT, values))
-    if not seats:
+    seats: list[Any] = list(Seat.objects.raw(SIT, values))
+    is_new = not seats
+    if is_new:
         Seat.objects.bulk_create([Seat(campaign=campaign, labeler=labeler)], ignore_conflicts=True)
         seats = list(Seat.objects.raw(SIT, values))
-    return seats[0]
+    seat: Seat = seats[0]
+    seats[0].is_new = is_new
+    return seat
 
 
 def next_slot(campaign: Campaign, labeler: User, seat: Any) -> Assignment | None:
@@ -147,20 +159,24 @@ def next_slot(campaign: Campaign, labeler: User, seat: Any) -> Assignment | None
     seat.languages = languages
     slot = _begun(campaign, labeler) if seat.begun else None
     if slot is None and seat.last_returned is not None and seat.last_returned > seat.returned:
-        slot = _first(campaign, labeler, languages, after=seat.returned, up_to=-1)
-        # What was there and is not for them never will be.
-        seat.returned = slot.position if slot else seat.last_returned
+        slot = _first(TAKE, campaign, labeler, after=seat.returned, up_to=-1)
+        # Not past what somebody locks for a moment, nor past a task that the labeler may give back.
+        reached = slot.position if slot else seat.last_returned
+        later = _first(SEE_EVER, campaign, labeler, after=seat.returned, up_to=reached)
+        seat.returned = later.position - 1 if later else reached
     if slot is None:
-        slot = _first(campaign, labeler, languages, after=seat.cursor, up_to=END)
-        seat.cursor = slot.position if slot else seat.cursor
+        slot = _first(TAKE, campaign, labeler, after=seat.cursor, up_to=END)
+        if slot is not None:
+            # The same may have been passed by here.
+            seat.cursor, seat.searched = slot.position, False
     if slot is None and not seat.searched:
-        slot = _first(campaign, labeler, languages, after=START, up_to=seat.cursor)
+        slot = _first(TAKE, campaign, labeler, after=START, up_to=seat.cursor)
     if slot is not None:
         seat.save(update_fields=["cursor", "returned", "searched", "languages"])
     return slot
 
 
-def is_exhausted(campaign: Campaign, labeler: User, seat: Seat) -> bool:
+def is_exhausted(campaign: Campaign, labeler: User, seat: Any) -> bool:
     """After a search that found nothing: is there really nothing, not even a slot that somebody locks for a moment?
     Then the seat remembers it, and the next claim does not look through all of the queue again.
     """
@@ -171,12 +187,21 @@ def is_exhausted(campaign: Campaign, labeler: User, seat: Seat) -> bool:
             values,
         )
         (end,) = cursor.fetchone()
-    start = seat.cursor if seat.searched else START
-    if any(_look(campaign, labeler, language, start, END, "") for language in seat.languages):
+    ranges = [(START, END)]
+    if seat.searched:
+        came_back = seat.last_returned is not None and seat.last_returned > seat.returned
+        ranges = [(seat.returned, -1)] * came_back + [(seat.cursor, END)]
+    found = [_first(SEE_EVER, campaign, labeler, after=after, up_to=up_to) for after, up_to in ranges]
+    later = next((slot for slot in found if slot), None)
+    if later is not None and any(_first(SEE, campaign, labeler, after=after, up_to=up_to) for after, up_to in ranges):
         return False
-    Seat.objects.filter(id=seat.id).update(
-        cursor=max(seat.cursor, -1 if end is None else end), searched=True, languages=seat.languages
-    )
+    seat.cursor = max(seat.cursor, -1 if end is None else end)
+    if later is not None:
+        # The rest of a task that they hold is theirs again when they give it back.
+        seat.returned, seat.cursor = min(seat.returned, later.position - 1), min(seat.cursor, later.position - 1)
+    # Whoever adds slots clears what the seats remember, but cannot see one that is made in this transaction.
+    seat.searched = not seat.is_new
+    seat.save(update_fields=["cursor", "returned", "searched", "languages"])
     return True
 
 
@@ -206,6 +231,12 @@ def look_again(campaign_id: int, *, from_start: bool) -> None:
     Seat.objects.filter(campaign=campaign_id).update(**columns)
 
 
+def look_behind(seat: Seat) -> None:
+    """What lies behind may be the labeler's again; the caller has taken the seat."""
+    if seat.searched:
+        Seat.objects.filter(id=seat.id).update(searched=False)
+
+
 def returned_position() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT nextval('work_returned')")
@@ -217,18 +248,13 @@ def _begun(campaign: Campaign, labeler: User) -> Assignment | None:
     return next(iter(Assignment.objects.raw(BEGUN + LOCKED, values)), None)
 
 
-def _first(campaign: Campaign, labeler: User, languages: list[str], *, after: int, up_to: int) -> Assignment | None:
-    """The first slot in any of the languages. Where there are several, each lends a locked row until the claim ends."""
-    found = [_look(campaign, labeler, language, after, up_to, LOCKED) for language in languages]
-    return min((slot for slot in found if slot), key=lambda slot: slot.position, default=None)
-
-
-def _look(campaign: Campaign, labeler: User, language: str, after: int, up_to: int, locking: str) -> Assignment | None:
-    values = {
-        "campaign": campaign.id,
-        "labeler": labeler.id,
-        "language": language,
-        "after": after,
-        "up_to": up_to,
-    }
-    return next(iter(Assignment.objects.raw(NEXT + locking, values)), None)
+def _first(look: str, campaign: Campaign, labeler: User, *, after: int, up_to: int) -> Assignment | None:
+    """The first slot in any of the labeler's languages, by one of the three statements. Where there are several
+    languages, TAKE locks a row in each until the claim ends."""
+    values = {"campaign": campaign.id, "labeler": labeler.id, "after": after, "up_to": up_to}
+    found = [
+        slot
+        for language in languages_for(campaign, labeler)
+        for slot in Assignment.objects.raw(look, values | {"language": language})
+    ]
+    return min(found, key=lambda slot: slot.position, default=None)

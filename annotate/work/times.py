@@ -15,25 +15,22 @@ from django.db import connection, transaction
 from annotate.accounts.models import User
 
 # The stopwatch's lock makes one labeler's reports wait for each other.
-READ: Final = """
-SELECT stopwatch.counted_until, sitting.reported
-FROM work_stopwatch stopwatch
-LEFT JOIN work_sitting sitting
-    ON sitting.id = %(sitting)s AND sitting.labeler_id = stopwatch.labeler_id AND sitting.task_id = %(task)s
-WHERE stopwatch.labeler_id = %(labeler)s
-FOR UPDATE OF stopwatch
-"""
+READ: Final = "SELECT counted_until FROM work_stopwatch WHERE labeler_id = %(labeler)s FOR UPDATE"
 START: Final = """
 INSERT INTO work_stopwatch (labeler_id, counted_until) VALUES (%(labeler)s, %(since)s) ON CONFLICT DO NOTHING
 """
-# A sitting is its labeler's and its task's for good: the id of somebody else's counts nothing.
+# A sitting is its labeler's and its task's for good: the id of somebody else's counts nothing. A report that a newer
+# one has overtaken counts nothing either. LEAST also takes off what the sum of many fractions has too much.
 COUNT: Final = """
 WITH counted AS (
     INSERT INTO work_sitting AS sitting (id, task_id, labeler_id, reported, seconds)
-    VALUES (%(sitting)s, %(task)s, %(labeler)s, %(reported)s, %(seconds)s)
+    VALUES (%(sitting)s, %(task)s, %(labeler)s, %(total)s, LEAST(%(total)s, %(passed)s))
     ON CONFLICT (id) DO UPDATE SET
-        reported = excluded.reported, seconds = sitting.seconds + excluded.seconds
+        reported = excluded.reported,
+        seconds = LEAST(
+            excluded.reported, sitting.seconds + LEAST(excluded.reported - sitting.reported, %(passed)s))
     WHERE sitting.task_id = excluded.task_id AND sitting.labeler_id = excluded.labeler_id
+        AND sitting.reported < excluded.reported
     RETURNING labeler_id
 )
 UPDATE work_stopwatch SET counted_until = GREATEST(counted_until, %(now)s) FROM counted
@@ -48,7 +45,7 @@ def count(*, task_id: int, labeler: User, sitting: UUID, total: float, now: date
     """
     if not isfinite(total) or total <= 0:
         return
-    values: dict[str, Any] = {"sitting": sitting, "task": task_id, "labeler": labeler.id, "now": now}
+    values: dict[str, Any] = {"sitting": sitting, "task": task_id, "labeler": labeler.id, "total": total, "now": now}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(READ, values)
         found = cursor.fetchone()
@@ -58,12 +55,7 @@ def count(*, task_id: int, labeler: User, sitting: UUID, total: float, now: date
             cursor.execute(START, values | {"since": since})
             cursor.execute(READ, values)
             found = cursor.fetchone()
-        counted_until, reported = found
-        new = total - (reported or 0)
-        if new <= 0:
-            return
-        passed = max(0.0, (now - counted_until).total_seconds())
-        cursor.execute(COUNT, values | {"reported": total, "seconds": min(new, passed)})
+        cursor.execute(COUNT, values | {"passed": max(0.0, (now - found[0]).total_seconds())})
 
 
 # Somebody's first page is not looked at for longer before it reports.
