@@ -1,17 +1,32 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import transaction
+from hypothesis import HealthCheck, settings
 
-from annotate.accounts.models import User
+from annotate.accounts.models import Role, User
 from annotate.work import actions, leases
-from annotate.work.models import Assignment, Campaign
+from annotate.work.models import Assignment, Campaign, Skip, SkipReason
+from annotate.work.states import State
 from tests import factories as make
 
 NOW = make.NOW
 LATER = NOW + timedelta(hours=2)
+
+# test_model.py says how to look for what nobody has thought of yet.
+settings.register_profile(
+    "long",
+    max_examples=100_000,
+    stateful_step_count=60,
+    deadline=None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @dataclass
@@ -20,13 +35,43 @@ class Desk:
 
     campaign: Campaign
 
-    def labeler(self, **fields: str) -> User:
+    def labeler(self, **fields: Any) -> User:
         person = make.user(**fields)
         make.acknowledge(person, self.campaign)
         return person
 
     def claim(self, labeler, *, now=NOW) -> Assignment:
         return leases.claim(campaign_id=self.campaign.id, labeler=labeler, now=now)
+
+    def ahead(self, labeler, *, now=NOW) -> Assignment:
+        return leases.claim_ahead(campaign_id=self.campaign.id, labeler=labeler, now=now)
+
+    def put_down(self, labeler, *, now=NOW) -> None:
+        leases.put_down(campaign_id=self.campaign.id, labeler=labeler, now=now)
+
+    def skip(self, assignment, labeler, *, now=NOW) -> Skip:
+        return leases.skip(assignment_id=assignment.id, labeler=labeler, reason=SkipReason.UNCLEAR, note="", now=now)
+
+    def release(self, assignment, labeler, *, now=NOW) -> Assignment:
+        return leases.release(assignment_id=assignment.id, labeler=labeler, now=now)
+
+    def undo(self, assignment, labeler, *, now=NOW) -> Assignment:
+        with transaction.atomic():
+            return leases.undo(assignment_id=assignment.id, labeler=labeler, now=now)
+
+    def send_back(self, assignment, *, now=NOW) -> Assignment:
+        with transaction.atomic():
+            reviewer = make.user(Role.REVIEWER)
+            return actions.send_back(assignment_id=assignment.id, reviewer=reviewer, comment="Shorter.", now=now)
+
+    def change_overlap(self, overlap: int, *, now=NOW) -> None:
+        self.campaign = actions.change_campaign(campaign=self.campaign, overlap=overlap)
+        while actions.match_overlap(campaign=self.campaign, now=now):
+            pass
+
+    def states(self, assignment) -> list[State]:
+        """Of all slots of the assignment's task, by number."""
+        return list(Assignment.objects.filter(task=assignment.task_id).order_by("slot").values_list("state", flat=True))
 
     def submit(self, assignment, labeler, *, key=None, now=NOW, replaces=None) -> leases.Submission:
         with transaction.atomic():
@@ -47,12 +92,13 @@ class Desk:
 
 @pytest.fixture
 def open_desk(db):
-    """open_desk(tasks, **campaign fields): a desk on an open campaign of that many tasks."""
+    """open_desk(tasks, **campaign fields): a desk on an open campaign of that many tasks, or one for each of `prompts`,
+    which are given as their fields."""
 
-    def open_campaign(tasks: int = 1, **fields) -> Desk:
+    def open_campaign(tasks: int = 1, *, prompts: Sequence[dict[str, Any]] = (), **fields) -> Desk:
         pool = make.pool()
-        for _ in range(tasks):
-            make.prompt(pool)
+        for prompt in prompts or [{}] * tasks:
+            make.prompt(pool, **prompt)
         campaign = make.campaign(over=pool, **fields)
         actions.add_tasks(campaign=campaign, prompts=pool.prompts.order_by("id"), now=NOW)
         return Desk(campaign)
