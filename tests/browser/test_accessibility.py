@@ -252,7 +252,7 @@ SEND_EMPTY = """(name) => {
   const send = form.querySelector("[value=send_back]") ?? form.querySelector("[type=submit]:not([formaction])");
   send.click();
 }"""
-FORM = "main form[method=post]"
+FORM = "main form[method=post]:not([hidden])"
 
 
 def forms(world: World) -> Iterator[tuple[User | None, str, str]]:
