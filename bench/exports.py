@@ -47,20 +47,24 @@ INSERT INTO pools_prompt (id, pool_id, group_id, messages, kind, source, source_
            'Prompt ' || i, encode(sha256(i::text::bytea), 'hex'), now()
     FROM generate_series(1, %(n)s) i;
 INSERT INTO samples_policy (id, name, revision, stage, origin, location, served_model, endpoint, key_name, adapter,
-                            chat_template, examples, dtype, quantisation, unsafe_weights, created_at)
-    VALUES (1, 'bench', '1', 'sft', 'local', '/models/bench', '', '', '', '', '', '[]', 'auto', 'none', false, now());
+                            chat_template, examples, dtype, quantisation, unsafe_weights, needs_gpu, created_at)
+    VALUES (1, 'bench', '1', 'sft', 'local', '/models/bench', '', '', '', '', '', '[]', 'auto', 'none', false, false,
+            now());
 INSERT INTO samples_completion (id, prompt_id, policy_id, text, text_hash, finish_reason, attempt, parameters,
                                 policy_revision, checkpoint_hash, provenance, created_at)
     SELECT p * 16 + k, p, 1, 'Completion ' || k || ' ' || repeat(%(text)s, 12),
            encode(sha256((p * 16 + k)::text::bytea), 'hex'), 'imported', 0, '{}', '1', '', '{}', now()
     FROM generate_series(1, %(n)s) p, generate_series(1, %(k)s) k;
-INSERT INTO work_campaign (id, name, workflow, pool_id, guideline_id, overlap, lease_minutes, review_percent, cohorts,
-                           slate_min, slate_max, rewrite_pool, state, created_at, opened_at)
-    VALUES (1, 'bench', 'rankings', 1, 1, 1, 30, 0, '["training"]', 4, 9, true, 'open', now(), now());
-INSERT INTO work_task (id, campaign_id, prompt_id, created_at) SELECT i, 1, i, now() FROM generate_series(1, %(n)s) i;
-INSERT INTO work_assignment (id, task_id, campaign_id, slot, position, state, labeler_id, submitted_at,
-                             guideline_version_id, needs_review, decided_at, comment, rounds)
-    SELECT i, i, 1, 1, i * 64 + 1, 'accepted', 1 + i %% 40, now(), 1, false, now(), '', 0
+INSERT INTO work_campaign (id, name, workflow, pool_id, guideline_id, overlap, "order", order_seed, skip_limit,
+                           undo_minutes, lease_minutes, review_percent, cohorts, languages, slate_min, slate_max,
+                           rewrite_pool, state, created_at, opened_at)
+    VALUES (1, 'bench', 'rankings', 1, 1, 1, 'depth', 0, 3, 5, 30, 0, '["training"]', '["en"]', 4, 9, true, 'open', now(),
+            now());
+INSERT INTO work_task (id, campaign_id, prompt_id, created_at, excused)
+    SELECT i, 1, i, now(), 0 FROM generate_series(1, %(n)s) i;
+INSERT INTO work_assignment (id, task_id, campaign_id, language, slot, position, state, hand, labeler_id,
+                             submitted_at, guideline_version_id, needs_review, decided_at, comment, rounds)
+    SELECT i, i, 1, 'en', 1, i * 64 + 1, 'accepted', 0, 1 + i %% 40, now(), 1, false, now(), '', 0
     FROM generate_series(1, %(n)s) i;
 INSERT INTO rankings_candidate (id, task_id, completion_id)
     SELECT p * 16 + k, p, p * 16 + k FROM generate_series(1, %(n)s) p, generate_series(1, %(k)s) k;
