@@ -257,7 +257,7 @@ class Seen:
 
     def __call__(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         self.statements.append(sql)
-        if self._explain and sql.lstrip("( ").split(" ", 1)[0].upper() in ("SELECT", "INSERT", "UPDATE", "WITH"):
+        if self._explain and sql.split(None, 1)[0].upper() in ("SELECT", "INSERT", "UPDATE", "WITH"):
             with connection.connection.cursor() as cursor:
                 # What it changes is undone, so that the statement itself finds everything as it was.
                 cursor.execute("SAVEPOINT explained")

@@ -628,8 +628,9 @@ def plan(where: Site, size: str) -> None:
     where.engine.ask("work", campaign=campaign, labeler=account.id, seconds=1)
     print(f"the statements of a claim among {SIZES[size]:,} tasks:")
     for written, *lines in where.engine.ask("explain", campaign=campaign, labeler=account.id):
-        # What it fetches is long and says little.
-        print(f"\n{re.sub(r'^SELECT .{80,}? FROM ', 'SELECT … FROM ', written)}")
+        # The columns that it fetches are many and say little.
+        columns = re.compile(r'^SELECT ("\w+"\."\w+"(, )?){4,}')
+        print(f"\n{columns.sub('SELECT … ', ' '.join(written.split()))}")
         print("\n".join(f"    {line}" for line in lines), flush=True)
     print()
 
