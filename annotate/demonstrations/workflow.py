@@ -12,6 +12,7 @@ from annotate.demonstrations.rules import MAX_CHARACTERS, length
 from annotate.work.actions import add_tasks
 from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign
+from annotate.work.queries import without_task
 from annotate.work.workflow import BadAnswer, Bench, Context
 
 # One statement makes so many tasks with their slots in about a second; the caller goes on until none is missing.
@@ -19,7 +20,7 @@ FILL_BATCH = 10_000
 
 
 def fill(campaign: Campaign, now: datetime) -> int:
-    missing = queries.prompts_without_task(campaign)[:FILL_BATCH]
+    missing = without_task(campaign, queries.prompts_of(campaign), FILL_BATCH)
     return len(add_tasks(campaign=campaign, prompts=missing, now=now))
 
 

@@ -1,6 +1,7 @@
 """A labeler's pages: take a task, work on it, hand it in. Each view loads, calls one action and answers."""
 
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -207,7 +208,7 @@ def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     if not asked:
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
     if not form.is_valid():
-        context = {"assignment": assignment, "skip_fields": forms.fields(form)}
+        context = {"assignment": assignment, "skip_fields": partial(forms.fields, form)}
         return render(request, "desk/skip.html", context, status=422 if asked else 200)
     try:
         leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
@@ -329,7 +330,7 @@ def _page(
         "version": assignment.guideline_version or acknowledged_version(person(request), assignment.campaign.guideline),
         "task_part": _bench(assignment).task_part,
         "submit_key": uuid4(),
-        "skip_fields": forms.empty_skip_fields(get_language() or ""),
+        "skip_fields": partial(forms.empty_skip_fields, get_language() or ""),
         "sent_back": sent_back,
         "leased_until": leased_until,
         "late": leased_until is None,

@@ -16,12 +16,6 @@ def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
     return Prompt.objects.filter(~Exists(own), pool=campaign.pool_id).order_by("id")
 
 
-def prompts_to_rewrite(campaign: Campaign) -> QuerySet[Prompt]:
-    """Those that nobody is asked to rewrite yet, oldest first."""
-    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
-    return prompts_of(campaign).filter(~Exists(asked))
-
-
 def original_of(task: Task) -> Original | None:
     """The prompt to be rewritten; None where a new instruction is wanted."""
     prompt = task.prompt

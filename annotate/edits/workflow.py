@@ -15,6 +15,7 @@ from annotate.lib.text import Piece, tidy, word_diff
 from annotate.work.actions import add_tasks
 from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign, Task
+from annotate.work.queries import without_task
 from annotate.work.workflow import BadAnswer, Bench, Context
 
 FILL_BATCH = 10_000
@@ -24,7 +25,7 @@ def fill(campaign: Campaign, now: datetime) -> int:
     """Tasks for the pool's prompts; those for new instructions come from the managers' briefs (actions.add_briefs)."""
     if not campaign.rewrite_pool:
         return 0
-    missing = queries.prompts_to_rewrite(campaign)[:FILL_BATCH]
+    missing = without_task(campaign, queries.prompts_of(campaign), FILL_BATCH)
     return len(add_tasks(campaign=campaign, prompts=missing, now=now))
 
 

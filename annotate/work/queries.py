@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, F, Max, Min, OuterRef, Prefetch, Q, 
 from django.utils.timezone import localtime
 
 from annotate.accounts.models import User
+from annotate.pools.models import Prompt
 from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Skip, Task
 from annotate.work.rules import may_work
 from annotate.work.states import CampaignState, Move, State
@@ -204,6 +205,24 @@ def skips(campaign: Campaign) -> QuerySet[Skip]:
         .select_related("task__prompt", "labeler")
         .order_by("-skipped_at", "-id")
     )
+
+
+# Prompts are committed out of the order of their ids, but never by so many.
+LATE_IDS = 100_000
+
+
+def without_task(campaign: Campaign, prompts: QuerySet[Prompt], most: int) -> QuerySet[Prompt]:
+    """Up to `most` of `prompts` that have no task in the campaign, by id.
+
+    Tasks are made in the order of the prompts' ids, so first come the prompts behind the last one that has a task:
+    what this costs does not grow with the tasks there are. Then the late ones among the ids just before.
+    """
+    last = Task.objects.filter(campaign=campaign, prompt__isnull=False).aggregate(last=Max("prompt"))["last"] or 0
+    new = prompts.filter(id__gt=last).order_by("id")[:most]
+    if new.exists():
+        return new
+    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"))
+    return prompts.filter(~Exists(asked), id__gt=last - LATE_IDS).order_by("id")[:most]
 
 
 def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
