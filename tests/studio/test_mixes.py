@@ -104,13 +104,15 @@ def test_the_campaigns_page_tells_how_its_slates_stand(studio, campaign):
     policy = make.policy("wren")
     move_to(policy)
     studio.post(page("campaign-mix", campaign), filled(("current:sft", 4, 0.8)))
-    assert "The first slates are being sampled." in words(studio.get(page("campaign", campaign)))
+    assert "No slate is ready yet: see below how they come." in words(studio.get(page("campaign", campaign)))
     fill_campaigns()
     part = page("campaign-slates", campaign)
     text = words(studio.get(part))
     assert f'hx-get="{part}"' in text
     assert "SFT, the current one" in text
     assert reverse("studio:run", args=[SampleRun.objects.get().id]) in text
+    run = studio.get(reverse("studio:run", args=[SampleRun.objects.get().id]))
+    assert f'<dt>For the slates of</dt><dd><a href="{page("campaign", campaign)}">' in words(run)
     assert '<dt>Being sampled</dt><dd class="num">4</dd>' in text
     sample(failing=[policy])
     fill_campaigns()

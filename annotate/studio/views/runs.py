@@ -20,6 +20,7 @@ from annotate.samples.forms import SampleRunForm, StopStrings
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RunState
 from annotate.studio import queries
+from annotate.work.models import Campaign
 
 # How many completions a run's page shows.
 SHOWN = 8
@@ -65,6 +66,7 @@ def run(request: HttpRequest, run_id: int) -> HttpResponse:
     run = _run(run_id)
     latest = run.completions.select_related("prompt").defer("prompt__search").order_by("-prompt_id", "-k")
     context = {
+        "campaign": Campaign.objects.filter(mix__versions__portions__run=run).first(),
         "completions": latest[:SHOWN][::-1],
         "failures": samples.failures(run),
         "stops": StopStrings().prepare_value(run.stop).splitlines(),
