@@ -112,7 +112,8 @@ def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
         columns["guideline_version_id"] = campaign.version_id
         if (ahead := held.get(Hand.AHEAD)) and _renewed(ahead, **columns):
             return ahead
-        return _take_next(campaign, labeler, seat, Hand.WORK, now)
+        taken = _take_next(campaign, labeler, seat, Hand.WORK, now)
+    return _handed_out(taken)
 
 
 def claim_ahead(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
@@ -129,7 +130,8 @@ def claim_ahead(*, campaign_id: int, labeler: User, now: datetime) -> Assignment
         if Hand.AHEAD in held:
             return held[Hand.AHEAD]
         _check_open(campaign, labeler)
-        return _take_next(campaign, labeler, seat, Hand.AHEAD, now)
+        taken = _take_next(campaign, labeler, seat, Hand.AHEAD, now)
+    return _handed_out(taken)
 
 
 def put_down(*, campaign_id: int, labeler: User, now: datetime) -> None:
@@ -497,11 +499,11 @@ def _renewed(held: Assignment, **columns: Any) -> bool:
     return bool(lease.update(**columns))
 
 
-def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetime) -> Assignment:
+def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetime) -> Assignment | NothingLeft | Busy:
     _check_daily_cap(labeler, now)
     slot = queue.next_slot(campaign, labeler, seat)
     if slot is None:
-        raise NothingLeft if queue.is_exhausted(campaign, labeler, seat) else Busy
+        return NothingLeft() if queue.is_exhausted(campaign, labeler, seat) else Busy()
     return move(
         slot,
         Move.CLAIM,
@@ -513,6 +515,13 @@ def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetim
         leased_until=_lease_end(campaign, now),
         guideline_version_id=campaign.version_id,
     )
+
+
+def _handed_out(taken: Assignment | NothingLeft | Busy) -> Assignment:
+    """Raised only here, after the transaction: what the seat has learned by a search in vain stays."""
+    if isinstance(taken, Refused):
+        raise taken
+    return taken
 
 
 def _check_daily_cap(labeler: User, now: datetime) -> None:

@@ -3,7 +3,7 @@ import pytest
 from annotate.accounts.models import Cohort, Role
 from annotate.guidelines.models import GuidelineVersion
 from annotate.work import actions, leases
-from annotate.work.models import Assignment, Event
+from annotate.work.models import Assignment, Event, Seat
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
 from tests.work.conftest import LATER, NOW
@@ -131,3 +131,62 @@ def test_the_queries_of_a_claim_are_counted(open_desk, django_assert_num_queries
     # Six statements and, in a test, the savepoint's two.
     with django_assert_num_queries(8):
         desk.claim(labeler)
+
+
+def exhaust(verb, labeler):
+    """The labeler is told that nothing is left, and the queue remembers it."""
+    for _ in range(2):
+        with pytest.raises(leases.NothingLeft):
+            verb(labeler)
+    assert Seat.objects.get(labeler=labeler).searched
+
+
+def test_a_search_in_vain_is_remembered_and_the_next_is_short(open_desk, django_assert_max_num_queries):
+    desk = open_desk(tasks=2, overlap=3)
+    labeler = desk.labeler()
+    for _ in range(2):
+        desk.answer(labeler)
+    exhaust(desk.claim, labeler)
+    position = Seat.objects.get(labeler=labeler).cursor
+    assert position == Assignment.objects.latest("position").position
+    with django_assert_max_num_queries(9), pytest.raises(leases.NothingLeft):
+        desk.claim(labeler)
+
+
+def test_whoever_gives_a_task_back_may_take_its_other_slot_too(open_desk):
+    desk = open_desk(tasks=2, overlap=2)
+    labeler, other = desk.labeler(), desk.labeler()
+    desk.answer(labeler)
+    held = desk.claim(labeler)
+    exhaust(desk.ahead, labeler)
+    desk.release(held, labeler)
+    desk.answer(other)
+    assert desk.claim(labeler).task_id == held.task_id
+
+
+def test_of_two_tasks_given_back_neither_is_passed_by_for_the_other(open_desk):
+    desk = open_desk(tasks=2, overlap=2)
+    labeler, others = desk.labeler(), [desk.labeler() for _ in range(2)]
+    first, second = desk.claim(labeler), desk.ahead(labeler)
+    desk.put_down(labeler)
+    desk.ahead(labeler)
+    desk.put_down(labeler)
+    exhausted = desk.ahead(labeler)
+    assert exhausted.task_id == second.task_id
+    desk.release(exhausted, labeler)
+    desk.release(first, labeler)
+    taken = [desk.claim(other) for other in others]
+    assert {row.id for row in taken} == {exhausted.id, first.id}
+    assert {desk.answer(labeler).task_id, desk.answer(labeler).task_id} == {first.task_id, second.task_id}
+
+
+def test_a_slot_that_came_back_while_its_task_was_held_is_not_passed_by(open_desk):
+    desk = open_desk(tasks=2, overlap=2)
+    labeler, leaving = desk.labeler(), desk.labeler()
+    held, left = desk.claim(labeler), desk.claim(leaving)
+    desk.release(left, leaving)
+    other_task = desk.ahead(labeler)
+    desk.release(held, labeler)
+    desk.submit(other_task, labeler)
+    desk.change_overlap(1)
+    assert desk.claim(labeler).task_id == held.task_id
