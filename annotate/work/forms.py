@@ -25,7 +25,7 @@ ONLY = {
 
 # How the fields stand together on a page.
 GROUPS = (
-    (_("What"), ("name", "pool", "rewrite_pool", "target_pool", "slate_min", "slate_max", "policies", "guideline")),
+    (_("What"), ("name", "pool", "guideline", "rewrite_pool", "target_pool", "slate_min", "slate_max", "policies")),
     (_("Who"), ("cohorts", "labelers", "qualifications")),
     (_("Answers and order"), ("overlap", "order", "order_seed")),
     (_("Time, skips and review"), ("lease_minutes", "undo_minutes", "skip_limit", "review_percent")),

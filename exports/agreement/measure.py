@@ -31,13 +31,16 @@ class Answer:
 @dataclass(frozen=True)
 class Agreement:
     """Pairwise agreement over all pairs (micro) and as the mean over prompts (macro); Kendall's tau-b, averaged over
-    the comparisons of a prompt and then over prompts; ordinal alpha of the ratings. Intervals draw prompts."""
+    the comparisons of a prompt and then over prompts; ordinal alpha of the ratings. Intervals draw prompts.
+
+    pairs: all of them, `tied` of these with a tie; `counted` are those the rates are shares of, by the rule."""
 
     rule: TieRule
     prompts: int
     comparisons: int
     pairs: int
     tied: int
+    counted: int
     micro: Estimate
     macro: Estimate
     tau_b: Estimate
@@ -50,12 +53,13 @@ class Agreement:
 
 @dataclass(frozen=True)
 class PairAgreement:
-    """Micro agreement of two people over the prompts that both ranked."""
+    """Micro agreement of two people over the prompts that both ranked: a share of `counted` of their `pairs`."""
 
     first: int
     second: int
     prompts: int
     pairs: int
+    counted: int
     micro: Estimate
 
 
@@ -115,6 +119,7 @@ def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, repli
         comparisons=len(prompt),
         pairs=int(compared.counts.sum()),
         tied=int(compared.counts[:, 2:].sum()),
+        counted=int(of.sum()),
         micro=micro,
         macro=macro,
         tau_b=tau_b,
@@ -137,8 +142,8 @@ def by_pair(
         (micro,) = estimates(
             columns, lambda sums: _ratio(sums[:, 0], sums[:, 1])[:, None], seed=seed, replicates=replicates
         )
-        counted = int(compared.counts[theirs].sum())
-        found.append(PairAgreement(int(first), int(second), len(prompts), counted, micro))
+        all_pairs, counted = int(compared.counts[theirs].sum()), int(of[theirs].sum())
+        found.append(PairAgreement(int(first), int(second), len(prompts), all_pairs, counted, micro))
     return sorted(found, key=lambda pair: (-pair.prompts, pair.first, pair.second))
 
 

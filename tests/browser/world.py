@@ -10,8 +10,8 @@ from django.db import transaction
 from django.http import QueryDict
 from django.utils import timezone
 
-from annotate.accounts.actions import deactivate, invite, set_password_link
-from annotate.accounts.models import Cohort, Role, User
+from annotate.accounts.actions import change_work, deactivate, invite, save_qualification, set_password_link
+from annotate.accounts.models import Cohort, Qualification, Role, User
 from annotate.edits.actions import add_briefs
 from annotate.guidelines.actions import acknowledge, create_guideline, publish, save_draft
 from annotate.guidelines.models import Guideline
@@ -94,6 +94,7 @@ class World:
     pool: Pool
     imports: list[ImportJob]
     guidelines: list[Guideline]
+    qualifications: list[Qualification]  # one that cleo has and the draft asks for, one that nobody has
     policies: list[Policy]
     runs: list[SampleRun]
     campaigns: dict[str, Campaign]
@@ -127,6 +128,7 @@ def build() -> World:
     desk = Desk(rea, now)
     answered = _answer(desk, campaigns, ada, ben)
     late, lost = _lose(desk, campaigns, ada, ben)
+    _stop(desk, campaigns["paused"], ben)
     held = [desk.claim(ada, campaigns[name]) for name in ("rankings", "rewriting", "plain", "few-shot", "user-based")]
     # One demonstration was sent back, and Ada is writing it again.
     again = leases.resume(assignment_id=answered[2].id, labeler=ada, now=now)
@@ -143,6 +145,7 @@ def build() -> World:
         pool=pool,
         imports=imports,
         guidelines=guidelines,
+        qualifications=_qualifications(cleo, campaigns["draft"]),
         policies=policies,
         runs=runs,
         campaigns=campaigns,
@@ -268,7 +271,7 @@ def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dic
         "few-shot": briefs,
         "user-based": briefs,
         "draft": {"workflow": Workflow.RANKINGS},
-        "paused": {"workflow": Workflow.DEMONSTRATIONS},
+        "paused": {"workflow": Workflow.DEMONSTRATIONS, "skip_limit": 1},
         "closed": {"workflow": Workflow.RANKINGS, "overlap": 2},
     }
     campaigns = {
@@ -292,8 +295,25 @@ def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dic
         work.change_state(campaign=campaign, to=CampaignState.OPEN, now=now)
         while name != "closed" and WORKFLOWS[Workflow(campaign.workflow)].fill(campaign, now):
             pass
-    work.change_state(campaign=campaigns["paused"], to=CampaignState.PAUSED, now=now)
     return campaigns
+
+
+def _stop(desk: "Desk", campaign: Campaign, labeler: User) -> None:
+    """The labeler skips a task, which is enough to stop it, and the campaign is paused."""
+    held, reason = desk.claim(labeler, campaign), SkipReason.SENSITIVE
+    leases.skip(assignment_id=held.id, labeler=labeler, reason=reason, note=RICH, now=desk.now)
+    work.change_state(campaign=campaign, to=CampaignState.PAUSED, now=desk.now)
+
+
+def _qualifications(holder: User, campaign: Campaign) -> list[Qualification]:
+    given = (("Biology of frogs", "A degree, or ten years beside a pond"), (LONG_WORD[:60], ""))
+    made = [
+        save_qualification(qualification=Qualification(), name=name, description=description)
+        for name, description in given
+    ]
+    change_work(user=holder, languages=["en", "pt-BR"], qualifications=made[:1], daily_cap=40)
+    work.change_campaign(campaign=campaign, qualifications=made[:1])
+    return made
 
 
 def _read(guideline: Guideline, readers: list[User], behind: User, now: datetime) -> None:

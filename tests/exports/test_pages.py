@@ -216,6 +216,10 @@ def test_agreement_is_shown_with_its_interval(manager, ranked):
     assert "91.2 %" in page
     assert '<rect class="value" x="91.24"' in page
     assert "ada · lin" in page
+    assert "150 pairs, 13 of them with a tie; the rates are shares of the 137 pairs without a tie" in " ".join(
+        page.split()
+    )
+    assert 'data-label="Pairs in the rate">137</td>' in page
     assert "72.6 %" in page
     assert "insufficient data" not in page
     assert "style=" not in page
@@ -224,7 +228,9 @@ def test_agreement_is_shown_with_its_interval(manager, ranked):
 def test_the_tie_rule_can_be_chosen(manager, ranked):
     asked = {"campaign": ranked.rankings.id, "ties": "strict"}
     # Every one of the 25 prompts has 5 of 6.
-    assert "83.3 %" in manager.get(reverse("exports:agreement"), asked).content.decode()
+    page = manager.get(reverse("exports:agreement"), asked).content.decode()
+    assert "83.3 %" in page
+    assert "the rates are shares of all pairs" in page
 
 
 @pytest.mark.parametrize("asked", [{"ties": "perhaps"}, {"campaign": "x"}, {"campaign": 10**30}])

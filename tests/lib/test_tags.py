@@ -94,3 +94,11 @@ def test_the_current_item_is_the_one_that_leads_furthest(path: str, current: str
 def test_a_labeler_is_shown_no_way_into_the_studio() -> None:
     html = rendered("{% navigation as items %}{% for i in items %}{{ i.url }} {% endfor %}", request=page("/"))
     assert html.split() == ["/desk/", "/desk/answers/"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, ""), (0, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (200, "3 min 20 s"), (3900, "1 h 5 min")],
+)
+def test_a_duration_is_as_exact_as_a_reader_cares(seconds: float | None, shown: str) -> None:
+    assert Template("{% load annotate %}{{ seconds|duration }}").render(Context({"seconds": seconds})) == shown

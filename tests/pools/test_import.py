@@ -384,3 +384,25 @@ def test_names_that_are_data_do_not_fill_the_report(pool):
     job = load(pool, [{"prompt": f"One {i}."} | {f"{i} {j} {'n' * 300}": 1 for j in range(60)} for i in range(3)])
     assert (job.taken, len(job.ignored_fields)) == (3, 50)
     assert max(map(len, job.ignored_fields)) == 100
+
+
+@pytest.mark.parametrize(("said", "priority"), [(7, 7), ("-1000", -1000), (" +3 ", 3)])
+def test_a_line_may_say_its_priority(pool, said, priority):
+    assert imported(load(pool, [{"prompt": "Write.", "priority": said}])).priority == priority
+
+
+@pytest.mark.parametrize(
+    ("said", "refusal"),
+    [(1001, "1001 is not between"), ("-2000", "-2000 is not between")]
+    + [(odd, "no whole number") for odd in ("high", 1.5, True, [1], "٣", "9" * 5000)],
+)
+def test_a_priority_that_is_none_is_refused_with_its_line(pool, said, refusal):
+    job = load(pool, [{"prompt": "One", "priority": said}, {"prompt": "Two"}])
+    assert refusal in report(job)[1]
+    assert (job.taken, job.refused) == (1, 1)
+
+
+def test_the_report_counts_customers_prompts_of_which_nobody_said_whose_they_are(pool):
+    lines = [{"prompt": "One"}, {"prompt": "Two", "source_user": "Acme"}, {"prompt": "Three", "source": "labeler"}]
+    assert load(pool, lines, source="customer").nobodys == 1
+    assert load(pool, lines, source="customer").nobodys == 0

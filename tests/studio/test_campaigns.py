@@ -78,7 +78,7 @@ def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
     assert (campaign.order, campaign.order_seed, campaign.skip_limit, campaign.undo_minutes) == ("random", 7, 2, 0)
     assert (campaign.created_by, list(campaign.policies.all())) == (manager, [policy])
     page = words(response)
-    assert "seed 7" in page
+    assert "At random, by the seed 7" in page
     assert "when 2 people have skipped it" in page
     assert "a submit is final" in page
 

@@ -5,8 +5,9 @@ from django.test import Client
 from django.urls import reverse
 
 from annotate.accounts import actions
-from annotate.accounts.models import Cohort, Role, User
+from annotate.accounts.models import Cohort, Qualification, Role, User
 from annotate.work import actions as work
+from annotate.work.models import Campaign
 from tests import factories as make
 from tests.studio.conftest import answered, client_of, told, words
 
@@ -165,3 +166,74 @@ def test_nobody_but_managers_touches_an_account(role):
         assert outsider.post(address(name, lea), {"role": "manager", "cohort": "training"}).status_code == 403
     lea.refresh_from_db()
     assert (lea.role, lea.is_active) == (Role.LABELER, True)
+
+
+def test_what_a_labeler_is_given_is_changed_on_their_page(studio):
+    lea, medicine = make.user(username="lea"), Qualification.objects.create(name="Medicine")
+    form = {"languages": "EN, pt_br; en", "qualifications": [medicine.id], "daily_cap": 40}
+    studio.post(address("person-work", lea), form)
+    lea.refresh_from_db()
+    assert (lea.languages, list(lea.qualifications.all()), lea.daily_cap) == (["en", "pt-BR"], [medicine], 40)
+    for page in (address("person", lea), reverse("studio:people")):
+        shown = words(studio.get(page))
+        assert "en, pt-BR" in shown
+        assert "Medicine" in shown
+    studio.post(address("person-work", lea), {"languages": " ", "daily_cap": ""})
+    lea.refresh_from_db()
+    assert (lea.languages, list(lea.qualifications.all()), lea.daily_cap) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        ({"languages": "en, <b>"}, "languages"),
+        ({"daily_cap": 0}, "daily_cap"),
+        ({"qualifications": [0]}, "qualifications"),
+    ],
+)
+@pytest.mark.django_db
+def test_what_makes_no_sense_is_refused_at_its_field(studio, form, field):
+    lea = make.user(username="lea", languages=["de"])
+    assert set(studio.post(address("person-work", lea), form).context["work_form"].errors) == {field}
+    lea.refresh_from_db()
+    assert (lea.languages, lea.daily_cap) == (["de"], None)
+
+
+def test_only_labelers_are_given_work(studio, reviewer):
+    assert "What this person is given" not in words(studio.get(address("person", reviewer)))
+    assert studio.post(address("person-work", reviewer), {"daily_cap": 3}).status_code == 404
+
+
+def test_a_qualification_is_created_named_anew_and_deleted(studio):
+    here = reverse("studio:qualifications")
+    assert "No qualification yet" in words(studio.get(here))
+    studio.post(here, {"name": "Medicine", "description": "Passed the test"})
+    medicine = Qualification.objects.get()
+    make.user().qualifications.add(medicine)
+    make.campaign(name="Patients").qualifications.add(medicine)
+    assert [(row.name, row.held, row.asked) for row in studio.get(here).context["page"]] == [("Medicine", 1, 1)]
+    assert "name" in studio.post(here, {"name": "Medicine"}).context["form"].errors
+    studio.post(address("qualification", medicine), {"name": "Surgery", "description": ""})
+    page = words(studio.get(address("qualification", medicine)))
+    assert "Surgery" in page
+    assert "Patients" in page
+    assert told(studio.post(address("qualification-delete", medicine), follow=True)) == [
+        str(actions.QualificationNeeded.words)
+    ]
+    Campaign.objects.get().qualifications.clear()
+    studio.post(address("qualification-delete", medicine))
+    assert not Qualification.objects.exists()
+
+
+@pytest.mark.parametrize("role", [Role.LABELER, Role.REVIEWER])
+@pytest.mark.django_db
+def test_nobody_but_managers_gives_work_or_qualifications(role):
+    lea, outsider = make.user(username="lea"), client_of(make.user(role))
+    medicine = Qualification.objects.create(name="Medicine")
+    form = {"name": "Mine", "languages": "en", "daily_cap": 1}
+    assert outsider.post(address("person-work", lea), form).status_code == 403
+    assert outsider.post(reverse("studio:qualifications"), form).status_code == 403
+    for name in ("qualification", "qualification-delete"):
+        assert outsider.post(address(name, medicine), form).status_code == 403
+    lea.refresh_from_db()
+    assert (lea.languages, Qualification.objects.get().name) == ([], "Medicine")

@@ -3,10 +3,11 @@
 import pytest
 from django.urls import reverse
 
+from annotate.accounts.models import Role
 from annotate.pools.models import Pool, Split
 from annotate.work import actions as work
 from tests import factories as make
-from tests.studio.conftest import answered, words
+from tests.studio.conftest import answered, client_of, words
 
 
 @pytest.mark.django_db
@@ -139,3 +140,24 @@ def test_markup_in_a_prompt_is_shown_and_does_nothing(studio):
     text = words(studio.get(reverse("studio:prompt", args=[prompt.id]))).split("<main")[1]
     assert "&lt;script&gt;alert(1)" in text
     assert not any(tag in text for tag in ("<script>", "<img", "<iframe"))
+
+
+@pytest.mark.parametrize(("asked", "given"), [("12", 12), ("1001", 0), ("", 0)])
+def test_a_prompts_priority_is_changed_on_its_page(studio, asked, given):
+    prompt = make.prompt(make.pool())
+    address = reverse("studio:prompt-priority", args=[prompt.id])
+    response = studio.post(address, {"priority": asked}, follow=True)
+    prompt.refresh_from_db()
+    assert prompt.priority == given
+    assert f'<dd class="num">{given}</dd>' in words(response)
+    assert bool(response.context["priority_form"].errors) == (str(given) != asked)
+
+
+@pytest.mark.parametrize("role", [Role.LABELER, Role.REVIEWER])
+@pytest.mark.django_db
+def test_nobody_but_managers_changes_a_priority(role):
+    prompt = make.prompt(make.pool())
+    address = reverse("studio:prompt-priority", args=[prompt.id])
+    assert client_of(make.user(role)).post(address, {"priority": 5}).status_code == 403
+    prompt.refresh_from_db()
+    assert prompt.priority == 0

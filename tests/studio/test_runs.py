@@ -157,3 +157,10 @@ def test_the_list_keeps_itself_up_to_date_while_something_runs(studio, run):
 @pytest.mark.django_db
 def test_an_empty_list_says_what_to_do(studio):
     assert "Start the first run" in words(studio.get(reverse("studio:runs")))
+
+
+def test_the_first_completions_of_a_running_run_come_by_themselves(studio, run):
+    page = reverse("studio:run", args=[run.id])
+    assert f'hx-get="{page}" hx-select="#completions"' in words(studio.get(page))
+    sampled(run)
+    assert "hx-select" not in words(studio.get(page))

@@ -56,7 +56,7 @@ def as_lines(found: Report) -> list[str]:
         few = "" if agreement.sufficient else f"; insufficient data under {PROMPTS_NEEDED} prompts"
         lines += [
             f"{cut.name}: {agreement.prompts} shared prompts, {agreement.comparisons} comparisons,"
-            f" {agreement.pairs} pairs, {agreement.tied} of them with a tie{few}",
+            f" {agreement.pairs} pairs, {agreement.tied} of them with a tie, {agreement.counted} in the rates{few}",
             f"  micro {in_words(agreement.micro, percent=True)}, macro {in_words(agreement.macro, percent=True)},"
             f" tau-b {in_words(agreement.tau_b)}, alpha of ratings (ordinal) {in_words(agreement.alpha)}",
         ]
