@@ -150,8 +150,8 @@ def _judge(mix: Mix, now: datetime) -> int:
             ready[slate.prompt_id] = gathered.chosen
     for run_id, extra in sorted(more.items()):
         samples.ask_more(run=found.run_of(run_id), extra=extra)
-    _open(mix.campaign, {slate.prompt_id: slate for slate in slates if slate.prompt_id in ready}, ready, now)
-    return len(slates)
+    opened = _open(mix.campaign, {slate.prompt_id: slate for slate in slates if slate.prompt_id in ready}, ready, now)
+    return len(slates) - len(ready) + opened
 
 
 def _stopped(found: stock.Found, slate: Slate, runs: Iterable[SampleRun]) -> Why | None:
@@ -170,10 +170,11 @@ def _give_up(slate: Slate, why: Why) -> None:
     Slate.objects.filter(id=slate.id).update(state=SlateState.NONE, why=why)
 
 
-def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[int]], now: datetime) -> None:
-    """Open the tasks of these prompts. An older one of a prompt is retired; if it is just being claimed, it stays."""
+def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[int]], now: datetime) -> int:
+    """Open the tasks of these prompts, and return how many. An older task of a prompt is retired; one that somebody has
+    opened, or claims at this moment, stays in its place."""
     if not slates:
-        return
+        return 0
     older = Task.objects.filter(campaign=campaign, prompt__in=slates, retired_at=None).values_list("id", flat=True)
     retired = work.retire_tasks(campaign=campaign, tasks=older, now=now)
     Slate.objects.filter(task__in=retired).update(state=SlateState.RETIRED)
@@ -183,6 +184,7 @@ def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[i
     )
     for task, prompt in made:
         Slate.objects.filter(id=slates[prompt].id).update(state=SlateState.READY, task=task)
+    return len(made)
 
 
 def _replace_stale(mix: Mix, parts: list[dict[str, Any]], now: datetime) -> None:
