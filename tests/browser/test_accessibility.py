@@ -92,6 +92,8 @@ VARIANTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
     "studio:guideline-version": lambda world: each("number", [2, 3]),
     "studio:campaign-new": lambda world: each("workflow", ["demonstrations", "rankings", "edits"]),
     "studio:campaign": lambda world: each("campaign_id", world.campaigns.values()),
+    "studio:campaign-mix": lambda world: each("campaign_id", [world.campaigns["rankings"]]),
+    "studio:campaign-slates": lambda world: each("campaign_id", [world.campaigns["rankings"]]),
     "studio:campaign-edit": lambda world: each("campaign_id", [world.campaigns["draft"], world.campaigns["rewriting"]]),
     "studio:campaign-state": moves,
     "studio:stopped": lambda world: each("campaign_id", [world.campaigns["paused"], world.campaigns["rankings"]]),
