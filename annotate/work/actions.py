@@ -327,12 +327,13 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
         more = len(ids) == TASKS_A_STEP
         Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
         values = _slot_values(campaign) | {"after": after, "up_to": ids[-1] if ids else after}
-        _cancel(SURPLUS_SLOTS, values, now)
         with connection.cursor() as cursor:
             slots = _slots_sql(campaign, tasks=f"({MISSING_SLOTS})", first="task.first", last="task.last")
             cursor.execute(slots, values)
             if cursor.rowcount:
                 queue.look_again(campaign.id, from_start=True)
+        # After the seats: a slot that was claimed just now is locked by the look at it, and its labeler has their seat.
+        _cancel(SURPLUS_SLOTS, values, now)
     return more
 
 
@@ -458,6 +459,8 @@ def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
         campaigns = sorted(set(tasks.values_list("campaign", flat=True)))
         for campaign in campaigns:
             hold_campaign(campaign)
+            # Before the slots: one that was claimed just now is locked by the look at it, and its labeler has a seat.
+            queue.look_again(campaign, from_start=True)
         with connection.cursor() as cursor:
             # What came back keeps its place before all others.
             cursor.execute(
@@ -471,8 +474,6 @@ def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
                 """,
                 [chosen, campaigns],
             )
-        for campaign in campaigns:
-            queue.look_again(campaign, from_start=True)
     return len(chosen)
 
 

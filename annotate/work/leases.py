@@ -370,7 +370,7 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def sweep(*, now: datetime) -> int:
-    """Free every lease that has ended, in batches, and return how many. Safe to run anywhere, twice, at once."""
+    """Free every lease that has ended, and return how many. Safe to run anywhere, twice, at once."""
     freed = 0
     while batch := _sweep_batch(now):
         freed += batch
@@ -378,13 +378,20 @@ def sweep(*, now: datetime) -> int:
 
 
 def _sweep_batch(now: datetime) -> int:
+    ended = queries.overdue().filter(leased_until__lt=now).values_list("id", flat=True)[:SWEEP_BATCH]
+    return sum(_expire(assignment_id, now) for assignment_id in list(ended))
+
+
+def _expire(assignment_id: int, now: datetime) -> bool:
+    """Free one lease, in a transaction of its own: whoever holds several and wants a task's row waits in a circle."""
     with transaction.atomic():
-        ended = list(queries.overdue().filter(leased_until__lt=now).select_for_update(skip_locked=True)[:SWEEP_BATCH])
-        # By task: two sweeps that meet at the tasks' locks take them in one order.
-        for assignment in sorted(ended, key=lambda assignment: assignment.task_id):
-            detail = {"labeler": assignment.labeler_id, "leased_until": str(assignment.leased_until)}
-            _give_back(assignment, Move.EXPIRE, actor=None, now=now, detail=detail)
-        return len(ended)
+        ended = queries.overdue().filter(id=assignment_id, leased_until__lt=now)
+        assignment = ended.select_for_update(skip_locked=True).first()
+        if assignment is None:
+            return False
+        detail = {"labeler": assignment.labeler_id, "leased_until": str(assignment.leased_until)}
+        _give_back(assignment, Move.EXPIRE, actor=None, now=now, detail=detail)
+        return True
 
 
 # The columns of a slot that is nobody's.

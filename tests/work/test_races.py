@@ -3,7 +3,9 @@
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from datetime import timedelta
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
@@ -11,10 +13,11 @@ from django.db import connections, transaction
 from django.db.models import Count
 
 from annotate.accounts.models import Role
-from annotate.work import actions, leases
-from annotate.work.models import Assignment, Campaign, Draft, Event, SkipReason
+from annotate.pools.models import Prompt
+from annotate.work import actions, leases, queries, times
+from annotate.work.models import Assignment, Campaign, Draft, Event, Order, SkipReason
 from annotate.work.moves import Moved
-from annotate.work.states import CampaignState, Move, State
+from annotate.work.states import MOVES, CampaignState, Move, State
 from tests import factories as make
 from tests.work.conftest import LATER, NOW
 
@@ -186,37 +189,118 @@ def test_two_openings_at_once_make_each_task_once(open_desk):
 
 
 def test_a_storm_of_every_verb_breaks_nothing(open_desk):
-    """Six people do whatever they like for a while; then the books are checked."""
-    desk = open_desk(tasks=15, overlap=2, review_percent=50)
-    people = [desk.labeler() for _ in range(6)]
-    acknowledged = []
+    """Six labelers, a reviewer and a manager do whatever they like for a while; then the books are checked."""
+    desk = open_desk(tasks=12, overlap=2, review_percent=50, skip_limit=2, order=Order.PRIORITY, undo_minutes=60)
+    people = [desk.labeler(daily_cap=cap) for cap in (None, None, None, None, 6, 6)]
+    reviewer, manager = make.user(Role.REVIEWER), make.user(Role.MANAGER)
+    answered = set()
 
-    def live(labeler, seed):
+    def labeler_does(labeler, chance, step):
+        held, now = desk.claim(labeler), NOW + step * timedelta(seconds=1)
+        verb = chance.choice(
+            ["submit", "submit", "submit", "undo", "skip", "release", "draft", "ahead", "stop", "renew"]
+        )
+        if verb in ("ahead", "stop"):
+            desk.ahead(labeler)
+        if verb in ("submit", "undo", "stop"):
+            answer = desk.submit(held, labeler, now=now).assignment
+            answered.add((answer.task_id, labeler.id))
+        if verb == "undo" and not desk.undo(answer, labeler, now=now).rounds:
+            answered.remove((answer.task_id, labeler.id))
+        elif verb == "stop":
+            desk.put_down(labeler)
+        elif verb == "skip":
+            desk.skip(held, labeler)
+        elif verb == "release":
+            desk.release(held, labeler)
+        elif verb == "draft":
+            desk.draft(held, labeler)
+        elif verb == "renew":
+            leases.renew(assignment_id=held.id, labeler=labeler, now=NOW)
+            times.count(task_id=held.task_id, labeler=labeler, sitting=uuid4(), total=9, now=now)
+        for back in queries.sent_back(labeler)[:1]:
+            leases.resume(assignment_id=back.id, labeler=labeler, now=now)
+
+    def reviewer_does(_reviewer, chance, _step):
+        for row in queries.to_review(reviewer)[:2]:
+            verb = chance.choice([actions.accept, actions.send_back])
+            with transaction.atomic():
+                verb(assignment_id=row.id, reviewer=reviewer, comment="Because.", now=NOW)
+        for row in Assignment.objects.filter(state=State.SENT_BACK)[:1]:
+            actions.replace_sent_back(assignment_id=row.id, by=manager, now=NOW)
+
+    def manager_does(_manager, chance, _step):
+        verb = chance.choice(["overlap", "prioritise", "stopped", "prompt", "sweep", "settle"])
+        if verb == "overlap":
+            actions.change_campaign(campaign=desk.campaign, overlap=chance.choice([1, 2, 3]))
+            while actions.match_overlap(campaign=desk.campaign, now=NOW):
+                pass
+        elif verb == "prioritise":
+            prompts = Prompt.objects.filter(id__in=chance.sample(prompt_ids, 6))
+            actions.prioritise(prompts=prompts, priority=chance.choice([-1, 0, 1]))
+        elif verb == "stopped":
+            for task in queries.stopped_tasks(desk.campaign):
+                actions.restart_task(task_id=task.id, by=manager, now=NOW)
+        elif verb == "prompt":
+            make.prompt(desk.campaign.pool)
+            actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+        elif verb == "sweep":
+            leases.sweep(now=LATER)
+        else:
+            actions.settle(campaigns=[desk.campaign.id], now=NOW)
+
+    def live(does, who, seed):
         chance = random.Random(seed)
-        for _ in range(25):
+        for step in range(20):
             try:
-                held = desk.claim(labeler)
-                verb = chance.choice(["submit", "submit", "submit", "skip", "release", "draft", "sweep"])
-                if verb == "submit":
-                    acknowledged.append((desk.submit(held, labeler).assignment.task_id, labeler.id))
-                elif verb == "skip":
-                    leases.skip(assignment_id=held.id, labeler=labeler, reason=SkipReason.OTHER, note="", now=NOW)
-                elif verb == "release":
-                    leases.release(assignment_id=held.id, labeler=labeler, now=NOW)
-                elif verb == "draft":
-                    desk.draft(held, labeler)
-                else:
-                    leases.sweep(now=LATER)
+                does(who, chance, step)
             except (leases.Refused, Moved):
                 continue
 
-    outcomes = at_once(*(lambda who=who, seed=seed: live(who, seed) for seed, who in enumerate(people)))
-    assert outcomes == [None] * 6
-    done = Assignment.objects.filter(state__in=[State.SUBMITTED, State.ACCEPTED])
-    assert set(done.values_list("task_id", "labeler_id")) == set(acknowledged)
-    assert len(acknowledged) == len(set(acknowledged))
-    assert Assignment.objects.count() == 30
-    assert all(count <= 2 for count in Counter(done.values_list("task_id", flat=True)).values())
+    prompt_ids = list(Prompt.objects.values_list("id", flat=True))
+    doing = [(labeler_does, who) for who in people]
+    doing += [(reviewer_does, reviewer), (manager_does, manager), (manager_does, manager)]
+    outcomes = at_once(*(lambda pair=pair, seed=seed: live(*pair, seed) for seed, pair in enumerate(doing)))
+    assert outcomes == [None] * len(doing)
+    desk.change_overlap(1)
+    rows = list(Assignment.objects.select_related("task"))
+    stored = {(row.task_id, row.labeler_id) for row in rows if row.submitted_at}
+    assert stored == answered
+    free = [row for row in rows if row.state in (State.OPEN, State.STOPPED)]
+    live_slots = Counter(row.task_id for row in rows if row.state != State.CANCELLED)
+    assert all(live_slots[row.task_id] == 1 for row in free)
+    assert all((row.state == State.STOPPED) == (row.task.stopped_at is not None) for row in free)
+    told = defaultdict(list)
+    for event in Event.objects.order_by("id"):
+        told[event.assignment_id].append(MOVES[Move(event.move)])
+    for row in rows:
+        assert all(before[1] == after[0] for before, after in pairwise(told[row.id]))
+        assert not told[row.id] or told[row.id][-1][1] == row.state
+
+
+def test_managers_who_move_the_same_slots_at_once_do_not_lock_each_other_out(open_desk):
+    desk = open_desk(tasks=30, overlap=3, order=Order.PRIORITY, skip_limit=1)
+    twin = make.campaign(over=desk.campaign.pool, order=Order.PRIORITY)
+    actions.add_tasks(campaign=twin, prompts=twin.pool.prompts.order_by("-id"), now=NOW)
+    campaigns, people = [desk.campaign.id, twin.id], [desk.labeler() for _ in range(3)]
+
+    def skip_all(labeler):
+        for _ in range(6):
+            desk.skip(desk.claim(labeler), labeler)
+
+    outcomes = at_once(
+        *(lambda who=who: skip_all(who) for who in people),
+        lambda: [actions.prioritise(prompts=Prompt.objects.order_by("id"), priority=step) for step in range(6)],
+        lambda: [actions.prioritise(prompts=Prompt.objects.order_by("-id"), priority=-step) for step in range(6)],
+        lambda: [actions.settle(campaigns=reversed(campaigns), now=NOW) for _ in range(12)],
+        lambda: [actions.settle(campaigns=campaigns, now=NOW) for _ in range(12)],
+        lambda: [desk.change_overlap(overlap) for overlap in (1, 4, 2)],
+    )
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception) and not is_busy(outcome)]
+
+
+def is_busy(outcome):
+    return isinstance(outcome, leases.Busy | leases.NothingLeft)
 
 
 def test_an_autosave_under_way_with_the_submit_does_not_bring_the_draft_back(open_desk):
