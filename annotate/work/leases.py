@@ -16,15 +16,14 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Sum
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version
-from annotate.work import queries, queue
-from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Sitting, Skip, Task
-from annotate.work.moves import Moved, move, require_transaction
+from annotate.work import queries, queue, times
+from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Skip, Task
+from annotate.work.moves import Moved, Sql, move, require_transaction
 from annotate.work.rules import needs_review, stops
 from annotate.work.states import CampaignState, Move, State
 
@@ -182,7 +181,7 @@ def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: dateti
         raise NotYours
     with transaction.atomic():
         # A submit holds the seat too, so an autosave that was under way with it is either before or after it.
-        queue.take_seat(Campaign.objects.get(tasks=task_id), labeler)
+        queue.lock_seat(Campaign.objects.get(tasks=task_id), labeler)
         if Assignment.objects.filter(
             task_id=task_id, labeler=labeler, state__in=[State.SUBMITTED, State.ACCEPTED]
         ).exists():
@@ -253,15 +252,13 @@ def submit(
     Raises NotYours, AlreadySubmitted, KeyTaken or LeaseLost.
     """
     require_transaction()
-    wanted = _own(assignment_id, labeler)
-    queue.take_seat(wanted.campaign, labeler)
-    found = Assignment.objects.raw(SUBMITTING, {"key": submit_key, "task": wanted.task_id, "labeler": labeler.id})
-    rows = list(found)
+    campaign, task_id = _wanted(assignment_id, labeler)
+    rows = queue.rows(SUBMITTING, {"key": submit_key, "task": task_id, "labeler": labeler.id})
     earlier = next((row for row in rows if row.submit_key == submit_key), None)
     if earlier is not None:
-        if not _is_this_submit(earlier, wanted, labeler):
+        if not _is_this_submit(earlier, task_id, labeler):
             raise KeyTaken
-        earlier.campaign = wanted.campaign
+        earlier.campaign = campaign
         return Submission(earlier, repeated=True)
     mine: Any = rows[0] if rows else None
     steps = [Move.SUBMIT]
@@ -271,17 +268,15 @@ def submit(
         steps.insert(0, Move.RESUME)
     columns: dict[str, Any] = {}
     if mine is None:
-        mine = _free_slot(wanted, labeler)
+        mine = _free_slot(campaign, task_id, assignment_id, labeler)
         steps.insert(0, Move.CLAIM)
-        version = acknowledged_version(labeler, wanted.campaign.guideline)
+        version = acknowledged_version(labeler, campaign.guideline)
         columns = {"labeler_id": labeler.id, "claimed_at": now, "guideline_version_id": version and version.id}
-        columns["active_seconds"] = _active_seconds(wanted.task_id, labeler)
-    else:
-        columns["active_seconds"] = mine.active
-    reviewed = bool(mine.rounds) or needs_review(mine.id, wanted.campaign.review_percent, settings.SECRET_KEY)
+    reviewed = bool(mine.rounds) or needs_review(mine.id, campaign.review_percent, settings.SECRET_KEY)
     if not reviewed:
         steps.append(Move.ACCEPT)
         columns |= {"decided_at": now}
+    columns["active_seconds"] = Sql(times.ACTIVE, [task_id, labeler.id])
     before = replaces(mine) if mine.rounds else None
     move(
         mine,
@@ -289,6 +284,7 @@ def submit(
         actor=labeler,
         now=now,
         detail={"replaces": before} if before else None,
+        along=Sql("DELETE FROM work_draft WHERE task_id = %s AND labeler_id = %s", [task_id, labeler.id]),
         hand=Hand.WORK,
         submitted_at=now,
         submit_key=submit_key,
@@ -296,17 +292,13 @@ def submit(
         leased_until=None,
         **columns,
     )
-    Draft.objects.filter(task_id=mine.task_id, labeler=labeler).delete()
-    mine.campaign = wanted.campaign
+    mine.campaign = campaign
     return Submission(mine, repeated=False)
 
 
-# The answer that bears the key, and what the labeler has of the task. OFFSET 0 keeps the two looks on their indexes.
-SUBMITTING = """
-SELECT slot.*, (
-    SELECT round(sum(seconds)) FROM work_sitting sitting
-    WHERE sitting.task_id = slot.task_id AND sitting.labeler_id = slot.labeler_id) AS active
-FROM work_assignment slot
+# The answer that bears the key, and what the labeler has of the task.
+SUBMITTING = f"""
+SELECT {queue.COLUMNS} FROM work_assignment slot
 WHERE slot.submit_key = %(key)s OR (slot.task_id = %(task)s AND slot.labeler_id = %(labeler)s)
 ORDER BY slot.id FOR UPDATE OF slot
 """
@@ -496,8 +488,14 @@ def _check_open(campaign: Any, labeler: User) -> None:
 
 def _held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> dict[int, Assignment]:
     """What the labeler holds in the campaign, by hand."""
-    held = Assignment.objects.filter(campaign=campaign, labeler=labeler, state=State.LEASED).order_by("id")
-    return {row.hand: row for row in (held.select_for_update() if lock else held)}
+    held = queue.rows(HELD + "FOR UPDATE" * lock, {"campaign": campaign.id, "labeler": labeler.id})
+    return {row.hand: row for row in held}
+
+
+HELD = f"""
+SELECT {queue.COLUMNS} FROM work_assignment slot
+WHERE slot.campaign_id = %(campaign)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased' ORDER BY slot.id
+"""
 
 
 def _renewed(held: Assignment, **columns: Any) -> bool:
@@ -516,6 +514,7 @@ def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetim
         Move.CLAIM,
         actor=labeler,
         now=now,
+        along=queue.moved_on(seat),
         labeler_id=labeler.id,
         hand=hand,
         claimed_at=now,
@@ -542,11 +541,6 @@ def _check_daily_cap(labeler: User, now: datetime) -> None:
         raise DailyCap
 
 
-def _active_seconds(task_id: int, labeler: User) -> int | None:
-    total = Sitting.objects.filter(task=task_id, labeler=labeler).aggregate(total=Sum("seconds"))["total"]
-    return None if total is None else round(total)
-
-
 def _may_undo(mine: Assignment, campaign: Campaign, labeler: User, now: datetime) -> bool:
     """Is it an undecided answer, young enough, that no export has read and no later one of theirs has followed?"""
     if mine.labeler_id != labeler.id or mine.submitted_at is None or campaign.state == CampaignState.CLOSED:
@@ -570,6 +564,25 @@ def _own(assignment_id: int, labeler: User) -> Assignment:
     return assignment
 
 
+WANTED = """
+SELECT campaign.*, slot.task_id AS wanted_task, slot.labeler_id AS wanted_of
+FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id
+JOIN work_seat seat ON seat.campaign_id = slot.campaign_id AND seat.labeler_id = %s
+WHERE slot.id = %s FOR UPDATE OF seat
+"""
+
+
+def _wanted(assignment_id: int, labeler: User) -> tuple[Campaign, int]:
+    """The campaign and the task's id of an assignment that the labeler has or had, as `_own`, their seat locked."""
+    campaign: Any = next(iter(Campaign.objects.raw(WANTED, [labeler.id, assignment_id])), None)
+    if campaign is None:
+        # Whoever has held a task of it has a seat.
+        raise NotYours
+    if campaign.wanted_of != labeler.id and not queries.has_held(labeler, campaign.wanted_task):
+        raise NotYours
+    return campaign, campaign.wanted_task
+
+
 def _held(wanted: Assignment, labeler: User) -> Assignment:
     """The row, locked, if the labeler holds it now."""
     assignment = Assignment.objects.select_for_update().get(id=wanted.id)
@@ -578,13 +591,13 @@ def _held(wanted: Assignment, labeler: User) -> Assignment:
     return assignment
 
 
-def _is_this_submit(earlier: Assignment, wanted: Assignment, labeler: User) -> bool:
+def _is_this_submit(earlier: Assignment, task_id: int, labeler: User) -> bool:
     """Is this the submit that left its key on `earlier`, once more? Its answer then still stands there as handed in.
 
     The key of another task, or of an answer that was sent back since, comes from an old page with other text on it:
     calling that submitted would lose the text.
     """
-    same = earlier.labeler_id == labeler.id and earlier.task_id == wanted.task_id
+    same = earlier.labeler_id == labeler.id and earlier.task_id == task_id
     return same and earlier.state in (State.SUBMITTED, State.ACCEPTED)
 
 
@@ -596,12 +609,12 @@ def _set_aside(mine: Assignment) -> bool:
     return last is not None and last.move == Move.SET_ASIDE
 
 
-def _free_slot(wanted: Assignment, labeler: User) -> Assignment:
+def _free_slot(campaign: Campaign, task_id: int, assignment_id: int, labeler: User) -> Assignment:
     """After an expired lease: the same slot, or any other of the task that is free."""
-    if wanted.campaign.state == CampaignState.CLOSED or not queries.allowed(wanted.campaign, labeler):
+    if campaign.state == CampaignState.CLOSED or not queries.allowed(campaign, labeler):
         raise LeaseLost
-    free = Assignment.objects.select_for_update(skip_locked=True).filter(task_id=wanted.task_id, state=State.OPEN)
-    slot = free.filter(id=wanted.id).first() or free.order_by("slot").first()
-    if slot is None or Skip.objects.filter(task_id=wanted.task_id, labeler=labeler).exists():
+    free = Assignment.objects.select_for_update(skip_locked=True).filter(task_id=task_id, state=State.OPEN)
+    slot = free.filter(id=assignment_id).first() or free.order_by("slot").first()
+    if slot is None or Skip.objects.filter(task_id=task_id, labeler=labeler).exists():
         raise LeaseLost
     return slot

@@ -24,7 +24,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -48,10 +47,9 @@ MOST_WAITING = 50
 FREE = (State.OPEN, State.STOPPED)
 
 people = st.integers(0, PEOPLE - 1)
-# Which of the things somebody has or had, counted from the newest: small numbers are the interesting ones.
-which = st.integers(0, 5)
+# Which of the things somebody has or had: the first ones are the interesting ones.
+which = st.sampled_from([0, 0, 0, 1, 1, 2, 3])
 languages_spoken = st.sampled_from([[], [], [], [], ["en"], ["pt"], ["en", "pt-BR"]])
-rarely = st.integers(0, 4).map(lambda drawn: drawn == 4)
 prompts = st.fixed_dictionaries(
     {
         "language": st.sampled_from(["en", "en", "en", *LANGUAGES]),
@@ -293,45 +291,56 @@ class Engine(RuleBasedStateMachine):
                 with pytest.raises(Moved), transaction.atomic():
                     verb(assignment_id=found.id, reviewer=self.reviewer, comment="Again.", now=self.now)
 
-    @rule(nth=which)
-    def stop_waiting_for(self, nth):
-        if found := nth_of(self.rows().filter(state=State.SENT_BACK).order_by("-id"), nth):
-            actions.replace_sent_back(assignment_id=found.id, by=self.manager, now=self.now)
-
-    @rule(pause=rarely)
-    def pause_or_reopen(self, pause):
-        to = CampaignState.PAUSED if pause else CampaignState.OPEN
-        if self.campaign.state not in (to, CampaignState.CLOSED):
-            self.campaign = actions.change_state(campaign=self.campaign, to=to, now=self.now)
-
-    @precondition(lambda self: self.texts > 8)
-    @rule(really=rarely)
-    def close(self, really):
-        if really and self.campaign.state != CampaignState.CLOSED:
+    @rule(
+        verb=st.sampled_from(
+            [
+                *["add", "overlap", "stopped"] * 2,
+                *["match", "prioritise", "replace", "settle", "pause", "close"],
+            ]
+        ),
+        nth=which,
+        number=st.integers(0, 3),
+        drawn=st.lists(prompts, min_size=1, max_size=2),
+    )
+    def manage(self, verb, nth, number, drawn):
+        """All that a manager does, in one rule: a labeler does more of it all."""
+        open_or_paused = self.campaign.state != CampaignState.CLOSED
+        if verb == "add" and open_or_paused:
+            self.add_prompts(drawn)
+        elif verb == "overlap" and open_or_paused:
+            self.campaign = actions.change_campaign(campaign=self.campaign, overlap=number + 1)
+            self.most_slots = max(self.most_slots, number + 1)
+            if nth % 2:
+                self.match_overlap()
+        elif verb == "match":
+            self.match_overlap()
+        elif verb == "stopped":
+            self.decide_stopped(nth, drop=number > 1)
+        elif verb == "prioritise":
+            if prompt := nth_of(self.campaign.pool.prompts.order_by("id"), nth):
+                actions.prioritise(prompts=Prompt.objects.filter(id=prompt.id), priority=number - 1)
+        elif verb == "replace":
+            if found := nth_of(self.rows().filter(state=State.SENT_BACK).order_by("-id"), nth):
+                actions.replace_sent_back(assignment_id=found.id, by=self.manager, now=self.now)
+        elif verb == "settle":
+            actions.settle(campaigns=[self.campaign.id], now=self.now)
+            self.campaign.refresh_from_db()
+            self.now += timedelta(seconds=1)
+        elif verb == "pause" and open_or_paused:
+            to = CampaignState.PAUSED if number == 0 else CampaignState.OPEN
+            if to != self.campaign.state:
+                self.campaign = actions.change_state(campaign=self.campaign, to=to, now=self.now)
+        elif verb == "close" and open_or_paused and self.texts > 8 and number == 0:
             self.campaign = actions.change_state(campaign=self.campaign, to=CampaignState.CLOSED, now=self.now)
             assert actions.cancel_left_open(now=self.now) == 0
 
-    @rule(drawn=st.lists(prompts, min_size=1, max_size=2), really=rarely)
-    def more_prompts(self, drawn, really):
-        if really:
-            self.add_prompts(drawn)
-
     def add_prompts(self, drawn):
-        if self.campaign.state == CampaignState.CLOSED:
-            return
         for fields in drawn:
             authors = [self.people[who].id for who in fields["authors"]]
             make.prompt(self.campaign.pool, **(fields | {"authors": authors}))
         actions.add_tasks(campaign=self.campaign, prompts=self.campaign.pool.prompts.order_by("id"), now=self.now)
         self.campaign.refresh_from_db()
 
-    @rule(overlap=st.integers(1, 4))
-    def change_overlap(self, overlap):
-        if self.campaign.state != CampaignState.CLOSED:
-            self.campaign = actions.change_campaign(campaign=self.campaign, overlap=overlap)
-            self.most_slots = max(self.most_slots, overlap)
-
-    @rule()
     def match_overlap(self):
         while actions.match_overlap(campaign=self.campaign, now=self.now):
             pass
@@ -342,8 +351,7 @@ class Engine(RuleBasedStateMachine):
             dropped = task in self.dropped or self.campaign.state == CampaignState.CLOSED
             assert dropped or len(wanted) >= self.campaign.overlap
 
-    @rule(nth=which, drop=st.booleans())
-    def decide_stopped(self, nth, drop):
+    def decide_stopped(self, nth, *, drop):
         if task := nth_of(self.campaign.tasks.filter(stopped_at__isnull=False).order_by("id"), nth):
             if drop:
                 actions.drop_task(task_id=task.id, now=self.now)
@@ -352,17 +360,6 @@ class Engine(RuleBasedStateMachine):
                 actions.restart_task(task_id=task.id, now=self.now, by=self.manager)
             with pytest.raises(actions.NotStopped):
                 actions.drop_task(task_id=task.id, now=self.now)
-
-    @rule(nth=which, priority=st.integers(-2, 2))
-    def prioritise(self, nth, priority):
-        if prompt := nth_of(self.campaign.pool.prompts.order_by("id"), nth):
-            actions.prioritise(prompts=Prompt.objects.filter(id=prompt.id), priority=priority)
-
-    @rule()
-    def settle(self):
-        actions.settle(campaigns=[self.campaign.id], now=self.now)
-        self.campaign.refresh_from_db()
-        self.now += timedelta(seconds=1)
 
     # After every step.
 
@@ -445,8 +442,10 @@ class Engine(RuleBasedStateMachine):
         return {row.hand: row for row in self.rows().filter(labeler=self.people[who], state=State.LEASED)}
 
     def once_held(self, who, nth):
-        """The id of something this person has or had; of somebody else's nothing is told, see test_lease.py."""
-        return self.had[who][-1 - nth % len(self.had[who])] if self.had[who] else None
+        """The id of something this person has or had, what they hold first; for somebody else's see test_lease.py."""
+        held = [row.id for _hand, row in sorted(self.held(who).items())]
+        known = held + [row for row in reversed(self.had[who]) if row not in held]
+        return known[nth % len(known)] if known else None
 
     def text(self):
         self.texts += 1

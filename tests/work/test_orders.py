@@ -108,12 +108,12 @@ def test_what_came_back_keeps_its_place_whatever_its_priority(open_desk):
 
 COST = {
     # Statements, with the two of a savepoint where the verb opens a transaction of its own.
-    "claim": 8,
-    "claim what came back": 9,
-    "claim in two languages": 9,
+    "claim": 7,
+    "claim what came back": 8,
+    "claim in two languages": 8,
     "claim again": 6,
-    "ahead": 8,
-    "submit": 7,
+    "ahead": 7,
+    "submit": 5,
     "renew": 1,
     "undo": 9,
 }
