@@ -99,6 +99,7 @@ VARIANTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
     "studio:stopped": lambda world: each("campaign_id", [world.campaigns["paused"], world.campaigns["rankings"]]),
     "studio:qualification": lambda world: each("qualification_id", world.qualifications),
     "studio:policy": lambda world: each("policy_id", world.policies),
+    "studio:policy-probe-progress": lambda world: each("policy_id", world.policies[2:]),
     "studio:run": lambda world: each("run_id", world.runs),
     "studio:person": lambda world: each("user_id", world.people),
     "studio:review-answer": lambda world: each("assignment_id", reviewable(world)),

@@ -197,7 +197,16 @@ def _policies(by: User, now: datetime) -> list[Policy]:
     )
     samples.move_current(stage=Stage.SFT, policy=local, by=by, now=now)
     imported = samples.create_policy(name=LONG_WORD.lower(), revision="imported", origin=Origin.IMPORTED, **given)
-    return [local, imported]
+    server = samples.create_policy(
+        name="frog-server",
+        revision="1",
+        origin=Origin.SERVER,
+        location="http://127.0.0.1:8001/v1",
+        served_model="frog",
+        endpoint="chat",
+        **given,
+    )
+    return [local, imported, server]
 
 
 def _runs(pool: Pool, policy: Policy, by: User, now: datetime) -> list[SampleRun]:
