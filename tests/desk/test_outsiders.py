@@ -32,7 +32,7 @@ OF_CAMPAIGN: dict[str, tuple[str, dict[str, str]]] = {
     "ahead": ("post", {}),
     "guideline": ("get", {}),
 }
-FOR_ALL = {"home", "answers", "preview"}
+FOR_ALL = ["home", "answers", "preview"]
 
 
 def test_every_address_is_tried_below():
