@@ -21,7 +21,7 @@ LATER = NOW + timedelta(hours=2)
 settings.register_profile(
     "long",
     max_examples=100_000,
-    stateful_step_count=60,
+    stateful_step_count=30,
     deadline=None,
     database=None,
     print_blob=True,

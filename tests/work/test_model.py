@@ -123,6 +123,11 @@ class Engine(RuleBasedStateMachine):
         self.claim(who)
         self.claim_ahead(who)
 
+    @rule(who=people, other=people)
+    def hand_over(self, who, other):
+        self.release(who, 0)
+        self.claim(other)
+
     @rule(who=people)
     def claim(self, who):
         self.look()
@@ -540,8 +545,8 @@ def nth_of(rows, nth):
 
 
 SUITE = settings(
-    max_examples=30,
-    stateful_step_count=40,
+    max_examples=45,
+    stateful_step_count=25,
     derandomize=True,
     database=None,
     deadline=None,
