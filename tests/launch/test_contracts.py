@@ -12,7 +12,7 @@ from annotate.lib.launch.check import LINT_IMPORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNWARD = "Imports only point down, and rooms side by side do not know each other"
-NO_TORCH = "The web and the exports never load torch"
+NO_TORCH = "The web and the exports never load torch, nor call a policy's server"
 NO_ANSWERS = "The worker never touches an answer"
 NO_DJANGO = "The sampling engine knows neither Django nor the rooms"
 
@@ -52,6 +52,7 @@ def test_the_rooms_keep_their_walls(copy: Path) -> None:
         pytest.param("exports", "import models_worker", DOWNWARD, id="the exports import the worker"),
         pytest.param("annotate/desk", "import torch", NO_TORCH, id="the web imports torch"),
         pytest.param("exports", "import transformers", NO_TORCH, id="the exports import transformers"),
+        pytest.param("annotate/samples", "import httpx2", NO_TORCH, id="the web calls a policy's server"),
         pytest.param("models_worker", "import annotate.rankings", NO_ANSWERS, id="the worker reads answers"),
         pytest.param(
             "models_worker", "import annotate.workflows", NO_ANSWERS, id="the worker reads answers indirectly"
