@@ -45,13 +45,22 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no process is left alone with it at the end."""
+    """Say what stays in one process: a file's tests, and all tours, which share one platform and go on in its day.
+
+    What takes longest begins first, so that no process is left alone with it at the end.
+    """
     items.sort(key=lambda item: not item.nodeid.startswith("tests/tour/"))
+    for item in items:
+        file = item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group("tour" if file.startswith("tests/tour/") else file))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium of this machine; a test opens its own context in it."""
+    """Chromium of this machine; a test opens its own context in it.
+
+    For a module, because Playwright keeps an event loop in this thread, and other modules run their own.
+    """
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     assert found, "Chromium is not installed; bin/test installs it where it may"
     # Playwright runs an event loop in this thread, which Django would take for code that must not block.

@@ -1,4 +1,4 @@
 from annotate.lib.admin import show
-from annotate.work.models import Assignment, Campaign, Draft, Event, Seat, Skip, Task
+from annotate.work.models import Assignment, Campaign, Draft, Event, Seat, Sitting, Skip, Stopwatch, Task
 
-show(Campaign, Task, Assignment, Seat, Draft, Skip, Event)
+show(Campaign, Task, Assignment, Seat, Draft, Skip, Sitting, Stopwatch, Event)

@@ -182,7 +182,9 @@ def test_a_message_that_comes_while_this_process_samples_does_nothing(tiny, samp
     sampler_calls.before = lambda *_call: runner.sample(run.id)
     runner.sample(run.id)
     check_whole(run)
-    assert len(sampler_calls) == 1
+    # Equal completions may be asked for once more, with another seed.
+    asked = [(request.prompt_id, request.k, request.seed) for call in sampler_calls for request in call]
+    assert len(set(asked)) == len(asked)
 
 
 def test_the_same_seed_gives_the_same_completions_in_whatever_chunks(tiny, monkeypatch):

@@ -41,7 +41,7 @@ def sample(browser: Browser, platform: Platform) -> None:
 def demonstrate(browser: Browser, platform: Platform) -> None:
     with at_work(browser, platform, "labeler") as page:
         begin(page, "Write answers")
-        page.get_by_label("Answer").fill(DEMONSTRATION)
+        page.get_by_label("Your answer").fill(DEMONSTRATION)
         submit_and_stop(page)
     assert platform.rows("SELECT text FROM demonstrations_demonstration") == [(DEMONSTRATION,)]
 

@@ -23,7 +23,7 @@ def test_gunicorn_killed_between_a_submit_and_its_answer_loses_and_doubles_nothi
         for number in range(6):
             text = f"An answer that must survive the {number}th kill."
             begin(page, "Write answers")
-            page.get_by_label("Answer").fill(text)
+            page.get_by_label("Your answer").fill(text)
             # From "before it arrives" to "stored, but not answered".
             submit_and_kill(platform, page, text, seconds=chance.uniform(0, 0.12))
             eventually(lambda: answers(platform))
@@ -37,13 +37,13 @@ def test_gunicorn_killed_between_a_submit_and_its_answer_loses_and_doubles_nothi
 def test_what_was_typed_survives_the_browser_and_the_server(browser: Browser, platform: Platform):
     with at_work(browser, platform, "labeler") as page:
         begin(page, "Write answers")
-        page.get_by_label("Answer").fill("Half a sentence, and then")
+        page.get_by_label("Your answer").fill("Half a sentence, and then")
         expect(page.locator("[data-save-state]").first).to_contain_text("Saved")
     assert platform.kill("gunicorn")
     eventually(lambda: answers(platform))
     with at_work(browser, platform, "labeler") as page:
         begin(page, "Write answers")
-        expect(page.get_by_label("Answer")).to_have_value("Half a sentence, and then")
+        expect(page.get_by_label("Your answer")).to_have_value("Half a sentence, and then")
 
 
 def test_the_sampling_worker_killed_in_a_run_goes_on_where_it_was(browser: Browser, platform: Platform):
