@@ -45,14 +45,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what stays in one process: a file's tests, and all tours, which share one platform and go on in its day.
-
-    What takes longest begins first, so that no process is left alone with it at the end.
-    """
+    """What takes longest begins first, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith("tests/tour/"))
-    for item in items:
-        file = item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group("tour" if file.startswith("tests/tour/") else file))
 
 
 @pytest.fixture(scope="module")

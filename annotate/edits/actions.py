@@ -12,7 +12,7 @@ from annotate.edits.models import Brief, Instruction
 from annotate.edits.queries import original_of
 from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
 from annotate.pools.actions import DuplicatePrompt, add_prompt
-from annotate.pools.models import Kind, Pool
+from annotate.pools.models import Kind, Pool, Prompt
 from annotate.pools.rules import BadPrompt
 from annotate.work import actions as work
 from annotate.work import leases
@@ -115,6 +115,8 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
         if not assignment.rounds:
             instruction.delete()
         if prompt is not None:
+            # Whoever makes a task of it at this moment holds it too: then it is used, or not there any more.
+            prompt = Prompt.objects.select_for_update().get(id=prompt.id)
             try:
                 prompt.delete()
             except ProtectedError as used:
