@@ -27,8 +27,8 @@ from annotate.lib.postgres_binaries import NoPostgres
 from annotate.lib.supervisor import Supervisor, end_with_parent
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Much of a test's time is waiting, for a browser or a worker. The tests of one file share what they have brought up, and
-# so stay together; those that take longest are collected first (tests/conftest.py).
+# Much of a test's time is waiting, for a browser or a worker. The tests of one file share what they have brought up
+# and stay together; those that take longest are collected first (tests/conftest.py).
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
