@@ -2,8 +2,8 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.models import Group
 
-from annotate.accounts.models import User
-from annotate.lib.admin import Emergency
+from annotate.accounts.models import Qualification, User
+from annotate.lib.admin import Emergency, show
 
 # Roles say who may do what here.
 admin.site.unregister(Group)
@@ -16,3 +16,6 @@ class UserAdmin(Emergency):
     """For the day when no manager can log in. A password is set by `manage.py changepassword`."""
 
     mendable = ("role", "cohort", "is_active", "email")
+
+
+show(Qualification)
