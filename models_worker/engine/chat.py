@@ -110,7 +110,7 @@ def render(
     Raises PromptTooLong if those alone are too long, ChatError if the messages make no prompt.
     """
     _check(messages, tokenizer)
-    head, turns = _after_examples(examples, messages)
+    head, turns = after_examples(examples, messages)
     text, ids = _encode([*head, *turns], tokenizer, template)
     whole = len(ids)
     room = whole if max_model_len is None else max_model_len - max_new_tokens
@@ -159,7 +159,7 @@ def check_template(tokenizer: "PreTrainedTokenizerBase", template: Template, exa
             raise
 
 
-def _after_examples(examples: Sequence[Message], messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+def after_examples(examples: Sequence[Message], messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
     """What stays whatever its length, and the turns. A prompt's own system message stands for that of the examples."""
     system = [message for message in messages[:1] if message["role"] == "system"]
     of_examples = [message for message in examples[:1] if message["role"] == "system"]

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from models_worker.engine.chat import ROLES, TEMPLATE_ERRORS, ChatError, Message, RenderedPrompt
+from models_worker.engine.chat import ROLES, TEMPLATE_ERRORS, ChatError, Message, RenderedPrompt, after_examples
 from models_worker.engine.patience import GivenUp, Line, Patience, line_to
 from models_worker.engine.server import Refused, Reply, Server, ended
 from models_worker.engine.types import SampleRequest, SampleResult, SamplerUnusable, failed, never
@@ -163,7 +163,8 @@ def prompt_text(server: Server, messages: Sequence[Message]) -> str:
 
     Raises ChatError.
     """
-    whole = [dict(each) for each in _with_examples(server.examples, messages)]
+    head, turns = after_examples(server.examples, messages)
+    whole = [dict(each) for each in (*head, *turns)]
     if not whole or whole[-1]["role"] != "user":
         raise ChatError("The last message of a prompt must be the user's: it is what the policy answers.")
     if unknown := {message["role"] for message in whole} - set(ROLES):
@@ -176,13 +177,6 @@ def prompt_text(server: Server, messages: Sequence[Message]) -> str:
         return jinja.from_string(server.template.source).render(messages=whole, add_generation_prompt=True)
     except TEMPLATE_ERRORS as error:
         raise ChatError(f"The chat template refuses this prompt: {error}") from error
-
-
-def _with_examples(examples: Sequence[Message], messages: Sequence[Message]) -> list[Message]:
-    """The examples before the prompt, under the prompt's own system message if it has one."""
-    if not examples or not messages or messages[0]["role"] != "system":
-        return [*examples, *messages]
-    return [messages[0], *(each for each in examples if each["role"] != "system"), *messages[1:]]
 
 
 def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:
