@@ -298,7 +298,8 @@ def test_every_form_that_is_refused_is_accessible_and_fits(world, visit, width, 
 
 @pytest.mark.parametrize(("width", "scheme"), WITH_AXE)
 def test_what_opens_on_a_page_is_accessible_and_fits(world, visit, width, scheme):
-    visitor = visit(world.ada, width=width, color_scheme=scheme)
+    # Nothing glides: a target that a bar hides half way through a scroll is no fault of the page.
+    visitor = visit(world.ada, width=width, color_scheme=scheme, reduced_motion="reduce")
     page, found = visitor.page, []
     demonstration, ranking, rewriting = (reverse("desk:task", args=[held.id]) for held in world.held[:3])
 
