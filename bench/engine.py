@@ -22,13 +22,13 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY  # noqa: E402
-from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.contrib.sessions.models import Session  # noqa: E402
 from django.db import connection, transaction  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from annotate.accounts.models import User  # noqa: E402
+from annotate.accounts.sessions import SessionStore  # noqa: E402
 from annotate.demonstrations import actions as demonstrations  # noqa: E402
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion  # noqa: E402
 from annotate.lib.wake import wake  # noqa: E402

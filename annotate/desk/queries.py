@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from annotate.accounts.models import User
-from annotate.guidelines.models import Acknowledgement, GuidelineVersion
+from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
+from annotate.lib.prepared import Shape, execute
+from annotate.pools.models import Prompt
 from annotate.work import queue
-from annotate.work.models import Assignment, Campaign
-from annotate.work.queries import answers_of, campaigns_for, has_held, is_free
+from annotate.work.models import Assignment, Campaign, Draft, Task
+from annotate.work.queries import CAMPAIGN, answers_of, campaigns_for, has_held, is_free
+from annotate.work.queue import SLOT
 from annotate.work.states import CampaignState
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
@@ -71,16 +75,57 @@ def answers(labeler: User) -> QuerySet[Assignment]:
     return answers_of(labeler).select_related("instruction")
 
 
-# What a task's page shows besides the assignment.
-ON_ITS_PAGE = ("campaign__guideline", "task__prompt", "guideline_version")
+TASK, PROMPT = Shape(Task, "task"), Shape(Prompt, "prompt")
+GUIDELINE, VERSION = Shape(Guideline, "guideline"), Shape(GuidelineVersion, "version")
+DRAFT = Shape(Draft, "draft")
+HAD = f"""
+SELECT {SLOT.columns}, {CAMPAIGN.columns}
+FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id
+WHERE slot.id = %(assignment)s
+"""
+HAD_WITH_ITS_PAGE = f"""
+SELECT {SLOT.columns}, {CAMPAIGN.columns}, {TASK.columns}, {PROMPT.columns}, {GUIDELINE.columns}, {VERSION.columns},
+    {DRAFT.columns}
+FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id
+JOIN work_task task ON task.id = slot.task_id LEFT JOIN pools_prompt prompt ON prompt.id = task.prompt_id
+JOIN guidelines_guideline guideline ON guideline.id = campaign.guideline_id
+LEFT JOIN guidelines_guidelineversion version ON version.id = slot.guideline_version_id
+LEFT JOIN work_draft draft ON draft.task_id = slot.task_id AND draft.labeler_id = %(labeler)s
+WHERE slot.id = %(assignment)s
+"""
 
 
-def had(labeler: User, assignment_id: int, *related: str) -> Assignment | None:
-    """The assignment with its campaign and `related`, if the labeler has it or ever had its task."""
-    assignment = Assignment.objects.select_related("campaign", *related).filter(id=assignment_id).first()
-    if assignment is None or assignment.labeler_id == labeler.id or has_held(labeler, assignment.task_id):
-        return assignment
-    return None
+def had(labeler: User, assignment_id: int) -> Assignment | None:
+    """The assignment with its campaign, if the labeler has it or ever had its task."""
+    with connection.cursor() as cursor:
+        execute(cursor, HAD, {"assignment": assignment_id})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    assignment, row = SLOT.made(row)
+    assignment.campaign, _row = CAMPAIGN.made(row)
+    return assignment if _theirs(assignment, labeler) else None
+
+
+def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Draft | None] | None:
+    """The same with all that its page shows, and what the labeler has typed there."""
+    with connection.cursor() as cursor:
+        execute(cursor, HAD_WITH_ITS_PAGE, {"assignment": assignment_id, "labeler": labeler.id})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    assignment, row = SLOT.made(row)
+    assignment.campaign, row = CAMPAIGN.made(row)
+    assignment.task, row = TASK.made(row)
+    assignment.task.prompt, row = PROMPT.made(row)
+    assignment.campaign.guideline, row = GUIDELINE.made(row)
+    assignment.guideline_version, row = VERSION.made(row)
+    draft, _row = DRAFT.made(row)
+    return (assignment, draft) if _theirs(assignment, labeler) else None
+
+
+def _theirs(assignment: Assignment, labeler: User) -> bool:
+    return assignment.labeler_id == labeler.id or has_held(labeler, assignment.task_id)
 
 
 def standing(labeler: User, assignment: Assignment) -> Assignment | None:

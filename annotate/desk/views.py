@@ -35,7 +35,7 @@ from annotate.lib.wake import wake
 from annotate.samples.actions import FILL
 from annotate.work import leases, times
 from annotate.work import queries as work
-from annotate.work.models import Assignment, Campaign, Hand, Workflow
+from annotate.work.models import Assignment, Campaign, Draft, Hand, Workflow
 from annotate.work.moves import Moved
 from annotate.work.states import CampaignState, State
 from annotate.work.workflow import BadAnswer, Bench, Context
@@ -74,8 +74,8 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """The page of a task. One that is ready ahead may be kept by the browser until its lease ends, to be shown at once
     when its turn comes; every other is made anew whenever it is asked for."""
     labeler, now = person(request), timezone.now()
-    assignment = _had_or_404(labeler, assignment_id, *queries.ON_ITS_PAGE)
-    response = _task(request, assignment, labeler, now)
+    assignment, draft = _page_or_404(labeler, assignment_id)
+    response = _task(request, assignment, draft.body if draft else None, now)
     ahead = assignment.hand == Hand.AHEAD and assignment.leased_until
     if "ahead" in request.GET and ahead and response.status_code == 200:
         patch_cache_control(response, private=True, max_age=max(0, int((ahead - now).total_seconds())))
@@ -84,7 +84,8 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return response
 
 
-def _task(request: HttpRequest, assignment: Assignment, labeler: User, now: datetime) -> HttpResponse:
+def _task(request: HttpRequest, assignment: Assignment, typed: Context | None, now: datetime) -> HttpResponse:
+    labeler = person(request)
     standing = queries.standing(labeler, assignment)
     if standing and standing.state != State.LEASED:
         return redirect("desk:answer", standing.id)
@@ -95,10 +96,9 @@ def _task(request: HttpRequest, assignment: Assignment, labeler: User, now: date
         leased_until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
     except leases.LeaseLost:
         leased_until = None
-    draft = work.draft_of(labeler, assignment.task_id)
     if not leased_until and not queries.can_still_submit(labeler, assignment):
-        return _lost(request, assignment, draft.body if draft else {}, leases.LeaseLost(), key=None, status=200)
-    part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
+        return _lost(request, assignment, typed or {}, leases.LeaseLost(), key=None, status=200)
+    part = _bench(assignment).show(assignment, labeler, forms.typed(typed), now)
     return _page(request, assignment, part, leased_until)
 
 
@@ -294,7 +294,7 @@ def answers(request: HttpRequest) -> HttpResponse:
 @labelers
 def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """The labeler's own answer, to read, with the reviewer's words."""
-    assignment = _had_or_404(person(request), assignment_id, *queries.ON_ITS_PAGE)
+    assignment, _draft = _page_or_404(person(request), assignment_id)
     if assignment.labeler_id != person(request).id or assignment.submitted_at is None:
         raise Http404
     bench = _bench(assignment)
@@ -307,12 +307,19 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return render(request, "desk/answer.html", bench.answer(assignment) | context)
 
 
-def _had_or_404(labeler: User, assignment_id: int, *related: str) -> Assignment:
+def _had_or_404(labeler: User, assignment_id: int) -> Assignment:
     """Somebody else's task looks as one that does not exist."""
-    assignment = queries.had(labeler, assignment_id, *related)
+    assignment = queries.had(labeler, assignment_id)
     if assignment is None:
         raise Http404
     return assignment
+
+
+def _page_or_404(labeler: User, assignment_id: int) -> tuple[Assignment, Draft | None]:
+    found = queries.had_with_its_page(labeler, assignment_id)
+    if found is None:
+        raise Http404
+    return found
 
 
 def _bench(assignment: Assignment) -> Bench:

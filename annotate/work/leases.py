@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
+from annotate.lib.prepared import execute
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version
 from annotate.work import queries, queue, times
@@ -151,7 +152,7 @@ def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
     Raises LeaseLost, also for somebody else's assignment.
     """
     with connection.cursor() as cursor:
-        cursor.execute(RENEW, {"assignment": assignment_id, "labeler": labeler.id, "now": now, "ahead": Hand.AHEAD})
+        execute(cursor, RENEW, {"assignment": assignment_id, "labeler": labeler.id, "now": now, "ahead": Hand.AHEAD})
         found = cursor.fetchone()
     if found is None:
         _own(assignment_id, labeler)
@@ -162,7 +163,7 @@ def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
 
 RENEW = """
 UPDATE work_assignment slot SET leased_until = CASE
-    WHEN slot.hand = %(ahead)s THEN slot.leased_until ELSE %(now)s + campaign.lease_minutes * interval '1 minute' END
+    WHEN slot.hand = %(ahead)s THEN slot.leased_until ELSE %(now)s::timestamptz + campaign.lease_minutes * interval '1 minute' END
 FROM work_campaign campaign
 WHERE slot.id = %(assignment)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased'
     AND campaign.id = slot.campaign_id
@@ -253,7 +254,7 @@ def submit(
     """
     require_transaction()
     campaign, task_id = _wanted(assignment_id, labeler)
-    rows = queue.rows(SUBMITTING, {"key": submit_key, "task": task_id, "labeler": labeler.id})
+    rows = queue.SLOT.rows(SUBMITTING, {"key": submit_key, "task": task_id, "labeler": labeler.id})
     earlier = next((row for row in rows if row.submit_key == submit_key), None)
     if earlier is not None:
         if not _is_this_submit(earlier, task_id, labeler):
@@ -298,7 +299,7 @@ def submit(
 
 # The answer that bears the key, and what the labeler has of the task.
 SUBMITTING = f"""
-SELECT {queue.COLUMNS} FROM work_assignment slot
+SELECT {queue.SLOT.columns} FROM work_assignment slot
 WHERE slot.submit_key = %(key)s OR (slot.task_id = %(task)s AND slot.labeler_id = %(labeler)s)
 ORDER BY slot.id FOR UPDATE OF slot
 """
@@ -488,12 +489,12 @@ def _check_open(campaign: Any, labeler: User) -> None:
 
 def _held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> dict[int, Assignment]:
     """What the labeler holds in the campaign, by hand."""
-    held = queue.rows(HELD + "FOR UPDATE" * lock, {"campaign": campaign.id, "labeler": labeler.id})
+    held = queue.SLOT.rows(HELD + "FOR UPDATE" * lock, {"campaign": campaign.id, "labeler": labeler.id})
     return {row.hand: row for row in held}
 
 
 HELD = f"""
-SELECT {queue.COLUMNS} FROM work_assignment slot
+SELECT {queue.SLOT.columns} FROM work_assignment slot
 WHERE slot.campaign_id = %(campaign)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased' ORDER BY slot.id
 """
 
@@ -564,23 +565,26 @@ def _own(assignment_id: int, labeler: User) -> Assignment:
     return assignment
 
 
-WANTED = """
-SELECT campaign.*, slot.task_id AS wanted_task, slot.labeler_id AS wanted_of
+WANTED = f"""
+SELECT {queries.CAMPAIGN.columns}, slot.task_id, slot.labeler_id
 FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id
-JOIN work_seat seat ON seat.campaign_id = slot.campaign_id AND seat.labeler_id = %s
-WHERE slot.id = %s FOR UPDATE OF seat
+JOIN work_seat seat ON seat.campaign_id = slot.campaign_id AND seat.labeler_id = %(labeler)s
+WHERE slot.id = %(assignment)s FOR UPDATE OF seat
 """
 
 
 def _wanted(assignment_id: int, labeler: User) -> tuple[Campaign, int]:
     """The campaign and the task's id of an assignment that the labeler has or had, as `_own`, their seat locked."""
-    campaign: Any = next(iter(Campaign.objects.raw(WANTED, [labeler.id, assignment_id])), None)
-    if campaign is None:
+    with connection.cursor() as cursor:
+        execute(cursor, WANTED, {"labeler": labeler.id, "assignment": assignment_id})
+        found = cursor.fetchone()
+    if found is None:
         # Whoever has held a task of it has a seat.
         raise NotYours
-    if campaign.wanted_of != labeler.id and not queries.has_held(labeler, campaign.wanted_task):
+    campaign, (task_id, of) = queries.CAMPAIGN.made(found)
+    if of != labeler.id and not queries.has_held(labeler, task_id):
         raise NotYours
-    return campaign, campaign.wanted_task
+    return campaign, task_id
 
 
 def _held(wanted: Assignment, labeler: User) -> Assignment:

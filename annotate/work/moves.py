@@ -9,6 +9,7 @@ from django.db.transaction import TransactionManagementError
 from psycopg2.extras import Json
 
 from annotate.accounts.models import User
+from annotate.lib.prepared import execute
 from annotate.work.models import Assignment
 from annotate.work.states import MOVES, Move
 
@@ -38,7 +39,7 @@ WITH moved AS (
     RETURNING id
 ){along}
 INSERT INTO work_event (assignment_id, move, actor_id, at, detail)
-SELECT moved.id, step.move, %s, %s, %s
+SELECT moved.id, step.move, %s::bigint, %s::timestamptz, %s::jsonb
 FROM moved, unnest(%s::text[]) WITH ORDINALITY AS step(move, number) ORDER BY step.number
 """
 
@@ -74,7 +75,7 @@ def move(
     event: list[Any] = [actor.id if actor else None, now, Json(detail or {}), [str(step) for step in moves]]
     set_to = [value for column in values.values() for value in column.values]
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*set_to, *unchanged, *(along.values if along else []), *event])
+        execute(cursor, statement, [*set_to, *unchanged, *(along.values if along else []), *event])
         if cursor.rowcount != len(moves):
             raise Moved
     for name, value in columns.items():

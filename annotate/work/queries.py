@@ -5,29 +5,32 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
+from django.db import connection
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Prefetch, Q, QuerySet
 from django.utils.timezone import localtime
 
 from annotate.accounts.models import User
+from annotate.lib.prepared import Shape, execute
 from annotate.pools.models import Prompt
-from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Skip, Task
+from annotate.work.models import Assignment, Campaign, Event, Hand, Skip, Task
 from annotate.work.rules import may_work
 from annotate.work.states import CampaignState, Move, State
 
-STANDING = """
-SELECT campaign.*, current.id AS version_id,
+CAMPAIGN = Shape(Campaign, "campaign")
+STANDING = f"""
+SELECT {CAMPAIGN.columns}, current.id,
     EXISTS (
         SELECT FROM guidelines_acknowledgement known
-        WHERE known.version_id = current.id AND known.labeler_id = %(labeler)s) AS acknowledged,
-    EXISTS (SELECT FROM work_campaign_labelers named WHERE named.campaign_id = campaign.id) AS anyone_named,
+        WHERE known.version_id = current.id AND known.labeler_id = %(labeler)s),
+    EXISTS (SELECT FROM work_campaign_labelers named WHERE named.campaign_id = campaign.id),
     EXISTS (
         SELECT FROM work_campaign_labelers named
-        WHERE named.campaign_id = campaign.id AND named.user_id = %(labeler)s) AS named,
+        WHERE named.campaign_id = campaign.id AND named.user_id = %(labeler)s),
     NOT EXISTS (
         SELECT FROM work_campaign_qualifications needed
         WHERE needed.campaign_id = campaign.id AND NOT EXISTS (
             SELECT FROM accounts_user_qualifications held
-            WHERE held.user_id = %(labeler)s AND held.qualification_id = needed.qualification_id)) AS qualified
+            WHERE held.user_id = %(labeler)s AND held.qualification_id = needed.qualification_id))
 FROM work_campaign campaign LEFT JOIN LATERAL (
     SELECT version.id FROM guidelines_guidelineversion version
     WHERE version.guideline_id = campaign.guideline_id AND version.published_at IS NOT NULL
@@ -40,8 +43,15 @@ WHERE campaign.id = %(campaign)s
 def standing(campaign_id: int, labeler: User) -> Any:
     """The campaign with how the labeler stands to it, in one statement: `anyone_named`, `named` and `qualified`, the
     guideline's current `version_id`, and whether they `acknowledged` that. None: there is no such campaign."""
-    found = Campaign.objects.raw(STANDING, {"campaign": campaign_id, "labeler": labeler.id})
-    return next(iter(found), None)
+    with connection.cursor() as cursor:
+        execute(cursor, STANDING, {"campaign": campaign_id, "labeler": labeler.id})
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    campaign: Any
+    campaign, stands = CAMPAIGN.made(found)
+    campaign.version_id, campaign.acknowledged, campaign.anyone_named, campaign.named, campaign.qualified = stands
+    return campaign
 
 
 def allowed(campaign: Campaign, labeler: User) -> bool:
@@ -122,10 +132,6 @@ def to_review(reviewer: User) -> QuerySet[Assignment]:
         .select_related("campaign", "task__prompt", "labeler")
         .order_by("submitted_at", "id")
     )
-
-
-def draft_of(labeler: User, task_id: int) -> Draft | None:
-    return Draft.objects.filter(labeler=labeler, task_id=task_id).first()
 
 
 def has_held(labeler: User, task_id: int) -> bool:

@@ -15,13 +15,12 @@ from django.db import connection
 from psycopg2.extras import Json
 
 from annotate.accounts.models import User
+from annotate.lib.prepared import Shape, execute
 from annotate.work.models import START, Assignment, Campaign, Order, Seat
 from annotate.work.moves import Sql
 from annotate.work.rules import speaks
 
-# An assignment's columns in the order of its fields: read by hand, a row costs a tenth of what a raw queryset takes.
-FIELDS = [field.attname for field in Assignment._meta.concrete_fields]
-COLUMNS = ", ".join(f"slot.{field.column}" for field in Assignment._meta.concrete_fields)
+SLOT = Shape(Assignment, "slot")
 
 # More slots than a task may ever have, and more tasks than a database may ever have: no two layers mix.
 SLOTS_A_TASK = 64
@@ -65,7 +64,7 @@ ELIGIBLE = MAY_TAKE.format(mine="")
 EVER_ELIGIBLE = MAY_TAKE.format(mine="AND NOT (mine.state = 'leased' AND mine.rounds = 0)")
 
 NEXT = f"""
-SELECT {COLUMNS} FROM work_assignment slot
+SELECT {SLOT.columns} FROM work_assignment slot
 WHERE slot.campaign_id = %(campaign)s AND slot.state = 'open' AND slot.language = %(language)s
     AND slot.position > %(after)s AND slot.position <= %(up_to)s
     AND {{eligible}}
@@ -75,7 +74,7 @@ ORDER BY slot.position LIMIT 1
 # No column is compared that another index begins with: before statistics are there, the planner would rather go through
 # all of a campaign than through a labeler's few drafts.
 BEGUN = f"""
-SELECT {COLUMNS} FROM work_assignment slot
+SELECT {SLOT.columns} FROM work_assignment slot
 WHERE slot.task_id = ANY(ARRAY(SELECT draft.task_id FROM work_draft draft WHERE draft.labeler_id = %(labeler)s))
     AND slot.campaign_id + 0 = %(campaign)s AND slot.state || '' = 'open'
     AND {ELIGIBLE}
@@ -140,13 +139,6 @@ WAITING_BEHIND = WAITING.format(
 )
 
 
-def rows(statement: str, values: dict[str, Any]) -> list[Assignment]:
-    """The assignments that a statement finds which selects COLUMNS."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return [Assignment.from_db(connection.alias, FIELDS, row) for row in cursor.fetchall()]
-
-
 def languages_for(campaign: Campaign, labeler: User) -> list[str]:
     """The languages of the campaign's tasks that the labeler works in."""
     return [language for language in campaign.languages if speaks(language, labeler.languages)]
@@ -155,7 +147,7 @@ def languages_for(campaign: Campaign, labeler: User) -> list[str]:
 def lock_seat(campaign: Campaign, labeler: User) -> None:
     """As take_seat, for those who look for no slot."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, [campaign.id, labeler.id])
+        execute(cursor, LOCK, [campaign.id, labeler.id])
         if cursor.fetchone():
             return
     take_seat(campaign, labeler)
@@ -177,7 +169,7 @@ def take_seat(campaign: Campaign, labeler: User) -> Any:
 
 def _seat(campaign: Campaign, labeler: User) -> Any:
     with connection.cursor() as cursor:
-        cursor.execute(SIT, {"campaign": campaign.id, "labeler": labeler.id})
+        execute(cursor, SIT, {"campaign": campaign.id, "labeler": labeler.id})
         found = cursor.fetchone()
     if found is None:
         return None
@@ -290,7 +282,7 @@ def returned_position() -> int:
 
 def _begun(campaign: Campaign, labeler: User) -> Assignment | None:
     values = {"campaign": campaign.id, "labeler": labeler.id}
-    return next(iter(rows(BEGUN + LOCKED, values)), None)
+    return next(iter(SLOT.rows(BEGUN + LOCKED, values)), None)
 
 
 def _first(look: str, campaign: Campaign, labeler: User, *, after: int, up_to: int) -> Assignment | None:
@@ -298,6 +290,6 @@ def _first(look: str, campaign: Campaign, labeler: User, *, after: int, up_to: i
     languages, TAKE locks a row in each until the claim ends."""
     values = {"campaign": campaign.id, "labeler": labeler.id, "after": after, "up_to": up_to}
     found = [
-        slot for language in languages_for(campaign, labeler) for slot in rows(look, values | {"language": language})
+        slot for language in languages_for(campaign, labeler) for slot in SLOT.rows(look, values | {"language": language})
     ]
     return min(found, key=lambda slot: slot.position, default=None)

@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from annotate.accounts.models import User
+from annotate.lib.prepared import execute
 
 # The stopwatch's lock makes one labeler's reports wait for each other.
 READ: Final = "SELECT counted_until FROM work_stopwatch WHERE labeler_id = %(labeler)s FOR UPDATE"
@@ -24,16 +25,16 @@ INSERT INTO work_stopwatch (labeler_id, counted_until) VALUES (%(labeler)s, %(si
 COUNT: Final = """
 WITH counted AS (
     INSERT INTO work_sitting AS sitting (id, task_id, labeler_id, reported, seconds)
-    VALUES (%(sitting)s, %(task)s, %(labeler)s, %(total)s, LEAST(%(total)s, %(passed)s))
+    VALUES (%(sitting)s, %(task)s, %(labeler)s, %(total)s::float8, LEAST(%(total)s::float8, %(passed)s::float8))
     ON CONFLICT (id) DO UPDATE SET
         reported = excluded.reported,
         seconds = LEAST(
-            excluded.reported, sitting.seconds + LEAST(excluded.reported - sitting.reported, %(passed)s))
+            excluded.reported, sitting.seconds + LEAST(excluded.reported - sitting.reported, %(passed)s::float8))
     WHERE sitting.task_id = excluded.task_id AND sitting.labeler_id = excluded.labeler_id
         AND sitting.reported < excluded.reported
     RETURNING labeler_id
 )
-UPDATE work_stopwatch SET counted_until = GREATEST(counted_until, %(now)s) FROM counted
+UPDATE work_stopwatch SET counted_until = GREATEST(counted_until, %(now)s::timestamptz) FROM counted
 WHERE work_stopwatch.labeler_id = counted.labeler_id
 """
 
@@ -47,15 +48,15 @@ def count(*, task_id: int, labeler: User, sitting: UUID, total: float, now: date
         return
     values: dict[str, Any] = {"sitting": sitting, "task": task_id, "labeler": labeler.id, "total": total, "now": now}
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(READ, values)
+        execute(cursor, READ, values)
         found = cursor.fetchone()
         if found is None:
             # The first report ever: nothing of theirs is counted yet, so nothing can be counted twice.
             since = datetime.fromtimestamp(now.timestamp() - min(total, MOST_AT_FIRST), tz=now.tzinfo)
-            cursor.execute(START, values | {"since": since})
-            cursor.execute(READ, values)
+            execute(cursor, START, values | {"since": since})
+            execute(cursor, READ, values)
             found = cursor.fetchone()
-        cursor.execute(COUNT, values | {"passed": max(0.0, (now - found[0]).total_seconds())})
+        execute(cursor, COUNT, values | {"passed": max(0.0, (now - found[0]).total_seconds())})
 
 
 # What all the labeler's openings of a task's page (task, labeler) have counted; NULL where no browser told.

@@ -3,13 +3,13 @@
 import pytest
 from django.urls import reverse
 
-from annotate.work import leases, queries
+from annotate.work import leases
 from annotate.work.models import Draft
 from tests.desk.conftest import marks
 
 
 def body(me, assignment):
-    return queries.draft_of(me.user, assignment.task_id).body
+    return Draft.objects.get(labeler=me.user, task=assignment.task_id).body
 
 
 def test_a_draft_is_saved_and_its_time_acknowledged(labeler, demonstrations):
