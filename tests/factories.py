@@ -10,7 +10,7 @@ from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVers
 from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
 from annotate.samples.actions import create_policy
 from annotate.samples.models import Completion, FinishReason, Origin, Policy
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign, Draft, Workflow
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -101,3 +101,8 @@ def campaign(workflow: str = Workflow.DEMONSTRATIONS, *, over: Pool | None = Non
         "target_pool": in_pool if workflow == Workflow.EDITS else None,
     }
     return Campaign.objects.create(workflow=workflow, pool=in_pool, **(values | fields))
+
+
+def draft_of(labeler: User, task_id: int) -> Draft | None:
+    """What the labeler has typed for the task and not handed in."""
+    return Draft.objects.filter(labeler=labeler, task=task_id).first()

@@ -9,23 +9,28 @@ from annotate.work import actions as work
 from annotate.work import leases
 from annotate.work.leases import Submission
 from annotate.work.models import Assignment
+from annotate.work.moves import Sql
 
 
 def submit(*, assignment_id: int, labeler: User, text: str, submit_key: UUID, now: datetime) -> Submission:
     """Store the answer and hand it in, both or neither. Raises the engine's refusals."""
     with transaction.atomic():
-        outcome = leases.submit(
-            assignment_id=assignment_id, labeler=labeler, submit_key=submit_key, now=now, replaces=_record
+        return leases.submit(
+            assignment_id=assignment_id,
+            labeler=labeler,
+            submit_key=submit_key,
+            now=now,
+            replaces=_record,
+            along=[Sql(STORE, {"text": text, "now": now})],
         )
-        if not outcome.repeated:
-            # After an expired lease the slot may be another one than the page was opened with.
-            Demonstration.objects.bulk_create(
-                [Demonstration(assignment=outcome.assignment, text=text, written_at=now)],
-                update_conflicts=True,
-                unique_fields=["assignment"],
-                update_fields=["text", "written_at"],
-            )
-        return outcome
+
+
+# After an expired lease the slot may be another one than the page was opened with.
+STORE = """
+INSERT INTO demonstrations_demonstration (assignment_id, text, written_at)
+SELECT moved.id, %(text)s::text, %(now)s::timestamptz FROM moved
+ON CONFLICT (assignment_id) DO UPDATE SET text = excluded.text, written_at = excluded.written_at
+"""
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:

@@ -12,8 +12,8 @@ from annotate.lib.prepared import Shape, execute
 from annotate.pools.models import Prompt
 from annotate.work import queue
 from annotate.work.models import Assignment, Campaign, Draft, Task
+from annotate.work.moves import SLOT
 from annotate.work.queries import CAMPAIGN, answers_of, campaigns_for, has_held, is_free
-from annotate.work.queue import SLOT
 from annotate.work.states import CampaignState
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
@@ -117,10 +117,10 @@ def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Dr
     assignment, row = SLOT.made(row)
     assignment.campaign, row = CAMPAIGN.made(row)
     assignment.task, row = TASK.made(row)
-    assignment.task.prompt, row = PROMPT.made(row)
+    assignment.task.prompt, row = PROMPT.made_if_any(row)
     assignment.campaign.guideline, row = GUIDELINE.made(row)
-    assignment.guideline_version, row = VERSION.made(row)
-    draft, _row = DRAFT.made(row)
+    assignment.guideline_version, row = VERSION.made_if_any(row)
+    draft, _row = DRAFT.made_if_any(row)
     return (assignment, draft) if _theirs(assignment, labeler) else None
 
 

@@ -46,8 +46,8 @@ def execute(cursor: Any, statement: str, values: Mapping[str, Any] | Sequence[An
 
 
 class Shape(Generic[M]):
-    """A model's columns in a statement of our own, and its objects made of them: by hand an object costs a tenth of what
-    a raw queryset takes. `columns` names them, of the table or what the statement calls it."""
+    """A model's columns in a statement of our own, and its objects made of them: by hand an object costs a tenth of
+    what a raw queryset takes. `columns` names them, of the table or what the statement calls it."""
 
     def __init__(self, model: type[M], table: str) -> None:
         # What the database makes for itself, such as a search index, nobody reads here.
@@ -62,21 +62,23 @@ class Shape(Generic[M]):
             if (converters := field.get_db_converters(connection))
         ]
 
-    def made(self, row: Sequence[Any]) -> tuple[M | None, Sequence[Any]]:
-        """The object that a row begins with, and what follows it there. None: an outer join found none."""
+    def made(self, row: Sequence[Any]) -> tuple[M, Sequence[Any]]:
+        """The object that a row begins with, and what follows it there."""
         values = list(row[: len(self._names)])
-        if values[self._key] is None:
-            return None, row[len(values) :]
         for place, converters in self._converters:
             for convert in converters:
                 values[place] = convert(values[place], None, connection)
         return self._model.from_db(connection.alias, self._names, values), row[len(values) :]
 
+    def made_if_any(self, row: Sequence[Any]) -> tuple[M | None, Sequence[Any]]:
+        """As `made`, behind an outer join: None where that found nothing."""
+        return self.made(row) if row[self._key] is not None else (None, row[len(self._names) :])
+
     def rows(self, statement: str, values: Mapping[str, Any] | Sequence[Any]) -> list[M]:
         """The objects that a prepared statement finds which selects `columns`."""
         with connection.cursor() as cursor:
             execute(cursor, statement, values)
-            return [found for row in cursor.fetchall() if (found := self.made(row)[0])]
+            return [self.made(row)[0] for row in cursor.fetchall()]
 
 
 @lru_cache(maxsize=256)

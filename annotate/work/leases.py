@@ -8,7 +8,7 @@ A labeler holds up to two tasks of a campaign: one in work, and the next one ahe
 submit. Which slot is next says queue.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,12 +19,12 @@ from django.db import connection, transaction
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
-from annotate.lib.prepared import execute
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version
+from annotate.lib.prepared import execute
 from annotate.work import queries, queue, times
 from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Skip, Task
-from annotate.work.moves import Moved, Sql, move, require_transaction
+from annotate.work.moves import SLOT, Moved, Sql, move, move_first, require_transaction
 from annotate.work.rules import needs_review, stops
 from annotate.work.states import CampaignState, Move, State
 
@@ -100,9 +100,8 @@ def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
 
     Raises NotYours, NotAcknowledged, CampaignNotOpen, DailyCap, NothingLeft or Busy.
     """
-    campaign = _enter(campaign_id, labeler)
     with transaction.atomic():
-        seat = queue.take_seat(campaign, labeler)
+        campaign, seat = _enter(campaign_id, labeler)
         held = _held_in(campaign, labeler)
         # Between the two looks the sweep, or a skip in another tab, may have taken it away: then claim anew.
         if (work := held.get(Hand.WORK)) and _renewed(work, leased_until=_lease_end(campaign, now)):
@@ -121,9 +120,8 @@ def claim_ahead(*, campaign_id: int, labeler: User, now: datetime) -> Assignment
 
     Raises LeaseLost where nothing is in work, else what `claim` does.
     """
-    campaign = _enter(campaign_id, labeler)
     with transaction.atomic():
-        seat = queue.take_seat(campaign, labeler)
+        campaign, seat = _enter(campaign_id, labeler)
         held = _held_in(campaign, labeler)
         if Hand.WORK not in held:
             raise LeaseLost
@@ -163,7 +161,8 @@ def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
 
 RENEW = """
 UPDATE work_assignment slot SET leased_until = CASE
-    WHEN slot.hand = %(ahead)s THEN slot.leased_until ELSE %(now)s::timestamptz + campaign.lease_minutes * interval '1 minute' END
+    WHEN slot.hand = %(ahead)s THEN slot.leased_until
+    ELSE %(now)s::timestamptz + campaign.lease_minutes * interval '1 minute' END
 FROM work_campaign campaign
 WHERE slot.id = %(assignment)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased'
     AND campaign.id = slot.campaign_id
@@ -243,8 +242,10 @@ def submit(
     submit_key: UUID,
     now: datetime,
     replaces: Callable[[Assignment], dict[str, Any] | None] = lambda _earlier: None,
+    along: Sequence[Sql] = (),
 ) -> Submission:
-    """Hand an answer in; the bench stores its own rows in the same transaction, unless the submit is a repeated one.
+    """Hand an answer in; the bench stores its own rows in the same transaction, unless the submit is a repeated one. A
+    row of one statement may go `along` with the move.
 
     `replaces` reads the sent-back answer that this one takes the place of, where there is one; the event keeps it.
 
@@ -254,7 +255,7 @@ def submit(
     """
     require_transaction()
     campaign, task_id = _wanted(assignment_id, labeler)
-    rows = queue.SLOT.rows(SUBMITTING, {"key": submit_key, "task": task_id, "labeler": labeler.id})
+    rows = SLOT.rows(SUBMITTING, {"key": submit_key, "task": task_id, "labeler": labeler.id})
     earlier = next((row for row in rows if row.submit_key == submit_key), None)
     if earlier is not None:
         if not _is_this_submit(earlier, task_id, labeler):
@@ -277,7 +278,7 @@ def submit(
     if not reviewed:
         steps.append(Move.ACCEPT)
         columns |= {"decided_at": now}
-    columns["active_seconds"] = Sql(times.ACTIVE, [task_id, labeler.id])
+    columns["active_seconds"] = Sql(times.ACTIVE, {"task": task_id, "labeler": labeler.id})
     before = replaces(mine) if mine.rounds else None
     move(
         mine,
@@ -285,7 +286,7 @@ def submit(
         actor=labeler,
         now=now,
         detail={"replaces": before} if before else None,
-        along=Sql("DELETE FROM work_draft WHERE task_id = %s AND labeler_id = %s", [task_id, labeler.id]),
+        along=[Sql(DROP_DRAFT, {"task": task_id, "labeler": labeler.id}), *along],
         hand=Hand.WORK,
         submitted_at=now,
         submit_key=submit_key,
@@ -297,9 +298,10 @@ def submit(
     return Submission(mine, repeated=False)
 
 
+DROP_DRAFT = "DELETE FROM work_draft WHERE task_id = %(task)s AND labeler_id = %(labeler)s"
 # The answer that bears the key, and what the labeler has of the task.
 SUBMITTING = f"""
-SELECT {queue.SLOT.columns} FROM work_assignment slot
+SELECT {SLOT.columns} FROM work_assignment slot
 WHERE slot.submit_key = %(key)s OR (slot.task_id = %(task)s AND slot.labeler_id = %(labeler)s)
 ORDER BY slot.id FOR UPDATE OF slot
 """
@@ -315,12 +317,13 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     wanted = _own(assignment_id, labeler)
     # An export settles the campaign before it reads: whoever comes after it is too late, whoever comes before is seen.
     campaign = hold_campaign(wanted.campaign_id)
-    seat = queue.take_seat(campaign, labeler)
+    searched = queue.lock_seat(campaign, labeler)
     mine = Assignment.objects.select_for_update().get(id=wanted.id)
     if not _may_undo(mine, campaign, labeler, now):
         raise UndoOver
     # Its task may come back to them now, with all of its slots.
-    queue.look_behind(seat)
+    if searched:
+        queue.look_behind(campaign.id, labeler)
     held = _held_in(campaign, labeler, lock=True)
     if Hand.WORK in held:
         if Hand.AHEAD in held:
@@ -347,7 +350,7 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """
     with transaction.atomic():
         assignment = _own(assignment_id, labeler)
-        queue.take_seat(assignment.campaign, labeler)
+        queue.lock_seat(assignment.campaign, labeler)
         other = _held_in(assignment.campaign, labeler).get(Hand.WORK)
         if other is not None and other.id == assignment.id:
             return assignment
@@ -471,12 +474,12 @@ def _lease_end(campaign: Campaign, now: datetime) -> datetime:
     return now + timedelta(minutes=campaign.lease_minutes)
 
 
-def _enter(campaign_id: int, labeler: User) -> Any:
-    """The campaign as queries.standing tells of it, if it is open to the labeler."""
-    campaign = queries.standing(campaign_id, labeler)
+def _enter(campaign_id: int, labeler: User) -> tuple[Any, Any]:
+    """The campaign as queries.standing tells of it, if it is open to the labeler, and their seat in it, locked."""
+    campaign, seat = queue.take_seat(campaign_id, labeler)
     if campaign is None or not queries.may_enter(campaign, labeler):
         raise NotYours
-    return campaign
+    return campaign, seat or queue.take_new_seat(campaign_id, labeler)
 
 
 def _check_open(campaign: Any, labeler: User) -> None:
@@ -489,12 +492,12 @@ def _check_open(campaign: Any, labeler: User) -> None:
 
 def _held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> dict[int, Assignment]:
     """What the labeler holds in the campaign, by hand."""
-    held = queue.SLOT.rows(HELD + "FOR UPDATE" * lock, {"campaign": campaign.id, "labeler": labeler.id})
+    held = SLOT.rows(HELD + "FOR UPDATE" * lock, {"campaign": campaign.id, "labeler": labeler.id})
     return {row.hand: row for row in held}
 
 
 HELD = f"""
-SELECT {queue.SLOT.columns} FROM work_assignment slot
+SELECT {SLOT.columns} FROM work_assignment slot
 WHERE slot.campaign_id = %(campaign)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased' ORDER BY slot.id
 """
 
@@ -507,21 +510,16 @@ def _renewed(held: Assignment, **columns: Any) -> bool:
 
 def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetime) -> Assignment | NothingLeft | Busy:
     _check_daily_cap(labeler, now)
-    slot = queue.next_slot(campaign, labeler, seat)
-    if slot is None:
-        return NothingLeft() if queue.is_exhausted(campaign, labeler, seat) else Busy()
-    return move(
-        slot,
-        Move.CLAIM,
-        actor=labeler,
-        now=now,
-        along=queue.moved_on(seat),
-        labeler_id=labeler.id,
-        hand=hand,
-        claimed_at=now,
-        leased_until=_lease_end(campaign, now),
-        guideline_version_id=campaign.version_id,
-    )
+    columns: dict[str, Any] = {"labeler_id": labeler.id, "hand": hand, "claimed_at": now}
+    columns |= {"leased_until": _lease_end(campaign, now), "guideline_version_id": campaign.version_id}
+    slot = queue.come_back(campaign, labeler, seat)
+    if slot is not None:
+        return move(slot, Move.CLAIM, actor=labeler, now=now, along=[queue.moved_on(seat)], **columns)
+    for search, follow in queue.searches(campaign, labeler, seat):
+        found = move_first(search, Move.CLAIM, actor=labeler, now=now, along=[follow], **columns)
+        if found is not None:
+            return found
+    return NothingLeft() if queue.is_exhausted(campaign, labeler, seat) else Busy()
 
 
 def _handed_out(taken: Assignment | NothingLeft | Busy) -> Assignment:

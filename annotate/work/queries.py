@@ -1,5 +1,6 @@
 """What is there to do, who holds it, how far a campaign is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -17,8 +18,7 @@ from annotate.work.rules import may_work
 from annotate.work.states import CampaignState, Move, State
 
 CAMPAIGN = Shape(Campaign, "campaign")
-STANDING = f"""
-SELECT {CAMPAIGN.columns}, current.id,
+HOW_IT_STANDS = f"""{CAMPAIGN.columns}, current.id,
     EXISTS (
         SELECT FROM guidelines_acknowledgement known
         WHERE known.version_id = current.id AND known.labeler_id = %(labeler)s),
@@ -30,14 +30,13 @@ SELECT {CAMPAIGN.columns}, current.id,
         SELECT FROM work_campaign_qualifications needed
         WHERE needed.campaign_id = campaign.id AND NOT EXISTS (
             SELECT FROM accounts_user_qualifications held
-            WHERE held.user_id = %(labeler)s AND held.qualification_id = needed.qualification_id))
-FROM work_campaign campaign LEFT JOIN LATERAL (
+            WHERE held.user_id = %(labeler)s AND held.qualification_id = needed.qualification_id))"""
+CAMPAIGN_WITH_VERSION = """work_campaign campaign LEFT JOIN LATERAL (
     SELECT version.id FROM guidelines_guidelineversion version
     WHERE version.guideline_id = campaign.guideline_id AND version.published_at IS NOT NULL
     ORDER BY version.number DESC LIMIT 1
-) AS current ON true
-WHERE campaign.id = %(campaign)s
-"""
+) AS current ON true"""
+STANDING = f"SELECT {HOW_IT_STANDS} FROM {CAMPAIGN_WITH_VERSION} WHERE campaign.id = %(campaign)s"
 
 
 def standing(campaign_id: int, labeler: User) -> Any:
@@ -45,13 +44,23 @@ def standing(campaign_id: int, labeler: User) -> Any:
     guideline's current `version_id`, and whether they `acknowledged` that. None: there is no such campaign."""
     with connection.cursor() as cursor:
         execute(cursor, STANDING, {"campaign": campaign_id, "labeler": labeler.id})
-        found = cursor.fetchone()
-    if found is None:
-        return None
+        row = cursor.fetchone()
+    return stood(row)[0] if row else None
+
+
+def stood(row: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+    """The campaign that a row of HOW_IT_STANDS begins with, and what follows there."""
     campaign: Any
-    campaign, stands = CAMPAIGN.made(found)
-    campaign.version_id, campaign.acknowledged, campaign.anyone_named, campaign.named, campaign.qualified = stands
-    return campaign
+    campaign, rest = CAMPAIGN.made(row)
+    (
+        campaign.version_id,
+        campaign.acknowledged,
+        campaign.anyone_named,
+        campaign.named,
+        campaign.qualified,
+        *more,
+    ) = rest
+    return campaign, more
 
 
 def allowed(campaign: Campaign, labeler: User) -> bool:

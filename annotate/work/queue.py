@@ -15,12 +15,11 @@ from django.db import connection
 from psycopg2.extras import Json
 
 from annotate.accounts.models import User
-from annotate.lib.prepared import Shape, execute
+from annotate.lib.prepared import execute
 from annotate.work.models import START, Assignment, Campaign, Order, Seat
-from annotate.work.moves import Sql
+from annotate.work.moves import SLOT, Sql
+from annotate.work.queries import CAMPAIGN_WITH_VERSION, HOW_IT_STANDS, stood
 from annotate.work.rules import speaks
-
-SLOT = Shape(Assignment, "slot")
 
 # More slots than a task may ever have, and more tasks than a database may ever have: no two layers mix.
 SLOTS_A_TASK = 64
@@ -81,6 +80,17 @@ WHERE slot.task_id = ANY(ARRAY(SELECT draft.task_id FROM work_draft draft WHERE 
 ORDER BY slot.position LIMIT 1
 """
 
+# In each language the first that nobody holds, and of these the first: the others stay locked until the claim ends.
+FIRST = f"""
+SELECT slot.id, slot.position FROM unnest(%(languages)s::text[]) AS language(name) CROSS JOIN LATERAL (
+    SELECT slot.id, slot.position FROM work_assignment slot
+    WHERE slot.campaign_id = %(campaign)s AND slot.state = 'open' AND slot.language = language.name
+        AND slot.position > %(after)s AND slot.position <= %(up_to)s
+        AND {ELIGIBLE}
+    ORDER BY slot.position LIMIT 1 FOR UPDATE OF slot SKIP LOCKED
+) AS slot ORDER BY slot.position LIMIT 1
+"""
+
 LOCKED = "FOR UPDATE OF slot SKIP LOCKED"
 TAKE = NEXT.format(eligible=ELIGIBLE) + LOCKED
 SEE = NEXT.format(eligible=ELIGIBLE)
@@ -94,19 +104,31 @@ LAST = """
  ORDER BY slot.position DESC LIMIT 1)
 """
 
-# What a labeler's next claim goes by: their seat, how far slots have come back, and whether they have drafts here.
+# A labeler's seat, locked, with the campaign as they stand to it: what their next claim goes by. Besides, how far slots
+# have come back, and whether they have drafts here.
 SIT = f"""
-SELECT seat.id, seat.cursor, seat.returned, seat.searched, seat.languages,
+WITH seat AS (
+    SELECT seat.id, seat.cursor, seat.returned, seat.searched, seat.languages FROM work_seat seat
+    WHERE seat.campaign_id = %(campaign)s AND seat.labeler_id = %(labeler)s FOR UPDATE)
+SELECT {HOW_IT_STANDS}, seat.id, seat.cursor, seat.returned, seat.searched, seat.languages,
     (SELECT max({LAST.format(below=0)}) FROM jsonb_array_elements_text(campaign.languages) AS language(name)),
     EXISTS (
         SELECT FROM work_draft draft WHERE draft.labeler_id = %(labeler)s
         AND (SELECT task.campaign_id FROM work_task task WHERE task.id = draft.task_id) = %(campaign)s)
-FROM work_seat seat JOIN work_campaign campaign ON campaign.id = seat.campaign_id
-WHERE seat.campaign_id = %(campaign)s AND seat.labeler_id = %(labeler)s
-FOR UPDATE OF seat
+FROM {CAMPAIGN_WITH_VERSION} LEFT JOIN seat ON true
+WHERE campaign.id = %(campaign)s
 """
-LOCK = "SELECT id FROM work_seat WHERE campaign_id = %s AND labeler_id = %s FOR UPDATE"
-MOVE_ON = "UPDATE work_seat SET cursor = %s, returned = %s, searched = %s, languages = %s WHERE id = %s"
+LOCK = "SELECT searched FROM work_seat WHERE campaign_id = %s AND labeler_id = %s FOR UPDATE"
+MOVE_ON = """
+UPDATE work_seat SET cursor = %(cursor)s, returned = %(returned)s, searched = %(searched)s, languages = %(languages)s
+WHERE id = %(seat)s
+"""
+# To the slot that a search found: where that lies ahead, the same may have been passed by there.
+MOVE_TO = """
+UPDATE work_seat SET cursor = greatest(%(cursor)s, found.position),
+    searched = %(searched)s AND found.position <= %(cursor)s, returned = %(returned)s, languages = %(read)s
+FROM found WHERE work_seat.id = %(seat)s
+"""
 
 FOUND = f"""
 SELECT * FROM (
@@ -144,46 +166,52 @@ def languages_for(campaign: Campaign, labeler: User) -> list[str]:
     return [language for language in campaign.languages if speaks(language, labeler.languages)]
 
 
-def lock_seat(campaign: Campaign, labeler: User) -> None:
-    """As take_seat, for those who look for no slot."""
+def lock_seat(campaign: Campaign, labeler: User) -> bool:
+    """Lock the labeler's seat until the transaction ends: what their tabs do comes one after another. Returns whether
+    a search behind it was in vain before."""
+    for _attempt in range(2):
+        with connection.cursor() as cursor:
+            execute(cursor, LOCK, [campaign.id, labeler.id])
+            if found := cursor.fetchone():
+                return bool(found[0])
+        _make_seat(campaign.id, labeler)
+    return False
+
+
+def take_seat(campaign_id: int, labeler: User) -> tuple[Any, Any]:
+    """The campaign as the labeler stands to it, by queries.standing, and their seat, locked as by `lock_seat`. None for
+    either: there is no such campaign; they have no seat in it yet."""
     with connection.cursor() as cursor:
-        execute(cursor, LOCK, [campaign.id, labeler.id])
-        if cursor.fetchone():
-            return
-    take_seat(campaign, labeler)
-
-
-def take_seat(campaign: Campaign, labeler: User) -> Any:
-    """Lock the labeler's seat until the transaction ends: their tabs claim one after another.
-
-    `last_returned` tells where the slots that came back ended just then, `begun` whether the labeler has drafts here,
-    `is_new` whether nobody else may know of the seat yet.
-    """
-    seat = _seat(campaign, labeler)
-    if seat is None:
-        Seat.objects.bulk_create([Seat(campaign=campaign, labeler=labeler)], ignore_conflicts=True)
-        seat = _seat(campaign, labeler)
-        seat.is_new = True
-    return seat
-
-
-def _seat(campaign: Campaign, labeler: User) -> Any:
-    with connection.cursor() as cursor:
-        execute(cursor, SIT, {"campaign": campaign.id, "labeler": labeler.id})
-        found = cursor.fetchone()
-    if found is None:
-        return None
-    seat_id, cursor_at, returned, searched, languages, last_returned, begun = found
-    known = json.loads(languages)
-    seat: Any = Seat(id=seat_id, cursor=cursor_at, returned=returned, languages=known, searched=searched)
+        execute(cursor, SIT, {"campaign": campaign_id, "labeler": labeler.id})
+        row = cursor.fetchone()
+    if row is None:
+        return None, None
+    campaign, row = stood(row)
+    seat_id, cursor_at, returned, searched, languages, last_returned, begun = row
+    if seat_id is None:
+        return campaign, None
+    seat: Any = Seat(
+        id=seat_id, cursor=cursor_at, returned=returned, searched=searched, languages=json.loads(languages)
+    )
+    # Where the slots that came back ended just then; have they drafts here; may nobody else know of the seat yet?
     seat.last_returned, seat.begun, seat.is_new = last_returned, begun, False
+    return campaign, seat
+
+
+def take_new_seat(campaign_id: int, labeler: User) -> Any:
+    _make_seat(campaign_id, labeler)
+    _campaign, seat = take_seat(campaign_id, labeler)
+    seat.is_new = True
     return seat
 
 
-def next_slot(campaign: Campaign, labeler: User, seat: Any) -> Assignment | None:
-    """Lock a slot for the labeler: a task they have begun to write for, else one that came back, else the next one in
-    order. None: nothing that is not locked by somebody else. Their seat moves on in memory; `moved_on` stores it.
-    """
+def _make_seat(campaign_id: int, labeler: User) -> None:
+    Seat.objects.bulk_create([Seat(campaign_id=campaign_id, labeler=labeler)], ignore_conflicts=True)
+
+
+def come_back(campaign: Campaign, labeler: User, seat: Any) -> Assignment | None:
+    """Lock what goes before the rest: a task that the labeler has begun to write for, else one that came back. Their
+    seat moves on in memory; `moved_on` stores it."""
     languages = languages_for(campaign, labeler)
     if set(languages) - set(seat.languages):
         # They read a language now that they passed by before.
@@ -196,19 +224,23 @@ def next_slot(campaign: Campaign, labeler: User, seat: Any) -> Assignment | None
         reached = slot.position if slot else seat.last_returned
         later = _first(SEE_EVER, campaign, labeler, after=seat.returned, up_to=reached)
         seat.returned = later.position - 1 if later else reached
-    if slot is None:
-        slot = _first(TAKE, campaign, labeler, after=seat.cursor, up_to=END)
-        if slot is not None:
-            # The same may have been passed by here.
-            seat.cursor, seat.searched = slot.position, False
-    if slot is None and not seat.searched:
-        slot = _first(TAKE, campaign, labeler, after=START, up_to=seat.cursor)
     return slot
 
 
+def searches(campaign: Campaign, labeler: User, seat: Any) -> list[tuple[Sql, Sql]]:
+    """Where to look for a slot when nothing has come back, one after another: ahead of the seat, then behind it unless
+    that was in vain before. Each with what moves the seat to the slot. Only what somebody locks is passed by."""
+    ranges = [(seat.cursor, END)] if seat.searched else [(seat.cursor, END), (START, seat.cursor)]
+    known = {"campaign": campaign.id, "labeler": labeler.id, "languages": seat.languages}
+    stays = {"cursor": seat.cursor, "returned": seat.returned, "searched": seat.searched}
+    follow = Sql(MOVE_TO, stays | {"read": Json(seat.languages), "seat": seat.id})
+    return [(Sql(FIRST, known | {"after": after, "up_to": up_to}), follow) for after, up_to in ranges]
+
+
 def moved_on(seat: Seat) -> Sql:
-    """Stores where the seat is, along with the claim."""
-    return Sql(MOVE_ON, [seat.cursor, seat.returned, seat.searched, Json(seat.languages), seat.id])
+    """Stores where the seat is."""
+    stays = {"cursor": seat.cursor, "returned": seat.returned, "searched": seat.searched}
+    return Sql(MOVE_ON, stays | {"languages": Json(seat.languages), "seat": seat.id})
 
 
 def is_exhausted(campaign: Campaign, labeler: User, seat: Any) -> bool:
@@ -238,7 +270,7 @@ def is_exhausted(campaign: Campaign, labeler: User, seat: Any) -> bool:
     seat.searched = not seat.is_new
     stored = moved_on(seat)
     with connection.cursor() as cursor:
-        cursor.execute(stored.text, stored.values)
+        execute(cursor, stored.text, stored.values)
     return True
 
 
@@ -268,10 +300,9 @@ def look_again(campaign_id: int, *, from_start: bool) -> None:
     Seat.objects.filter(campaign=campaign_id).update(**columns)
 
 
-def look_behind(seat: Seat) -> None:
-    """What lies behind may be the labeler's again; the caller has taken the seat."""
-    if seat.searched:
-        Seat.objects.filter(id=seat.id).update(searched=False)
+def look_behind(campaign_id: int, labeler: User) -> None:
+    """What lies behind may be the labeler's again; the caller has locked the seat."""
+    Seat.objects.filter(campaign=campaign_id, labeler=labeler).update(searched=False)
 
 
 def returned_position() -> int:
@@ -290,6 +321,8 @@ def _first(look: str, campaign: Campaign, labeler: User, *, after: int, up_to: i
     languages, TAKE locks a row in each until the claim ends."""
     values = {"campaign": campaign.id, "labeler": labeler.id, "after": after, "up_to": up_to}
     found = [
-        slot for language in languages_for(campaign, labeler) for slot in SLOT.rows(look, values | {"language": language})
+        slot
+        for language in languages_for(campaign, labeler)
+        for slot in SLOT.rows(look, values | {"language": language})
     ]
     return min(found, key=lambda slot: slot.position, default=None)

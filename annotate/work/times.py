@@ -60,7 +60,7 @@ def count(*, task_id: int, labeler: User, sitting: UUID, total: float, now: date
 
 
 # What all the labeler's openings of a task's page (task, labeler) have counted; NULL where no browser told.
-ACTIVE: Final = "(SELECT round(sum(seconds)) FROM work_sitting WHERE task_id = %s AND labeler_id = %s)"
+ACTIVE: Final = "(SELECT round(sum(seconds)) FROM work_sitting WHERE task_id = %(task)s AND labeler_id = %(labeler)s)"
 
 # Somebody's first page is not looked at for longer before it reports.
 MOST_AT_FIRST: Final = 120.0

@@ -14,6 +14,7 @@ from annotate.work import actions, leases, queries
 from annotate.work.models import Workflow
 from tests import factories as make
 from tests.desk.conftest import filled, marks
+from tests.factories import draft_of
 
 # Numbers that stand nowhere by accident: any of them in a response is a leak.
 FIRST = 735_100_000
@@ -133,5 +134,5 @@ def test_what_is_kept_as_a_draft_knows_letters_only(labeler, secret):
     me = labeler(campaign)
     held = me.take(campaign)
     me.post("release", held.id, data=marks(5))
-    kept = json.dumps(queries.draft_of(me.user, held.task_id).body)
+    kept = json.dumps(draft_of(me.user, held.task_id).body)
     assert not [word for word in banned if word in kept]

@@ -6,10 +6,11 @@ from django.urls import reverse
 from annotate.work import leases
 from annotate.work.models import Draft
 from tests.desk.conftest import marks
+from tests.factories import draft_of
 
 
 def body(me, assignment):
-    return Draft.objects.get(labeler=me.user, task=assignment.task_id).body
+    return draft_of(me.user, assignment.task_id).body
 
 
 def test_a_draft_is_saved_and_its_time_acknowledged(labeler, demonstrations):

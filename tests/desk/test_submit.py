@@ -12,11 +12,12 @@ from django.utils import timezone
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
 from annotate.rankings.models import Ranking
-from annotate.work import actions, leases, queries
+from annotate.work import actions, leases
 from annotate.work.models import Assignment, Draft, Event
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
 from tests.desk.conftest import Labeler, marks, publish
+from tests.factories import draft_of
 
 
 def test_a_submit_leads_straight_to_the_next_task(labeler, demonstrations):
@@ -143,7 +144,7 @@ def test_where_the_slot_went_to_somebody_else_the_text_is_shown_for_copying_and_
     assert response.status_code == 409
     assert str(leases.LeaseLost.words) in page
     assert "Two hours of work &lt;b&gt;here&lt;/b&gt;" in page
-    assert queries.draft_of(late.user, held.task_id).body == {"text": ["Two hours of work <b>here</b>"]}
+    assert draft_of(late.user, held.task_id).body == {"text": ["Two hours of work <b>here</b>"]}
     assert "Two hours of work" in late.get("task", held.id).content.decode()
 
 
@@ -179,7 +180,7 @@ def test_a_lease_taken_away_mid_task_by_a_closed_campaign_keeps_the_text(labeler
     actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
     expire()
     assert me.submit(held, text="For nothing?").status_code == 409
-    assert queries.draft_of(me.user, held.task_id).body == {"text": ["For nothing?"]}
+    assert draft_of(me.user, held.task_id).body == {"text": ["For nothing?"]}
 
 
 def test_a_resumed_answer_whose_time_ended_is_still_taken(labeler, demonstrations):
@@ -264,13 +265,13 @@ def test_a_script_is_told_why_an_answer_is_refused(labeler, demonstrations, rank
     bad = me.submit_by_script(board, **marks(4) | {"place-B": "", "rating-C": "8"})
     assert bad.status_code == 422
     assert bad.json() == {"words": "Put candidate B in a place. Rate candidate C from 1 to 7."}
-    assert queries.draft_of(me.user, board.task_id).body["place-A"] == ["1"]
+    assert draft_of(me.user, board.task_id).body["place-A"] == ["1"]
     assert me.submit_by_script(held, key="none", text="An answer").status_code == 400
     expire()
     quick.take(written)
     lost = me.submit_by_script(held, text="Late")
     assert (lost.status_code, lost.json()) == (409, {"words": str(leases.LeaseLost.words)})
-    assert queries.draft_of(me.user, held.task_id).body == {"text": ["Late"]}
+    assert draft_of(me.user, held.task_id).body == {"text": ["Late"]}
 
 
 def test_who_may_not_go_on_has_submitted_all_the_same(labeler, demonstrations):

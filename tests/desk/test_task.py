@@ -213,13 +213,13 @@ def test_what_was_not_sent_back_is_not_taken_up(labeler, demonstrations):
     assert Assignment.objects.get(id=held.id).state == State.ACCEPTED
 
 
-@pytest.mark.parametrize(("kind", "queries"), [("demonstrations", 5), ("rankings", 7), ("edits", 5)])
+@pytest.mark.parametrize(("kind", "queries"), [("demonstrations", 4), ("rankings", 6), ("edits", 4)])
 def test_the_queries_of_a_page_are_counted(request, labeler, django_assert_num_queries, kind, queries):
     campaign = request.getfixturevalue(kind)(2)
     me = labeler(campaign)
     held = me.take(campaign)
     page(me, held)
-    # Session, user; the assignment with all around it; the lease's renewal; draft. A ranking's order and texts.
+    # Session, user; the assignment with all around it and the draft; the lease's renewal. A ranking's order and texts.
     with django_assert_num_queries(queries):
         page(me, held)
 

@@ -7,9 +7,10 @@ from django.db import IntegrityError, connection, transaction
 
 from annotate.demonstrations import actions as bench
 from annotate.demonstrations.models import Demonstration
-from annotate.work import leases, queries, queue
+from annotate.work import leases, queue
 from annotate.work.models import Assignment, Order, Seat
 from annotate.work.states import State
+from tests.factories import draft_of
 from tests.work.conftest import LATER, NOW
 
 
@@ -50,7 +51,7 @@ def test_text_destroyed_when_a_lease_ends(open_desk):
     for _ in range(2):
         desk.answer(quick, now=LATER)
     for row in (held, ahead):
-        assert queries.draft_of(labeler, row.task_id).body == {"text": f"for {row.id}"}
+        assert draft_of(labeler, row.task_id).body == {"text": f"for {row.id}"}
 
 
 @pytest.mark.parametrize("order", Order.values)

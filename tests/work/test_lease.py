@@ -6,6 +6,7 @@ from annotate.work import leases, queries
 from annotate.work.models import Assignment, Draft, Event, Skip, SkipReason
 from annotate.work.states import Move, State
 from tests import factories as make
+from tests.factories import draft_of
 from tests.work.conftest import LATER, NOW
 
 
@@ -53,7 +54,7 @@ def test_the_sweep_frees_ended_leases_only_and_keeps_the_text(open_desk):
     assert leases.sweep(now=LATER) == 1
     assert Assignment.objects.get(id=lost.id).state == State.OPEN
     assert Assignment.objects.get(id=kept.id).state == State.LEASED
-    assert queries.draft_of(gone, lost.task_id).body == {"text": "half a sentence"}
+    assert draft_of(gone, lost.task_id).body == {"text": "half a sentence"}
     event = Event.objects.get(move=Move.EXPIRE)
     assert event.detail["labeler"] == gone.id
     assert leases.sweep(now=LATER) == 0
@@ -82,8 +83,8 @@ def test_text_is_still_saved_after_the_lease_ended(open_desk):
     leases.sweep(now=LATER)
     desk.claim(quick, now=LATER)
     desk.draft(lost, labeler, "typed on", now=LATER)
-    assert queries.draft_of(labeler, lost.task_id).body == {"text": "typed on"}
-    assert queries.draft_of(quick, lost.task_id) is None
+    assert draft_of(labeler, lost.task_id).body == {"text": "typed on"}
+    assert draft_of(quick, lost.task_id) is None
 
 
 def test_a_draft_of_a_novel_is_refused(open_desk):
@@ -101,7 +102,7 @@ def test_a_released_task_goes_back_and_its_draft_stays(open_desk):
     desk.draft(held, labeler)
     leases.release(assignment_id=held.id, labeler=labeler, now=NOW)
     assert desk.claim(other).id == held.id
-    assert queries.draft_of(labeler, held.task_id) is not None
+    assert draft_of(labeler, held.task_id) is not None
 
 
 def test_a_skipped_task_goes_to_others_and_does_not_come_back(open_desk):

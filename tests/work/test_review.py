@@ -6,6 +6,7 @@ from annotate.work.models import Assignment, Event, SkipReason
 from annotate.work.moves import Moved
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
+from tests.factories import draft_of
 from tests.work.conftest import LATER
 
 
@@ -127,7 +128,7 @@ def test_taking_it_up_again_puts_the_task_in_hand_back(open_desk, reviewer):
     desk.draft(other, labeler)
     leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     assert Assignment.objects.get(id=other.id).state == State.OPEN
-    assert queries.draft_of(labeler, other.task_id) is not None
+    assert draft_of(labeler, other.task_id) is not None
 
 
 def test_a_labeler_may_give_it_up_and_another_answer_is_wanted(sent_back):

@@ -8,6 +8,7 @@ from annotate.work import actions, leases, queries
 from annotate.work.models import Assignment, Skip, Task
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
+from tests.factories import draft_of
 from tests.work.conftest import LATER, NOW
 from tests.work.test_races import at_once
 
@@ -64,7 +65,7 @@ def test_a_late_submit_to_a_stopped_task_is_refused_and_the_text_stays(open_desk
     leases.sweep(now=LATER)
     with pytest.raises(leases.LeaseLost):
         desk.submit(lost, late, now=LATER)
-    assert queries.draft_of(late, lost.task_id).body == {"text": "precious"}
+    assert draft_of(late, lost.task_id).body == {"text": "precious"}
 
 
 def test_a_restarted_task_goes_first_and_stops_after_as_many_further_skips(open_desk):
