@@ -11,7 +11,8 @@ that it is stored; a next task, or claim, counts from the same click until the n
                 latency counts from the time at which a click was due
     opening     a campaign of 1 million tasks through the real worker, with a labeler at work in another one meanwhile
     lone        a claim's cost among 1 million tasks after 1, 1,000 and 20,000 answers of the labeler's own
-    floor       the engine in 8 processes without HTTP, against pgbench with bare SQL on the same table
+    floor       the engine without HTTP, 8 labelers in as many processes as the web has, against pgbench with bare SQL
+                on the same table
     statements  how many of them a claim and a submit send
     plan        EXPLAIN (ANALYZE, BUFFERS) of a claim among 1 million tasks
 
@@ -140,8 +141,9 @@ class Site:
         return made
 
     def settle(self) -> None:
-        """What autovacuum does within a minute, so that each part begins with the same."""
+        """What autovacuum and the kernel do within a minute, so that each part begins with the same."""
         self.platform.rows("VACUUM (ANALYZE) work_task, work_assignment")
+        os.sync()
 
 
 @contextmanager
@@ -541,11 +543,12 @@ def floor(where: Site, asked: argparse.Namespace) -> Figures:
     measured: dict[str, list[tuple[float, float]]] = {"engine": [], "floor": []}
     cursor = -1
     with ExitStack() as stack:
-        engines = [stack.enter_context(desk.engine(where.platform)) for _ in accounts]
+        engines = [stack.enter_context(desk.engine(where.platform)) for _ in range(WEB_PROCESSES)]
 
         def engine_round() -> float:
-            for inside, account in zip(engines, accounts, strict=True):
-                inside.tell("work", campaign=campaign, labeler=account.id, seconds=seconds)
+            for number, inside in enumerate(engines):
+                some = [account.id for account in accounts[number :: len(engines)]]
+                inside.tell("work", campaign=campaign, labelers=some, seconds=seconds)
             return sum(inside.answer() for inside in engines) / seconds
 
         def floor_round() -> float:
@@ -611,21 +614,24 @@ def pgbench(platform: desk.Platform, program: str, campaign: int, first: int, se
 
 def statements(where: Site, size: str) -> Figures:
     seen = where.engine.ask("queries", campaign=where.campaign(size), labeler=where.new_people(1)[0].id)
-    print("statements, savepoints among them, BEGIN and COMMIT not:")
+    print("round trips, savepoints among them, BEGIN and COMMIT not; what goes together has a plus between:")
     for name, sent in seen.items():
         print(f"  {name}: {len(sent)} ({', '.join(map(in_short, sent))})")
     return {f"queries_{name}": len(sent) for name, sent in seen.items()}
 
 
 def in_short(statement: str) -> str:
-    """Its verb and the table it is about."""
+    """Its verb and the table it is about; of what is prepared the comments say so."""
+    prepared: list[str] = re.findall(r"/\* (.*?) \*/", statement)
+    if prepared:
+        return " + ".join(prepared)
     table = re.search(r'(?:FROM|INTO|UPDATE) "?(\w+)', statement)
     return f"{statement.split(None, 1)[0].lower()} {table[1] if table else ''}".strip()
 
 
 def plan(where: Site, size: str) -> None:
     campaign, account = where.campaign(size), where.new_people(1)[0]
-    where.engine.ask("work", campaign=campaign, labeler=account.id, seconds=1)
+    where.engine.ask("work", campaign=campaign, labelers=[account.id], seconds=1)
     print(f"the statements of a claim among {SIZES[size]:,} tasks:")
     for written, *lines in where.engine.ask("explain", campaign=campaign, labeler=account.id):
         # The columns that it fetches are many and say little.

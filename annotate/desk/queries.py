@@ -13,7 +13,7 @@ from annotate.pools.models import Prompt
 from annotate.work import queue
 from annotate.work.models import Assignment, Campaign, Draft, Task
 from annotate.work.moves import SLOT
-from annotate.work.queries import CAMPAIGN, answers_of, campaigns_for, has_held, is_free
+from annotate.work.queries import CAMPAIGN, DRAFT, answers_of, campaigns_for, has_held, is_free
 from annotate.work.states import CampaignState
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
@@ -77,7 +77,6 @@ def answers(labeler: User) -> QuerySet[Assignment]:
 
 TASK, PROMPT = Shape(Task, "task"), Shape(Prompt, "prompt")
 GUIDELINE, VERSION = Shape(Guideline, "guideline"), Shape(GuidelineVersion, "version")
-DRAFT = Shape(Draft, "draft")
 HAD = f"""
 SELECT {SLOT.columns}, {CAMPAIGN.columns}
 FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id

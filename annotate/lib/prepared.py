@@ -23,26 +23,40 @@ _prepared: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
 PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%))")
 
 
-def execute(cursor: Any, statement: str, values: Mapping[str, Any] | Sequence[Any]) -> None:
+Values = Mapping[str, Any] | Sequence[Any]
+
+
+def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> None:
     """As cursor.execute, for a statement that comes again and again in these very words.
+
+    `first` is another, with values of the same names: both go to the database together, one after another. The second
+    sees what the first waited for; the rows are the second's.
 
     PostgreSQL takes a value's type from its place in the statement: where that leaves it open, cast it there.
     """
-    if not settings.PREPARED_STATEMENTS:
-        cursor.execute(statement, values)
+    if settings.PREPARED_STATEMENTS:
+        sent = [_executed(each, values) for each in (first, statement) if each]
+        cursor.execute("; ".join(text for text, _given in sent), [value for _text, given in sent for value in given])
         return
+    for each in (first, statement):
+        if each:
+            cursor.execute(each, values)
+
+
+def _executed(statement: str, values: Values) -> tuple[str, Sequence[Any]]:
+    """EXECUTE for the statement, which is prepared if it was not, with the values in their order."""
     numbered, names = _numbered(statement)
     known = _prepared.setdefault(connection.connection, {})
     number = known.get(statement)
     if number is None:
         number = len(known) + 1
         # Past Django's cursor: for whoever counts statements it is none of its own.
-        with connection.connection.cursor() as plain:
+        with connection.wrap_database_errors, connection.connection.cursor() as plain:
             plain.execute(f"PREPARE annotate_{number} AS {numbered}")
         known[statement] = number
     given = [values[name] for name in names] if isinstance(values, Mapping) else values
     places = f"({', '.join(['%s'] * len(given))})" if given else ""
-    cursor.execute(f"EXECUTE annotate_{number}{places} /* {in_short(statement)} */", given)
+    return f"EXECUTE annotate_{number}{places} /* {in_short(statement)} */", given
 
 
 class Shape(Generic[M]):
@@ -62,6 +76,9 @@ class Shape(Generic[M]):
             if (converters := field.get_db_converters(connection))
         ]
 
+    def __len__(self) -> int:
+        return len(self._names)
+
     def made(self, row: Sequence[Any]) -> tuple[M, Sequence[Any]]:
         """The object that a row begins with, and what follows it there."""
         values = list(row[: len(self._names)])
@@ -74,7 +91,7 @@ class Shape(Generic[M]):
         """As `made`, behind an outer join: None where that found nothing."""
         return self.made(row) if row[self._key] is not None else (None, row[len(self._names) :])
 
-    def rows(self, statement: str, values: Mapping[str, Any] | Sequence[Any]) -> list[M]:
+    def rows(self, statement: str, values: Values) -> list[M]:
         """The objects that a prepared statement finds which selects `columns`."""
         with connection.cursor() as cursor:
             execute(cursor, statement, values)

@@ -17,6 +17,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils.translation import gettext_lazy as _
+from psycopg2.extras import Json
 
 from annotate.accounts.models import User
 from annotate.guidelines.models import GuidelineVersion
@@ -101,9 +102,9 @@ def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
     Raises NotYours, NotAcknowledged, CampaignNotOpen, DailyCap, NothingLeft or Busy.
     """
     with transaction.atomic():
-        campaign, seat = _enter(campaign_id, labeler)
-        held = _held_in(campaign, labeler)
-        # Between the two looks the sweep, or a skip in another tab, may have taken it away: then claim anew.
+        sitting = _enter(campaign_id, labeler)
+        campaign, held = sitting.campaign, sitting.held
+        # Since that look the sweep, or a skip in another tab, may have taken it away: then claim anew.
         if (work := held.get(Hand.WORK)) and _renewed(work, leased_until=_lease_end(campaign, now)):
             return work
         _check_open(campaign, labeler)
@@ -111,7 +112,7 @@ def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
         columns["guideline_version_id"] = campaign.version_id
         if (ahead := held.get(Hand.AHEAD)) and _renewed(ahead, **columns):
             return ahead
-        taken = _take_next(campaign, labeler, seat, Hand.WORK, now)
+        taken = _take_next(campaign, labeler, sitting.seat, Hand.WORK, now)
     return _handed_out(taken)
 
 
@@ -121,14 +122,14 @@ def claim_ahead(*, campaign_id: int, labeler: User, now: datetime) -> Assignment
     Raises LeaseLost where nothing is in work, else what `claim` does.
     """
     with transaction.atomic():
-        campaign, seat = _enter(campaign_id, labeler)
-        held = _held_in(campaign, labeler)
+        sitting = _enter(campaign_id, labeler)
+        campaign, held = sitting.campaign, sitting.held
         if Hand.WORK not in held:
             raise LeaseLost
         if Hand.AHEAD in held:
             return held[Hand.AHEAD]
         _check_open(campaign, labeler)
-        taken = _take_next(campaign, labeler, seat, Hand.AHEAD, now)
+        taken = _take_next(campaign, labeler, sitting.seat, Hand.AHEAD, now)
     return _handed_out(taken)
 
 
@@ -177,20 +178,34 @@ def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: dateti
     """
     if sum(len(name) + len(str(value)) for name, value in body.items()) > DRAFT_MAX_CHARACTERS:
         raise DraftTooLong
-    if not queries.has_held(labeler, task_id):
-        raise NotYours
-    with transaction.atomic():
-        # A submit holds the seat too, so an autosave that was under way with it is either before or after it.
-        queue.lock_seat(Campaign.objects.get(tasks=task_id), labeler)
-        if Assignment.objects.filter(
-            task_id=task_id, labeler=labeler, state__in=[State.SUBMITTED, State.ACCEPTED]
-        ).exists():
+    values = {"task": task_id, "labeler": labeler.id, "body": Json(body), "now": now}
+    with transaction.atomic(), connection.cursor() as cursor:
+        # A submit holds the seat too, so an autosave that was under way with it is either before or after it. Whoever
+        # has held a task of the campaign has a seat.
+        execute(cursor, LOCK_BY_TASK, values)
+        seated = cursor.fetchone()
+        if not seated or not queries.has_held(labeler, task_id):
+            raise NotYours
+        kept = queries.DRAFT.rows(KEEP, values)
+        if not kept:
             # A late autosave of a form that was handed in meanwhile must not stand above the answer.
             raise AlreadySubmitted
-        draft, _created = Draft.objects.update_or_create(
-            task_id=task_id, labeler=labeler, defaults={"body": body, "saved_at": now}
-        )
-        return draft
+        return kept[0]
+
+
+LOCK_BY_TASK = """
+SELECT seat.id FROM work_seat seat JOIN work_task task ON task.campaign_id = seat.campaign_id
+WHERE task.id = %(task)s AND seat.labeler_id = %(labeler)s FOR UPDATE OF seat
+"""
+KEEP = f"""
+INSERT INTO work_draft AS draft (task_id, labeler_id, body, saved_at)
+SELECT %(task)s::bigint, %(labeler)s::bigint, %(body)s::jsonb, %(now)s::timestamptz
+WHERE NOT EXISTS (
+    SELECT FROM work_assignment answer WHERE answer.task_id = %(task)s AND answer.labeler_id = %(labeler)s
+    AND answer.state IN ('submitted', 'accepted'))
+ON CONFLICT (task_id, labeler_id) DO UPDATE SET body = excluded.body, saved_at = excluded.saved_at
+RETURNING {queries.DRAFT.columns}
+"""
 
 
 def release(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
@@ -254,8 +269,7 @@ def submit(
     Raises NotYours, AlreadySubmitted, KeyTaken or LeaseLost.
     """
     require_transaction()
-    campaign, task_id = _wanted(assignment_id, labeler)
-    rows = SLOT.rows(SUBMITTING, {"key": submit_key, "task": task_id, "labeler": labeler.id})
+    campaign, task_id, rows = _wanted(assignment_id, labeler, submit_key)
     earlier = next((row for row in rows if row.submit_key == submit_key), None)
     if earlier is not None:
         if not _is_this_submit(earlier, task_id, labeler):
@@ -299,12 +313,6 @@ def submit(
 
 
 DROP_DRAFT = "DELETE FROM work_draft WHERE task_id = %(task)s AND labeler_id = %(labeler)s"
-# The answer that bears the key, and what the labeler has of the task.
-SUBMITTING = f"""
-SELECT {SLOT.columns} FROM work_assignment slot
-WHERE slot.submit_key = %(key)s OR (slot.task_id = %(task)s AND slot.labeler_id = %(labeler)s)
-ORDER BY slot.id FOR UPDATE OF slot
-"""
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
@@ -474,12 +482,12 @@ def _lease_end(campaign: Campaign, now: datetime) -> datetime:
     return now + timedelta(minutes=campaign.lease_minutes)
 
 
-def _enter(campaign_id: int, labeler: User) -> tuple[Any, Any]:
-    """The campaign as queries.standing tells of it, if it is open to the labeler, and their seat in it, locked."""
-    campaign, seat = queue.take_seat(campaign_id, labeler)
-    if campaign is None or not queries.may_enter(campaign, labeler):
+def _enter(campaign_id: int, labeler: User) -> queue.Sitting:
+    """The labeler's sitting in the campaign, with a seat, if it is open to them."""
+    sitting = queue.take_seat(campaign_id, labeler)
+    if sitting is None or not queries.may_enter(sitting.campaign, labeler):
         raise NotYours
-    return campaign, seat or queue.take_new_seat(campaign_id, labeler)
+    return sitting if sitting.seat else queue.take_new_seat(campaign_id, labeler)
 
 
 def _check_open(campaign: Any, labeler: User) -> None:
@@ -563,26 +571,40 @@ def _own(assignment_id: int, labeler: User) -> Assignment:
     return assignment
 
 
+# Their seat in the campaign of an assignment that a labeler has or had: whoever has held a task of it has one.
+LOCK_BY_SLOT = """
+SELECT seat.id FROM work_seat seat JOIN work_assignment slot ON slot.campaign_id = seat.campaign_id
+WHERE slot.id = %(assignment)s AND seat.labeler_id = %(labeler)s FOR UPDATE OF seat
+"""
+# With the answer that bears the key, and what the labeler has of the task: a row for each.
 WANTED = f"""
-SELECT {queries.CAMPAIGN.columns}, slot.task_id, slot.labeler_id
-FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id
-JOIN work_seat seat ON seat.campaign_id = slot.campaign_id AND seat.labeler_id = %(labeler)s
-WHERE slot.id = %(assignment)s FOR UPDATE OF seat
+WITH slot AS (
+    SELECT {SLOT.columns} FROM work_assignment slot
+    WHERE slot.submit_key = %(key)s OR (slot.labeler_id = %(labeler)s AND slot.task_id = (
+        SELECT wanted.task_id FROM work_assignment wanted WHERE wanted.id = %(assignment)s))
+    ORDER BY slot.id FOR UPDATE OF slot)
+SELECT {queries.CAMPAIGN.columns}, wanted.task_id, wanted.labeler_id, slot.*
+FROM work_assignment wanted JOIN work_campaign campaign ON campaign.id = wanted.campaign_id
+JOIN work_seat seat ON seat.campaign_id = wanted.campaign_id AND seat.labeler_id = %(labeler)s
+LEFT JOIN slot ON true
+WHERE wanted.id = %(assignment)s ORDER BY slot.id
 """
 
 
-def _wanted(assignment_id: int, labeler: User) -> tuple[Campaign, int]:
-    """The campaign and the task's id of an assignment that the labeler has or had, as `_own`, their seat locked."""
+def _wanted(assignment_id: int, labeler: User, key: UUID) -> tuple[Campaign, int, list[Assignment]]:
+    """The campaign and the task's id of an assignment that the labeler has or had, as `_own`, their seat locked; and
+    what WANTED finds, locked."""
     with connection.cursor() as cursor:
-        execute(cursor, WANTED, {"labeler": labeler.id, "assignment": assignment_id})
-        found = cursor.fetchone()
-    if found is None:
-        # Whoever has held a task of it has a seat.
+        values = {"labeler": labeler.id, "assignment": assignment_id, "key": key}
+        execute(cursor, WANTED, values, first=LOCK_BY_SLOT)
+        rows = cursor.fetchall()
+    if not rows:
         raise NotYours
-    campaign, (task_id, of) = queries.CAMPAIGN.made(found)
+    campaign, (task_id, of, *_slot) = queries.CAMPAIGN.made(rows[0])
     if of != labeler.id and not queries.has_held(labeler, task_id):
         raise NotYours
-    return campaign, task_id
+    found = [SLOT.made_if_any(row[-len(SLOT) :])[0] for row in rows]
+    return campaign, task_id, [slot for slot in found if slot]
 
 
 def _held(wanted: Assignment, labeler: User) -> Assignment:

@@ -13,11 +13,11 @@ from django.utils.timezone import localtime
 from annotate.accounts.models import User
 from annotate.lib.prepared import Shape, execute
 from annotate.pools.models import Prompt
-from annotate.work.models import Assignment, Campaign, Event, Hand, Skip, Task
+from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Skip, Task
 from annotate.work.rules import may_work
-from annotate.work.states import CampaignState, Move, State
+from annotate.work.states import CampaignState, State
 
-CAMPAIGN = Shape(Campaign, "campaign")
+CAMPAIGN, DRAFT = Shape(Campaign, "campaign"), Shape(Draft, "draft")
 HOW_IT_STANDS = f"""{CAMPAIGN.columns}, current.id,
     EXISTS (
         SELECT FROM guidelines_acknowledgement known
@@ -143,12 +143,20 @@ def to_review(reviewer: User) -> QuerySet[Assignment]:
     )
 
 
+HAS_HELD = """
+SELECT EXISTS (
+        SELECT FROM work_assignment mine WHERE mine.task_id = %(task)s AND mine.labeler_id = %(labeler)s)
+    OR EXISTS (
+        SELECT FROM work_assignment slot JOIN work_event event ON event.assignment_id = slot.id
+        WHERE slot.task_id = %(task)s AND event.actor_id = %(labeler)s AND event.move = 'claim')
+"""
+
+
 def has_held(labeler: User, task_id: int) -> bool:
     """Did this labeler ever have a slot of the task? Then its text is theirs to read and to keep, lease or not."""
-    return (
-        Assignment.objects.filter(task_id=task_id, labeler=labeler).exists()
-        or Event.objects.filter(assignment__task_id=task_id, actor=labeler, move=Move.CLAIM).exists()
-    )
+    with connection.cursor() as cursor:
+        execute(cursor, HAS_HELD, {"task": task_id, "labeler": labeler.id})
+        return bool(cursor.fetchone()[0])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ Slots that come back get positions below 0: somebody has begun with them, so the
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 from django.db import connection
 from psycopg2.extras import Json
@@ -104,21 +105,22 @@ LAST = """
  ORDER BY slot.position DESC LIMIT 1)
 """
 
-# A labeler's seat, locked, with the campaign as they stand to it: what their next claim goes by. Besides, how far slots
-# have come back, and whether they have drafts here.
+# The campaign as the labeler stands to it, their seat, and what their next claim goes by besides: how far slots have
+# come back, whether they have drafts here, and what they hold, which makes a row each.
 SIT = f"""
-WITH seat AS (
-    SELECT seat.id, seat.cursor, seat.returned, seat.searched, seat.languages FROM work_seat seat
-    WHERE seat.campaign_id = %(campaign)s AND seat.labeler_id = %(labeler)s FOR UPDATE)
 SELECT {HOW_IT_STANDS}, seat.id, seat.cursor, seat.returned, seat.searched, seat.languages,
     (SELECT max({LAST.format(below=0)}) FROM jsonb_array_elements_text(campaign.languages) AS language(name)),
     EXISTS (
         SELECT FROM work_draft draft WHERE draft.labeler_id = %(labeler)s
-        AND (SELECT task.campaign_id FROM work_task task WHERE task.id = draft.task_id) = %(campaign)s)
-FROM {CAMPAIGN_WITH_VERSION} LEFT JOIN seat ON true
+        AND (SELECT task.campaign_id FROM work_task task WHERE task.id = draft.task_id) = %(campaign)s),
+    {SLOT.columns}
+FROM {CAMPAIGN_WITH_VERSION}
+LEFT JOIN work_seat seat ON seat.campaign_id = campaign.id AND seat.labeler_id = %(labeler)s
+LEFT JOIN work_assignment slot ON slot.campaign_id = campaign.id AND slot.labeler_id = %(labeler)s
+    AND slot.state = 'leased'
 WHERE campaign.id = %(campaign)s
 """
-LOCK = "SELECT searched FROM work_seat WHERE campaign_id = %s AND labeler_id = %s FOR UPDATE"
+LOCK = "SELECT searched FROM work_seat WHERE campaign_id = %(campaign)s AND labeler_id = %(labeler)s FOR UPDATE"
 MOVE_ON = """
 UPDATE work_seat SET cursor = %(cursor)s, returned = %(returned)s, searched = %(searched)s, languages = %(languages)s
 WHERE id = %(seat)s
@@ -171,38 +173,51 @@ def lock_seat(campaign: Campaign, labeler: User) -> bool:
     a search behind it was in vain before."""
     for _attempt in range(2):
         with connection.cursor() as cursor:
-            execute(cursor, LOCK, [campaign.id, labeler.id])
+            execute(cursor, LOCK, {"campaign": campaign.id, "labeler": labeler.id})
             if found := cursor.fetchone():
                 return bool(found[0])
         _make_seat(campaign.id, labeler)
     return False
 
 
-def take_seat(campaign_id: int, labeler: User) -> tuple[Any, Any]:
-    """The campaign as the labeler stands to it, by queries.standing, and their seat, locked as by `lock_seat`. None for
-    either: there is no such campaign; they have no seat in it yet."""
+@dataclass(frozen=True)
+class Sitting:
+    """A labeler in a campaign: `campaign` as by queries.standing, their `seat` (None: not yet), locked as by
+    `lock_seat`, and what they hold, by hand."""
+
+    campaign: Any
+    seat: Any
+    held: dict[int, Assignment]
+
+
+def take_seat(campaign_id: int, labeler: User) -> Sitting | None:
+    """None: there is no such campaign."""
     with connection.cursor() as cursor:
-        execute(cursor, SIT, {"campaign": campaign_id, "labeler": labeler.id})
-        row = cursor.fetchone()
-    if row is None:
-        return None, None
-    campaign, row = stood(row)
-    seat_id, cursor_at, returned, searched, languages, last_returned, begun = row
+        execute(cursor, SIT, {"campaign": campaign_id, "labeler": labeler.id}, first=LOCK)
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    held = {}
+    for row in rows:
+        campaign, (seat_id, cursor_at, returned, searched, languages, last_returned, begun, *more) = stood(row)
+        slot, _rest = SLOT.made_if_any(more)
+        if slot:
+            held[slot.hand] = slot
     if seat_id is None:
-        return campaign, None
+        return Sitting(campaign, None, held)
     seat: Any = Seat(
         id=seat_id, cursor=cursor_at, returned=returned, searched=searched, languages=json.loads(languages)
     )
     # Where the slots that came back ended just then; have they drafts here; may nobody else know of the seat yet?
     seat.last_returned, seat.begun, seat.is_new = last_returned, begun, False
-    return campaign, seat
+    return Sitting(campaign, seat, held)
 
 
-def take_new_seat(campaign_id: int, labeler: User) -> Any:
+def take_new_seat(campaign_id: int, labeler: User) -> Sitting:
     _make_seat(campaign_id, labeler)
-    _campaign, seat = take_seat(campaign_id, labeler)
-    seat.is_new = True
-    return seat
+    sitting = cast(Sitting, take_seat(campaign_id, labeler))
+    sitting.seat.is_new = True
+    return sitting
 
 
 def _make_seat(campaign_id: int, labeler: User) -> None:

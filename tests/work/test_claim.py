@@ -128,8 +128,8 @@ def test_the_queries_of_a_claim_are_counted(open_desk, django_assert_num_queries
     desk = open_desk(tasks=50, overlap=3)
     labeler = desk.labeler()
     desk.answer(labeler)
-    # Three statements and, in a test, the savepoint's two.
-    with django_assert_num_queries(5):
+    # Two round trips and, in a test, the savepoint's two.
+    with django_assert_num_queries(4):
         desk.claim(labeler)
 
 

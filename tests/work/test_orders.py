@@ -108,11 +108,11 @@ def test_what_came_back_keeps_its_place_whatever_its_priority(open_desk):
 
 COST = {
     # Statements, with the two of a savepoint where the verb opens a transaction of its own.
-    "claim": 5,
-    "claim what came back": 7,
-    "claim again": 5,
-    "ahead": 5,
-    "submit": 5,
+    "claim": 4,
+    "claim what came back": 6,
+    "claim again": 4,
+    "ahead": 4,
+    "submit": 4,
     "renew": 1,
     "undo": 9,
 }

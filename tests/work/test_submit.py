@@ -161,7 +161,7 @@ def test_the_queries_of_a_submit_are_counted(open_desk, django_assert_num_querie
     desk = open_desk(tasks=5, overlap=3)
     labeler = desk.labeler()
     held = desk.claim(labeler)
-    with transaction.atomic(), django_assert_num_queries(3):
+    with transaction.atomic(), django_assert_num_queries(2):
         leases.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=make.NOW)
 
 
