@@ -49,15 +49,15 @@ log = logging.getLogger(__name__)
 # A dead worker's prompts are free again after this long; a living one renews four times in it.
 LEASE = timedelta(seconds=60)
 RENEWALS = 4
-# Prompts claimed at a time: what a killed worker may have to sample again, and what it keeps from a second worker.
-CHUNK = 16
-# Of a policy behind a server: at a chunk's end the server waits for its last completions with nothing else to do, and a
-# longer chunk has fewer ends.
-SERVER_CHUNK = 64
+# Prompts claimed at a time: what a killed worker may have to sample again, and what it keeps from a second worker. At a
+# chunk's end the batch, or the server, runs empty with nothing else to do, and a longer chunk has fewer ends.
+CHUNK = 64
 # An engine that raises so often without one sample in between will not get better: its run fails, others go on.
 BREAKDOWNS = 5
 # How soon a cancelled run is noticed.
 LOOK = 1.0
+# How often those who make ranking tasks hear of finished prompts while a claim is being sampled.
+TELL = 5.0
 
 # Set when this process is told to stop: what is leased is given back at once.
 stopping = threading.Event()
@@ -157,12 +157,10 @@ def _sample_run(run: SampleRun) -> None:
 
 
 def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
-    params, sampler = _params(run), None
-    limit = SERVER_CHUNK if run.policy.origin == Origin.SERVER else CHUNK
-    breakdowns = 0
+    params, sampler, breakdowns = _params(run), None, 0
     while not watch.over():
         probing.probe_waiting(stopping)
-        claimed = actions.claim_requests(run=run, worker=worker, limit=limit, lease=LEASE, now=timezone.now())
+        claimed = actions.claim_requests(run=run, worker=worker, limit=CHUNK, lease=LEASE, now=timezone.now())
         if not claimed:
             return
         # After the claim: a policy too large for the machine takes the process down, and that must count as an attempt.
@@ -175,8 +173,7 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
             breakdowns += 1
             if breakdowns == BREAKDOWNS:
                 raise Unusable(str(error)) from error
-        if chunk.finished:
-            wake(actions.FILL, run.pool_id)
+        chunk.tell()
 
 
 def _params(run: SampleRun) -> SamplingParams:
@@ -278,7 +275,7 @@ class Chunk:
         self.rendered: dict[str, RenderedPrompt] = {}
         self.errors: dict[str, str] = {}
         self.hopeless: set[str] = set()
-        self.finished = 0
+        self._untold, self._told_at = 0, time.monotonic()
 
     def sample(self, *, cancelled: Callable[[], bool]) -> None:
         """Store and finish what can be; note for each other prompt why not, unless `cancelled()`.
@@ -402,7 +399,15 @@ class Chunk:
         return result.attempt < RESAMPLINGS and self.params.temperature > 0
 
     def _finish(self, prompt: str) -> None:
-        self.finished += actions.finish_request(request=self.asked[prompt], now=timezone.now())
+        self._untold += actions.finish_request(request=self.asked[prompt], now=timezone.now())
+        if time.monotonic() - self._told_at >= TELL:
+            self.tell()
+
+    def tell(self) -> None:
+        """Whoever makes ranking tasks hears of what was finished since the last time: labelers may wait for it."""
+        if self._untold:
+            wake(actions.FILL, self.run.pool_id)
+        self._untold, self._told_at = 0, time.monotonic()
 
     def _fail_unfinished(self, reason: str) -> None:
         for prompt, request in self.asked.items():

@@ -65,13 +65,22 @@ def errors(run):
     return set(run.requests.filter(state=RequestState.FAILED).values_list("error", flat=True))
 
 
-def test_a_run_is_sampled_whole_and_wakes_whoever_makes_ranking_tasks(tiny, sent):
+def test_a_run_is_sampled_whole_and_wakes_whoever_makes_ranking_tasks(tiny, sent, monkeypatch):
+    monkeypatch.setattr(runner, "CHUNK", 16)
     run = start(tiny, 20)
     sent.clear()
     runner.sample(run.id)
     check_whole(run)
-    # One message a chunk of 16.
+    # One message a chunk.
     assert sent == [("studio.fill_campaigns", (run.pool_id,))] * 2
+
+
+def test_in_a_long_chunk_ranking_tasks_need_not_wait_for_its_end(tiny, sent, monkeypatch):
+    monkeypatch.setattr(runner, "TELL", 0)
+    run = start(tiny, 3)
+    sent.clear()
+    runner.sample(run.id)
+    assert sent == [("studio.fill_campaigns", (run.pool_id,))] * 3
 
 
 def test_a_completion_names_all_that_made_it(tiny):
