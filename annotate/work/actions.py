@@ -168,10 +168,11 @@ WHERE campaign.state = 'closed' AND slot.state IN ('open', 'stopped')
 FREE_OF_TASK = "SELECT id FROM work_assignment WHERE task_id = %(task)s AND state IN ('open', 'stopped')"
 
 # A slot that is being claimed at this moment is locked, and stays its labeler's.
+SKIP_LOCKED = "SKIP LOCKED"
 CANCEL = """
 WITH free AS MATERIALIZED (
     SELECT id, state FROM work_assignment
-    WHERE id IN ({slots} LIMIT %(most)s) AND state IN ('open', 'stopped') FOR UPDATE SKIP LOCKED
+    WHERE id IN ({slots} LIMIT %(most)s) AND state IN ('open', 'stopped') FOR UPDATE {locked}
 ), cancelled AS (
     UPDATE work_assignment slot SET state = 'cancelled' FROM free WHERE slot.id = free.id
 ), told AS (
@@ -195,10 +196,10 @@ def cancel_left_open(*, now: datetime) -> int:
     return cancelled
 
 
-def _cancel(slots: str, values: dict[str, Any], now: datetime) -> int:
+def _cancel(slots: str, values: dict[str, Any], now: datetime, *, locked: str = SKIP_LOCKED) -> int:
     """Cancel up to SLOTS_A_STEP free slots out of those whose ids the statement `slots` selects, with their events."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(CANCEL.format(slots=slots), values | {"now": now, "most": SLOTS_A_STEP})
+        cursor.execute(CANCEL.format(slots=slots, locked=locked), values | {"now": now, "most": SLOTS_A_STEP})
         return int(cursor.fetchone()[0])
 
 
@@ -333,7 +334,10 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
             if cursor.rowcount:
                 queue.look_again(campaign.id, from_start=True)
         # After the seats: a slot that was claimed just now is locked by the look at it, and its labeler has their seat.
-        _cancel(SURPLUS_SLOTS, values, now)
+        # Nobody looks again for what is left here, so slots that come back and those that a claim only looks at are
+        # waited for.
+        queue.hold_returns(campaign.id)
+        _cancel(SURPLUS_SLOTS, values, now, locked="")
     return more
 
 
@@ -420,7 +424,7 @@ def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
     with transaction.atomic():
         task = _stopped(task_id)
         for slot in task.assignments.select_for_update().filter(state=State.STOPPED).order_by("position"):
-            move(slot, Move.RESTART, actor=by, now=now, position=queue.returned_position())
+            move(slot, Move.RESTART, actor=by, now=now, position=queue.returned_position(task.campaign_id))
         return _seen(task)
 
 

@@ -364,9 +364,10 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
             return assignment
         if assignment.campaign.state == CampaignState.CLOSED:
             raise CampaignClosed
+        # Before the other goes back: whoever replaces this one holds it while its new slot comes in.
+        assignment.refresh_from_db(from_queryset=Assignment.objects.select_for_update())
         if other is not None:
             release(assignment_id=other.id, labeler=labeler, now=now)
-        assignment.refresh_from_db()
         if assignment.state != State.SENT_BACK:
             raise Moved
         until = _lease_end(assignment.campaign, now)
@@ -435,7 +436,7 @@ def replace(assignment: Assignment, step: Move, *, actor: User, now: datetime) -
 def _add_slot(task: Task) -> None:
     """Want one more answer of a task that others have answered: it goes first, like a slot that came back."""
     last = task.assignments.order_by("-slot")[0]
-    position = queue.returned_position()
+    position = queue.returned_position(task.campaign_id)
     state = State.STOPPED if task.stopped_at else State.OPEN
     Assignment.objects.create(
         task=task,
@@ -463,13 +464,14 @@ def _give_back(
         return move(assignment, Move.SET_ASIDE, actor=actor, now=now, detail=detail, leased_until=None, hand=Hand.WORK)
     # The lock: a task that stops at this moment must not keep an open slot, and of two that come back one is spare.
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
+    # Before the look at what is wanted: a change of the overlap waits for it, or has been.
+    position = queue.returned_position(task.campaign_id)
     steps = [step]
     if _spare_slots(task) > 0:
         steps.append(Move.CANCEL)
     elif task.stopped_at:
         steps.append(Move.STOP)
-    columns = FREE | {"position": queue.returned_position()}
-    return move(assignment, *steps, actor=actor, now=now, detail=detail, **columns)
+    return move(assignment, *steps, actor=actor, now=now, detail=detail, **FREE, position=position)
 
 
 def _stop(task: Task, now: datetime) -> None:

@@ -320,9 +320,23 @@ def look_behind(campaign_id: int, labeler: User) -> None:
     Seat.objects.filter(campaign=campaign_id, labeler=labeler).update(searched=False)
 
 
-def returned_position() -> int:
+# Held until the transaction ends, after every row's lock.
+HOLD_RETURNS = "SELECT pg_advisory_xact_lock(%(lock)s, (%(campaign)s %% 2147483647)::int)"
+RETURNED = f"WITH held AS MATERIALIZED ({HOLD_RETURNS}) SELECT nextval('work_returned') FROM held"
+RETURNS_LOCK = 314
+
+
+def hold_returns(campaign_id: int) -> None:
+    """Let no slot of the campaign come back until the transaction ends; those under way have."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval('work_returned')")
+        cursor.execute(HOLD_RETURNS, {"lock": RETURNS_LOCK, "campaign": campaign_id})
+
+
+def returned_position(campaign_id: int) -> int:
+    """The place of a slot that comes back, behind all that came back before. They come one after another, as
+    `hold_returns`: a seat that has seen a later place takes the earlier ones for seen."""
+    with connection.cursor() as cursor:
+        cursor.execute(RETURNED, {"lock": RETURNS_LOCK, "campaign": campaign_id})
         return int(cursor.fetchone()[0])
 
 

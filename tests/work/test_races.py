@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from uuid import uuid4
@@ -44,6 +45,30 @@ def at_once(*jobs):
         thread.join(timeout=60)
     assert not any(thread.is_alive() for thread in threads), "a thread hangs: a deadlock"
     return outcomes
+
+
+@contextmanager
+def under_way(job):
+    """The job has been done, but its transaction ends only with this block."""
+    done, end = threading.Event(), threading.Event()
+
+    def in_a_transaction():
+        with transaction.atomic():
+            job()
+            done.set()
+            end.wait(timeout=20)
+
+    def begin():
+        at_once(in_a_transaction)
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert done.wait(timeout=20)
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join(timeout=60)
 
 
 def claim_until_done(desk, labeler, answered):
@@ -358,3 +383,39 @@ def test_the_sweep_leaves_open_slots_of_other_campaigns_alone(open_desk):
         actions.change_state(campaign=Campaign.objects.get(), to=state, now=NOW)
         assert actions.cancel_left_open(now=LATER) == 0
     assert desk.claim(desk.labeler())
+
+
+def test_of_two_that_come_back_at_once_the_first_is_not_passed_by(open_desk):
+    desk = open_desk(tasks=2)
+    first, second, last = desk.labeler(), desk.labeler(), desk.labeler()
+    held, other = desk.claim(first), desk.claim(second)
+    for _ in range(2):
+        with pytest.raises(leases.NothingLeft):
+            desk.claim(last)
+    later = threading.Thread(target=lambda: at_once(lambda: desk.release(other, second)))
+    with under_way(lambda: desk.release(held, first)):
+        later.start()
+        later.join(timeout=1)
+        # Nobody may see the second before the first.
+        with pytest.raises(leases.NothingLeft):
+            desk.claim(last)
+    later.join(timeout=60)
+    assert {desk.answer(last).id for _ in range(2)} == {held.id, other.id}
+
+
+@pytest.mark.parametrize("tab", ["looks at it", "gives it back"])
+def test_a_lowered_overlap_leaves_no_slot_that_somebody_locks_for_a_moment(open_desk, tab):
+    desk = open_desk(prompts=[{"language": "en"}, {"language": "sw"}], overlap=2)
+    quick, slow = (desk.labeler(languages=["en", "sw"]) for _ in range(2))
+    for _ in range(2):
+        desk.answer(quick)
+    jobs = {"looks at it": lambda: desk.claim(slow)}
+    if tab == "gives it back":
+        held = desk.claim(slow)
+        jobs[tab] = lambda: desk.release(held, slow)
+    lower = threading.Thread(target=lambda: at_once(lambda: desk.change_overlap(1)))
+    with under_way(jobs[tab]):
+        lower.start()
+        lower.join(timeout=1)
+    lower.join(timeout=60)
+    assert not Assignment.objects.filter(state=State.OPEN).exists()
