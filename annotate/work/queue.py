@@ -106,13 +106,14 @@ LAST = """
 """
 
 # The campaign as the labeler stands to it, their seat, and what their next claim goes by besides: how far slots have
-# come back, whether they have drafts here, and what they hold, which makes a row each.
+# come back, whether they have drafts here, whether anything is locked, and what they hold, which makes a row each.
 SIT = f"""
 SELECT {HOW_IT_STANDS}, seat.id, seat.cursor, seat.returned, seat.searched, seat.languages,
     (SELECT max({LAST.format(below=0)}) FROM jsonb_array_elements_text(campaign.languages) AS language(name)),
     EXISTS (
         SELECT FROM work_draft draft WHERE draft.labeler_id = %(labeler)s
         AND (SELECT task.campaign_id FROM work_task task WHERE task.id = draft.task_id) = %(campaign)s),
+    pg_current_xact_id_if_assigned() IS NOT NULL,
     {SLOT.columns}
 FROM {CAMPAIGN_WITH_VERSION}
 LEFT JOIN work_seat seat ON seat.campaign_id = campaign.id AND seat.labeler_id = %(labeler)s
@@ -199,12 +200,15 @@ def take_seat(campaign_id: int, labeler: User) -> Sitting | None:
         return None
     held = {}
     for row in rows:
-        campaign, (seat_id, cursor_at, returned, searched, languages, last_returned, begun, *more) = stood(row)
+        campaign, (seat_id, cursor_at, returned, searched, languages, last_returned, begun, locked, *more) = stood(row)
         slot, _rest = SLOT.made_if_any(more)
         if slot:
             held[slot.hand] = slot
     if seat_id is None:
         return Sitting(campaign, None, held)
+    if not locked:
+        # Another tab has made it since there was none to lock.
+        return take_seat(campaign_id, labeler)
     seat: Any = Seat(
         id=seat_id, cursor=cursor_at, returned=returned, searched=searched, languages=json.loads(languages)
     )

@@ -10,13 +10,13 @@ from itertools import pairwise
 from uuid import uuid4
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.models import Count
 
 from annotate.accounts.models import Role
 from annotate.pools.models import Prompt
-from annotate.work import actions, leases, queries, times
-from annotate.work.models import Assignment, Campaign, Draft, Event, Order, SkipReason
+from annotate.work import actions, leases, queries, queue, times
+from annotate.work.models import Assignment, Campaign, Draft, Event, Order, Seat, SkipReason
 from annotate.work.moves import Moved
 from annotate.work.states import MOVES, CampaignState, Move, State
 from tests import factories as make
@@ -419,3 +419,24 @@ def test_a_lowered_overlap_leaves_no_slot_that_somebody_locks_for_a_moment(open_
         lower.join(timeout=1)
     lower.join(timeout=60)
     assert not Assignment.objects.filter(state=State.OPEN).exists()
+
+
+def test_a_seat_that_another_tab_makes_meanwhile_is_locked_too(open_desk, monkeypatch):
+    desk = open_desk()
+    labeler, execute = desk.labeler(), queue.execute
+
+    def between(cursor, statement, values, *, first=""):
+        monkeypatch.undo()
+        execute(cursor, first, values)
+        at_once(lambda: desk.claim(labeler))
+        execute(cursor, statement, values)
+
+    def lock_too():
+        with transaction.atomic():
+            Seat.objects.select_for_update(nowait=True).get(labeler=labeler)
+
+    with transaction.atomic():
+        monkeypatch.setattr(queue, "execute", between)
+        assert queue.take_seat(desk.campaign.id, labeler).held
+        (refused,) = at_once(lock_too)
+    assert isinstance(refused, OperationalError)
