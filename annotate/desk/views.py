@@ -52,12 +52,15 @@ def home(request: HttpRequest) -> HttpResponse:
     held = list(work.held(labeler))
     offers = queries.offers(labeler, held)
     offered = {offer.campaign.id for offer in offers}
+    today = work.answered_today(labeler, now)
     context = {
         "offers": offers,
         # A campaign may have been paused or closed since: what is held can be finished.
         "elsewhere": [assignment for assignment in held if assignment.campaign_id not in offered],
         "sent_back": work.sent_back(labeler),
-        "today": work.answered_today(labeler, now),
+        "today": today,
+        "most": labeler.daily_cap,
+        "enough": labeler.daily_cap is not None and today >= labeler.daily_cap,
     }
     return render(request, "desk/home.html", context)
 
@@ -401,6 +404,8 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpRespons
     except leases.NotAcknowledged:
         return redirect("desk:guideline", campaign_id)
     except leases.Refused as refused:
+        # What lies ready in a campaign that was paused is in no list of theirs, and would count among what they hold.
+        leases.put_down(campaign_id=campaign_id, labeler=person(request), now=now)
         _ask_for_more(campaign_id, refused)
         messages.info(request, str(refused))
         return redirect("desk:home")

@@ -95,14 +95,17 @@ def test_where_nothing_is_left_there_is_none_ahead(labeler, demonstrations):
     assert "nothing left" in response.json()["words"]
 
 
-@pytest.mark.parametrize("state", [CampaignState.PAUSED, CampaignState.CLOSED])
-def test_what_is_ahead_in_a_campaign_that_stops_is_not_handed_out(labeler, demonstrations, state):
+@pytest.mark.parametrize(
+    ("state", "then"), [(CampaignState.PAUSED, State.OPEN), (CampaignState.CLOSED, State.CANCELLED)]
+)
+def test_what_is_ahead_in_a_campaign_that_stops_is_not_handed_out_but_given_back(labeler, demonstrations, state, then):
     campaign = demonstrations(prompts=2)
     me = labeler(campaign)
     held, row = me.take(campaign), ahead(me, campaign)
     actions.change_state(campaign=campaign, to=state, now=make.NOW)
     assert me.submit(held, text="An answer").url == "/desk/"
-    assert Assignment.objects.get(id=row.id).hand == Hand.AHEAD
+    row.refresh_from_db()
+    assert (row.state, row.labeler) == (then, None)
 
 
 def test_a_guideline_published_meanwhile_is_read_first(labeler, demonstrations):

@@ -1,7 +1,7 @@
 import pytest
 from django.db import transaction
 
-from annotate.accounts.models import Cohort
+from annotate.accounts.models import Cohort, User
 from annotate.work import actions
 from annotate.work.models import Assignment
 from annotate.work.states import CampaignState
@@ -26,6 +26,17 @@ def test_what_i_answered_and_skipped_is_not_left_to_me(labeler, demonstrations):
     assert "nothing left for you at the moment" in page
     assert "Go on" in page
     assert "1 answer today" in page
+
+
+def test_it_says_how_many_answers_a_day_they_may_give_and_offers_no_more(labeler, demonstrations):
+    campaign = demonstrations(prompts=3)
+    me = labeler(campaign)
+    User.objects.filter(id=me.user.id).update(daily_cap=1)
+    assert "0 answers today, of 1 at most" in me.get("home").content.decode()
+    me.submit(me.take(campaign), text="An answer")
+    page = me.get("home").content.decode()
+    assert "You have reached your number of answers for today." in page
+    assert f"/desk/campaigns/{campaign.id}/next/" not in page
 
 
 def test_many_tasks_are_not_counted_to_the_end(labeler, demonstrations):
