@@ -62,7 +62,7 @@ function build(box, index) {
     buttons[chosen].focus();
     choose(chosen);
   });
-  // A field that is missing must be seen to be pointed at.
-  area.addEventListener("invalid", () => choose(0));
+  // A field that is missing, or gone to by its key, must be seen to be pointed at.
+  for (const event of ["invalid", "wanted"]) area.addEventListener(event, () => choose(0));
   choose(0);
 }

@@ -2,7 +2,7 @@
 //
 //   form[data-submit-shortcut]   Ctrl+Enter or Cmd+Enter submits it, from anywhere on the page
 //   [data-key="x"]               the key x clicks it, or goes to it if it is a field, when nobody is typing; it is
-//                                listed in the key help
+//                                listed in the key help; a field gets a "wanted" event first, to come into sight
 //   template[data-key-help]      dt and dd elements for the key help: keys that another module listens to
 //   #key-help                    opened by ?
 
@@ -77,8 +77,10 @@ document.addEventListener("keydown", (event) => {
   const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   if (target && !target.disabled) {
     event.preventDefault();
-    if (target.matches("textarea, select")) target.focus();
-    else target.click();
+    if (target.matches("textarea, select")) {
+      target.dispatchEvent(new Event("wanted"));
+      target.focus();
+    } else target.click();
   }
 });
 

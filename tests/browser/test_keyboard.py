@@ -110,6 +110,9 @@ def test_a_preview_is_looked_at_and_left(page):
     press(page, "ArrowLeft")
     expect(answer).to_have_value("It **jumps**.")
     tab_to(page, answer)
+    tab_to(page, page.get_by_role("tab", name="Write"), by="Shift+Tab")
+    press(page, "ArrowRight", "w")
+    expect(answer).to_be_focused()
 
 
 def ranks(world) -> dict[str, int]:
