@@ -138,13 +138,17 @@ def test_without_a_published_guideline_opening_is_refused_with_the_reason(studio
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [(CampaignState.OPEN, CampaignState.PAUSED), (CampaignState.PAUSED, CampaignState.OPEN)]
+    ("before", "after", "said"),
+    [
+        (CampaignState.OPEN, CampaignState.PAUSED, "The campaign is paused."),
+        (CampaignState.PAUSED, CampaignState.OPEN, "The campaign is open again."),
+    ],
 )
 @pytest.mark.django_db
-def test_pausing_and_reopening(studio, before, after):
+def test_pausing_and_reopening(studio, before, after, said):
     campaign = make.campaign(state=before)
     assert studio.get(to(campaign, after)).context["to"] == after
-    studio.post(to(campaign, after))
+    assert said in told(studio.post(to(campaign, after), follow=True))[0]
     campaign.refresh_from_db()
     assert campaign.state == after
 

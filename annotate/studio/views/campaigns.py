@@ -162,6 +162,7 @@ def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 def _move(request: HttpRequest, campaign: Campaign, to: CampaignState) -> HttpResponse:
+    again = campaign.state == CampaignState.PAUSED
     try:
         actions.change_state(campaign=campaign, to=to, now=timezone.now())
     except Refused as refusal:
@@ -169,13 +170,14 @@ def _move(request: HttpRequest, campaign: Campaign, to: CampaignState) -> HttpRe
     else:
         if to == CampaignState.OPEN:
             wake(FILL, campaign.pool_id)
-        messages.success(request, _said(to))
+        messages.success(request, _said(to, again))
     return redirect("studio:campaign", campaign.id)
 
 
-def _said(to: CampaignState) -> str:
+def _said(to: CampaignState, again: bool) -> str:
+    opened = _("The campaign is open again.") if again else _("The campaign is open. Its tasks are being made.")
     return {
-        CampaignState.OPEN: _("The campaign is open. Its tasks are being made."),
+        CampaignState.OPEN: opened,
         CampaignState.PAUSED: _("The campaign is paused. Labelers finish what they hold and get nothing new."),
         CampaignState.CLOSED: _("The campaign is closed."),
     }[to]
