@@ -52,8 +52,9 @@ def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
     return deque(Group(prompt_ids, tuple(same)) for prompt_ids, same in longest_first)
 
 
-def take_batch(queue: deque[Group], *, free_rows: int, prompt_tokens: int) -> list[Group]:
-    """Take from the front of the queue what fits into the free rows and is read within prompt_tokens, padding included.
+def take_batch(queue: deque[Group], *, free_rows: int, free_prompts: int, prompt_tokens: int) -> list[Group]:
+    """Take from the front of the queue what fits into the free rows and is read within prompt_tokens, padding included;
+    at most free_prompts groups.
 
     The first group is taken whatever its prompt's length; if it has more rows than are free, some of them.
     """
@@ -64,7 +65,8 @@ def take_batch(queue: deque[Group], *, free_rows: int, prompt_tokens: int) -> li
         return [Group(first.prompt_ids, first.rows[:free_rows])]
     batch, width = [first], len(first.prompt_ids)
     free_rows -= len(first.rows)
-    while queue and len(queue[0].rows) <= free_rows and (len(batch) + 1) * width <= prompt_tokens:
+    most = min(free_prompts, prompt_tokens // width)
+    while queue and len(queue[0].rows) <= free_rows and len(batch) < most:
         batch.append(queue.popleft())
         free_rows -= len(batch[-1].rows)
     return batch

@@ -11,7 +11,12 @@ from models_worker.engine.arena import SLACK, Arena, KvShape, bytes_per_column
 from models_worker.engine.batching import Group, Limits, groups_longest_first, take_batch
 from models_worker.engine.noise import Drawn, Draws, draw
 from models_worker.engine.rows import Row
+from models_worker.engine.shared import PromptStore, sharing
 
+# Samples a prompt from which on they share it.
+SHARED_FROM = 2
+# Of the prompts that fill the rows, how many times as many are in work in the middle of a run.
+SLOTS = 1.5
 # New samples join once so few rows are free: a step costs nearly the same however many rows it writes.
 REFILL_BELOW = 0.95
 
@@ -23,29 +28,55 @@ def decode_in_arena(
     rows: Sequence[Row],
     limits: Limits,
     *,
+    share_prompts: bool,
     finished: Callable[[Row], None],
     cancelled: Callable[[], bool],
 ) -> None:
-    """Write all rows; call `finished` with each as it ends. Returns early, without the others, once `cancelled()`."""
-    batch = Batch(model, _arena_for(model, shapes, rows, limits))
+    """Write all rows; call `finished` with each as it ends. Returns early, without the others, once `cancelled()`.
+
+    share_prompts: the model's attention is that of shared.py, so the rows of a prompt need no copy of it each.
+    """
     queue = groups_longest_first(rows)
+    # With a row or two for each prompt, gathering them costs more than it saves.
+    share_prompts = share_prompts and len(rows) >= SHARED_FROM * len(queue)
+    batch = Batch(model, *_room_for(model, shapes, rows, limits, prompts=len(queue) if share_prompts else 0))
     while (queue or batch.live) and not cancelled():
         if queue and batch.has_room:
-            batch.join(take_batch(queue, free_rows=batch.free, prompt_tokens=limits.prompt_tokens))
+            batch.join(
+                take_batch(
+                    queue,
+                    free_rows=batch.free,
+                    free_prompts=batch.free_prompts,
+                    prompt_tokens=limits.prompt_tokens,
+                )
+            )
         else:
             batch.step()
         for row in batch.remove_finished():
             finished(row)
 
 
-def _arena_for(model: PreTrainedModel, shapes: list[KvShape], rows: Sequence[Row], limits: Limits) -> Arena:
-    """As many rows as the limits and the memory budget allow, each wide enough for the longest sample; at least one."""
+def _room_for(
+    model: PreTrainedModel, shapes: list[KvShape], rows: Sequence[Row], limits: Limits, *, prompts: int
+) -> tuple[Arena, PromptStore | None]:
+    """As many rows as the limits and the memory budget allow, each wide enough for the longest sample; at least one.
+
+    prompts: how many there are, where they have a store of their own.
+    """
     longest_prompt = max(len(row.request.prompt_ids) for row in rows)
-    longest_answer = max(row.request.params.max_new_tokens for row in rows)
-    columns = longest_prompt + longest_answer + SLACK
-    affordable = limits.cache_bytes // (bytes_per_column(shapes, model.dtype) * columns)
-    count = max(1, min(limits.rows, affordable, len(rows)))
-    return Arena(shapes, rows=count, columns=columns, dtype=model.dtype, device=model.device)
+    columns = max(row.request.params.max_new_tokens for row in rows) + SLACK
+    # Prompts a row: as the samples of one end one by one, fewer and fewer rows share it.
+    share = min(1.0, SLOTS * prompts / len(rows) + 1 / 8) if prompts else 1.0
+    per_row = bytes_per_column(shapes, model.dtype) * (columns + share * longest_prompt)
+    count = max(1, min(limits.rows, int(limits.cache_bytes // per_row), len(rows)))
+    if not prompts:
+        columns += longest_prompt
+    arena = Arena(shapes, rows=count, columns=columns, dtype=model.dtype, device=model.device)
+    if not prompts:
+        return arena, None
+    # Two at least, or a batch of a prompt's last samples would run empty before the next prompt may join.
+    slots = min(count, max(2, int(share * count)))
+    return arena, PromptStore(shapes, slots=slots, columns=longest_prompt, dtype=model.dtype)
 
 
 @dataclass(frozen=True)
@@ -72,9 +103,11 @@ class Prompts:
 class Batch:
     """The samples being written, one arena row each. All tensors here are indexed by arena row."""
 
-    def __init__(self, model: PreTrainedModel, arena: Arena) -> None:
+    def __init__(self, model: PreTrainedModel, arena: Arena, store: PromptStore | None) -> None:
         self.model, self.arena, self.device = model, arena, model.device
         self.live: list[Row] = []
+        # Where prompts are kept once: the slot of each row's.
+        self.store, self.slot_of = store, list[int]()
         # mask[row, column]: does this column hold a token of the row? starts: the first that does.
         self.mask = torch.zeros(arena.rows, arena.columns, dtype=torch.bool, device=self.device)
         self.starts = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
@@ -88,8 +121,12 @@ class Batch:
         return self.arena.rows - len(self.live)
 
     @property
+    def free_prompts(self) -> int:
+        return self.store.slots - self.store.live if self.store else self.free
+
+    @property
     def has_room(self) -> bool:
-        return not self.live or len(self.live) <= REFILL_BELOW * self.arena.rows
+        return not self.live or (len(self.live) <= REFILL_BELOW * self.arena.rows and self.free_prompts > 0)
 
     def join(self, groups: Sequence[Group]) -> None:
         """Read each group's prompt once, copy what was read to a row per sample, and draw their first tokens."""
@@ -106,13 +143,21 @@ class Batch:
         ).logits[:, -1]
         joining = [row for group in groups for row in group.rows]
         origin = torch.tensor([n for n, group in enumerate(groups) for _row in group.rows], device=self.device)
-        new = self.arena.admit(prefilled, origin)
+        lengths = prompts.mask.sum(-1)
+        if self.store:
+            new = self.arena.open(len(joining))
+            slots = self.store.admit(prefilled, lengths)
+            self.slot_of += [slots[n] for n in origin.tolist()]
+            self.store.seat(self.slot_of)
+            self.mask[new] = False
+            self.starts[new] = self.arena.end
+        else:
+            new = self.arena.admit(prefilled, origin)
+            end, width = self.arena.end, prompts.mask.shape[1]
+            self.mask[new] = False
+            self.mask[new, end - width : end] = prompts.mask[origin]
+            self.starts[new] = end - lengths[origin]
         self.live += joining
-
-        end, width = self.arena.end, prompts.mask.shape[1]
-        self.mask[new] = False
-        self.mask[new, end - width : end] = prompts.mask[origin]
-        self.starts[new] = end - prompts.mask.sum(-1)[origin]
         self.positions[new] = prompts.positions[origin, -1] + 1
         self._set_draws(new, joining)
         self._take(new, draw(logits[origin], self.draws.view(new)))
@@ -130,13 +175,14 @@ class Batch:
         if arena.end == arena.columns:
             self._shift_left()
         self.mask[live, arena.end] = True
-        logits = self.model(
-            input_ids=self.last[live, None],
-            attention_mask=self.mask[live, arena.start : arena.end + 1],
-            position_ids=self.positions[live, None],
-            past_key_values=arena.cache,
-            use_cache=True,
-        ).logits[:, -1]
+        with sharing(self.store):
+            logits = self.model(
+                input_ids=self.last[live, None],
+                attention_mask=self.mask[live, arena.start : arena.end + 1],
+                position_ids=self.positions[live, None],
+                past_key_values=arena.cache,
+                use_cache=True,
+            ).logits[:, -1]
         arena.end += 1
         self.positions[live] += 1
         self._take(live, draw(logits, self.draws.view(live)))
@@ -167,10 +213,22 @@ class Batch:
         self._move(movers, holes)
         del self.live[kept:]
         self.arena.live = kept
+        if self.store:
+            self._drop_prompts(self.store, kept)
         if kept:
             # Columns that only finished rows used need not be looked at any more.
             self.arena.start = int(self.starts[:kept].min())
         return finished
+
+    def _drop_prompts(self, store: PromptStore, kept: int) -> None:
+        """Free the slots of prompts whose rows are all finished, and take the places of the others anew."""
+        del self.slot_of[kept:]
+        # From the last one down, so that what moves into a free slot is a prompt with rows.
+        for slot in sorted(set(range(store.live)) - set(self.slot_of), reverse=True):
+            moved = store.drop(slot)
+            self.slot_of = [slot if each == moved else each for each in self.slot_of]
+        if kept:
+            store.seat(self.slot_of)
 
     def _move(self, source: list[int], target: list[int]) -> None:
         if not source:
@@ -182,3 +240,5 @@ class Batch:
             tensor[place] = tensor[origin]
         for at, into in zip(source, target, strict=True):
             self.live[into] = self.live[at]
+            if self.store:
+                self.slot_of[into] = self.slot_of[at]

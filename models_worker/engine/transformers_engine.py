@@ -12,6 +12,7 @@ from models_worker.engine.decoding import decode_in_arena
 from models_worker.engine.fallback import decode_by_generate
 from models_worker.engine.loader import LoadedPolicy
 from models_worker.engine.rows import Ending, Row
+from models_worker.engine.shared import supports
 from models_worker.engine.types import SampleRequest, SampleResult, failed, never
 
 # On a CPU torch has no class of its own for it.
@@ -43,6 +44,7 @@ class TransformersSampler:
         self.policy = policy
         # A model spread over devices moves its numbers between them in ways that only `generate` knows.
         self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)
+        self.share_prompts = supports(policy.model, self.shapes)
         self.most = self.limits = Limits(max_rows, prefill_tokens, kv_budget_bytes)
         self.vocabulary = vocabulary(policy.model)
         tokenizer = policy.tokenizer
@@ -121,7 +123,13 @@ class TransformersSampler:
         try:
             if self.shapes:
                 decode_in_arena(
-                    self.policy.model, self.shapes, rows, self.limits, finished=finished, cancelled=cancelled
+                    self.policy.model,
+                    self.shapes,
+                    rows,
+                    self.limits,
+                    share_prompts=self.share_prompts,
+                    finished=finished,
+                    cancelled=cancelled,
                 )
             else:
                 decode_by_generate(self.policy.model, rows, self.limits, finished=finished, cancelled=cancelled)

@@ -16,7 +16,7 @@ from models_worker.engine.transformers_engine import TransformersSampler
 from tests.models_worker.tiny import requests_for, sample_all
 
 # An arena for all samples takes about twice this.
-ROOM = 120 << 20
+ROOM = 80 << 20
 
 
 def main(folder: str) -> None:

@@ -429,13 +429,15 @@ def test_a_base_policys_answer_ends_with_its_turn(tmp_path: Path) -> None:
 
 def test_the_cache_stays_within_its_budget(llama: LoadedPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
+    room_for = decoding._room_for
 
-    class Weighed(Arena):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            sizes.append(sum(layer.keys.nbytes + layer.values.nbytes for layer in self.layers))
+    def weighed(*args: Any, **kwargs: Any) -> Any:
+        arena, store = room_for(*args, **kwargs)
+        buffers = [buffer for layer in arena.layers for buffer in (layer.keys, layer.values)]
+        sizes.append(sum(buffer.nbytes for buffer in (*buffers, *store.keys, *store.values)))
+        return arena, store
 
-    monkeypatch.setattr(decoding, "Arena", Weighed)
+    monkeypatch.setattr(decoding, "_room_for", weighed)
     for budget in (400_000, 800_000):
         sample_all(TransformersSampler(llama, kv_budget_bytes=budget), requests_for(llama))
         assert 0.7 * budget < sizes[-1] <= budget
