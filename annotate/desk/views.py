@@ -355,6 +355,7 @@ def _lost(
 ) -> HttpResponse:
     """The task is not theirs to submit any more: their text, to be copied."""
     context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused), "submit_key": key}
+    context["handed_in"] = isinstance(refused, leases.AlreadySubmitted)
     return render(request, "desk/lost.html", context, status=status)
 
 

@@ -90,6 +90,7 @@ def test_a_second_tab_of_a_task_already_submitted_keeps_its_text_on_the_page(lab
     response = me.submit(held, text="Second tab")
     assert response.status_code == 409
     assert str(leases.AlreadySubmitted.words) in response.content.decode()
+    assert "no longer yours" not in response.content.decode()
     assert "Second tab" in response.content.decode()
     assert Demonstration.objects.get().text == "First tab"
 
