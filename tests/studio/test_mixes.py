@@ -116,7 +116,12 @@ def test_the_campaigns_page_tells_how_its_slates_stand(studio, campaign):
     assert '<dt>Being sampled</dt><dd class="num">4</dd>' in text
     sample(failing=[policy])
     fill_campaigns()
-    assert '<span class="num">4</span> · A policy of the mix failed.' in words(studio.get(part))
+    text = words(studio.get(part))
+    assert '<span class="num">4</span> · A policy of the mix failed.' in text
+    assert "the pool has no prompt left" not in text
+    sample(failing=[policy])
+    fill_campaigns()
+    assert "the pool has no prompt left" in words(studio.get(part))
 
 
 def test_a_mix_that_stopped_goes_on_by_a_button(studio, campaign):

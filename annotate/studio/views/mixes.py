@@ -79,6 +79,8 @@ def about_slates(campaign: Campaign) -> dict[str, Any]:
         context["parts"] = [(part, stock.pointed_at(part), runs.get(part.place)) for part in parts]
         context["k"] = sum(part.count for part in parts)
         context["stall"] = stock.stall(mix, resolved) if resolved else None
+        short = not context["supply"].sampling and context["supply"].ready < mix.low
+        context["used_up"] = short and version is not None and not stock.next_prompts(mix).exists()
     context["fed"] = bool(parts) and campaign.state == CampaignState.OPEN
     return context
 
