@@ -1,4 +1,5 @@
-// Every page: dialogs open and close, panels stay as they were left, and a part that htmx could not load says so.
+// Every page: dialogs open and close, panels stay as they were left, what a form was refused for is gone to, and a part
+// that htmx could not load says so.
 // Without it: what a dialog offers is also reached by links, panels open by a click, and htmx is not there either.
 
 // data-opens="id-of-a-dialog" on a button (hidden until this runs, or one that sends its form to a page that does the
@@ -44,6 +45,12 @@ function write(key, value) {
     // Storage is switched off or full: the panel opens as usual next time.
   }
 }
+
+// A form that came back may have its first fault far below, and would look as if nothing had happened.
+const fault = document.querySelector("main .errorlist");
+const faulty = fault?.closest(".field")?.querySelector("input, select, textarea");
+if (faulty) faulty.focus();
+else fault?.scrollIntoView({ block: "center" });
 
 // Failures of htmx requests, told where eyes and screen readers find them.
 const toasts = document.getElementById("toasts");

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from annotate.pools.models import Kind
 from annotate.work import actions as work
-from annotate.work.models import Assignment
+from annotate.work.models import Assignment, Workflow
 from annotate.work.states import State
 from tests import factories as make
 from tests.studio.conftest import answered
@@ -137,3 +137,14 @@ def test_a_policy_s_form_shows_what_its_origin_needs_and_whatever_is_in_the_way(
     expect(dtype).to_be_hidden()
     # Otherwise the form would be refused for something nobody sees.
     expect(adapter).to_be_visible()
+
+
+def test_a_refused_form_comes_back_at_its_first_fault(page: Page):
+    page.goto(reverse("studio:policy-new"))
+    page.get_by_label("Name", exact=True).fill("owl")
+    page.get_by_role("button", name="Register").click()
+    expect(page.get_by_label("Folder, hub id or address")).to_be_focused()
+    campaign = make.campaign(Workflow.EDITS)
+    page.goto(reverse("studio:campaign", args=[campaign.id]))
+    page.get_by_role("button", name="Ask for them").click()
+    expect(page.get_by_text("Say how many instructions you want")).to_be_in_viewport()
