@@ -130,10 +130,14 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
     def _clean_server(self, origin: str | None, values: dict[str, Any]) -> None:
         said = {name: values.get(name, "") for name in self.OF_SERVER}
         if origin == Origin.SERVER:
+            # Each by itself: what is left unsaid here the database says in its own words.
+            try:
+                check_server(**said, chat_template=values.get("chat_template", ""))
+            except BadServer as bad:
+                self.add_error(bad.field, str(bad))
             try:
                 if location := values.get("location"):
                     values["location"] = server_address(location)
-                check_server(**said, chat_template=values.get("chat_template", ""))
             except BadServer as bad:
                 self.add_error(bad.field, str(bad))
         elif origin:

@@ -30,6 +30,17 @@ let kept = true; // does the browser keep it, or only this page?
 let left = false; // on the way to the next page
 let working; // the sign of it, after a moment
 
+// Whoever handed in from the text goes on in the next one: letters typed there at once must not act as keys.
+const WRITING = "annotate-writing";
+const text = answer.querySelector("textarea");
+try {
+  const writing = sessionStorage.getItem(WRITING);
+  sessionStorage.removeItem(WRITING);
+  if (writing && text?.checkVisibility() && document.activeElement === document.body) text.focus({ preventScroll: true });
+} catch {
+  // Storage is switched off: the key for the text goes there.
+}
+
 shown(key.value);
 const waiting = waitingFor(url);
 if (waiting) {
@@ -49,6 +60,11 @@ form.addEventListener("submit", (event) => {
   if (entry) return; // a second click, or Ctrl+Enter twice
   entry = entryOf(button);
   kept = keep(entry);
+  try {
+    if (document.activeElement?.matches("textarea")) sessionStorage.setItem(WRITING, "1");
+  } catch {
+    // As above.
+  }
   answer.inert = true;
   busy(button ?? form.querySelector("[type=submit]"));
   say.textContent = notice.dataset.textSending;

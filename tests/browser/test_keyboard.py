@@ -87,6 +87,15 @@ def test_a_guideline_is_read_and_a_demonstration_written(page, world):
     press(page, "Control+Enter")
     page.wait_for_url(lambda url: url != first and "/desk/tasks/" in url)
     assert Demonstration.objects.get(assignment__labeler=world.cleo).text == "It jumps. What else?"
+    # Whoever wrote goes on writing: no letter of the next answer acts as a key.
+    expect(page.get_by_role("textbox", name="Answer")).to_be_focused()
+    page.keyboard.type("skip? what?")
+    expect(page.get_by_role("textbox", name="Answer")).to_have_value("skip? what?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert page.evaluate("scrollY") == 0
+    # A reload is no such thing.
+    page.reload()
+    expect(page.get_by_role("textbox", name="Answer")).not_to_be_focused()
 
 
 @pytest.mark.parametrize(("campaign", "field"), [("demonstrations", "Answer"), ("rewriting", "Instruction")])

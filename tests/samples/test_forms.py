@@ -208,6 +208,13 @@ def test_what_is_said_about_a_server_must_be_possible(fields, at, sentence):
     assert not Policy.objects.exists()
 
 
+def test_what_is_missing_is_said_once_and_never_in_the_databases_words():
+    form = PolicyForm(SERVER | {"location": "gpu1:8000", "endpoint": "", "served_model": ""})
+    assert not form.is_valid()
+    assert "onstraint" not in str(form.errors)
+    assert all(len(words) == 1 for words in form.errors.values())
+
+
 def test_tokens_of_a_server_cannot_be_kept():
     form = typed(policy=make.server_policy().id, keep_tokens="on")
     assert "keeps token ids and logprobs to itself" in str(form.errors["keep_tokens"])

@@ -181,7 +181,7 @@ def _announce(options: argparse.Namespace, environment: Mapping[str, str]) -> No
     if options.no_demo:
         say("  The first manager is made by: .venv/bin/python manage.py createsuperuser --role manager")
     else:
-        say("  login       password (made on this machine, kept in var/secrets.env)")
+        say(f"  login       password (made on this machine, kept in {environment['VAR_DIR']}/secrets.env)")
         for login in LOGINS:
             say(f"  {login:<10}  {environment[f'DEMO_{login.upper()}_PASSWORD']}")
     if options.web_only:
