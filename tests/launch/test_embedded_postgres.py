@@ -165,3 +165,8 @@ def test_a_machine_without_postgresql_is_told(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(embedded_postgres, "installed", list)
     with pytest.raises(NoPostgres, match="set DATABASE_URL"):
         ensure_running(tmp_path)
+
+
+@pytest.mark.parametrize(("gigabytes", "megabytes"), [(0, 128), (1, 128), (4, 256), (64, 512)])
+def test_a_larger_machine_gives_it_more_memory(gigabytes: int, megabytes: int) -> None:
+    assert embedded_postgres._shared_buffers(gigabytes * 2**30) == megabytes
