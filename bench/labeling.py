@@ -43,6 +43,7 @@ import psutil
 
 from annotate.lib.launch.start import WEB_PROCESSES, WEB_THREADS
 from annotate.lib.postgres_binaries import installed
+from annotate.lib.prepared import in_short
 from bench import desk
 
 PARTS = ("opening", "closed", "open", "lone", "floor", "statements", "plan")
@@ -616,17 +617,13 @@ def statements(where: Site, size: str) -> Figures:
     seen = where.engine.ask("queries", campaign=where.campaign(size), labeler=where.new_people(1)[0].id)
     print("round trips, savepoints among them, BEGIN and COMMIT not; what goes together has a plus between:")
     for name, sent in seen.items():
-        print(f"  {name}: {len(sent)} ({', '.join(map(in_short, sent))})")
+        print(f"  {name}: {len(sent)} ({', '.join(map(named, sent))})")
     return {f"queries_{name}": len(sent) for name, sent in seen.items()}
 
 
-def in_short(statement: str) -> str:
-    """Its verb and the table it is about; of what is prepared the comments say so."""
-    prepared: list[str] = re.findall(r"/\* (.*?) \*/", statement)
-    if prepared:
-        return " + ".join(prepared)
-    table = re.search(r'(?:FROM|INTO|UPDATE) "?(\w+)', statement)
-    return f"{statement.split(None, 1)[0].lower()} {table[1] if table else ''}".strip()
+def named(sent: str) -> str:
+    """What a round trip does: of what is prepared the comments say so."""
+    return " + ".join(re.findall(r"/\* (.*?) \*/", sent)) or in_short(sent)
 
 
 def plan(where: Site, size: str) -> None:

@@ -62,16 +62,16 @@ def test_a_full_scan_for_every_next_task(open_desk, order):
     for _ in range(30):
         desk.answer(labeler)
     seat = Seat.objects.get(labeler=labeler)
-    values = {"campaign": desk.campaign.id, "labeler": labeler.id, "language": "en"}
+    values = {"campaign": desk.campaign.id, "labeler": labeler.id, "languages": ["en"]}
     with connection.cursor() as cursor:
         # In a table of a few rows any plan is cheap.
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_bitmapscan = off")
-        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {queue.TAKE}"
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {queue.FIRST}"
         cursor.execute(explained, values | {"after": seat.cursor, "up_to": queue.END})
         plan = cursor.fetchone()[0][0]["Plan"]
     while plan["Node Type"] != "Index Scan":
-        plan = plan["Plans"][0]
+        plan = plan["Plans"][-1]
     passed_by = plan.get("Rows Removed by Filter", 0)
     assert plan["Index Name"] == "assignment_open"
     # Depth first, the other slots of the task that was answered last stand between.
