@@ -309,7 +309,18 @@ def vllm(job: Job) -> Callable[[], dict[str, Any]]:
         enable_chunked_prefill=False,
         disable_log_stats=True,
     )
-    params = SamplingParams(n=job.k, temperature=1.0, max_tokens=job.max_new_tokens, stop_token_ids=END_IDS, seed=1)
+    # The samples of a prompt take this seed and those after it. One seed for all prompts would, of a policy as flat as
+    # this, write K texts over and over, with K lengths.
+    params = [
+        SamplingParams(
+            n=job.k,
+            temperature=1.0,
+            max_tokens=job.max_new_tokens,
+            stop_token_ids=END_IDS,
+            seed=1000 * number,
+        )
+        for number in range(len(prompts))
+    ]
 
     def run() -> dict[str, Any]:
         answers = [each for out in engine.generate(prompts, params, use_tqdm=False) for each in out.outputs]
