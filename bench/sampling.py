@@ -109,11 +109,12 @@ def load() -> str:
 def rates(bench: Bench) -> None:
     """Tokens per CPU second (and per second), each way in a process of its own"""
     prompts = 8 if bench.quick else 64
-    # What these cost a token does not depend on how many prompts there are.
+    # What these cost a token does not depend on how many prompts there are. Batches do: of more, those of a length are
+    # more alike.
     fewer, few = (4, 4) if bench.quick else (32, 16)
     first = bench.measure("ours", prompts=prompts)
     naive = bench.measure("naive", prompts=fewer)
-    batched = bench.measure("batched", prompts=prompts if bench.quick else fewer)
+    batched = bench.measure("batched", prompts=prompts)
     continuous = bench.measure("continuous", prompts=few)
     second = bench.measure("ours", prompts=prompts)
     ours = (first["tokens"] + second["tokens"]) / (first["cpu_s"] + second["cpu_s"])

@@ -79,16 +79,11 @@ class Arena:
         self.layers = [ArenaLayer(self, shape, dtype, device) for shape in shapes]
         self.cache = Cache(layers=list(self.layers))
 
-    def open(self, rows: int, *, until: int | None = None) -> slice:
-        """Add rows in which nothing is written yet. Returns them. until: what is written next begins there."""
-        if not self.live and until is None:
+    def open(self, rows: int) -> slice:
+        """Add rows in which nothing is written yet. Returns them."""
+        if not self.live:
             self.start = self.end = 0
         new = slice(self.live, self.live + rows)
-        # What an earlier row left there is masked, but a NaN in it would pass any mask: 0 * NaN is NaN.
-        stale = slice(self.start, self.end if until is None else until)
-        for layer in self.layers:
-            layer.keys[new, :, stale] = 0
-            layer.values[new, :, stale] = 0
         self.live = new.stop
         return new
 
@@ -101,10 +96,14 @@ class Arena:
         width = prefilled.get_seq_length()
         if not self.live:
             self.start, self.end = 0, width
-        new = self.open(len(origin), until=self.end - width)
+        new = slice(self.live, self.live + len(origin))
+        # What an earlier row left there is masked, but a NaN in it would pass any mask: 0 * NaN is NaN.
+        stale, read = slice(self.start, self.end - width), slice(self.end - width, self.end)
         for layer, (keys, values, _window) in zip(self.layers, prefilled, strict=True):
-            layer.keys[new, :, self.end - width : self.end] = keys[origin]
-            layer.values[new, :, self.end - width : self.end] = values[origin]
+            for buffer, prompts in ((layer.keys, keys), (layer.values, values)):
+                buffer[new, :, stale] = 0
+                buffer[new, :, read] = prompts[origin]
+        self.live = new.stop
         return new
 
     def move(self, source: Tensor, target: Tensor) -> None:

@@ -11,10 +11,8 @@ from models_worker.engine.arena import SLACK, Arena, KvShape, bytes_per_column
 from models_worker.engine.batching import Group, Limits, groups_longest_first, take_batch
 from models_worker.engine.noise import Drawn, Draws, draw
 from models_worker.engine.rows import Row
-from models_worker.engine.shared import PromptStore, sharing
+from models_worker.engine.shared import PromptStore, Shared, sharing, windows_of
 
-# Samples a prompt from which on they share it.
-SHARED_FROM = 2
 # Of the prompts that fill the rows, how many times as many are in work in the middle of a run.
 SLOTS = 1.5
 # New samples join once so few rows are free: a step costs nearly the same however many rows it writes.
@@ -37,8 +35,6 @@ def decode_in_arena(
     share_prompts: the model's attention is that of shared.py, so the rows of a prompt need no copy of it each.
     """
     queue = groups_longest_first(rows)
-    # With a row or two for each prompt, gathering them costs more than it saves.
-    share_prompts = share_prompts and len(rows) >= SHARED_FROM * len(queue)
     batch = Batch(model, *_room_for(model, shapes, rows, limits, prompts=len(queue) if share_prompts else 0))
     while (queue or batch.live) and not cancelled():
         if queue and batch.has_room:
@@ -107,7 +103,7 @@ class Batch:
         self.model, self.arena, self.device = model, arena, model.device
         self.live: list[Row] = []
         # Where prompts are kept once: the slot of each row's.
-        self.store, self.slot_of = store, list[int]()
+        self.store, self.slot_of, self.windows = store, list[int](), windows_of(model) if store else []
         # mask[row, column]: does this column hold a token of the row? starts: the first that does.
         self.mask = torch.zeros(arena.rows, arena.columns, dtype=torch.bool, device=self.device)
         self.starts = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
@@ -149,7 +145,6 @@ class Batch:
             slots = self.store.admit(prefilled, lengths)
             self.slot_of += [slots[n] for n in origin.tolist()]
             self.store.seat(self.slot_of)
-            self.mask[new] = False
             self.starts[new] = self.arena.end
         else:
             new = self.arena.admit(prefilled, origin)
@@ -175,10 +170,11 @@ class Batch:
         if arena.end == arena.columns:
             self._shift_left()
         self.mask[live, arena.end] = True
-        with sharing(self.store):
+        shared = Shared(self.store, arena, self.starts, self.windows) if self.store else None
+        with sharing(shared):
             logits = self.model(
                 input_ids=self.last[live, None],
-                attention_mask=self.mask[live, arena.start : arena.end + 1],
+                attention_mask=None if shared else self.mask[live, arena.start : arena.end + 1],
                 position_ids=self.positions[live, None],
                 past_key_values=arena.cache,
                 use_cache=True,

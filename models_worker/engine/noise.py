@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from models_worker.engine import cpu
+
 # SplitMix64 (Steele, Lea, Flood 2014), as signed 64-bit numbers: torch multiplies int64 modulo 2**64.
 GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
@@ -63,20 +65,30 @@ def draw(logits: Tensor, draws: Draws) -> Drawn:
 
     logprobs are the policy's own: natural log, before temperature and top_p.
     """
-    logits = logits.float()
-    normaliser = logits.logsumexp(-1)
+    compiled = logits.device.type == "cpu" and logits.dtype in cpu.TYPES
+    normaliser = cpu.log_sum_exp(logits) if compiled else logits.float().logsumexp(-1)
     # Finite exactly when no logit is NaN or +inf and at least one is above -inf.
     broken = ~normaliser.isfinite()
-    logits = logits.masked_fill(broken[:, None], 0.0)
-    greedy = draws.temperature == 0
-    scaled = logits / draws.temperature.masked_fill(greedy, 1.0)[:, None]
+    choice, temperature = logits, draws.temperature
     if bool((draws.top_p < 1).any()):
-        scaled = nucleus(scaled, draws.top_p)
-    noise = gumbel(draws.seed, draws.step, logits.shape[1]).masked_fill_(greedy[:, None], 0.0)
-    tokens = noise.add_(scaled).argmax(-1)
+        choice = nucleus(scaled(logits, temperature), draws.top_p)
+        # Divided already; 0 still means without noise.
+        temperature = temperature.clamp(max=1).ceil()
+    stream = stream_of(draws.seed, draws.step)
+    if compiled:
+        tokens = cpu.pick(choice, temperature, stream)
+    else:
+        noise = gumbel(stream, logits.shape[1]).masked_fill_((temperature == 0)[:, None], 0.0)
+        # A broken row may draw anything, but from its own vocabulary.
+        tokens = noise.add_(scaled(choice, temperature)).masked_fill_(broken[:, None], 0.0).argmax(-1)
     draws.step += 1
-    logprobs = logits.gather(1, tokens[:, None])[:, 0] - normaliser
+    logprobs = logits.gather(1, tokens[:, None])[:, 0].float() - normaliser
     return Drawn(tokens=tokens, logprobs=logprobs, broken=broken)
+
+
+def scaled(logits: Tensor, temperature: Tensor) -> Tensor:
+    """logits / temperature, [rows, vocabulary] float32; a temperature of 0 leaves them."""
+    return logits.float() / temperature.masked_fill(temperature == 0, 1.0)[:, None]
 
 
 def nucleus(logits: Tensor, top_p: Tensor) -> Tensor:
@@ -91,11 +103,15 @@ def nucleus(logits: Tensor, top_p: Tensor) -> Tensor:
     return logits.masked_fill(torch.zeros_like(outside).scatter_(1, order, outside), -torch.inf)
 
 
-def gumbel(seed: Tensor, step: Tensor, vocabulary: int) -> Tensor:
-    """Standard Gumbel noise, [rows, vocabulary] float32, a function of (seed, step, token id) only."""
+def stream_of(seed: Tensor, step: Tensor) -> Tensor:
+    """What tells the noise of one step of one seed from any other's, [rows] int64."""
     # Counting starts at 1: the mixed 0 is 0, and seed 0 would always begin with token 0.
-    stream = _mix(_mix((seed + 1) * GOLDEN) + (step + 1) * GOLDEN)
-    counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=seed.device) * GOLDEN
+    return _mix(_mix((seed + 1) * GOLDEN) + (step + 1) * GOLDEN)
+
+
+def gumbel(stream: Tensor, vocabulary: int) -> Tensor:
+    """Standard Gumbel noise, [rows, vocabulary] float32, a function of stream [rows] and token id only."""
+    counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=stream.device) * GOLDEN
     # In place from here on: at every step of every row these are the largest tensors there are.
     bits = _shift(_mix(stream[:, None] + counter), 64 - UNIFORM_BITS)
     # Floats are finest near 0, and there lies the exponential that becomes the largest noise: a uniform number near 1

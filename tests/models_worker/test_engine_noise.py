@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models_worker.engine.noise import Draws, draw, gumbel, nucleus
+from models_worker.engine.noise import Draws, draw, gumbel, nucleus, stream_of
 from models_worker.engine.params import derive_seed
 
 
@@ -48,7 +48,7 @@ def test_steps_and_neighbouring_seeds_are_independent() -> None:
 
 
 def test_noise_is_gumbel_finite_and_never_the_same_at_the_start() -> None:
-    noise = gumbel(torch.arange(2000), torch.zeros(2000, dtype=torch.int64), 1000)
+    noise = gumbel(stream_of(torch.arange(2000), torch.zeros(2000, dtype=torch.int64)), 1000)
     assert noise.isfinite().all()
     assert float(noise.mean()) == pytest.approx(0.57722, abs=0.005)
     assert float(noise.var()) == pytest.approx(1.64493, abs=0.01)
@@ -58,8 +58,8 @@ def test_noise_is_gumbel_finite_and_never_the_same_at_the_start() -> None:
 
 
 def test_a_wider_vocabulary_or_batch_changes_no_noise() -> None:
-    alone = gumbel(torch.tensor([9]), torch.tensor([4]), 10)
-    among = gumbel(torch.tensor([3, 9, 1]), torch.tensor([0, 4, 4]), 50)
+    alone = gumbel(stream_of(torch.tensor([9]), torch.tensor([4])), 10)
+    among = gumbel(stream_of(torch.tensor([3, 9, 1]), torch.tensor([0, 4, 4])), 50)
     assert torch.equal(alone[0], among[1, :10])
 
 
