@@ -98,16 +98,20 @@ def told(sent: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def draft_from_json(sent: bytes) -> dict[str, list[str]]:
-    """{"body": {field: text or [texts]}} as the browser's autosave sends it. Raises BadDraft."""
+def draft_from_json(sent: bytes) -> tuple[dict[str, list[str]], str | None]:
+    """{"body": {field: text or [texts]}, "seen": version} as the browser's autosave sends it: the body, and what it was
+    written over where the browser knows. Raises BadDraft."""
     try:
-        body = json.loads(sent)["body"]
+        whole = json.loads(sent)
+        body, seen = whole["body"], whole.get("seen")
         fields = {str(name): value if isinstance(value, list) else [value] for name, value in body.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
         raise BadDraft from wrong
     if not all(isinstance(text, str) for values in fields.values() for text in values):
         raise BadDraft
-    return _kept(fields)
+    if not isinstance(seen, str | None):
+        raise BadDraft
+    return _kept(fields), seen
 
 
 def draft_from_form(data: QueryDict) -> dict[str, list[str]]:

@@ -78,7 +78,7 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
     when its turn comes; every other is made anew whenever it is asked for."""
     labeler, now = person(request), timezone.now()
     assignment, draft = _page_or_404(labeler, assignment_id)
-    response = _task(request, assignment, draft.body if draft else None, now)
+    response = _task(request, assignment, draft, now)
     ahead = assignment.hand == Hand.AHEAD and assignment.leased_until
     if "ahead" in request.GET and ahead and response.status_code == 200:
         patch_cache_control(response, private=True, max_age=max(0, int((ahead - now).total_seconds())))
@@ -87,7 +87,7 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return response
 
 
-def _task(request: HttpRequest, assignment: Assignment, typed: Context | None, now: datetime) -> HttpResponse:
+def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now: datetime) -> HttpResponse:
     labeler = person(request)
     standing = queries.standing(labeler, assignment)
     if standing and standing.state != State.LEASED:
@@ -100,8 +100,9 @@ def _task(request: HttpRequest, assignment: Assignment, typed: Context | None, n
     except leases.LeaseLost:
         leased_until = None
     if not leased_until and not queries.can_still_submit(labeler, assignment):
-        return _lost(request, assignment, typed or {}, leases.LeaseLost(), key=None, status=200)
-    part = _bench(assignment).show(assignment, labeler, forms.typed(typed), now)
+        return _lost(request, assignment, draft.body if draft else {}, leases.LeaseLost(), key=None, status=200)
+    part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
+    part |= {"seen": True, "draft": draft}
     return _page(request, assignment, part, leased_until)
 
 
@@ -161,14 +162,14 @@ def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     try:
-        body = forms.draft_from_json(request.body)
+        body, seen = forms.draft_from_json(request.body)
     except forms.BadDraft:
         return JsonResponse({"words": _("This is no draft.")}, status=400)
     try:
-        saved = leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+        saved = leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now, seen=seen)
     except leases.Refused as refused:
         return JsonResponse({"words": str(refused)}, status=409)
-    return JsonResponse({"saved_at": saved.saved_at})
+    return JsonResponse({"saved_at": saved.saved_at, "version": saved.version, "unseen": saved.unseen})
 
 
 @require_POST

@@ -8,6 +8,7 @@ A labeler holds up to two tasks of a campaign: one in work, and the next one ahe
 submit. Which slot is next says queue.py.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -171,10 +172,12 @@ RETURNING slot.leased_until
 """
 
 
-def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: datetime) -> Draft:
+def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: datetime, seen: str | None = None) -> Draft:
     """Keep what was typed, with or without a lease: an expired lease never destroys text.
 
-    Raises NotYours for a task this labeler never had.
+    seen: the version that this text was written over, "" for none. If another window has saved since, its text comes
+    back as `unseen`; the last one is kept all the same, because a window that cannot save helps nobody. Raises NotYours
+    for a task this labeler never had.
     """
     if sum(len(name) + len(str(value)) for name, value in body.items()) > DRAFT_MAX_CHARACTERS:
         raise DraftTooLong
@@ -186,25 +189,31 @@ def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: dateti
         seated = cursor.fetchone()
         if not seated or not queries.has_held(labeler, task_id):
             raise NotYours
-        kept = queries.DRAFT.rows(KEEP, values)
-        if not kept:
+        execute(cursor, KEEP, values)
+        row = cursor.fetchone()
+        if not row:
             # A late autosave of a form that was handed in meanwhile must not stand above the answer.
             raise AlreadySubmitted
-        return kept[0]
+        kept, (before, saved_at) = queries.DRAFT.made(row)
+        if saved_at and seen is not None and saved_at.isoformat() != seen:
+            kept.unseen = json.loads(before)
+        return kept
 
 
 LOCK_BY_TASK = """
 SELECT seat.id FROM work_seat seat JOIN work_task task ON task.campaign_id = seat.campaign_id
 WHERE task.id = %(task)s AND seat.labeler_id = %(labeler)s FOR UPDATE OF seat
 """
+# What stood there before comes back in the same statement: the lock on the seat has let nothing in between.
 KEEP = f"""
+WITH before AS (SELECT body, saved_at FROM work_draft WHERE task_id = %(task)s AND labeler_id = %(labeler)s)
 INSERT INTO work_draft AS draft (task_id, labeler_id, body, saved_at)
 SELECT %(task)s::bigint, %(labeler)s::bigint, %(body)s::jsonb, %(now)s::timestamptz
 WHERE NOT EXISTS (
     SELECT FROM work_assignment answer WHERE answer.task_id = %(task)s AND answer.labeler_id = %(labeler)s
     AND answer.state IN ('submitted', 'accepted'))
 ON CONFLICT (task_id, labeler_id) DO UPDATE SET body = excluded.body, saved_at = excluded.saved_at
-RETURNING {queries.DRAFT.columns}
+RETURNING {queries.DRAFT.columns}, (SELECT body FROM before), (SELECT saved_at FROM before)
 """
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -313,9 +315,16 @@ class Draft(models.Model):
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="drafts")
     body = models.JSONField(help_text=_("the form's fields as the browser sent them"))
     saved_at = models.DateTimeField()
+    # What stood here before, where the window that saved this had not seen it; see leases.save_draft.
+    unseen: dict[str, Any] | None = None
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["task", "labeler"], name="draft_once")]
+
+    @property
+    def version(self) -> str:
+        """Tells this text from what another window saved before or after it."""
+        return self.saved_at.isoformat()
 
 
 class Sitting(models.Model):

@@ -1,8 +1,10 @@
 // Saves what is typed as it is typed. Without it the text is kept by the buttons that send the whole form.
 //
-//   form[data-draft-url]        POST {"body": {field: text or [texts]}}; any 2xx is an acknowledgement
+//   form[data-draft-url]        POST {"body": {field: text or [texts]}, "seen": version}; any 2xx is an acknowledgement,
+//                               with the new "version", and as "unseen" what another window had saved since
+//   form[data-draft-seen]       the version that the page shows, empty for none
 //   [data-save-state]           in the form: says what is saved (templates/parts/save_state.html has all the words)
-//   [data-draft-offer]          shown when this browser kept text that the server does not have
+//   [data-draft-offer]          shown when there is text that the server does not have (any more)
 //
 // Until the server has acknowledged a text this browser has a mirror of it, so that a crash, a dead connection or an
 // expired session costs nothing. What is left of one is offered when the page is opened again, unless it is what the
@@ -26,12 +28,15 @@ prune();
 function watch(form) {
   const url = form.dataset.draftUrl;
   const own = newMirror(url);
+  const others = newMirror(url); // what another window saved, and this one has replaced
   const state = form.querySelector("[data-save-state]");
   const trouble = form.querySelector("[data-save-trouble]");
   const timers = {};
   let edits = 0; // how often the form has changed
   let saved = 0; // the newest of these that the server has
   let failures = 0;
+  let seen = form.dataset.draftSeen;
+  let sentLast = null;
   let sending = false;
   let submitted = form.hasAttribute("data-waits");
 
@@ -70,19 +75,27 @@ function watch(form) {
     const kept = keep();
     const sent = edits;
     const text = body();
+    const ours = [sentLast, text];
+    sentLast = text;
     sending = true;
     show("saving");
     const keepalive = leaving && new Blob([JSON.stringify(text)]).size < KEEPALIVE_BYTES;
-    const answer = await post(url, { body: text }, { keepalive });
+    const answer = await post(url, { body: text, seen }, { keepalive });
     sending = false;
-    if (answer.outcome === "done") acknowledged(sent);
+    if (answer.outcome === "done") acknowledged(sent, answer.data, ours);
     else notSaved(answer, kept);
   }
 
-  function acknowledged(sent) {
+  function acknowledged(sent, { version, unseen }, ours) {
     saved = Math.max(saved, sent);
     failures = 0;
+    seen = version;
     if (submitted) return;
+    // Not what this window has sent before and never heard of again.
+    if (unseen && !ours.some((text) => text && same(text, unseen))) {
+      mirror(others, unseen, false, Date.now(), true);
+      offer();
+    }
     if (saved !== edits) {
       later("save", PAUSE, save);
       return;
@@ -114,7 +127,7 @@ function watch(form) {
       return;
     }
     const words = box.querySelector("[data-draft-offer-words]");
-    words.textContent = filled(words.dataset.text, { time: moment(newest.at) });
+    words.textContent = filled(newest.other ? words.dataset.textOther : words.dataset.text, { time: moment(newest.at) });
     box.querySelector("[data-draft-use]").onclick = () => {
       // What stands in the form is not lost either: it is offered next.
       if (!same(body(), {})) mirror(newMirror(url), body());

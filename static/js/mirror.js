@@ -16,9 +16,9 @@ export function newMirror(url) {
   return `${PREFIX}${url}#${Date.now()}.${made}`;
 }
 
-/** Is it kept? */
-export function mirror(key, body, submitted = false, at = Date.now()) {
-  return write(key, { at, person: person(), body, submitted });
+/** Is it kept? other: it was written in another window. */
+export function mirror(key, body, submitted = false, at = Date.now(), other = false) {
+  return write(key, { at, person: person(), body, submitted, other });
 }
 
 /** This person's copies of the text with that address, newest first. */

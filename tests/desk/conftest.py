@@ -50,8 +50,9 @@ class Labeler:
         data = {"submit_key": str(key or uuid4()), **data}
         return self.post("submit", assignment.id, data=data, headers=headers)
 
-    def save(self, assignment: Assignment, **body: Any) -> Any:
-        return self.post("draft", assignment.id, data={"body": body}, content_type="application/json")
+    def save(self, assignment: Assignment, *, seen: str | None = None, **body: Any) -> Any:
+        data = {"body": body} | ({} if seen is None else {"seen": seen})
+        return self.post("draft", assignment.id, data=data, content_type="application/json")
 
 
 @pytest.fixture

@@ -156,6 +156,27 @@ def test_what_is_typed_survives_a_reload(sit, demonstrations):
     expect(page.get_by_label("Your answer")).to_have_value("Half a sentence")
 
 
+def test_two_windows_of_a_task_lose_neither_text(sit, demonstrations):
+    campaign = demonstrations()
+    me, page = sit(campaign)
+    begin(page)
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_label("Your answer").fill("Of the other window")
+    expect(other.locator("[data-save-state=saved]")).to_be_visible()
+    page.get_by_label("Your answer").fill("Of this window")
+    expect(page.get_by_text("Another window saved a different text")).to_be_visible()
+    assert Draft.objects.get(labeler=me.user).body == {"text": ["Of this window"]}
+    # Going on here says nothing new, and changes nothing about the offer.
+    page.get_by_label("Your answer").press_sequentially(" and more")
+    expect(page.locator("[data-save-state=saved]")).to_be_visible()
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_label("Your answer")).to_have_value("Of the other window")
+    # What stood here is offered in its turn.
+    page.get_by_role("button", name="Use it").click()
+    expect(page.get_by_label("Your answer")).to_have_value("Of this window and more")
+
+
 def test_choices_of_a_ranking_survive_a_reload(sit, rankings):
     campaign = rankings(k=4)
     _me, page = sit(campaign)

@@ -92,6 +92,7 @@ def test_fields_of_the_page_are_no_part_of_a_draft(labeler, demonstrations):
         b'{"body": {"text": 1}}',
         b'{"body": {"text": ["a", null]}}',
         b'{"body": {"text": {"a": "b"}}}',
+        b'{"body": {"text": "a"}, "seen": 7}',
         b"[" * 100_000,
         b"\xff\xfe",
     ],
@@ -116,6 +117,33 @@ def test_what_a_row_cannot_hold_does_not_cost_the_rest(labeler, demonstrations, 
     address = reverse("desk:draft", args=[held.id])
     assert me.client.generic("POST", address, raw, content_type="application/json").status_code == 200
     assert body(me, held) == {"text": [kept]}
+
+
+def test_a_window_that_has_not_seen_the_others_text_is_told_of_it(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    page = me.get("task", held.id).content.decode()
+    assert 'data-draft-seen=""' in page
+    first = me.save(held, seen="", text="Of one window").json()
+    assert first["unseen"] is None
+    assert f'data-draft-seen="{first["version"]}"' in me.get("task", held.id).content.decode()
+    second = me.save(held, seen="", text="Of another").json()
+    assert second["unseen"] == {"text": ["Of one window"]}
+    # The last one stands, and whoever knows of it hears nothing more.
+    assert body(me, held) == {"text": ["Of another"]}
+    assert me.save(held, seen=second["version"], text="Of another, too").json()["unseen"] is None
+    assert me.save(held, text="Of a page that cannot know").json()["unseen"] is None
+
+
+def test_somebody_elses_text_is_never_what_another_window_saved(labeler, demonstrations):
+    campaign = demonstrations(overlap=2)
+    ada, bob = labeler(campaign), labeler(campaign)
+    theirs, mine = ada.take(campaign), bob.take(campaign)
+    assert theirs.task_id == mine.task_id
+    ada.save(theirs, seen="", text="Private")
+    assert bob.save(mine, seen="", text="x").json()["unseen"] is None
+    assert bob.save(theirs, seen="", text="x").json().get("unseen") != {"text": ["Private"]}
 
 
 def test_a_draft_of_a_novel_is_refused_in_words(labeler, demonstrations):
