@@ -91,8 +91,8 @@ function watch(form) {
     failures = 0;
     seen = version;
     if (submitted) return;
-    // Not what this window has sent before and never heard of again.
-    if (unseen && !ours.some((text) => text && same(text, unseen))) {
+    // Neither an empty form nor what this window has sent before and never heard of again.
+    if (unseen && ![{}, ...ours].some((text) => text && same(text, unseen))) {
       mirror(others, unseen, false, Date.now(), true);
       offer();
     }
