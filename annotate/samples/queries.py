@@ -50,6 +50,11 @@ def waiting_runs(*, gpu: bool = True) -> QuerySet[SampleRun]:
     return runs.select_related("policy__probe").order_by("created_at", "id")
 
 
+def waiting_prompts(run: SampleRun, *, up_to: int) -> int:
+    """How many prompts of a run nobody is sampling yet; stops counting at `up_to`."""
+    return run.requests.filter(state=RequestState.WAITING)[:up_to].count()
+
+
 def being_sampled(instead_of: SampleRun) -> SampleRun | None:
     """Another run that a worker has prompts of."""
     leased = SampleRequest.objects.filter(state=RequestState.LEASED).exclude(run=instead_of)

@@ -36,9 +36,9 @@ class TransformersSampler:
         self,
         policy: LoadedPolicy,
         *,
-        max_rows: int = 64,
+        max_rows: int = 128,
         kv_budget_bytes: int = 1 << 30,
-        prefill_tokens: int = 1024,
+        prefill_tokens: int = 512,
         plain_generate: bool = False,
     ) -> None:
         self.policy = policy

@@ -75,6 +75,23 @@ def test_a_run_is_sampled_whole_and_wakes_whoever_makes_ranking_tasks(tiny, sent
     assert sent == [("studio.fill_campaigns", (run.pool_id,))] * 2
 
 
+def test_a_claim_leaves_three_quarters_to_others(tiny, monkeypatch):
+    monkeypatch.setattr(runner, "CHUNK", 2)
+    monkeypatch.setattr(runner, "LONGEST_CHUNK", 5)
+    claim, claimed = actions.claim_requests, []
+
+    def watched(**given):
+        found = claim(**given)
+        claimed.append(len(found))
+        return found
+
+    monkeypatch.setattr(actions, "claim_requests", watched)
+    run = start(tiny, 30)
+    runner.sample(run.id)
+    check_whole(run)
+    assert claimed == [5, 5, 5, 3, 3, 2, 2, 2, 2, 1, 0]
+
+
 def test_in_a_long_chunk_ranking_tasks_need_not_wait_for_its_end(tiny, sent, monkeypatch):
     monkeypatch.setattr(runner, "TELL", 0)
     run = start(tiny, 3)
