@@ -5,6 +5,7 @@ less memory and less of the memory's time (Juravsky et al. 2024, "Hydragen"). Ea
 has written itself.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,10 +22,12 @@ from transformers.masking_utils import sdpa_mask
 from models_worker.engine import cpu
 from models_worker.engine.arena import Arena, KvShape, vocabulary
 
+log = logging.getLogger(__name__)
+
 # What transformers knows our attention by.
 NAME = "shared_prompts"
-# What some models' attention does besides, and this one does not.
-UNKNOWN = ("softcap", "s_aux", "position_bias")
+# What some models' attention is told to do besides, and neither this one nor transformers' own below it does.
+UNKNOWN = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
 
 
 class PromptStore:
@@ -102,16 +105,25 @@ def attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' own attention, or with a store ours. query: [rows, heads, 1, dim]."""
+    """transformers' own attention, or with a store ours. query: [rows, heads, 1, dim].
+
+    Raises NotImplementedError or ValueError where a model's attention is another, which `supports` tries.
+    """
+    if asked := [name for name in UNKNOWN if kwargs.get(name) is not None]:
+        raise NotImplementedError(f"This attention knows no {', '.join(asked)}.")
     shared = _shared.get()
     if shared is None:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    if any(kwargs.get(name) is not None for name in UNKNOWN):
-        raise NotImplementedError(f"None of {', '.join(UNKNOWN)} is known here.")
     store, arena, starts, windows = shared
     layer = int(module.layer_idx)  # type: ignore[arg-type]
+    # No mask was given. transformers' own, which only hides what is outside of the window, is of booleans.
+    if attention_mask is not None and attention_mask.dtype != torch.bool:
+        raise NotImplementedError("This attention adds nothing to the scores.")
+    # A few models have a window in their configuration that they do not look through.
+    if windows[layer] is not None and kwargs.get("sliding_window") != windows[layer]:
+        raise NotImplementedError("The model does not say that this layer's attention slides.")
     rows, heads, _one, dim = query.shape
     found = cpu.attend(
         query.reshape(rows, key.shape[1], heads // key.shape[1], dim),
@@ -151,11 +163,17 @@ def supports(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
         return True
     if text._attn_implementation != "sdpa":
         return False
-    model.set_attn_implementation(NAME)
-    if text._attn_implementation == NAME and _agrees(model, shapes):
-        return True
-    model.set_attn_implementation("sdpa")
-    return False
+    agrees = False
+    try:
+        model.set_attn_implementation(NAME)
+        agrees = text._attn_implementation == NAME and _agrees(model, shapes)
+    except Exception as error:
+        # A model's own code ran with an attention that it may not expect, and may fail in any way.
+        log.info("Samples of this model keep a copy of their prompt each: %s", error)
+    finally:
+        if not agrees:
+            model.set_attn_implementation("sdpa")
+    return agrees
 
 
 @torch.inference_mode()
@@ -169,14 +187,11 @@ def _agrees(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
     store.seat([0, 0])
     arena = Arena(list(shapes), rows=2, columns=1, dtype=model.dtype, device=model.device)
     arena.open(2)
-    try:
-        with sharing(Shared(store, arena, torch.zeros(2, dtype=torch.int64), windows_of(model))):
-            logits = model(
-                input_ids=tokens[:, 3:].expand(2, 1),
-                position_ids=torch.full((2, 1), 3),
-                past_key_values=arena.cache,
-                use_cache=True,
-            ).logits[:, -1]
-    except (AttributeError, NotImplementedError, TypeError, ValueError, RuntimeError):
-        return False
+    with sharing(Shared(store, arena, torch.zeros(2, dtype=torch.int64), windows_of(model))):
+        logits = model(
+            input_ids=tokens[:, 3:].expand(2, 1),
+            position_ids=torch.full((2, 1), 3),
+            past_key_values=arena.cache,
+            use_cache=True,
+        ).logits[:, -1]
     return bool((logits.float() - alone).abs().mean() <= 0.1 * alone.std())

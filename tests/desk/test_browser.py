@@ -165,7 +165,7 @@ def test_two_windows_of_a_task_lose_neither_text(sit, demonstrations):
     other.get_by_label("Your answer").fill("Of the other window")
     expect(other.locator("[data-save-state=saved]")).to_be_visible()
     page.get_by_label("Your answer").fill("Of this window")
-    expect(page.get_by_text("Another window saved a different text")).to_be_visible()
+    expect(page.get_by_text("that another window had saved")).to_be_visible()
     assert Draft.objects.get(labeler=me.user).body == {"text": ["Of this window"]}
     # Going on here says nothing new, and changes nothing about the offer.
     page.get_by_label("Your answer").press_sequentially(" and more")

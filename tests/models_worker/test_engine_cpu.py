@@ -1,6 +1,7 @@
 """What is compiled for the CPU computes what torch computes, row by row."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +80,26 @@ def test_what_is_not_a_number_stays_in_its_row(dtype: torch.dtype) -> None:
     assert not after[2, 1].isfinite().any()
     after[4, 0], after[2, 1] = before[4, 0], before[2, 1]
     assert torch.equal(after, before)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"query": torch.zeros(ROWS, HEADS + 1, QUERIES, DIM)},
+        {"query": torch.zeros(ROWS, HEADS, QUERIES, DIM + 4)},
+        {"query": torch.zeros(ROWS - 1, HEADS, QUERIES, DIM)},
+        {"seats": cpu.Seats(np.arange(ROWS + 1), np.zeros(ROWS + 1, np.int64))},
+        {"own": cpu.Keep(torch.zeros(ROWS - 1, HEADS, OWN, DIM), torch.zeros(ROWS - 1, HEADS, OWN, VALUE_DIM), None)},
+        {"own": cpu.Keep(torch.zeros(ROWS, HEADS, OWN, DIM), torch.zeros(ROWS, 1, OWN, VALUE_DIM), None)},
+    ],
+    ids=["heads", "size", "fewer queries", "seats", "rows", "heads of values"],
+)
+def test_nothing_is_read_beyond_what_is_kept(other: dict[str, Any]) -> None:
+    scene = Scene(torch.float32)
+    for name, value in other.items():
+        setattr(scene, name, value)
+    with pytest.raises(ValueError, match="than what is kept"):
+        scene.found()
 
 
 def test_columns_that_no_row_uses_are_not_read() -> None:

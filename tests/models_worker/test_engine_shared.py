@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from models_worker.engine import cpu, decoding, shared
-from models_worker.engine.arena import KvShape
+from models_worker.engine.arena import Arena, KvShape
 from models_worker.engine.loader import LoadedPolicy
 from models_worker.engine.shared import PromptStore
 from models_worker.engine.transformers_engine import TransformersSampler
@@ -77,24 +78,58 @@ def test_however_many_there_are_of_a_prompt_and_places_for_them(
     }
 
 
-def test_softened_scores_keep_copies(policy_of: PolicyOf) -> None:
-    policy = policy_of("gemma2")
+# Softened scores; keys that are not kept as they are attended to; a window that is written down and not looked through.
+@pytest.mark.parametrize("architecture", ["gemma2", "deepseek_v3", "jetmoe", "moshi"])
+def test_other_attention_keeps_copies(policy_of: PolicyOf, architecture: str) -> None:
+    policy = policy_of(architecture)
     sampler = TransformersSampler(policy)
     assert sampler.shapes
     assert not sampler.share_prompts
     assert policy.model.config._attn_implementation != shared.NAME
 
 
+@pytest.mark.parametrize(
+    ("given", "window"),
+    [
+        ({"attention_mask": torch.zeros(1, 1, 1, 1)}, None),
+        ({"softcap": 30.0}, None),
+        ({}, 16),
+        ({"sliding_window": 8}, 16),
+    ],
+    ids=["scores added to", "scores softened", "a window unsaid", "another window"],
+)
+def test_what_this_attention_does_not_do_is_refused(given: dict[str, Any], window: int | None) -> None:
+    shapes, module = [KvShape(1, 4, 1, 4)], torch.nn.Identity()
+    module.layer_idx = 0  # type: ignore[assignment]
+    arena = Arena(shapes, rows=1, columns=1, dtype=torch.float32, device=torch.device("cpu"))
+    store = PromptStore(shapes, slots=1, columns=1, dtype=torch.float32)
+    one = torch.zeros(1, 1, 1, 4)
+    with (
+        shared.sharing(shared.Shared(store, arena, torch.zeros(1, dtype=torch.int64), [window])),
+        pytest.raises(NotImplementedError),
+    ):
+        shared.attention_forward(module, one, one, one, **{"attention_mask": None} | given)
+
+
 def test_a_second_sampler_of_a_policy_shares_too(llama: LoadedPolicy) -> None:
     assert [TransformersSampler(llama).share_prompts for _ in range(2)] == [True, True]
 
 
+def nothing(query: torch.Tensor, *_given: object, **_named: object) -> torch.Tensor:
+    return torch.zeros_like(query)
+
+
+def broken(*_given: object, **_named: object) -> torch.Tensor:
+    raise IndexError("a layer too many")
+
+
+@pytest.mark.parametrize("otherwise", [nothing, broken])
 def test_a_model_whose_attention_comes_out_otherwise_keeps_copies(
-    policy_of: PolicyOf, monkeypatch: pytest.MonkeyPatch
+    policy_of: PolicyOf, monkeypatch: pytest.MonkeyPatch, otherwise: Callable[..., torch.Tensor]
 ) -> None:
     policy = policy_of("qwen2")
     policy.model.set_attn_implementation("sdpa")
-    monkeypatch.setattr(cpu, "attend", lambda query, *_given, **_named: torch.zeros_like(query))
+    monkeypatch.setattr(cpu, "attend", otherwise)
     assert not TransformersSampler(policy).share_prompts
     assert policy.model.config._attn_implementation == "sdpa"
 

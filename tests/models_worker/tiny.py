@@ -56,6 +56,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "qwen3": SHAPE,
     "gemma2": SHAPE | {"sliding_window": 16, "query_pre_attn_scalar": 8},
     "mistral": SHAPE | {"sliding_window": 16},
+    # It keeps other keys than it attends to.
+    "deepseek_v3": SHAPE
+    | {"num_key_value_heads": 4, "kv_lora_rank": 16, "q_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4}
+    | {"v_head_dim": 8, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1}
+    | {"moe_intermediate_size": 16, "n_shared_experts": 1, "first_k_dense_replace": 1, "head_dim": 4},
+    "jetmoe": {k: SHAPE[k] for k in SHAPE if k not in ("num_attention_heads", "head_dim")}
+    | {"kv_channels": 8, "num_local_experts": 4, "num_experts_per_tok": 2},
+    # Its window is written down, and nothing looks through it.
+    "moshi": SHAPE | {"sliding_window": 16, "ffn_dim": 64},
     # Where a token stands is a matter of columns, which the cache's rows do not share.
     "bloom": IDS | {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.3},
     "mpt": IDS | {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": MAX_MODEL_LEN, "initializer_range": 0.3},
