@@ -376,11 +376,11 @@ class Labeler:
         if not path:
             return False
         answer = await self.browser.send(path, {})
-        if answer.status == 409:
-            return False
         if answer.status != 200:
             raise Broken(f"{path} answered {answer.status}")
-        at = str(json.loads(answer.body)["page"])
+        at = json.loads(answer.body)["page"]
+        if at is None:
+            return False
         page = await self.browser.get(f"{at}?ahead")
         if page.status != 200:
             raise Broken(f"{at} answered {page.status}")

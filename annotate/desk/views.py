@@ -117,7 +117,8 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
         raise Http404 from outsider
     except leases.Refused as refused:
         _ask_for_more(campaign_id, refused)
-        return JsonResponse({"words": str(refused)}, status=409)
+        # That there is no next task is an answer, and no fault for the browser's console.
+        return JsonResponse({"page": None, "words": str(refused)})
     return JsonResponse({"page": reverse("desk:task", args=[claimed.id]), "leased_until": claimed.leased_until})
 
 

@@ -1,7 +1,7 @@
 // While the labeler works, leases the task after this one and lets the browser load its page, so that nobody waits
 // after a submit. Without it the next task is claimed and loaded after the submit.
 //
-//   form[data-ahead-url]   POST there: the next task's page, and until when it is theirs; 409: there is none
+//   form[data-ahead-url]   POST there: the next task's page, and until when it is theirs; page null: there is none
 //
 // The page goes into the browser's own cache under an address of its own (?ahead): once shown it gives way to the
 // task's real address (lease.js), so that a reload or a link shows the task as it is by then.

@@ -39,6 +39,23 @@ def begin(page: Page) -> Assignment:
     return Assignment.objects.get(state=State.LEASED, hand=Hand.AHEAD)
 
 
+def test_on_the_last_task_the_console_stays_quiet(transactional_db, visit):
+    pool = make.pool()
+    make.prompt(pool)
+    campaign = make.campaign(over=pool)
+    WORKFLOWS["demonstrations"].fill(campaign, timezone.now())
+    me = make.user(username="ada")
+    make.acknowledge(me, campaign)
+    held = leases.claim(campaign_id=campaign.id, labeler=me, now=timezone.now())
+    visitor = visit(me)
+    visitor.page.goto(reverse("desk:task", args=[held.id]))
+    with visitor.page.expect_response(lambda response: response.url.endswith("/ahead/")) as asked:
+        visitor.page.get_by_label("Your answer").fill("The only answer")
+    assert asked.value.json()["page"] is None
+    expect(visitor.page.locator("[data-save-state=saved]")).to_be_visible()
+    assert visitor.faults() == []
+
+
 def test_the_next_task_comes_out_of_the_browser_and_is_the_labelers_for_its_whole_lease(working):
     _me, page, _held = working
     ahead = begin(page)
