@@ -79,15 +79,17 @@ def one_thread() -> dict[str, str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer prompts everywhere")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"fewer prompts, shorter texts, and of the parts {' and '.join(QUICK)}"
+    )
     parser.add_argument("--vllm", help="a Python that has vLLM")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=" ".join(PARTS))
+    parser.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=" ".join(PARTS))
     asked = parser.parse_args()
     own = sys.executable if importlib.util.find_spec("vllm") else None
     say_conditions()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), quick=asked.quick, vllm=asked.vllm or own)
-        for name in asked.only:
+        for name in asked.only or (QUICK if asked.quick else PARTS):
             print(f"\n{(PARTS[name].__doc__ or '').splitlines()[0]}", flush=True)
             PARTS[name](bench)
     print(f"\nload average {load()}")
@@ -343,6 +345,8 @@ PARTS: dict[str, Callable[[Bench], None]] = {
     "worker": end_to_end,
     "gpu": on_a_gpu,
 }
+# What there is time for in two minutes, unless other parts are asked for.
+QUICK = ("rates", "worker")
 
 if __name__ == "__main__":
     main()
