@@ -168,11 +168,10 @@ WHERE campaign.state = 'closed' AND slot.state IN ('open', 'stopped')
 FREE_OF_TASK = "SELECT id FROM work_assignment WHERE task_id = %(task)s AND state IN ('open', 'stopped')"
 
 # A slot that is being claimed at this moment is locked, and stays its labeler's.
-SKIP_LOCKED = "SKIP LOCKED"
 CANCEL = """
-WITH free AS MATERIALIZED (
+WITH wanted AS MATERIALIZED ({slots} LIMIT %(most)s), free AS MATERIALIZED (
     SELECT id, state FROM work_assignment
-    WHERE id IN ({slots} LIMIT %(most)s) AND state IN ('open', 'stopped') FOR UPDATE {locked}
+    WHERE id IN (SELECT id FROM wanted) AND state IN ('open', 'stopped') FOR UPDATE SKIP LOCKED
 ), cancelled AS (
     UPDATE work_assignment slot SET state = 'cancelled' FROM free WHERE slot.id = free.id
 ), told AS (
@@ -182,7 +181,7 @@ WITH free AS MATERIALIZED (
         AS step(state, number, move) ON step.state = free.state
     ORDER BY free.id, step.number
 )
-SELECT count(*) FROM free
+SELECT count(*), (SELECT count(*) FROM wanted) FROM free
 """
 
 
@@ -191,16 +190,20 @@ def cancel_left_open(*, now: datetime) -> int:
     back or locked by somebody just as their campaign was closed. Safe to run anywhere, twice, at once.
     """
     cancelled = 0
-    while step := _cancel(FREE_OF_CLOSED, {}, now):
+    while step := _cancel(FREE_OF_CLOSED, {}, now)[0]:
         cancelled += step
     return cancelled
 
 
-def _cancel(slots: str, values: dict[str, Any], now: datetime, *, locked: str = SKIP_LOCKED) -> int:
-    """Cancel up to SLOTS_A_STEP free slots out of those whose ids the statement `slots` selects, with their events."""
+def _cancel(slots: str, values: dict[str, Any], now: datetime) -> tuple[int, bool]:
+    """Cancel up to SLOTS_A_STEP free slots out of those whose ids the statement `slots` selects, with their events.
+
+    Returns how many, and whether those were all: of the rest somebody had a lock, or they were too many for a step.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(CANCEL.format(slots=slots, locked=locked), values | {"now": now, "most": SLOTS_A_STEP})
-        return int(cursor.fetchone()[0])
+        cursor.execute(CANCEL.format(slots=slots), values | {"now": now, "most": SLOTS_A_STEP})
+        cancelled, wanted = cursor.fetchone()
+    return int(cancelled), cancelled == wanted < SLOTS_A_STEP
 
 
 # The tasks made by the statement around it.
@@ -314,8 +317,8 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
     """Give the next TASKS_A_STEP tasks that a changed overlap has not reached as many slots as it says.
 
     Missing ones are added; of surplus ones those that nobody holds are cancelled, the last in the queue first. Returns
-    whether there are more. Safe to run twice and at once: every step begins where the last one ended, and
-    after a further change at the first task again.
+    whether there is more to do. Safe to run twice and at once: every step begins where the last one ended, after a
+    further change at the first task again.
     """
     with transaction.atomic():
         # Two of these, or one and a further change, work one after the other.
@@ -326,18 +329,20 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
         ids = list(campaign.tasks.filter(id__gt=after).order_by("id").values_list("id", flat=True)[:TASKS_A_STEP])
         # Tasks made from here on have the changed overlap already: they wait for this lock.
         more = len(ids) == TASKS_A_STEP
-        Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
         values = _slot_values(campaign) | {"after": after, "up_to": ids[-1] if ids else after}
         with connection.cursor() as cursor:
             slots = _slots_sql(campaign, tasks=f"({MISSING_SLOTS})", first="task.first", last="task.last")
             cursor.execute(slots, values)
             if cursor.rowcount:
                 queue.look_again(campaign.id, from_start=True)
-        # After the seats: a slot that was claimed just now is locked by the look at it, and its labeler has their seat.
-        # Nobody looks again for what is left here, so slots that come back and those that a claim only looks at are
-        # waited for.
+        # A slot that comes back looks whether it is wanted: it has done so before this, or sees what this has changed.
         queue.hold_returns(campaign.id)
-        _cancel(SURPLUS_SLOTS, values, now, locked="")
+        _cancelled, all_of_them = _cancel(SURPLUS_SLOTS, values, now)
+        if not all_of_them:
+            # A locked slot may stay free, where a claim only looked at it: the same tasks once more. To wait for it
+            # here would hold up those who give theirs back, and one of them may be who has locked it.
+            return True
+        Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
     return more
 
 
@@ -456,14 +461,16 @@ def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
     """Give prompts another priority, and their open slots the place that goes with it. Returns how many prompts."""
     with transaction.atomic():
         chosen = list(prompts.order_by("id").values_list("id", flat=True))
+        # Also those whose tasks of these prompts are being made: they get the new place, or are moved to it.
+        over = Campaign.objects.filter(order=Order.PRIORITY, pool__prompts__in=chosen)
+        campaigns = sorted(set(over.values_list("id", flat=True)))
+        for campaign in campaigns:
+            hold_campaign(campaign)
         # One after another, in one order: of two at once the later counts, for the prompts and for the slots.
         list(Prompt.objects.filter(id__in=chosen).order_by("id").select_for_update(no_key=True).values_list("id"))
         Prompt.objects.filter(id__in=chosen).update(priority=priority)
-        tasks = Task.objects.filter(prompt__in=chosen, campaign__order=Order.PRIORITY)
-        campaigns = sorted(set(tasks.values_list("campaign", flat=True)))
+        # Before the slots: one that was claimed just now is locked by the look at it, and its labeler has a seat.
         for campaign in campaigns:
-            hold_campaign(campaign)
-            # Before the slots: one that was claimed just now is locked by the look at it, and its labeler has a seat.
             queue.look_again(campaign, from_start=True)
         with connection.cursor() as cursor:
             # What came back keeps its place before all others.

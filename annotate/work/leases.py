@@ -485,8 +485,11 @@ def _give_back(
 
 def _stop(task: Task, now: datetime) -> None:
     Task.objects.filter(id=task.id).update(stopped_at=now)
-    for slot in task.assignments.select_for_update().filter(state=State.OPEN).order_by("id"):
-        move(slot, Move.STOP, actor=None, now=now)
+    free = task.assignments.filter(state=State.OPEN).order_by("id")
+    # No lock is waited for: who has one may have claimed the slot, and give it back, for which they want the task.
+    while free.exists():
+        for slot in free.select_for_update(skip_locked=True):
+            move(slot, Move.STOP, actor=None, now=now)
 
 
 def _lease_end(campaign: Campaign, now: datetime) -> datetime:

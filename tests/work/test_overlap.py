@@ -45,6 +45,13 @@ def test_lowered_only_slots_that_nobody_holds_go_and_of_these_the_last(open_desk
     ]
 
 
+def test_lowered_more_slots_go_than_one_step_cancels(open_desk, monkeypatch):
+    monkeypatch.setattr(actions, "SLOTS_A_STEP", 2)
+    desk = open_desk(tasks=2, overlap=5)
+    desk.change_overlap(1)
+    assert wanted_by_task() == [1, 1]
+
+
 def test_a_slot_too_many_that_somebody_gives_back_is_not_handed_out_again(open_desk):
     desk = open_desk(overlap=2)
     first, second = desk.labeler(), desk.labeler()

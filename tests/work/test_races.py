@@ -324,6 +324,48 @@ def test_managers_who_move_the_same_slots_at_once_do_not_lock_each_other_out(ope
     assert not [outcome for outcome in outcomes if isinstance(outcome, Exception) and not is_busy(outcome)]
 
 
+def lock_first_open():
+    return Assignment.objects.select_for_update().filter(state=State.OPEN).order_by("id")[0]
+
+
+def begin_at_once(job):
+    """The job, in a thread that has had time to come to a lock that it must wait for; and what it has come to."""
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.extend(at_once(job)))
+    thread.start()
+    thread.join(timeout=0.5)
+    return thread, outcomes
+
+
+def test_a_skip_that_stops_a_task_and_who_gives_its_other_slot_back_do_not_wait_for_each_other(open_desk):
+    desk = open_desk(overlap=3, skip_limit=1)
+    skipping, other = desk.labeler(), desk.labeler()
+    held = desk.claim(skipping)
+    with under_way(lock_first_open):
+        threads = [begin_at_once(lambda: desk.skip(held, skipping))]
+        # Stopped already, or claimed before and given back.
+        threads.append(begin_at_once(lambda: desk.release(desk.claim(other), other)))
+    for thread, outcomes in threads:
+        thread.join(timeout=60)
+        assert not isinstance(outcomes[0], OperationalError)
+    assert desk.states(held) == [State.STOPPED] * 3
+
+
+def test_a_lowered_overlap_and_who_gives_a_slot_back_do_not_wait_for_each_other(open_desk):
+    desk = open_desk(tasks=2, overlap=2)
+    labeler, holder = desk.labeler(), desk.labeler()
+    desk.claim(holder)
+    desk.ahead(holder)
+    # A claim is under way when the overlap is lowered; another slot is claimed, and given back, before it ends.
+    with under_way(lock_first_open):
+        threads = [begin_at_once(lambda: desk.change_overlap(1))]
+        threads.append(begin_at_once(lambda: desk.release(desk.claim(labeler), labeler)))
+    for thread, outcomes in threads:
+        thread.join(timeout=60)
+        assert not isinstance(outcomes[0], OperationalError)
+    assert Counter(Assignment.objects.values_list("state", flat=True)) == {State.LEASED: 2, State.CANCELLED: 2}
+
+
 def is_busy(outcome):
     return isinstance(outcome, leases.Busy | leases.NothingLeft)
 
