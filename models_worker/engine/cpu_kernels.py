@@ -16,8 +16,6 @@ from llvmlite import ir
 from numba import extending, njit, types
 
 f32 = np.float32
-# By its own type the typing context would be one of the parameters that are given.
-intrinsic: Any = extending.intrinsic
 
 # Sums may be taken in any order, or the processor could not take eight or sixteen numbers at once. NaN and infinity
 # keep their meaning: a row whose numbers overflow must show it.
@@ -52,52 +50,59 @@ HALF, SCALE, MOST = f32(0.5), f32(2.0**-40), f32(1 - 2**-24)
 BLOCK = 1024
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _two_to_the(_context: Any, _number: Any) -> Any:
-    """2**number, for a float that is a whole number."""
+def _by_bits(given: Any, answered: Any, code: Callable[[Any, Any], Any]) -> Any:
+    """A function of one number for compiled code, out of the instructions that code(builder, number) adds."""
 
-    def code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        exponent = builder.add(builder.fptosi(given[0], ir.IntType(32)), _int(127))
-        return builder.bitcast(builder.shl(exponent, _int(23)), ir.FloatType())
+    def typed(_context: Any, _number: Any) -> Any:
+        def generated(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            return code(builder, values[0])
 
-    return types.float32(types.float32), code
+        return answered(given), generated
 
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _exponent(_context: Any, _number: Any) -> Any:
-    """The whole number n for which number = 2**n * _mantissa(number), as a float. number: normal, positive."""
-
-    def code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        bits = builder.lshr(builder.bitcast(given[0], ir.IntType(32)), _int(23))
-        return builder.sitofp(builder.sub(bits, _int(126)), ir.FloatType())
-
-    return types.float32(types.float32), code
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _mantissa(_context: Any, _number: Any) -> Any:
-    """Between a half and one."""
-
-    def code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        bits = builder.and_(builder.bitcast(given[0], ir.IntType(32)), _int(0x007FFFFF))
-        return builder.bitcast(builder.or_(bits, _int(0x3F000000)), ir.FloatType())
-
-    return types.float32(types.float32), code
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _from_bfloat16(_context: Any, _bits: Any) -> Any:
-    """A bfloat16 is the upper half of a float."""
-
-    def code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        bits = builder.shl(builder.zext(given[0], ir.IntType(32)), _int(16))
-        return builder.bitcast(bits, ir.FloatType())
-
-    return types.float32(types.uint16), code
+    return extending.intrinsic(typed)
 
 
 def _int(number: int) -> Any:
     return ir.Constant(ir.IntType(32), number)
+
+
+def _bits(builder: Any, number: Any) -> Any:
+    return builder.bitcast(number, ir.IntType(32))
+
+
+def _float(builder: Any, bits: Any) -> Any:
+    return builder.bitcast(bits, ir.FloatType())
+
+
+def _fold(builder: Any, bits: Any) -> Any:
+    """Below zero, floats count their size upwards and integers downwards."""
+    return builder.xor(bits, builder.and_(builder.ashr(bits, _int(31)), _int(0x7FFFFFFF)))
+
+
+# 2**number, for a float that is a whole number.
+_two_to_the = _by_bits(
+    types.float32,
+    types.float32,
+    lambda b, number: _float(b, b.shl(b.add(b.fptosi(number, ir.IntType(32)), _int(127)), _int(23))),
+)
+# A normal, positive number is 2**_exponent * _mantissa, both floats, and the mantissa from a half to one.
+_exponent = _by_bits(
+    types.float32,
+    types.float32,
+    lambda b, number: b.sitofp(b.sub(b.lshr(_bits(b, number), _int(23)), _int(126)), ir.FloatType()),
+)
+_mantissa = _by_bits(
+    types.float32,
+    types.float32,
+    lambda b, number: _float(b, b.or_(b.and_(_bits(b, number), _int(0x007FFFFF)), _int(0x3F000000))),
+)
+# A bfloat16 is the upper half of a float.
+_from_bfloat16 = _by_bits(
+    types.uint16, types.float32, lambda b, bits: _float(b, b.shl(b.zext(bits, ir.IntType(32)), _int(16)))
+)
+# An integer that is larger for a larger number, for NaN any; and the number of such an integer.
+_in_order = _by_bits(types.float32, types.int32, lambda b, number: _fold(b, _bits(b, number)))
+_of_order = _by_bits(types.int32, types.float32, lambda b, order: _float(b, _fold(b, order)))
 
 
 def _wide(number: Any) -> Any:
@@ -139,31 +144,6 @@ def _log(x: Any) -> Any:
         series = series * rest + coefficient
     square = rest * rest
     return series * rest * square + whole * LN2_REST - f32(0.5) * square + rest + whole * LN2
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _in_order(_context: Any, _number: Any) -> Any:
-    """An integer that is larger for a larger number; for NaN, any."""
-
-    def code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        return _fold(builder, builder.bitcast(given[0], ir.IntType(32)))
-
-    return types.int32(types.float32), code
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _of_order(_context: Any, _order: Any) -> Any:
-    """The number of such an integer."""
-
-    def code(_context: Any, builder: Any, _signature: Any, given: Any) -> Any:
-        return builder.bitcast(_fold(builder, given[0]), ir.FloatType())
-
-    return types.float32(types.int32), code
-
-
-def _fold(builder: Any, bits: Any) -> Any:
-    """Below zero, floats count their size upwards and integers downwards."""
-    return builder.xor(bits, builder.and_(builder.ashr(bits, _int(31)), _int(0x7FFFFFFF)))
 
 
 @njit(forceinline=True, cache=KEPT)
