@@ -102,8 +102,7 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
     if not leased_until and not queries.can_still_submit(labeler, assignment):
         return _lost(request, assignment, draft.body if draft else {}, leases.LeaseLost(), key=None, status=200)
     part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
-    part |= {"seen": True, "draft": draft}
-    return _page(request, assignment, part, leased_until)
+    return _page(request, assignment, part | {"seen": draft.version if draft else ""}, leased_until)
 
 
 @require_POST

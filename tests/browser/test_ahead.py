@@ -16,19 +16,30 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def working(transactional_db, visit):
+def sit(transactional_db, visit):
+    """sit(prompts): the labeler, their browser at the first of so many tasks, its assignment."""
+
+    def sit_down(prompts):
+        pool = make.pool()
+        for _ in range(prompts):
+            make.prompt(pool)
+        campaign = make.campaign(over=pool)
+        WORKFLOWS["demonstrations"].fill(campaign, timezone.now())
+        me = make.user(username="ada")
+        make.acknowledge(me, campaign)
+        held = leases.claim(campaign_id=campaign.id, labeler=me, now=timezone.now())
+        visitor = visit(me)
+        visitor.page.goto(reverse("desk:task", args=[held.id]))
+        return me, visitor, held
+
+    return sit_down
+
+
+@pytest.fixture
+def working(sit):
     """(the labeler, their page at the first of three tasks, its assignment)"""
-    pool = make.pool()
-    for _ in range(3):
-        make.prompt(pool)
-    campaign = make.campaign(over=pool)
-    WORKFLOWS["demonstrations"].fill(campaign, timezone.now())
-    me = make.user(username="ada")
-    make.acknowledge(me, campaign)
-    held = leases.claim(campaign_id=campaign.id, labeler=me, now=timezone.now())
-    page = visit(me).page
-    page.goto(reverse("desk:task", args=[held.id]))
-    return me, page, held
+    me, visitor, held = sit(3)
+    return me, visitor.page, held
 
 
 def begin(page: Page) -> Assignment:
@@ -39,16 +50,8 @@ def begin(page: Page) -> Assignment:
     return Assignment.objects.get(state=State.LEASED, hand=Hand.AHEAD)
 
 
-def test_on_the_last_task_the_console_stays_quiet(transactional_db, visit):
-    pool = make.pool()
-    make.prompt(pool)
-    campaign = make.campaign(over=pool)
-    WORKFLOWS["demonstrations"].fill(campaign, timezone.now())
-    me = make.user(username="ada")
-    make.acknowledge(me, campaign)
-    held = leases.claim(campaign_id=campaign.id, labeler=me, now=timezone.now())
-    visitor = visit(me)
-    visitor.page.goto(reverse("desk:task", args=[held.id]))
+def test_on_the_last_task_the_console_stays_quiet(sit):
+    _me, visitor, _held = sit(1)
     with visitor.page.expect_response(lambda response: response.url.endswith("/ahead/")) as asked:
         visitor.page.get_by_label("Your answer").fill("The only answer")
     assert asked.value.json()["page"] is None
