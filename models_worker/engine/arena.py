@@ -52,11 +52,11 @@ class ArenaLayer(CacheLayerMixin):
         """The buffers exist already."""
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write one column of the live rows and return all they may attend to, without copying it."""
-        live, start, end = self.arena.live, self.arena.start, self.arena.end
-        self.keys[:live, :, end : end + 1] = key_states
-        self.values[:live, :, end : end + 1] = value_states
-        return self.keys[:live, :, start : end + 1], self.values[:live, :, start : end + 1]
+        """Write one column of the first rows and return all they may attend to, without copying it."""
+        rows, start, end = len(key_states), self.arena.start, self.arena.end
+        self.keys[:rows, :, end : end + 1] = key_states
+        self.values[:rows, :, end : end + 1] = value_states
+        return self.keys[:rows, :, start : end + 1], self.values[:rows, :, start : end + 1]
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.get_seq_length() + query_length, 0

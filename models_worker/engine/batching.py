@@ -40,6 +40,22 @@ class Group:
     rows: tuple[Row, ...]
 
 
+def width_of(length: int) -> int:
+    """How many tokens a prompt of `length` is read as, padding included: one of few, see `count_of`; at most 15 more,
+    or a thirty-second."""
+    return _next(length, max(16, 1 << max(0, length.bit_length() - 6)))
+
+
+def count_of(rows: int) -> int:
+    """How many rows a step of so many is computed for. On a CPU the products of each number of rows and tokens are
+    compiled by themselves, and what is compiled takes as much memory as a small model."""
+    return _next(rows, 8)
+
+
+def _next(number: int, step: int) -> int:
+    return -(-number // step) * step
+
+
 def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
     """Group rows by prompt, longest prompts first.
 
@@ -63,7 +79,7 @@ def take_batch(queue: deque[Group], *, free_rows: int, free_prompts: int, prompt
         # The rest reads its prompt once more, which is cheaper than rows that stay empty until all of it fits.
         queue.appendleft(Group(first.prompt_ids, first.rows[free_rows:]))
         return [Group(first.prompt_ids, first.rows[:free_rows])]
-    batch, width = [first], len(first.prompt_ids)
+    batch, width = [first], width_of(len(first.prompt_ids))
     free_rows -= len(first.rows)
     most = min(free_prompts, prompt_tokens // width)
     while queue and len(queue[0].rows) <= free_rows and len(batch) < most:

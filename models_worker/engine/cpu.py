@@ -47,23 +47,24 @@ def attend(
 ) -> Tensor:
     """What queries [rows, heads, queries a head, dim] find in their prompts and in their own columns up to `end`.
 
-    float32 or bfloat16; dim a multiple of four. window: the last tokens that are seen, None for all. Computed in
-    float32 whatever the type, and each row the same whatever the others are. Raises ValueError for shapes that do not
-    fit: what is compiled would read beyond them.
+    float32 or bfloat16; dim a multiple of four. window: the last tokens that are seen, None for all. Rows above those
+    that have seats find zeros. Computed in float32 whatever the type, and each row the same whatever the others are.
+    Raises ValueError for shapes that do not fit: what is compiled would read beyond them.
     """
     rows, heads, _queries, dim = query.shape
     heads_kept = {tensor.shape[1] for tensor in (*prompts[:2], *own[:2])}
     fitting = heads_kept == {heads} and prompts.values.shape[3] == own.values.shape[3]
     fitting &= prompts.keys.shape[2] == own.keys.shape[3] == dim and dim % 4 == 0
-    if not fitting or not len(seats.order) == rows <= len(own.keys):
+    if not fitting or not len(seats.order) <= rows <= len(own.keys):
         raise ValueError("What is attended to has other heads, sizes or rows than what is kept.")
     found = torch.empty(*query.shape[:3], own.values.shape[3])
+    found[len(seats.order) :] = 0
     queries, into = _array_of(query), found.numpy()
     of_prompts, of_rows = map(_array_of, prompts), map(_array_of, own)
     places = (queries, *of_prompts, *of_rows)
     settings = (end, np.float32(scale), window or 1 << 62)
     _in_parts(
-        len(queries), lambda rows: cpu_kernels.attend(places, seats.order[rows], seats.slots[rows], settings, into)
+        len(seats.order), lambda rows: cpu_kernels.attend(places, seats.order[rows], seats.slots[rows], settings, into)
     )
     return found.to(query.dtype)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from models_worker.engine.arena import SLACK, Arena, KvShape, bytes_per_column
-from models_worker.engine.batching import Group, Limits, groups_longest_first, take_batch
+from models_worker.engine.batching import Group, Limits, count_of, groups_longest_first, take_batch, width_of
 from models_worker.engine.noise import Drawn, Draws, draw
 from models_worker.engine.rows import Row
 from models_worker.engine.shared import PromptStore, Shared, sharing, windows_of
@@ -59,7 +59,7 @@ def _room_for(
 
     prompts: how many there are, where they have a store of their own.
     """
-    longest_prompt = max(len(row.request.prompt_ids) for row in rows)
+    longest_prompt = width_of(max(len(row.request.prompt_ids) for row in rows))
     columns = max(row.request.params.max_new_tokens for row in rows) + SLACK
     # Prompts a row: as the samples of one end one by one, fewer and fewer rows share it.
     share = min(1.0, SLOTS * prompts / len(rows) + 1 / 8) if prompts else 1.0
@@ -85,7 +85,7 @@ class Prompts:
 
     @staticmethod
     def of(groups: Sequence[Group], device: torch.device) -> "Prompts":
-        width = max(len(group.prompt_ids) for group in groups)
+        width = width_of(max(len(group.prompt_ids) for group in groups))
         token_ids = torch.zeros(len(groups), width, dtype=torch.int64)
         mask = torch.zeros(len(groups), width, dtype=torch.bool)
         for number, group in enumerate(groups):
@@ -167,18 +167,20 @@ class Batch:
     def step(self) -> None:
         """Write one more token of every live row."""
         arena, live = self.arena, slice(0, len(self.live))
+        # Without masks the rows above the live ones can be computed too; nobody looks at what comes of them.
+        fed = slice(0, min(arena.rows, count_of(len(self.live)))) if self.store else live
         if arena.end == arena.columns:
             self._shift_left()
         self.mask[live, arena.end] = True
         shared = Shared(self.store, arena, self.starts, self.windows) if self.store else None
         with sharing(shared):
             logits = self.model(
-                input_ids=self.last[live, None],
+                input_ids=self.last[fed, None],
                 attention_mask=None if shared else self.mask[live, arena.start : arena.end + 1],
-                position_ids=self.positions[live, None],
+                position_ids=self.positions[fed, None],
                 past_key_values=arena.cache,
                 use_cache=True,
-            ).logits[:, -1]
+            ).logits[live, -1]
         arena.end += 1
         self.positions[live] += 1
         self._take(live, draw(logits, self.draws.view(live)))

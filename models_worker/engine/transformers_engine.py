@@ -11,12 +11,13 @@ from models_worker.engine.chat import Message, RenderedPrompt
 from models_worker.engine.decoding import decode_in_arena
 from models_worker.engine.fallback import decode_by_generate
 from models_worker.engine.loader import LoadedPolicy
+from models_worker.engine.packed import pack
 from models_worker.engine.rows import Ending, Row
 from models_worker.engine.shared import supports
 from models_worker.engine.types import SampleRequest, SampleResult, failed, never
 
-# On a CPU torch has no class of its own for it.
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+# On a CPU torch has no class of its own for it. The last is oneDNN's, which has found no place for what it compiles.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "could not create a primitive")
 NO_MEMORY = "There is not enough memory for even this one sample."
 
 
@@ -42,6 +43,7 @@ class TransformersSampler:
         plain_generate: bool = False,
     ) -> None:
         self.policy = policy
+        pack(policy.model)
         # A model spread over devices moves its numbers between them in ways that only `generate` knows.
         self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)
         self.share_prompts = supports(policy.model, self.shapes)
