@@ -6,6 +6,7 @@ the product's time. Here it is done once.
 
 import logging
 from functools import partial
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -17,31 +18,39 @@ from models_worker.engine.arena import vocabulary
 log = logging.getLogger(__name__)
 
 
+# Models that have been packed, or cannot be.
+_tried = WeakSet[PreTrainedModel]()
+
+
 def pack(model: PreTrainedModel) -> None:
-    """Lay the model's weights out for its products, where that serves: in place of the plain ones, not beside them.
+    """Let oneDNN compute the model's linear layers, their weights laid out for it: in place of the plain ones, not
+    beside them.
 
     Asked again it does nothing. A model whose code does more with its weights than multiply by them keeps them as they
     are: as in `arena.kv_shapes` that is tried.
     """
-    if model.device.type != "cpu" or not _multiplies(model.dtype):
+    if model in _tried or model.device.type != "cpu" or not _multiplies(model.dtype):
         return
-    # A subclass of a linear layer has another way to multiply.
-    layers = [layer for layer in model.modules() if type(layer) is nn.Linear and _is_plain(layer, model)]
-    if not layers:
-        return
-    before = _logits(model)
+    _tried.add(model)
+    # A subclass of a linear layer has another way to multiply, and one with a forward of its own somebody has changed.
+    layers = [
+        layer
+        for layer in model.modules()
+        if type(layer) is nn.Linear and "forward" not in vars(layer) and layer.weight.dtype == model.dtype
+    ]
+    agrees = False
     try:
+        before = _logits(model)
         for layer in layers:
-            _pack(layer)
-        after = _logits(model)
-        agrees = bool((after - before).abs().mean() <= 0.1 * before.std())
+            _pack(layer, model)
+        agrees = bool((_logits(model) - before).abs().mean() <= 0.1 * before.std())
     except Exception as error:
         # A model's own code ran with weights that it may not expect, and may fail in any way.
         log.info("The weights of this model stay as they are: %s", error)
-        agrees = False
-    if not agrees:
-        for layer in layers:
-            _unpack(layer)
+    finally:
+        if not agrees:
+            for layer in layers:
+                _unpack(layer)
 
 
 def _multiplies(dtype: torch.dtype) -> bool:
@@ -50,21 +59,14 @@ def _multiplies(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def _is_plain(layer: nn.Linear, model: PreTrainedModel) -> bool:
-    # One with a forward of its own has been changed by somebody, or is packed.
-    if "forward" in vars(layer):
-        return False
-    embeddings = model.get_input_embeddings()
-    # The embeddings' weights are looked up too, and would be there twice.
-    return layer.weight.dtype == model.dtype and layer.weight is not getattr(embeddings, "weight", None)
-
-
 @torch.no_grad()
-def _pack(layer: nn.Linear) -> None:
-    packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
-    # The way back is compiled now, while there is memory for it.
-    packed.to_dense()
-    layer.weight = nn.Parameter(packed, requires_grad=False)
+def _pack(layer: nn.Linear, model: PreTrainedModel) -> None:
+    # The embeddings' weights are looked up too, and would be there twice. oneDNN takes them as they are, half as well.
+    if layer.weight is not getattr(model.get_input_embeddings(), "weight", None):
+        packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
+        # The way back is compiled now, while there is memory for it.
+        packed.to_dense()
+        layer.weight = nn.Parameter(packed, requires_grad=False)
     layer.forward = partial(_product, layer)  # type: ignore[method-assign]
 
 
@@ -72,7 +74,7 @@ def _pack(layer: nn.Linear) -> None:
 def _unpack(layer: nn.Linear) -> None:
     if layer.weight.is_mkldnn:
         layer.weight = nn.Parameter(layer.weight.to_dense(), requires_grad=False)
-        vars(layer).pop("forward", None)
+    vars(layer).pop("forward", None)
 
 
 def _product(layer: nn.Linear, numbers: Tensor) -> Tensor:

@@ -53,10 +53,12 @@ def test_all_of_a_llama_is_packed_but_what_is_looked_up_too(tmp_path: Path) -> N
     assert packed(model)
     assert not plain(model)
     tied = loaded(tmp_path / "tied", tie_word_embeddings=True).model
+    before = logits(tied)
     pack(tied)
     assert len(packed(tied)) == len(packed(model)) - 1
     assert plain(tied) == [tied.get_output_embeddings()]
     assert tied.get_output_embeddings().weight is tied.get_input_embeddings().weight
+    torch.testing.assert_close(logits(tied), before, atol=1e-4, rtol=1e-4)
 
 
 def test_asked_again_nothing_changes(tmp_path: Path) -> None:
