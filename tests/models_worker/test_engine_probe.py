@@ -1,10 +1,13 @@
 """What a server can do is found out by asking it."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from models_worker.engine.patience import Patience
 from models_worker.engine.probe import STAGES, ProbeFailed, probe
 from models_worker.engine.server import Server
 from models_worker.engine.types import SampleRequest, SamplerUnusable, SamplingParams
-from tests.models_worker.tiny import sample_all, save_tiny
+from tests.models_worker.tiny import MAX_MODEL_LEN, sample_all, save_tiny
 from tests.models_worker.unreliable import HASTY, completion, refusal, unreliable_server
 
 ALL = {
@@ -121,26 +124,51 @@ def test_a_server_that_answers_nothing_is_no_finding(peer, says, error, words):
         found(peer)
 
 
+@contextmanager
+def serving(folder, command, **environment):
+    """A real server, from another project than the client: (the server, its process, its log)."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"} | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Server(f"http://127.0.0.1:{port}/v1", str(folder)), process, folder / "log"
+    finally:
+        # With the processes that it has started.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
 @pytest.fixture(scope="module")
 def transformers_serve(tmp_path_factory):
-    """A real server, from another project than the client: `transformers serve` with a tiny policy."""
+    """`transformers serve` with a tiny policy."""
     folder = save_tiny(tmp_path_factory.mktemp("served"))
     # The server samples only where the checkpoint says so, whatever the request's temperature.
     path = folder / "generation_config.json"
     path.write_text(path.read_text().replace("{", '{"do_sample": true,', 1))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(folder), "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--device", "cpu"],
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    yield Server(f"http://127.0.0.1:{port}/v1", str(folder)), process, folder / "log"
-    process.kill()
-    process.wait(10)
+    command = [str(Path(sys.executable).with_name("transformers")), "serve", str(folder), "--device", "cpu"]
+    with serving(folder, command) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def vllm_serve(tmp_path_factory):
+    """vLLM with a tiny policy, where there is one: of this Python, or of the one that VLLM_PYTHON names."""
+    python = os.environ.get("VLLM_PYTHON") or (sys.executable if find_spec("vllm") else None)
+    if not python:
+        pytest.skip("vLLM is not installed; VLLM_PYTHON names a Python that has it")
+    # It knows no smaller heads.
+    folder = save_tiny(tmp_path_factory.mktemp("served"), head_dim=64)
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--dtype", "float32"]
+    command += ["--max-model-len", str(MAX_MODEL_LEN), "--enforce-eager", "--generation-config", "vllm"]
+    with serving(folder, command, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1") as served:
+        yield served
 
 
 # It takes a while to load, which a client cannot tell from a server that is being started anew.
@@ -158,7 +186,33 @@ def test_transformers_serve_is_asked_and_samples(transformers_serve, endpoint):
     assert (findings.takes_seed, findings.limit, findings.usage) == (True, "max_tokens", True)
     assert findings.length is not False
     assert findings.model.startswith(known.model)
-    requests = [
+    results = sample_all(OpenAISampler(server, concurrency=3, patience=STARTING), some(server))
+    check(results)
+    assert len({result.text for result in results.values()}) > 3
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_vllm_is_asked_and_repeats_its_samples(vllm_serve, endpoint):
+    known, process, log = vllm_serve
+    server = Server(known.url, known.model, endpoint)
+    findings = probe(server, patience=STARTING, on_stage=lambda _number: None)
+    assert process.poll() is None, log.read_text()
+    assert asdict(findings) == ALL | {
+        "model": known.model,
+        "fingerprint": findings.fingerprint,
+        "context": MAX_MODEL_LEN,
+        # A policy that has not learned to end may have nothing that a stop string could end, or to say before one.
+        "stop": findings.stop,
+    }
+    results = [sample_all(OpenAISampler(server, concurrency=most, patience=STARTING), some(server)) for most in (1, 9)]
+    for each in results:
+        check(each)
+    assert [result.text for result in results[0].values()] == [results[1][key].text for key in results[0]]
+    assert len({result.text for result in results[0].values()}) > 3
+
+
+def some(server):
+    return [
         SampleRequest(
             prompt_id=f"p{number}",
             k=k,
@@ -170,9 +224,10 @@ def test_transformers_serve_is_asked_and_samples(transformers_serve, endpoint):
         for number in range(3)
         for k in range(3)
     ]
-    results = sample_all(OpenAISampler(server, concurrency=3, patience=STARTING), requests)
+
+
+def check(results):
     for result in results.values():
         assert (result.finish_reason, result.error) in (("stop", ""), ("length", ""))
         assert 1 <= result.token_count <= 12
         assert result.prompt_tokens > 5
-    assert len({result.text for result in results.values()}) > 3
