@@ -64,9 +64,9 @@ def _pack(layer: nn.Linear, model: PreTrainedModel) -> None:
     # The embeddings' weights are looked up too, and would be there twice. oneDNN takes them as they are, half as well.
     if layer.weight is not getattr(model.get_input_embeddings(), "weight", None):
         packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
+        layer.weight = nn.Parameter(packed, requires_grad=False)
         # The way back is compiled now, while there is memory for it.
         packed.to_dense()
-        layer.weight = nn.Parameter(packed, requires_grad=False)
     layer.forward = partial(_product, layer)  # type: ignore[method-assign]
 
 

@@ -40,6 +40,7 @@ def test_a_skip_fails_the_run_and_is_named(tmp_path: Path, source: str) -> None:
     assert "was skipped, and nothing is skipped in silence" in done.stdout
 
 
-def test_only_the_material_beside_the_repository_may_be_absent(tmp_path: Path) -> None:
-    source = "import pytest\n@pytest.mark.skipif(True, reason='needs ../shared')\ndef test_a(): pass\n"
+@pytest.mark.parametrize("reason", ["needs ../shared", "needs vLLM, and there is none"])
+def test_only_what_cannot_be_installed_may_be_absent(tmp_path: Path, reason: str) -> None:
+    source = f"import pytest\n@pytest.mark.skipif(True, reason={reason!r})\ndef test_a(): pass\n"
     assert run(tmp_path, source).returncode == 0

@@ -16,8 +16,6 @@ from models_worker.engine.packed import pack
 from models_worker.engine.transformers_engine import TransformersSampler
 from tests.models_worker.tiny import ARCHITECTURES, requests_for, sample_all, save_tiny
 
-pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
-
 
 def loaded(folder: Path, architecture: str = "llama", *, dtype: str = "float32", **changes: Any) -> LoadedPolicy:
     policy = load_policy(str(save_tiny(folder, architecture, **changes)), device="cpu", dtype=dtype)

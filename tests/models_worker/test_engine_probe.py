@@ -162,7 +162,7 @@ def vllm_serve(tmp_path_factory):
     """vLLM with a tiny policy, where there is one: of this Python, or of the one that VLLM_PYTHON names."""
     python = os.environ.get("VLLM_PYTHON") or (sys.executable if find_spec("vllm") else None)
     if not python:
-        pytest.skip("vLLM is not installed; VLLM_PYTHON names a Python that has it")
+        pytest.skip("needs vLLM, in this Python or in the one that VLLM_PYTHON names")
     # It knows no smaller heads.
     folder = save_tiny(tmp_path_factory.mktemp("served"), head_dim=64)
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--dtype", "float32"]
