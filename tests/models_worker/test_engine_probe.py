@@ -175,17 +175,23 @@ def vllm_serve(tmp_path_factory):
 STARTING = Patience(seconds=300, tries=10_000, busy=300, pause=0.2, most_pause=0.2)
 
 
-@pytest.mark.parametrize("endpoint", ["chat", "completions"])
-def test_transformers_serve_is_asked_and_samples(transformers_serve, endpoint):
-    known, process, log = transformers_serve
+def asked(served, endpoint):
+    """The server by one of its endpoints, and what the probe finds."""
+    known, process, log = served
     server = Server(known.url, known.model, endpoint)
     findings = probe(server, patience=STARTING, on_stage=lambda _number: None)
     assert process.poll() is None, log.read_text()
+    return server, findings
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_transformers_serve_is_asked_and_samples(transformers_serve, endpoint):
+    server, findings = asked(transformers_serve, endpoint)
     # It ignores both without a word. Seeds are one for the whole process, so what others ask changes a text.
     assert (findings.n, findings.logprobs) == (False, False)
     assert (findings.takes_seed, findings.limit, findings.usage) == (True, "max_tokens", True)
     assert findings.length is not False
-    assert findings.model.startswith(known.model)
+    assert findings.model.startswith(server.model)
     results = sample_all(OpenAISampler(server, concurrency=3, patience=STARTING), some(server))
     check(results)
     assert len({result.text for result in results.values()}) > 3
@@ -193,17 +199,11 @@ def test_transformers_serve_is_asked_and_samples(transformers_serve, endpoint):
 
 @pytest.mark.parametrize("endpoint", ["chat", "completions"])
 def test_vllm_is_asked_and_repeats_its_samples(vllm_serve, endpoint):
-    known, process, log = vllm_serve
-    server = Server(known.url, known.model, endpoint)
-    findings = probe(server, patience=STARTING, on_stage=lambda _number: None)
-    assert process.poll() is None, log.read_text()
-    assert asdict(findings) == ALL | {
-        "model": known.model,
-        "fingerprint": findings.fingerprint,
-        "context": MAX_MODEL_LEN,
-        # A policy that has not learned to end may have nothing that a stop string could end, or to say before one.
-        "stop": findings.stop,
-    }
+    server, findings = asked(vllm_serve, endpoint)
+    known = {"model": server.model, "fingerprint": findings.fingerprint, "context": MAX_MODEL_LEN}
+    # A random policy may not come to write any of the stop strings.
+    assert findings.stop in ("ends", None)
+    assert asdict(findings) == ALL | known | {"stop": findings.stop}
     results = [sample_all(OpenAISampler(server, concurrency=most, patience=STARTING), some(server)) for most in (1, 9)]
     for each in results:
         check(each)
