@@ -33,7 +33,7 @@ from bench.sampler import SHAPES, VOCABULARY  # noqa: E402
 
 MB = 1 << 20
 # Rows side by side of ours as it comes, and of vLLM. With as many a batch of `generate` is slower than with 64.
-ROWS = 128
+ROWS = 256
 # An H200: bytes of memory and bf16 operations a second, and what share of each a good program gets.
 BANDWIDTH, OPERATIONS = 4.8e12, 989e12
 REACHED_BANDWIDTH, REACHED_OPERATIONS = 0.7, 0.55

@@ -1,7 +1,7 @@
 """Which samples are put into the batch together, and how many at a time."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from models_worker.engine.rows import Row
@@ -68,21 +68,31 @@ def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
     return deque(Group(prompt_ids, tuple(same)) for prompt_ids, same in longest_first)
 
 
-def take_batch(queue: deque[Group], *, free_rows: int, free_prompts: int, prompt_tokens: int) -> list[Group]:
+def take_batch(
+    queue: deque[Group], *, free_rows: int, free_prompts: int, prompt_tokens: int, padded: bool
+) -> list[Group]:
     """Take from the front of the queue what fits into the free rows and is read within prompt_tokens, padding included;
     at most free_prompts groups.
 
-    The first group is taken whatever its prompt's length; if it has more rows than are free, some of them.
+    padded: prompts are read side by side, each as wide as the first, and not end to end. The first group is taken
+    whatever its prompt's length; if it has more rows than are free, some of them.
     """
     first = queue.popleft()
     if len(first.rows) > free_rows:
         # The rest reads its prompt once more, which is cheaper than rows that stay empty until all of it fits.
         queue.appendleft(Group(first.prompt_ids, first.rows[free_rows:]))
         return [Group(first.prompt_ids, first.rows[:free_rows])]
-    batch, width = [first], width_of(len(first.prompt_ids))
+    batch = [first]
     free_rows -= len(first.rows)
-    most = min(free_prompts, prompt_tokens // width)
-    while queue and len(queue[0].rows) <= free_rows and len(batch) < most:
+    while queue and len(queue[0].rows) <= free_rows and len(batch) < free_prompts:
+        if _tokens([*batch, queue[0]], padded=padded) > prompt_tokens:
+            break
         batch.append(queue.popleft())
         free_rows -= len(batch[-1].rows)
     return batch
+
+
+def _tokens(batch: Sequence[Group], *, padded: bool) -> int:
+    """How many tokens are read at once, padding included. batch: longest first."""
+    lengths = [len(group.prompt_ids) for group in batch]
+    return len(lengths) * width_of(lengths[0]) if padded else width_of(sum(lengths))

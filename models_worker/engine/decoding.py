@@ -10,6 +10,7 @@ from transformers import DynamicCache, PreTrainedModel
 from models_worker.engine.arena import SLACK, Arena, KvShape, bytes_per_column
 from models_worker.engine.batching import Group, Limits, count_of, groups_longest_first, take_batch, width_of
 from models_worker.engine.noise import Drawn, Draws, draw
+from models_worker.engine.reading import read
 from models_worker.engine.rows import Row
 from models_worker.engine.shared import PromptStore, Shared, sharing, windows_of
 
@@ -44,6 +45,7 @@ def decode_in_arena(
                     free_rows=batch.free,
                     free_prompts=batch.free_prompts,
                     prompt_tokens=limits.prompt_tokens,
+                    padded=not share_prompts,
                 )
             )
         else:
@@ -125,11 +127,34 @@ class Batch:
         return not self.live or (len(self.live) <= REFILL_BELOW * self.arena.rows and self.free_prompts > 0)
 
     def join(self, groups: Sequence[Group]) -> None:
-        """Read each group's prompt once, copy what was read to a row per sample, and draw their first tokens."""
+        """Read each group's prompt once, give each sample a row behind it, and draw their first tokens."""
+        joining = [row for group in groups for row in group.rows]
+        origin = [number for number, group in enumerate(groups) for _row in group.rows]
+        if self.store:
+            new, logits = self._admit(self.store, groups, origin)
+        else:
+            new, logits = self._admit_copies(groups, torch.tensor(origin, device=self.device))
+        self.live += joining
+        self.positions[new] = torch.tensor([len(row.request.prompt_ids) for row in joining], device=self.device)
+        self._set_draws(new, joining)
+        self._take(new, draw(logits[origin], self.draws.view(new)))
+
+    def _admit(self, store: PromptStore, groups: Sequence[Group], origin: Sequence[int]) -> tuple[slice, Tensor]:
+        """Read prompts into slots. Returns the rows that get a seat behind them, and each prompt's logits."""
+        logits, prefilled, edges = read(self.model, [group.prompt_ids for group in groups], self.windows)
+        new = self.arena.open(len(origin))
+        slots = store.admit(prefilled, edges)
+        self.slot_of += [slots[number] for number in origin]
+        store.seat(self.slot_of)
+        self.starts[new] = self.arena.end
+        return new, logits
+
+    def _admit_copies(self, groups: Sequence[Group], origin: Tensor) -> tuple[slice, Tensor]:
+        """As `_admit`, with what was read copied to each row."""
         prompts = Prompts.of(groups, self.device)
         # Without the model's config, so that no layer forgets what has left its window: the arena's rows are whole.
         prefilled = DynamicCache()
-        logits = self.model(
+        logits: Tensor = self.model(
             input_ids=prompts.token_ids,
             attention_mask=prompts.mask,
             position_ids=prompts.positions,
@@ -137,25 +162,12 @@ class Batch:
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        joining = [row for group in groups for row in group.rows]
-        origin = torch.tensor([n for n, group in enumerate(groups) for _row in group.rows], device=self.device)
-        lengths = prompts.mask.sum(-1)
-        if self.store:
-            new = self.arena.open(len(joining))
-            slots = self.store.admit(prefilled, lengths)
-            self.slot_of += [slots[n] for n in origin.tolist()]
-            self.store.seat(self.slot_of)
-            self.starts[new] = self.arena.end
-        else:
-            new = self.arena.admit(prefilled, origin)
-            end, width = self.arena.end, prompts.mask.shape[1]
-            self.mask[new] = False
-            self.mask[new, end - width : end] = prompts.mask[origin]
-            self.starts[new] = end - lengths[origin]
-        self.live += joining
-        self.positions[new] = prompts.positions[origin, -1] + 1
-        self._set_draws(new, joining)
-        self._take(new, draw(logits[origin], self.draws.view(new)))
+        new = self.arena.admit(prefilled, origin)
+        end, width = self.arena.end, prompts.mask.shape[1]
+        self.mask[new] = False
+        self.mask[new, end - width : end] = prompts.mask[origin]
+        self.starts[new] = end - prompts.mask.sum(-1)[origin]
+        return new, logits
 
     def _set_draws(self, new: slice, rows: Sequence[Row]) -> None:
         params = [row.request.params for row in rows]

@@ -14,6 +14,7 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from models_worker.engine.arena import vocabulary
+from models_worker.engine.reading import of_asked
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def _pack(layer: nn.Linear, model: PreTrainedModel) -> None:
         layer.weight = nn.Parameter(packed, requires_grad=False)
         # The way back is compiled now, while there is memory for it.
         packed.to_dense()
-    layer.forward = partial(_product, layer)  # type: ignore[method-assign]
+    layer.forward = partial(of_asked, partial(_product, layer))  # type: ignore[method-assign]
 
 
 @torch.no_grad()

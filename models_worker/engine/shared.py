@@ -19,7 +19,7 @@ from transformers.cache_utils import get_layer_types_and_kwargs
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from models_worker.engine import cpu
+from models_worker.engine import cpu, reading
 from models_worker.engine.arena import Arena, KvShape, vocabulary
 
 log = logging.getLogger(__name__)
@@ -45,15 +45,17 @@ class PromptStore:
         self.begins = torch.zeros(slots, dtype=torch.int64)
         self.seats = cpu.Seats(np.empty(0, np.int64), np.empty(0, np.int64))
 
-    def admit(self, prefilled: DynamicCache, lengths: Tensor) -> list[int]:
-        """Take prompts in that were read padded on the left to one width. Returns their slots."""
-        begin, new = self.columns - prefilled.get_seq_length(), slice(self.live, self.live + len(lengths))
+    def admit(self, prefilled: DynamicCache, edges: Sequence[tuple[int, int]]) -> list[int]:
+        """Take prompts in that were read end to end, each between its edges. Returns their slots."""
+        new = list(range(self.live, self.live + len(edges)))
+        columns = [self.columns - (end - begin) for begin, end in edges]
         for own_keys, own_values, (keys, values, _window) in zip(self.keys, self.values, prefilled, strict=True):
-            own_keys[new, :, :, begin:] = keys.transpose(-1, -2)
-            own_values[new, :, begin:] = values
-        self.begins[new] = self.columns - lengths
-        self.live = new.stop
-        return list(range(new.start, new.stop))
+            for slot, column, (begin, end) in zip(new, columns, edges, strict=True):
+                own_keys[slot, :, :, column:] = keys[0, :, begin:end].transpose(-1, -2)
+                own_values[slot, :, column:] = values[0, :, begin:end]
+        self.begins[new] = torch.tensor(columns)
+        self.live += len(new)
+        return new
 
     def drop(self, slot: int) -> int:
         """Free a slot by moving the last one there. Returns which one moved: the slot itself if it was the last."""
@@ -105,25 +107,39 @@ def attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' own attention, or with a store ours. query: [rows, heads, 1, dim].
+    """transformers' own attention; with a store ours, query [rows, heads, 1, dim]; or that of prompts being read.
 
     Raises NotImplementedError or ValueError where a model's attention is another, which `supports` tries.
     """
     if asked := [name for name in UNKNOWN if kwargs.get(name) is not None]:
         raise NotImplementedError(f"This attention knows no {', '.join(asked)}.")
-    shared = _shared.get()
-    if shared is None:
+    if prompts := reading.now():
+        _check(module, attention_mask, prompts.windows, kwargs)
+        found = reading.attend(prompts, module, query, key, value, dropout=dropout, scaling=scaling, **kwargs)
+    elif shared := _shared.get():
+        _check(module, attention_mask, shared.windows, kwargs)
+        found = _attend(shared, int(module.layer_idx), query, key, scaling)  # type: ignore[arg-type]
+    else:
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    store, arena, starts, windows = shared
-    layer = int(module.layer_idx)  # type: ignore[arg-type]
-    # No mask was given. transformers' own, which only hides what is outside of the window, is of booleans.
-    if attention_mask is not None and attention_mask.dtype != torch.bool:
+    return found, None
+
+
+def _check(
+    module: torch.nn.Module, mask: Tensor | None, windows: Sequence[int | None], settings: dict[str, Any]
+) -> None:
+    # None was given, and `_mask` makes none.
+    if mask is not None:
         raise NotImplementedError("This attention adds nothing to the scores.")
     # A few models have a window in their configuration that they do not look through.
-    if windows[layer] is not None and kwargs.get("sliding_window") != windows[layer]:
+    window = windows[int(module.layer_idx)]  # type: ignore[arg-type]
+    if window is not None and settings.get("sliding_window") != window:
         raise NotImplementedError("The model does not say that this layer's attention slides.")
+
+
+def _attend(shared: Shared, layer: int, query: Tensor, key: Tensor, scaling: float | None) -> Tensor:
+    store, arena, starts, windows = shared
     rows, heads, _one, dim = query.shape
     found = cpu.attend(
         query.reshape(rows, key.shape[1], heads // key.shape[1], dim),
@@ -135,11 +151,16 @@ def attention_forward(
         scale=dim**-0.5 if scaling is None else scaling,
         window=windows[layer],
     )
-    return found.reshape(rows, 1, heads, -1), None
+    return found.reshape(rows, 1, heads, -1)
+
+
+def _mask(*given: Any, **settings: Any) -> Tensor | None:
+    """transformers' own mask, and none where attention is ours, which knows what each row sees."""
+    return None if reading.now() or _shared.get() else sdpa_mask(*given, **settings)
 
 
 AttentionInterface.register(NAME, attention_forward)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, _mask)
 
 
 def windows_of(model: PreTrainedModel) -> list[int | None]:
@@ -179,20 +200,21 @@ def supports(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
 @torch.inference_mode()
 def _agrees(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
     tokens = torch.tensor([[5, 6, 7, 8]]) % vocabulary(model)
-    alone = model(input_ids=tokens, use_cache=False, logits_to_keep=1).logits[0, -1].float()
-    prefilled = DynamicCache()
-    model(input_ids=tokens[:, :3], past_key_values=prefilled, use_cache=True, logits_to_keep=1)
-    store = PromptStore(shapes, slots=1, columns=4, dtype=model.dtype)
-    store.admit(prefilled, torch.tensor([3]))
-    store.seat([0, 0])
+    alone = model(input_ids=tokens, use_cache=False).logits[0, 2:].float()
+    prompt, windows = tokens[0, :3].tolist(), windows_of(model)
+    read, prefilled, edges = reading.read(model, [prompt[:1], prompt], windows)
+    store = PromptStore(shapes, slots=2, columns=4, dtype=model.dtype)
+    store.admit(prefilled, edges)
+    store.seat([1, 1])
     # A row more than has seats, as there is in most steps.
     arena = Arena(list(shapes), rows=3, columns=1, dtype=model.dtype, device=model.device)
     arena.open(2)
-    with sharing(Shared(store, arena, torch.zeros(2, dtype=torch.int64), windows_of(model))):
-        logits = model(
+    with sharing(Shared(store, arena, torch.zeros(2, dtype=torch.int64), windows)):
+        written = model(
             input_ids=tokens[:, 3:].expand(3, 1),
             position_ids=torch.full((3, 1), 3),
             past_key_values=arena.cache,
             use_cache=True,
         ).logits[:2, -1]
-    return bool((logits.float() - alone).abs().mean() <= 0.1 * alone.std())
+    found = torch.stack([read[1], *written]).float()
+    return bool((found - alone[[0, 1, 1]]).abs().mean() <= 0.1 * alone.std())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from models_worker.engine import placement
+from models_worker.engine import cpu, placement
 from models_worker.engine.arena import kv_shapes, vocabulary
 from models_worker.engine.batching import Limits
 from models_worker.engine.chat import Message, RenderedPrompt
@@ -37,12 +37,14 @@ class TransformersSampler:
         self,
         policy: LoadedPolicy,
         *,
-        max_rows: int = 128,
+        max_rows: int = 256,
         kv_budget_bytes: int = 1 << 30,
         prefill_tokens: int = 512,
         plain_generate: bool = False,
     ) -> None:
         self.policy = policy
+        if policy.device == "cpu":
+            cpu.keep_freed_memory()
         pack(policy.model)
         # A model spread over devices moves its numbers between them in ways that only `generate` knows.
         self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)

@@ -1,0 +1,120 @@
+"""Prompts read end to end in one row, and of the last layer only what is looked at.
+
+Side by side, prompts are padded to the longest, and attention is computed for the padding and for what is masked. End
+to end there is nothing to pad; each prompt attends to itself alone. And of all that comes after the last layer's
+attention only each prompt's last token is looked at: the rest of the layer, most of its work, is left out for the
+others.
+"""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from models_worker.engine.batching import count_of, width_of
+
+
+@dataclass
+class Reading:
+    """One pass over prompts. edges: where each begins and ends in the row. windows: as in shared.Shared.
+
+    asked: each prompt's last token, some of them twice so that there are few counts. attended: is only the rest of the
+    last layer left?
+    """
+
+    edges: Sequence[tuple[int, int]]
+    windows: Sequence[int | None]
+    width: int
+    asked: Tensor
+    attended: bool = False
+
+    @staticmethod
+    def of(lengths: Sequence[int], windows: Sequence[int | None]) -> "Reading":
+        ends = list(accumulate(lengths))
+        asked = torch.tensor([end - 1 for end in ends])
+        again = asked[-1:].expand(count_of(len(ends)) - len(ends))
+        return Reading(list(pairwise([0, *ends])), windows, width_of(ends[-1]), torch.cat([asked, again]))
+
+
+_reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
+
+
+def now() -> Reading | None:
+    """What is being read in this thread."""
+    return _reading.get()
+
+
+def read(
+    model: PreTrainedModel, prompts: Sequence[Sequence[int]], windows: Sequence[int | None]
+) -> tuple[Tensor, DynamicCache, Sequence[tuple[int, int]]]:
+    """Read prompts with a model whose attention is that of shared.py. windows: as in shared.Shared.
+
+    Returns the logits [prompts, vocabulary] that follow each, the keys and values of all in one row, and each prompt's
+    edges there.
+    """
+    these = Reading.of([len(prompt) for prompt in prompts], windows)
+    token_ids, positions = (torch.zeros(1, these.width, dtype=torch.int64) for _ in range(2))
+    for (begin, end), prompt in zip(these.edges, prompts, strict=True):
+        token_ids[0, begin:end] = torch.tensor(prompt)
+        positions[0, begin:end] = torch.arange(end - begin)
+    # Without the model's config, so that no layer forgets what has left its window: prompts are kept whole.
+    kept = DynamicCache()
+    token = _reading.set(these)
+    try:
+        logits: Tensor = model(
+            input_ids=token_ids,
+            position_ids=positions,
+            past_key_values=kept,
+            use_cache=True,
+            logits_to_keep=these.asked,
+        ).logits
+    finally:
+        _reading.reset(token)
+    return logits[0, : len(prompts)], kept, these.edges
+
+
+def attend(
+    prompts: Reading, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, **settings: Any
+) -> Tensor:
+    """Each prompt's attention to itself. query: [1, heads, width, dim]; returned [1, width, heads, dim], zeros where
+    no prompt is and, in the last layer, where nobody looks."""
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    last, window = layer == len(prompts.windows) - 1, prompts.windows[layer]
+    found = query.new_zeros(1, prompts.width, query.shape[1], value.shape[3])
+    for begin, end in prompts.edges:
+        asking, seen = slice(end - 1 if last else begin, end), slice(begin, end)
+        found[:, asking] = sdpa_attention_forward(
+            module,
+            query[:, :, asking],
+            key[:, :, seen],
+            value[:, :, seen],
+            _window(asking, seen, window),
+            **settings,
+        )[0]
+    prompts.attended = last
+    return found
+
+
+def _window(asking: slice, seen: slice, window: int | None) -> Tensor | None:
+    """A mask [asking, seen] of what is in the window; none where all is, which torch computes in less time."""
+    if window is None or seen.stop - seen.start <= window:
+        return None
+    distance = torch.arange(asking.start, asking.stop)[:, None] - torch.arange(seen.start, seen.stop)
+    return ((distance >= 0) & (distance < window))[None, None]
+
+
+def of_asked(compute: Callable[[Tensor], Tensor], numbers: Tensor) -> Tensor:
+    """compute(numbers), a result for each token; zeros for those that nobody asks for any more."""
+    prompts = now()
+    if prompts is None or not prompts.attended or numbers.shape[:-1] != (1, prompts.width):
+        return compute(numbers)
+    some = compute(numbers[:, prompts.asked])
+    found = some.new_zeros(1, prompts.width, some.shape[2])
+    found[:, prompts.asked] = some
+    return found
