@@ -4,9 +4,10 @@
 
 A random Llama of 15.7 million parameters, 64 prompts of 64 to 512 tokens, K=4, at most 128 new tokens, one thread.
 Rates are tokens per second of CPU time, which a busy machine disturbs less than tokens per second; ours is the mean of
-a run before and one after the others. DATABASE_URL names a PostgreSQL server for the run through Celery, which gets a
-database of its own there; without it a server of this platform's own is started for the time. --vllm names a Python
-that has vLLM, if this one has not. Ends with one JSON line; --quick takes under two minutes on an idle machine.
+a run before and one after what it is compared with. DATABASE_URL names a PostgreSQL server for the run through Celery,
+which gets a database of its own there; without it a server of this platform's own is started for the time. --vllm
+names a Python that has vLLM, if this one has not. Ends with one JSON line; --quick takes under two minutes on an idle
+machine.
 """
 
 import argparse
@@ -238,7 +239,7 @@ def ten_times(bench: Bench) -> None:
 def end_to_end(bench: Bench) -> None:
     """From prompts in PostgreSQL to ready completions there, through a Celery worker, against the engine alone"""
     prompts = 8 if bench.quick else 64
-    bare = bench.measure("ours", prompts=prompts)
+    before = bench.measure("ours", prompts=prompts, rows=ROWS)
     with database(bench.folder) as url:
         environment = one_thread() | {
             "DATABASE_URL": url,
@@ -250,6 +251,8 @@ def end_to_end(bench: Bench) -> None:
         command = [sys.executable, "-m", "bench.sampling_run", json.dumps(job)]
         ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     whole = json.loads(ended.stdout.strip().splitlines()[-1])
+    after = bench.measure("ours", prompts=prompts, rows=ROWS)
+    bare = {key: (before[key] + after[key]) / 2 for key in ("tok_per_cpu_s", "tok_per_s")}
     print(f"  the engine alone: {bare['tok_per_cpu_s']:.0f} tokens per CPU second ({bare['tok_per_s']:.0f} a second)")
     print(
         f"  the worker: {whole['tok_per_cpu_s']:.0f} ({whole['tok_per_s']:.0f}), {whole['completions']} completions,"

@@ -10,7 +10,7 @@ import platform
 import secrets
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -315,10 +315,8 @@ class Chunk:
                 self._finish(prompt)
             elif self._render(prompt):
                 wanted[prompt] = missing
-        attempt = 0
-        while wanted and not cancelled():
-            wanted = self._round(wanted, attempt, cancelled)
-            attempt += 1
+        if wanted:
+            self._fill(wanted, cancelled)
 
     def _missing(self, prompt: str) -> list[int]:
         return [k for k in range(self.run.k + self.asked[prompt].extra) if k not in self.texts[prompt]]
@@ -337,25 +335,25 @@ class Chunk:
             return False
         return True
 
-    def _round(
-        self, wanted: Mapping[str, list[int]], attempt: int, cancelled: Callable[[], bool]
-    ) -> dict[str, list[int]]:
-        """Sample these k of these prompts. Returns those whose text is to be replaced by that of another attempt."""
-        again: dict[str, list[int]] = defaultdict(list)
-        lines = {prompt: deque(ks) for prompt, ks in wanted.items()}
-        early: dict[tuple[str, int], SampleResult] = {}
+    def _fill(self, wanted: Mapping[str, list[int]], cancelled: Callable[[], bool]) -> None:
+        """Sample these k of these prompts, and what does not pass the gate once more."""
+        # What of a prompt is judged next, as k and attempt; a further attempt is judged after all others.
+        lines = {prompt: deque((k, 0) for k in ks) for prompt, ks in wanted.items()}
+        early: dict[tuple[str, int, int], SampleResult] = {}
 
-        def hear(result: SampleResult) -> None:
-            prompt = result.prompt_id
-            early[prompt, result.k] = result
-            while lines[prompt] and (next_up := early.pop((prompt, lines[prompt][0]), None)):
-                lines[prompt].popleft()
+        def hear(result: SampleResult) -> list[SampleRequest]:
+            prompt, again = result.prompt_id, []
+            early[prompt, result.k, result.attempt] = result
+            line = lines[prompt]
+            while line and (next_up := early.pop((prompt, *line[0]), None)):
+                k, attempt = line.popleft()
                 if not self._keep(next_up):
-                    again[prompt].append(next_up.k)
+                    line.append((k, attempt + 1))
+                    again.append(self._request(prompt, k, attempt + 1))
+            return again
 
-        requests = [self._request(prompt, k, attempt) for prompt, ks in wanted.items() for k in ks]
+        requests = [self._request(prompt, k, 0) for prompt, ks in wanted.items() for k in ks]
         self.sampler.sample(requests, on_result=hear, cancelled=cancelled)
-        return again
 
     def _request(self, prompt: str, k: int, attempt: int) -> SampleRequest:
         rendered = self.rendered[prompt]

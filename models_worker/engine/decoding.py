@@ -28,11 +28,12 @@ def decode_in_arena(
     limits: Limits,
     *,
     share_prompts: bool,
-    finished: Callable[[Row], None],
+    finished: Callable[[Row], Sequence[Row]],
     cancelled: Callable[[], bool],
 ) -> None:
     """Write all rows; call `finished` with each as it ends. Returns early, without the others, once `cancelled()`.
 
+    Rows that `finished` returns are written too where there is room for their length, and left out where not.
     share_prompts: the model's attention is that of shared.py, so the rows of a prompt need no copy of it each.
     """
     queue = groups_longest_first(rows)
@@ -50,8 +51,8 @@ def decode_in_arena(
             )
         else:
             batch.step()
-        for row in batch.remove_finished():
-            finished(row)
+        late = [new for row in batch.remove_finished() for new in finished(row)]
+        queue.extend(groups_longest_first(new for new in late if batch.takes(new)))
 
 
 def _room_for(
@@ -121,6 +122,13 @@ class Batch:
     @property
     def free_prompts(self) -> int:
         return self.store.slots - self.store.live if self.store else self.free
+
+    def takes(self, row: Row) -> bool:
+        """Can a row join that was not there when the room was measured?"""
+        # With a copy of its prompt each, rows join longest first.
+        prompts = self.store.columns if self.store else 0
+        request = row.request
+        return len(request.prompt_ids) <= prompts and request.params.max_new_tokens + SLACK <= self.arena.columns
 
     @property
     def has_room(self) -> bool:

@@ -29,7 +29,7 @@ def decode_by_generate(
     rows: Sequence[Row],
     limits: Limits,
     *,
-    finished: Callable[[Row], None],
+    finished: Callable[[Row], object],
     cancelled: Callable[[], bool],
 ) -> None:
     """Write all rows; call `finished` with each as its batch ends. Returns early, without the others, once cancelled.

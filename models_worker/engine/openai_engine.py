@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -12,7 +12,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from models_worker.engine.chat import ROLES, TEMPLATE_ERRORS, ChatError, Message, RenderedPrompt, after_examples
 from models_worker.engine.patience import GivenUp, Line, Patience, line_to
 from models_worker.engine.server import Refused, Reply, Server, ended
-from models_worker.engine.types import SampleRequest, SampleResult, SamplerUnusable, failed, never
+from models_worker.engine.types import OnResult, SampleRequest, SampleResult, SamplerUnusable, failed, never
 
 # How often it is asked whether to go on, in seconds.
 LOOK = 0.2
@@ -20,6 +20,7 @@ LOOK = 0.2
 MOST_STOPS = 4
 
 Answers = asyncio.Queue[SampleResult | Exception]
+Waiting = asyncio.Queue[SampleRequest]
 
 
 class OpenAISampler:
@@ -63,28 +64,31 @@ class OpenAISampler:
         self,
         requests: Sequence[SampleRequest],
         *,
-        on_result: Callable[[SampleResult], None],
+        on_result: OnResult,
         cancelled: Callable[[], bool] = never,
     ) -> None:
         # The loop runs only while this function waits, so on_result may use the database. Leaving the `with` cancels
         # what is under way and closes its connections, by which servers notice that nobody waits for them any more.
         with asyncio.Runner() as loop:
-            answers: Answers = asyncio.Queue()
+            waiting, answers = Waiting(), Answers()
+            for request in requests:
+                waiting.put_nowait(request)
             # Held here, for the loop itself holds its tasks only weakly.
-            asking = loop.get_loop().create_task(self._ask_all(requests, answers))
+            asking = loop.get_loop().create_task(self._ask_all(waiting, answers))
             left = len(requests)
             while left and not cancelled():
                 for answer in loop.run(_come(answers)):
                     if isinstance(answer, Exception):
                         raise answer
-                    on_result(answer)
                     left -= 1
+                    for request in on_result(answer) or ():
+                        waiting.put_nowait(request)
+                        left += 1
             asking.cancel()
 
-    async def _ask_all(self, requests: Sequence[SampleRequest], answers: Answers) -> None:
+    async def _ask_all(self, waiting: Waiting, answers: Answers) -> None:
         """As many lanes as requests may be under way; each takes the next request when it has its answer."""
-        waiting = iter(requests)
-        lanes = min(self.concurrency, len(requests))
+        lanes = min(self.concurrency, waiting.qsize())
         try:
             async with line_to(self.server, self.patience, connections=lanes) as line:
                 await asyncio.gather(*(self._lane(line, waiting, answers) for _number in range(lanes)))
@@ -92,9 +96,9 @@ class OpenAISampler:
             # For whoever waits for answers.
             answers.put_nowait(error)
 
-    async def _lane(self, line: Line, waiting: Iterator[SampleRequest], answers: Answers) -> None:
-        for request in waiting:
-            answers.put_nowait(await self._answer(line, request))
+    async def _lane(self, line: Line, waiting: Waiting, answers: Answers) -> None:
+        while True:
+            answers.put_nowait(await self._answer(line, await waiting.get()))
 
     async def _answer(self, line: Line, request: SampleRequest) -> SampleResult:
         """Raises SamplerUnusable."""

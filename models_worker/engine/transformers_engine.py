@@ -1,6 +1,8 @@
 """The sampler that runs a transformers model in this process, on CPU or GPU."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 
 import torch
 
@@ -14,7 +16,7 @@ from models_worker.engine.loader import LoadedPolicy
 from models_worker.engine.packed import pack
 from models_worker.engine.rows import Ending, Row
 from models_worker.engine.shared import supports
-from models_worker.engine.types import SampleRequest, SampleResult, failed, never
+from models_worker.engine.types import OnResult, SampleRequest, failed, never
 
 # On a CPU torch has no class of its own for it. The last is oneDNN's, which has found no place for what it compiles.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "could not create a primitive")
@@ -77,25 +79,41 @@ class TransformersSampler:
         self,
         requests: Sequence[SampleRequest],
         *,
-        on_result: Callable[[SampleResult], None],
+        on_result: OnResult,
         cancelled: Callable[[], bool] = never,
     ) -> None:
-        pending: dict[int, SampleRequest] = {}
-        for index, request in enumerate(requests):
-            if refusal := self._refusal(request):
-                on_result(failed(request, refusal))
-            else:
-                pending[index] = request
+        pending, numbers = dict[int, SampleRequest](), count()
+
+        def accept(requests: Iterable[SampleRequest] | None) -> list[int]:
+            """Note what is to be sampled, by numbers."""
+            accepted, asked = [], deque(requests or ())
+            while asked:
+                request = asked.popleft()
+                if refusal := self._refusal(request):
+                    asked.extend(on_result(failed(request, refusal)) or ())
+                else:
+                    accepted.append(next(numbers))
+                    pending[accepted[-1]] = request
+            return accepted
+
+        def finished(row: Row) -> list[Row]:
+            del pending[row.index]
+            return self._rows({index: pending[index] for index in accept(on_result(row.result()))})
+
+        accept(requests)
         while pending and not cancelled():
-            if self._attempt(pending, on_result, cancelled):
+            if self._attempt(pending, finished, cancelled):
                 self.limits = self.limits.grown(self.most)
-                return
+                continue
             # Here, and not where it was caught: the traceback held on to the tensors.
             if self.policy.device.startswith("cuda"):
                 torch.cuda.empty_cache()
             if self.limits.rows == 1:
-                on_result(failed(pending.pop(_longest(pending)), NO_MEMORY))
+                accept(on_result(failed(pending.pop(_longest(pending)), NO_MEMORY)))
             self.limits = self.limits.halved()
+
+    def _rows(self, requests: Mapping[int, SampleRequest]) -> list[Row]:
+        return [Row(index, request, self.ending) for index, request in requests.items()]
 
     def _refusal(self, request: SampleRequest) -> str:
         """Why a request cannot be sampled, or nothing. On a GPU a bad token id would take the whole process along."""
@@ -113,17 +131,13 @@ class TransformersSampler:
 
     def _attempt(
         self,
-        pending: dict[int, SampleRequest],
-        on_result: Callable[[SampleResult], None],
+        pending: Mapping[int, SampleRequest],
+        finished: Callable[[Row], list[Row]],
         cancelled: Callable[[], bool],
     ) -> bool:
-        """Sample what is pending and take it off as it is finished. Returns False if memory ran out before the end."""
-
-        def finished(row: Row) -> None:
-            del pending[row.index]
-            on_result(row.result())
-
-        rows = [Row(index, request, self.ending) for index, request in pending.items()]
+        """Sample what is pending; what is asked for meanwhile may stay for another attempt. Returns False if memory ran
+        out before the end."""
+        rows = self._rows(pending)
         try:
             if self.shapes:
                 decode_in_arena(
@@ -149,5 +163,5 @@ def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
     return known or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
-def _longest(pending: dict[int, SampleRequest]) -> int:
+def _longest(pending: Mapping[int, SampleRequest]) -> int:
     return max(pending, key=lambda at: len(pending[at].prompt_ids) + pending[at].params.max_new_tokens)

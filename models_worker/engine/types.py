@@ -1,6 +1,6 @@
 """What is asked of a sampler and what comes back. A request is one sample, never "K of them"."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -124,6 +124,10 @@ def never() -> bool:
     return False
 
 
+# Told of a result; may ask for further samples.
+OnResult = Callable[[SampleResult], Iterable[SampleRequest] | None]
+
+
 class Sampler(Protocol):
     """A policy that answers sample requests, in this process or on a server."""
 
@@ -142,10 +146,11 @@ class Sampler(Protocol):
         self,
         requests: Sequence[SampleRequest],
         *,
-        on_result: Callable[[SampleResult], None],
+        on_result: OnResult,
         cancelled: Callable[[], bool] = never,
     ) -> None:
-        """Call on_result exactly once for each request, as soon as it is finished and in no particular order.
+        """Call on_result exactly once for each request, as soon as it is finished and in no particular order, and for
+        each that on_result returns: such a one joins those that are under way.
 
         `cancelled` is asked before every step and must be cheap; once it answers True the call returns within a step,
         and what was not finished gets no result. What fails for one request (a prompt too long, numbers that

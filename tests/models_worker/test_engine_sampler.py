@@ -69,6 +69,52 @@ def test_the_same_request_twice_gets_two_results(llama: LoadedPolicy, plain_gene
 
 
 @BACKENDS
+@pytest.mark.parametrize("share_prompts", [True, False], ids=["prompts shared", "copies"])
+def test_what_is_asked_for_in_the_middle_is_sampled_as_if_it_had_been_asked_at_once(
+    llama: LoadedPolicy, plain_generate: bool, share_prompts: bool
+) -> None:
+    """Of the same prompts, of a longer one, for more tokens, and what cannot be sampled at all."""
+    asked = requests_for(llama)
+    longer = replace(asked[0], prompt_id="longer", prompt_ids=(5, 6) * 60)
+    more = replace(asked[0], prompt_id="more", params=replace(asked[0].params, max_new_tokens=120))
+    never = replace(asked[0], prompt_id="never", prompt_ids=())
+    late = [*(replace(each, k=each.k + 10, seed=each.seed + 7) for each in asked), longer, more, never]
+    calm = sample_all(TransformersSampler(llama, plain_generate=plain_generate), [*asked, *late])
+    assert len(calm) == len(asked) + len(late)
+    assert [each.prompt_id for each in calm.values() if each.error] == ["never"]
+
+    sampler = TransformersSampler(llama, max_rows=7, plain_generate=plain_generate)
+    sampler.share_prompts &= share_prompts
+    results: dict[tuple[str, int], SampleResult] = {}
+    waiting = list(late)
+
+    def hear(result: SampleResult) -> list[SampleRequest]:
+        assert (result.prompt_id, result.k) not in results
+        results[result.prompt_id, result.k] = result
+        return [waiting.pop() for _each in range(min(3, len(waiting)))]
+
+    sampler.sample(asked, on_result=hear)
+    assert tokens(results) == tokens(calm)
+
+
+def test_a_further_sample_joins_those_under_way(llama: LoadedPolicy) -> None:
+    """It is not kept until all others are finished."""
+    short, *others = requests_for(llama, max_new_tokens=40)
+    others = [replace(each, params=replace(each.params, temperature=0.0)) for each in others]
+    short = replace(short, params=replace(short.params, max_new_tokens=1))
+    again = replace(short, k=99)
+    ended = list[tuple[str, int]]()
+
+    def hear(result: SampleResult) -> list[SampleRequest]:
+        ended.append((result.prompt_id, result.k))
+        return [again] if result.k == short.k and result.prompt_id == short.prompt_id else []
+
+    TransformersSampler(llama).sample([short, *others], on_result=hear)
+    assert len(ended) == len(others) + 2
+    assert ended.index((again.prompt_id, 99)) < len(ended) - 1
+
+
+@BACKENDS
 def test_nothing_asked_nothing_done(llama: LoadedPolicy, plain_generate: bool) -> None:
     assert sample_all(TransformersSampler(llama, plain_generate=plain_generate), []) == {}
 
@@ -282,7 +328,7 @@ def memory_for(rows: int, policy: LoadedPolicy) -> Iterator[None]:
 def test_too_little_memory_changes_no_text(
     llama: LoadedPolicy, whole: dict[tuple[str, int], SampleResult], plain_generate: bool
 ) -> None:
-    sampler = TransformersSampler(llama, plain_generate=plain_generate)
+    sampler = TransformersSampler(llama, max_rows=128, plain_generate=plain_generate)
     with memory_for(2, llama):
         results = sample_all(sampler, requests_for(llama))
     assert tokens(results) == tokens(whole)

@@ -247,6 +247,22 @@ def test_as_many_requests_as_allowed_are_under_way_and_never_more(peer):
     assert peer.most == 4
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_what_is_asked_for_in_the_middle_is_sampled_too(peer, concurrency):
+    sampler, results = sampler_of(peer.server(), concurrency=concurrency), {}
+    asked = requests_for(sampler.server, prompts=3, k=2)
+    late = [replace(each, k=each.k + 10) for each in asked]
+
+    def hear(result):
+        assert (result.prompt_id, result.k) not in results
+        results[result.prompt_id, result.k] = result
+        return [late.pop() for _each in range(min(2, len(late)))]
+
+    sampler.sample(asked, on_result=hear)
+    assert len(results) == 12
+    assert not any(result.error for result in results.values())
+
+
 def test_cancelling_leaves_what_is_under_way_and_the_server_notices(peer):
     arrived = threading.Event()
 

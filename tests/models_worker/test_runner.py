@@ -477,7 +477,8 @@ def test_a_cancelled_run_stops_in_the_middle_of_a_chunk_and_keeps_what_is_stored
 
 
 def test_a_process_that_is_told_to_stop_gives_back_what_it_has_leased(tiny, sampler_calls):
-    run = start(tiny, 40)
+    # More than one claim.
+    run = start(tiny, 100)
     sampler_calls.before = lambda *_call: runner.stopping.set() if len(sampler_calls) == 2 else None
     runner.sample(run.id)
     run.refresh_from_db()
