@@ -1,9 +1,11 @@
 """What the studio's lists are narrowed down by, and what a reviewer writes."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.db.models import Q
+from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Cohort, Role
@@ -53,9 +55,15 @@ class DecisionForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4}),
         help_text=_("The labeler reads it. Needed when you send the answer back."),
     )
-    # How often the answer had been sent back when the reviewer opened it.
-    round = forms.IntegerField(widget=forms.HiddenInput)
+    # When the answer that the reviewer opened was submitted: another may have taken its place.
+    read = forms.CharField(widget=forms.HiddenInput, max_length=50)
     decision = forms.ChoiceField(choices=[("accept", _("Accept")), ("send_back", _("Send back"))])
+
+    def clean_read(self) -> datetime | None:
+        try:
+            return parse_datetime(self.cleaned_data["read"])
+        except ValueError:
+            return None
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

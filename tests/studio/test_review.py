@@ -27,6 +27,11 @@ def page(assignment):
     return reverse("studio:review-answer", args=[assignment.id])
 
 
+def read(assignment):
+    """What the page's form says of the answer that it shows now."""
+    return {"read": Assignment.objects.get(id=assignment.id).submitted_at.isoformat()}
+
+
 def reviewed_campaign(tasks=1, **fields):
     campaign = make.campaign(review_percent=100, **fields)
     for _ in range(tasks):
@@ -52,7 +57,9 @@ def rewritten(assignment, text):
     labeler = assignment.labeler
     leases.resume(assignment_id=assignment.id, labeler=labeler, now=make.NOW)
     with transaction.atomic():
-        demonstrations.submit(assignment_id=assignment.id, labeler=labeler, text=text, submit_key=uuid4(), now=make.NOW)
+        demonstrations.submit(
+            assignment_id=assignment.id, labeler=labeler, text=text, submit_key=uuid4(), now=make.NOW + make.MINUTE
+        )
 
 
 def test_the_queue_starts_with_what_waits_longest(review, waiting):
@@ -98,11 +105,11 @@ def test_the_page_shows_prompt_answer_and_guideline(review, waiting):
 
 def test_accepting_counts_the_answer_and_goes_on_with_the_next(review, reviewer, waiting):
     first, second = waiting(), waiting()
-    response = review.post(page(first), {"decision": "accept", "comment": "Fine", "round": 0})
+    response = review.post(page(first), {"decision": "accept", "comment": "Fine"} | read(first))
     assert response.url == page(second)
     first.refresh_from_db()
     assert (first.state, first.decided_by, first.comment) == (State.ACCEPTED, reviewer, "Fine")
-    assert review.post(page(second), {"decision": "accept", "round": 0}).url == reverse(QUEUE)
+    assert review.post(page(second), {"decision": "accept"} | read(second)).url == reverse(QUEUE)
 
 
 def test_the_next_one_stays_in_the_campaign(review, waiting):
@@ -110,25 +117,25 @@ def test_the_next_one_stays_in_the_campaign(review, waiting):
     campaign = reviewed_campaign(2)
     first, second = answered(campaign, make.user()), answered(campaign, make.user())
     chosen = f"?campaign={campaign.id}"
-    response = review.post(page(first) + chosen, {"decision": "accept", "round": 0})
+    response = review.post(page(first) + chosen, {"decision": "accept"} | read(first))
     assert response.url == page(second) + chosen
 
 
 def test_sending_back_needs_a_comment(review, waiting):
     assignment = waiting()
-    response = review.post(page(assignment), {"decision": "send_back", "comment": "  ", "round": 0})
+    response = review.post(page(assignment), {"decision": "send_back", "comment": "  "} | read(assignment))
     assert response.context["form"].errors["comment"] == [str(work.CommentNeeded.words)]
     assignment.refresh_from_db()
     assert assignment.state == State.SUBMITTED
-    review.post(page(assignment), {"decision": "send_back", "comment": "Name a source", "round": 0})
+    review.post(page(assignment), {"decision": "send_back", "comment": "Name a source"} | read(assignment))
     assignment.refresh_from_db()
     assert (assignment.state, assignment.comment) == (State.SENT_BACK, "Name a source")
 
 
-@pytest.mark.parametrize("form", [{"round": 0}, {"decision": "burn", "round": 0}, {"decision": "accept"}])
+@pytest.mark.parametrize("form", [{}, {"decision": "burn"}, {"decision": "accept", "read": ""}])
 def test_a_form_that_decides_nothing_changes_nothing(review, waiting, form):
     assignment = waiting()
-    assert review.post(page(assignment), form).context["form"].errors
+    assert review.post(page(assignment), read(assignment) | form).context["form"].errors
     assignment.refresh_from_db()
     assert assignment.state == State.SUBMITTED
 
@@ -138,8 +145,8 @@ def test_the_second_of_two_reviewers_is_told_and_keeps_the_comment(review, waiti
     other = make.user(Role.REVIEWER, username="ron")
     work_of = client_of(other)
     review.get(page(assignment))
-    work_of.post(page(assignment), {"decision": "accept", "round": 0})
-    response = review.post(page(assignment), {"decision": "send_back", "comment": "Name a source", "round": 0})
+    work_of.post(page(assignment), {"decision": "accept"} | read(assignment))
+    response = review.post(page(assignment), {"decision": "send_back", "comment": "Name a source"} | read(assignment))
     assert told(response) == ["ron decided about this answer while you were reading it. Your decision was not stored."]
     assert "Name a source" in words(response)
     assignment.refresh_from_db()
@@ -148,16 +155,44 @@ def test_the_second_of_two_reviewers_is_told_and_keeps_the_comment(review, waiti
 
 def test_an_answer_written_anew_meanwhile_is_read_again(review, reviewer, waiting):
     assignment = waiting("First try")
+    first = read(assignment)
     sent_back(assignment, make.user(Role.REVIEWER))
     assignment.refresh_from_db()
     rewritten(assignment, "Second try")
-    response = review.post(page(assignment), {"decision": "accept", "round": 0})
+    is_read_again(review, assignment, first)
+
+
+def test_an_answer_taken_back_and_written_anew_meanwhile_is_read_again(review, reviewer):
+    assignment = answered(reviewed_campaign(undo_minutes=10), make.user(), "First try")
+    first = read(assignment)
+    who = {"assignment_id": assignment.id, "labeler": assignment.labeler, "now": make.NOW + make.MINUTE}
+    with transaction.atomic():
+        demonstrations.undo(**who)
+    with transaction.atomic():
+        demonstrations.submit(**who, text="Second try", submit_key=uuid4())
+    is_read_again(review, assignment, first)
+
+
+@pytest.mark.parametrize("read", ["yesterday", "2030-01-01", "2030-13-41T00:00:00", "2030-01-01T00:00:00"])
+def test_what_names_no_answer_decides_about_none(review, waiting, read):
+    assignment = waiting()
+    response = review.post(page(assignment), {"decision": "accept", "read": read})
     assert "written this answer anew" in told(response)[0]
-    assert "Second try" in words(response)
-    assert response.context["form"]["round"].value() == 1
     assignment.refresh_from_db()
     assert assignment.state == State.SUBMITTED
-    review.post(page(assignment), {"decision": "accept", "round": 1})
+
+
+def is_read_again(review, assignment, first):
+    """Neither verdict about the first try reaches the second."""
+    for verdict in ({"decision": "accept"}, {"decision": "send_back", "comment": "Too short"}):
+        response = review.post(page(assignment), verdict | first)
+        assert "written this answer anew" in told(response)[0]
+        assert "Second try" in words(response)
+        assert response.context["form"]["read"].value() == read(assignment)["read"]
+        assignment.refresh_from_db()
+        assert assignment.state == State.SUBMITTED
+    assert assignment.state == State.SUBMITTED
+    review.post(page(assignment), {"decision": "accept"} | read(assignment))
     assignment.refresh_from_db()
     assert assignment.state == State.ACCEPTED
 
@@ -172,7 +207,7 @@ def test_two_reviewers_at_the_same_moment_decide_once():
     def decide(number):
         start.wait()
         decision = ("accept", "send_back")[number]
-        response = clients[number].post(page(assignment), {"decision": decision, "comment": "x", "round": 0})
+        response = clients[number].post(page(assignment), {"decision": decision, "comment": "x"} | read(assignment))
         outcomes[number] = response.status_code
         connection.close()
 
@@ -202,7 +237,7 @@ def test_earlier_rounds_are_told(review, waiting):
 
 def test_what_is_decided_is_shown_without_the_buttons(review, reviewer, waiting):
     assignment = waiting()
-    review.post(page(assignment), {"decision": "accept", "round": 0})
+    review.post(page(assignment), {"decision": "accept"} | read(assignment))
     text = words(review.get(page(assignment)))
     assert "rea decided about it" in text
     assert 'name="decision"' not in text
@@ -217,7 +252,7 @@ def test_nobody_reviews_their_own_answer(waiting):
     assert not client.get(reverse(QUEUE)).context["page"].paginator.count
     for response in (
         client.get(page(assignment), follow=True),
-        client.post(page(assignment), {"decision": "accept", "round": 0}, follow=True),
+        client.post(page(assignment), {"decision": "accept"} | read(assignment), follow=True),
     ):
         assert told(response) == [str(work.OwnAnswer.words)]
     assignment.refresh_from_db()
@@ -240,7 +275,7 @@ def test_a_labeler_neither_reads_nor_decides():
     outsider = client_of(make.user())
     for response in (
         outsider.get(page(assignment)),
-        outsider.post(page(assignment), {"decision": "accept", "round": 0}),
+        outsider.post(page(assignment), {"decision": "accept"} | read(assignment)),
     ):
         assert response.status_code == 403
     assert Assignment.objects.get().state == State.SUBMITTED

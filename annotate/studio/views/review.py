@@ -49,7 +49,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     if assignment.labeler_id == person(request).id:
         messages.error(request, str(actions.OwnAnswer.words))
         return redirect(_queue(request))
-    form = DecisionForm(request.POST or None, initial={"round": assignment.rounds})
+    form = DecisionForm(request.POST or None, initial={"read": _read(assignment)})
     if request.method == "POST" and form.is_valid():
         try:
             _decide(assignment, person(request), form)
@@ -57,7 +57,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
             assignment.refresh_from_db()
             messages.error(request, _moved(assignment))
             # A form for the answer as it is now; whoever wrote the comment may still want it.
-            form = DecisionForm(initial={"round": assignment.rounds, "comment": form.cleaned_data["comment"]})
+            form = DecisionForm(initial={"read": _read(assignment), "comment": form.cleaned_data["comment"]})
         else:
             messages.success(request, _said(form))
             return redirect(_next(request, assignment) or _queue(request))
@@ -66,14 +66,18 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
 
 def _decide(assignment: Assignment, reviewer: User, form: DecisionForm) -> None:
     """Raises Moved also where the answer was written anew since the reviewer opened it."""
-    if assignment.rounds != form.cleaned_data["round"]:
-        raise Moved
     comment, now = form.cleaned_data["comment"], timezone.now()
-    if form.cleaned_data["decision"] == "accept":
-        WORKFLOWS[Workflow(assignment.campaign.workflow)].accept(assignment.id, reviewer, comment, now)
-    else:
-        with transaction.atomic():
+    with transaction.atomic():
+        actions.hold_as_read(assignment_id=assignment.id, submitted_at=form.cleaned_data["read"])
+        if form.cleaned_data["decision"] == "accept":
+            WORKFLOWS[Workflow(assignment.campaign.workflow)].accept(assignment.id, reviewer, comment, now)
+        else:
             actions.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
+
+
+def _read(assignment: Assignment) -> str:
+    """Which answer the page shows. An undo takes it back, and then there is none."""
+    return assignment.submitted_at.isoformat() if assignment.submitted_at else ""
 
 
 def _answer(request: HttpRequest, assignment: Assignment, form: DecisionForm) -> dict[str, Any]:
