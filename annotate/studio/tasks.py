@@ -1,4 +1,5 @@
 import logging
+import time
 
 from celery import shared_task
 from django.db import connection
@@ -6,6 +7,7 @@ from django.utils import timezone
 
 from annotate.studio import counts
 from annotate.work import actions
+from annotate.work.leases import PAUSE
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 from annotate.workflows import WORKFLOWS
@@ -31,7 +33,7 @@ def fill_campaigns(pool_id: int | None = None) -> None:
         try:
             # Wherever a worker left a change of the overlap, the next one goes on.
             while campaign.matched_to is not None and actions.match_overlap(campaign=campaign, now=timezone.now()):
-                pass
+                time.sleep(PAUSE)
             if campaign.state == CampaignState.OPEN:
                 _fill(campaign)
         except Exception:

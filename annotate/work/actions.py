@@ -8,7 +8,8 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.functions import Greatest
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Qualification, User
@@ -301,6 +302,13 @@ WHERE task.campaign_id = %(campaign)s AND task.id > %(after)s AND task.id <= %(u
     AND task.retired_at IS NULL AND task.dropped_at IS NULL
 """
 
+
+def _is_short(values: dict[str, Any]) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS ({MISSING_SLOTS})", values)
+        return bool(cursor.fetchone()[0])
+
+
 # Of a task's slots that nobody holds, those that stand last in the queue go first.
 SURPLUS_SLOTS = """
 SELECT id FROM (
@@ -338,9 +346,10 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
         # A slot that comes back looks whether it is wanted: it has done so before this, or sees what this has changed.
         queue.hold_returns(campaign.id)
         _cancelled, all_of_them = _cancel(SURPLUS_SLOTS, values, now)
-        if not all_of_them:
-            # A locked slot may stay free, where a claim only looked at it: the same tasks once more. To wait for it
-            # here would hold up those who give theirs back, and one of them may be who has locked it.
+        if not all_of_them or _is_short(values):
+            # A locked slot may stay free, where a claim only looked at it, and one that came back just before may be
+            # cancelled by the overlap of before: the same tasks once more. To wait for a slot here would hold up those
+            # who give theirs back, and one of them may be who has locked it.
             return True
         Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
     return more
@@ -493,7 +502,15 @@ def settle(*, campaigns: Iterable[int], now: datetime) -> None:
     with transaction.atomic():
         for campaign in sorted(campaigns):
             hold_campaign(campaign)
-            Campaign.objects.filter(id=campaign).update(settled_at=now)
+            # Another may have waited less for the lock, and have read later answers.
+            Campaign.objects.filter(id=campaign).update(settled_at=Greatest("settled_at", Value(now)))
+
+
+def hold_as_read(*, assignment_id: int, submitted_at: datetime | None) -> None:
+    """Lock an answer that somebody read as it was submitted at that time. Raises Moved if it is another by now."""
+    submitted = Assignment.objects.select_for_update().values_list("submitted_at", flat=True).get(id=assignment_id)
+    if submitted is None or submitted != submitted_at:
+        raise Moved
 
 
 def _for_review(assignment_id: int, reviewer: User) -> Assignment:

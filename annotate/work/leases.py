@@ -9,7 +9,9 @@ submit. Which slot is next says queue.py.
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +35,8 @@ from annotate.work.states import CampaignState, Move, State
 # A draft is what one person typed into one form; anything larger is not that.
 DRAFT_MAX_CHARACTERS = 1_000_000
 SWEEP_BATCH = 500
+# Seconds until what somebody else had locked is looked at again.
+PAUSE = 0.01
 
 
 class Refused(Exception):
@@ -376,7 +380,9 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
         # Before the other goes back: whoever replaces this one holds it while its new slot comes in.
         assignment.refresh_from_db(from_queryset=Assignment.objects.select_for_update())
         if other is not None:
-            release(assignment_id=other.id, labeler=labeler, now=now)
+            # Or it has gone back by itself meanwhile: its time was over.
+            with suppress(LeaseLost):
+                release(assignment_id=other.id, labeler=labeler, now=now)
         if assignment.state != State.SENT_BACK:
             raise Moved
         until = _lease_end(assignment.campaign, now)
@@ -488,8 +494,8 @@ def _stop(task: Task, now: datetime) -> None:
     free = task.assignments.filter(state=State.OPEN).order_by("id")
     # No lock is waited for: who has one may have claimed the slot, and give it back, for which they want the task.
     while free.exists():
-        for slot in free.select_for_update(skip_locked=True):
-            move(slot, Move.STOP, actor=None, now=now)
+        if not [move(slot, Move.STOP, actor=None, now=now) for slot in free.select_for_update(skip_locked=True)]:
+            time.sleep(PAUSE)
 
 
 def _lease_end(campaign: Campaign, now: datetime) -> datetime:

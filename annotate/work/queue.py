@@ -268,6 +268,9 @@ def is_exhausted(campaign: Campaign, labeler: User, seat: Any) -> bool:
     """
     values = {"campaign": campaign.id, "languages": seat.languages}
     with connection.cursor() as cursor:
+        # Whoever adds slots holds the campaign.
+        cursor.execute("SELECT FROM work_campaign WHERE id = %s FOR SHARE SKIP LOCKED", [campaign.id])
+        nobody_adds = cursor.rowcount == 1
         cursor.execute(
             f"SELECT max({LAST.format(below=END)}) FROM unnest(%(languages)s::text[]) AS language(name)",
             values,
@@ -285,8 +288,9 @@ def is_exhausted(campaign: Campaign, labeler: User, seat: Any) -> bool:
     if later is not None:
         # The rest of a task that they hold is theirs again when they give it back.
         seat.returned, seat.cursor = min(seat.returned, later.position - 1), min(seat.cursor, later.position - 1)
-    # Whoever adds slots clears what the seats remember, but cannot see one that is made in this transaction.
-    seat.searched = not seat.is_new
+    # Whoever adds slots clears what the seats remember, but cannot see one that is made in this transaction, or was
+    # since they looked.
+    seat.searched = (seat.searched or nobody_adds) and not seat.is_new
     stored = moved_on(seat)
     with connection.cursor() as cursor:
         execute(cursor, stored.text, stored.values)

@@ -482,3 +482,58 @@ def test_a_seat_that_another_tab_makes_meanwhile_is_locked_too(open_desk, monkey
         assert queue.take_seat(desk.campaign.id, labeler).held
         (refused,) = at_once(lock_too)
     assert isinstance(refused, OperationalError)
+
+
+@pytest.mark.parametrize("verb", ["given back", "expired"])
+def test_a_raised_overlap_counts_no_slot_that_comes_back_by_the_lower_one(open_desk, verb):
+    desk = open_desk(tasks=1, overlap=3)
+    first, second = desk.labeler(), desk.labeler()
+    held, other = desk.claim(first), desk.claim(second)
+    desk.change_overlap(1)
+    comes_back = {"given back": lambda: desk.release(other, second), "expired": lambda: leases._expire(other.id, LATER)}
+    with under_way(comes_back[verb]):
+        thread, _outcome = begin_at_once(lambda: desk.change_overlap(2))
+    thread.join(timeout=30)
+    assert sum(state != State.CANCELLED for state in desk.states(held)) == 2
+
+
+def test_a_slow_reader_of_answers_gives_none_up_that_a_later_one_has_read(open_desk):
+    elsewhere, desk = make.campaign(), open_desk(undo_minutes=60)
+    labeler = desk.labeler()
+    begun, submitted, read, regretted = (NOW + timedelta(seconds=each) for each in (1, 2, 3, 4))
+    both = [elsewhere.id, desk.campaign.id]
+    with under_way(lambda: leases.hold_campaign(elsewhere.id)):
+        thread, _outcome = begin_at_once(lambda: actions.settle(campaigns=both, now=begun))
+        answer = desk.answer(labeler, now=submitted)
+        actions.settle(campaigns=[desk.campaign.id], now=read)
+    thread.join()
+    assert Campaign.objects.get(id=desk.campaign.id).settled_at == read
+    with pytest.raises(leases.UndoOver):
+        desk.undo(answer, labeler, now=regretted)
+
+
+def test_a_seat_taken_while_slots_are_added_sees_them(open_desk):
+    desk = open_desk(tasks=2, overlap=1)
+    newcomer = desk.labeler()
+    desk.answer(desk.labeler())
+    actions.change_campaign(campaign=desk.campaign, overlap=2)
+    with under_way(lambda: actions.match_overlap(campaign=desk.campaign, now=NOW)):
+        held = desk.claim(newcomer)
+        with pytest.raises(leases.NothingLeft):
+            desk.ahead(newcomer)
+    desk.submit(held, newcomer)
+    assert desk.claim(newcomer).task_id != held.task_id
+
+
+def test_a_sent_back_answer_is_taken_up_while_the_other_tasks_time_ends(open_desk):
+    desk = open_desk(tasks=2, review_percent=100)
+    labeler = desk.labeler()
+    answer = desk.answer(labeler)
+    desk.send_back(answer)
+    other = desk.claim(labeler)
+    with under_way(lambda: leases._expire(other.id, LATER)):
+        thread, outcome = begin_at_once(lambda: leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER))
+    thread.join()
+    assert outcome[0].id == answer.id
+    assert Assignment.objects.get(id=other.id).state == State.OPEN
+    assert queries.held(labeler).get().id == answer.id
