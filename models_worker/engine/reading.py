@@ -38,8 +38,12 @@ class Reading:
     def of(lengths: Sequence[int], windows: Sequence[int | None]) -> "Reading":
         ends = list(accumulate(lengths))
         asked = torch.tensor([end - 1 for end in ends])
-        again = asked[-1:].expand(count_of(len(ends)) - len(ends))
-        return Reading(list(pairwise([0, *ends])), windows, width_of(ends[-1]), torch.cat([asked, again]))
+        asked = torch.cat([asked, asked[-1:].expand(count_of(len(ends)) - len(ends))])
+        width = width_of(ends[-1])
+        if width == len(asked):
+            # By their number it is known whether all tokens come, or those that are asked for.
+            width = width_of(width + 1)
+        return Reading(list(pairwise([0, *ends])), windows, width, asked)
 
 
 _reading: ContextVar[Reading | None] = ContextVar("reading", default=None)

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
+from threading import Lock
 
 import torch
 
@@ -21,6 +22,8 @@ from models_worker.engine.types import OnResult, SampleRequest, failed, never
 # On a CPU torch has no class of its own for it. The last is oneDNN's, which has found no place for what it compiles.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "could not create a primitive")
 NO_MEMORY = "There is not enough memory for even this one sample."
+
+_preparing = Lock()
 
 
 class TransformersSampler:
@@ -47,10 +50,12 @@ class TransformersSampler:
         self.policy = policy
         if policy.device == "cpu":
             cpu.keep_freed_memory()
-        pack(policy.model)
-        # A model spread over devices moves its numbers between them in ways that only `generate` knows.
-        self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)
-        self.share_prompts = supports(policy.model, self.shapes)
+        # One at a time: they try the model with changes that another would meet half done.
+        with _preparing:
+            pack(policy.model)
+            # A model spread over devices moves its numbers between them in ways that only `generate` knows.
+            self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)
+            self.share_prompts = supports(policy.model, self.shapes)
         self.most = self.limits = Limits(max_rows, prefill_tokens, kv_budget_bytes)
         self.vocabulary = vocabulary(policy.model)
         tokenizer = policy.tokenizer

@@ -19,16 +19,21 @@ from tests.models_worker.tiny import requests_for, sample_all
 PolicyOf = Callable[[str], LoadedPolicy]
 # Some of them longer than the window of mistral and phi3, and one of a single token.
 LENGTHS = (40, 1, 17, 16, 33, 2, 5, 8, 21)
+# As many tokens in all as are computed where one for each prompt is asked for.
+AS_MANY = (8, *(1,) * 8)
 
 
 def prompts_of(lengths: tuple[int, ...]) -> list[list[int]]:
     return [[5 + (7 * number + 3 * at) % 200 for at in range(length)] for number, length in enumerate(lengths)]
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, AS_MANY])
 @pytest.mark.parametrize("architecture", SHARING)
 @torch.inference_mode()
-def test_each_prompt_is_read_as_if_it_were_alone(policy_of: PolicyOf, architecture: str) -> None:
-    policy, prompts = policy_of(architecture), prompts_of(LENGTHS)
+def test_each_prompt_is_read_as_if_it_were_alone(
+    policy_of: PolicyOf, architecture: str, lengths: tuple[int, ...]
+) -> None:
+    policy, prompts = policy_of(architecture), prompts_of(lengths)
     assert TransformersSampler(policy).share_prompts
     logits, together, edges = read(policy.model, prompts, windows_of(policy.model))
     for prompt, found, (begin, end) in zip(prompts, logits, edges, strict=True):
