@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from threading import Lock
 
 import torch
+from transformers import PreTrainedModel
 
 from models_worker.engine import cpu, placement
 from models_worker.engine.arena import kv_shapes, vocabulary
@@ -58,6 +60,7 @@ class TransformersSampler:
             self.share_prompts = supports(policy.model, self.shapes)
         self.most = self.limits = Limits(max_rows, prefill_tokens, kv_budget_bytes)
         self.vocabulary = vocabulary(policy.model)
+        self.switch = _switch(policy.model)
         tokenizer = policy.tokenizer
         self.ending = Ending(
             token_ids=policy.end_ids,
@@ -103,7 +106,8 @@ class TransformersSampler:
 
         def finished(row: Row) -> list[Row]:
             del pending[row.index]
-            return self._rows({index: pending[index] for index in accept(on_result(row.result()))})
+            late = self._rows({index: pending[index] for index in accept(on_result(row.result()))})
+            return [row for row in late if not self._is_alone(row)]
 
         accept(requests)
         while pending and not cancelled():
@@ -134,6 +138,11 @@ class TransformersSampler:
             )
         return ""
 
+    def _is_alone(self, row: Row) -> bool:
+        """May this sample come to where the model switches? Then it shares no pass with others."""
+        request = row.request
+        return self.switch is not None and len(request.prompt_ids) + request.params.max_new_tokens > self.switch
+
     def _attempt(
         self,
         pending: Mapping[int, SampleRequest],
@@ -142,25 +151,41 @@ class TransformersSampler:
     ) -> bool:
         """Sample what is pending; what is asked for meanwhile may stay for another attempt. Returns False if memory ran
         out before the end."""
-        rows = self._rows(pending)
+        model, rows = self.policy.model, self._rows(pending)
+        together = [row for row in rows if not self._is_alone(row)]
+        alone = [row for row in rows if self._is_alone(row)]
         try:
-            if self.shapes:
+            if self.shapes and together:
                 decode_in_arena(
-                    self.policy.model,
+                    model,
                     self.shapes,
-                    rows,
+                    together,
                     self.limits,
                     share_prompts=self.share_prompts,
                     finished=finished,
                     cancelled=cancelled,
                 )
             else:
-                decode_by_generate(self.policy.model, rows, self.limits, finished=finished, cancelled=cancelled)
+                decode_by_generate(model, together, self.limits, finished=finished, cancelled=cancelled)
+            one = replace(self.limits, rows=1)
+            decode_by_generate(model, alone, one, finished=finished, cancelled=cancelled)
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
             return False
         return True
+
+
+def _switch(model: PreTrainedModel) -> int | None:
+    """From how many tokens on a model reads with other frequencies (LongRoPE), None if it does not.
+
+    It does so for all rows of a pass by the longest of them, and reads anew what it has kept by the others.
+    """
+    rope = getattr(model.config.get_text_config(decoder=True), "rope_parameters", None) or {}
+    # By the type of layer, where these differ.
+    several = [each for each in (rope, *rope.values()) if isinstance(each, dict)]
+    lengths = [each["original_max_position_embeddings"] for each in several if each.get("rope_type") == "longrope"]
+    return min(lengths, default=None)
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

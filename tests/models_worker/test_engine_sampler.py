@@ -512,3 +512,54 @@ def test_the_cache_stays_within_its_budget(llama: LoadedPolicy, monkeypatch: pyt
 def test_parameters_that_make_no_sense_are_refused_in_words(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidParams, match=words):
         SamplingParams(**wrong)
+
+
+@pytest.fixture(scope="module")
+def two_ropes(tmp_path_factory: pytest.TempPathFactory) -> LoadedPolicy:
+    """It reads with other frequencies from 65 tokens on, as the Phi-3 of long contexts does."""
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [3.0, 4.0, 5.0, 6.0], "factor": 4.0}
+    rope |= {"original_max_position_embeddings": 64, "rope_theta": 1e4}
+    changes = {"rope_parameters": rope, "original_max_position_embeddings": 64, "sliding_window": None}
+    folder = save_tiny(tmp_path_factory.mktemp("two_ropes"), "phi3", **changes)
+    policy = load_policy(str(folder), device="cpu")
+    forget_policies()
+    return policy
+
+
+@BACKENDS
+def test_a_model_of_two_ropes_reads_each_sample_by_its_own_length(
+    two_ropes: LoadedPolicy, plain_generate: bool
+) -> None:
+    """Short ones stay short in the company of long ones, and one that grows beyond the switch is as if alone."""
+    first = requests_for(two_ropes, max_new_tokens=20)[0]
+    lengths = (100, 1, 17, 44, 33, 2, 50, 150, 60, 64, 65)
+    asked = [
+        replace(first, prompt_id=str(length), k=k, prompt_ids=(5, *range(6, 5 + length)), seed=10 * length + k)
+        for length in lengths
+        for k in range(2)
+    ]
+    together = sample_all(TransformersSampler(two_ropes, plain_generate=plain_generate), asked)
+    one_by_one = TransformersSampler(two_ropes, plain_generate=True)
+    for request in asked:
+        (alone,) = sample_all(one_by_one, [request]).values()
+        found = together[request.prompt_id, request.k]
+        assert found.token_ids == alone.token_ids
+        assert found.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+    assert not any(result.error for result in together.values())
+    assert any(64 - len(result.token_ids) < int(prompt) <= 64 for (prompt, _k), result in together.items())
+
+
+def test_what_is_asked_for_late_is_sampled_alone_where_the_model_would_switch(two_ropes: LoadedPolicy) -> None:
+    first = requests_for(two_ropes, max_new_tokens=20)[0]
+    late = [replace(first, prompt_id="late", k=k, prompt_ids=(5, 6) * 40, seed=k) for k in range(2)]
+    calm = sample_all(TransformersSampler(two_ropes), late)
+    results: dict[tuple[str, int], SampleResult] = {}
+
+    def hear(result: SampleResult) -> list[SampleRequest]:
+        results[result.prompt_id, result.k] = result
+        return late if result.prompt_id != "late" else []
+
+    short = replace(first, prompt_ids=(5, 6, 7))
+    TransformersSampler(two_ropes).sample([short], on_result=hear)
+    del results[short.prompt_id, short.k]
+    assert tokens(results) == tokens(calm)
