@@ -25,6 +25,8 @@ from models_worker.engine.types import OnResult, SampleRequest, failed, never
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "could not create a primitive")
 NO_MEMORY = "There is not enough memory for even this one sample."
 
+BY_GENERATE = "transformers-generate"
+
 _preparing = Lock()
 
 
@@ -80,7 +82,7 @@ class TransformersSampler:
     @property
     def provenance(self) -> dict[str, str]:
         """Which engine samples, and the policy's own provenance."""
-        engine = "transformers-arena" if self.shapes else "transformers-generate"
+        engine = "transformers-arena" if self.shapes else BY_GENERATE
         return {"engine": engine, **self.policy.provenance}
 
     def sample(
@@ -106,7 +108,10 @@ class TransformersSampler:
 
         def finished(row: Row) -> list[Row]:
             del pending[row.index]
-            late = self._rows({index: pending[index] for index in accept(on_result(row.result()))})
+            result = row.result()
+            if self.shapes and self._is_alone(row):
+                result = replace(result, provenance={"engine": BY_GENERATE})
+            late = self._rows({index: pending[index] for index in accept(on_result(result))})
             return [row for row in late if not self._is_alone(row)]
 
         accept(requests)

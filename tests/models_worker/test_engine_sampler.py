@@ -545,6 +545,8 @@ def test_a_model_of_two_ropes_reads_each_sample_by_its_own_length(
         found = together[request.prompt_id, request.k]
         assert found.token_ids == alone.token_ids
         assert found.logprobs == pytest.approx(alone.logprobs, abs=1e-4)
+        engine = {"engine": "transformers-generate"} if len(request.prompt_ids) > 44 and not plain_generate else {}
+        assert found.provenance == engine
     assert not any(result.error for result in together.values())
     assert any(64 - len(result.token_ids) < int(prompt) <= 64 for (prompt, _k), result in together.items())
 
