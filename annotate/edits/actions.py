@@ -97,7 +97,8 @@ def submit(
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """Take the last submit back: its text is the task's draft again, and the prompt that came of it goes.
 
-    Raises the engine's refusals; UndoOver also where the prompt is somebody's task already, or was sampled or edited.
+    Raises the engine's refusals; UndoOver also where the prompt is somebody's task already, was sampled or edited, or
+    somebody else's instruction equals it.
     """
     with transaction.atomic():
         assignment = leases.undo(assignment_id=assignment_id, labeler=labeler, now=now)
@@ -146,7 +147,8 @@ def become_prompt(*, instruction: Instruction, now: datetime) -> None:
             )
     except (DuplicatePrompt, BadPrompt) as refused:
         instruction.refusal = str(refused)
-    instruction.save(update_fields=["prompt", "refusal"])
+        instruction.duplicate_of = getattr(refused, "prompt", None)
+    instruction.save(update_fields=["prompt", "refusal", "duplicate_of"])
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:

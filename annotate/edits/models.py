@@ -49,6 +49,8 @@ class Instruction(models.Model):
     prompt = models.OneToOneField(Prompt, on_delete=models.PROTECT, null=True, related_name="written_as")
     # Accepted, yet no prompt came of it: the sentence that says why (it equals one that is there already).
     refusal = models.TextField(blank=True)
+    # That one. While it stands for this instruction too, it stays.
+    duplicate_of = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
         constraints = [

@@ -101,6 +101,23 @@ def test_an_instruction_that_is_somebodys_task_already_stays(labeler, edits, dem
     assert Instruction.objects.get().prompt is not None
 
 
+def test_an_instruction_that_stands_for_an_equal_one_stays_until_that_is_taken_back(labeler, edits):
+    campaign = edits(prompts=2)
+    first, second = labeler(campaign), labeler(campaign)
+    fields = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
+    mine, equal = first.take(campaign), second.take(campaign)
+    first.submit(mine, **fields)
+    second.submit(equal, **fields)
+    undo(first, mine)
+    assert Prompt.objects.filter(text="Write about two frogs.", author=first.user).exists()
+    undo(second, equal)
+    undo(first, mine)
+    assert not Prompt.objects.filter(text="Write about two frogs.").exists()
+    for held in (mine, equal):
+        held.refresh_from_db()
+        assert held.state == State.LEASED
+
+
 @pytest.mark.parametrize("why", ["late", "later answer", "decided", "read by an export", "final", "closed"])
 def test_what_somebody_built_on_stays(labeler, demonstrations, why):
     campaign = demonstrations(prompts=3, review_percent=100, undo_minutes=0 if why == "final" else 5)
