@@ -4,10 +4,10 @@
 
 A random Llama of 15.7 million parameters, 64 prompts of 64 to 512 tokens, K=4, at most 128 new tokens, one thread.
 Rates are tokens per second of CPU time, which a busy machine disturbs less than tokens per second; ours is the mean of
-a run before and one after what it is compared with. DATABASE_URL names a PostgreSQL server for the run through Celery,
-which gets a database of its own there; without it a server of this platform's own is started for the time. --vllm
-names a Python that has vLLM, if this one has not. Ends with one JSON line; --quick takes under two minutes on an idle
-machine.
+a run before and one after what it is compared with, of --quick one. DATABASE_URL names a PostgreSQL server for the run
+through Celery, which gets a database of its own there; without it a server of this platform's own is started for the
+time. --vllm names a Python that has vLLM, if this one has not. Ends with one JSON line; --quick takes under two minutes
+on an idle machine.
 """
 
 import argparse
@@ -126,19 +126,21 @@ def rates(bench: Bench) -> None:
     naive = bench.measure("naive", prompts=fewer)
     batched = bench.measure("batched", prompts=prompts)
     continuous = bench.measure("continuous", prompts=few)
-    second = bench.measure("ours", prompts=prompts, rows=ROWS)
+    second = first if bench.quick else bench.measure("ours", prompts=prompts, rows=ROWS)
     ours = (first["tokens"] + second["tokens"]) / (first["cpu_s"] + second["cpu_s"])
     # Few prompts have no more samples than that.
     fewer_rows = first if bench.quick else bench.measure("ours", prompts=prompts)
     bf16 = bench.measure("ours", prompts=prompts, rows=ROWS, dtype="bfloat16")
-    bf16_naive = bench.measure("naive", prompts=few, dtype="bfloat16")
+    bf16_naive = None if bench.quick else bench.measure("naive", prompts=few, dtype="bfloat16")
     show("generate, a prompt at a time", naive)
     show("generate, 64 rows, sorted by length", batched)
     show("transformers' continuous batching", continuous)
     show("ours, float32", first)
-    show("ours, float32, once more", second)
-    show("ours, float32, 64 rows", fewer_rows)
-    show("generate, a prompt at a time, bfloat16", bf16_naive)
+    if not bench.quick:
+        show("ours, float32, once more", second)
+        show("ours, float32, 64 rows", fewer_rows)
+    if bf16_naive:
+        show("generate, a prompt at a time, bfloat16", bf16_naive)
     show("ours, bfloat16", bf16)
     bench.figures |= {
         "naive_tok_per_cpu_s": naive["tok_per_cpu_s"],
@@ -152,7 +154,7 @@ def rates(bench: Bench) -> None:
         "ours_vs_naive": ratio(ours, naive["tok_per_cpu_s"]),
         "ours_vs_batched": ratio(ours, batched["tok_per_cpu_s"]),
         "ours_vs_continuous": ratio(ours, continuous["tok_per_cpu_s"]),
-        "ours_vs_naive_bf16": ratio(bf16["tok_per_cpu_s"], bf16_naive["tok_per_cpu_s"]),
+        "ours_vs_naive_bf16": bf16_naive and ratio(bf16["tok_per_cpu_s"], bf16_naive["tok_per_cpu_s"]),
         "ours_vs_vllm_fp32": None,
         "ours_vs_vllm_bf16": None,
     }
@@ -251,7 +253,7 @@ def end_to_end(bench: Bench) -> None:
         command = [sys.executable, "-m", "bench.sampling_run", json.dumps(job)]
         ended = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     whole = json.loads(ended.stdout.strip().splitlines()[-1])
-    after = bench.measure("ours", prompts=prompts, rows=ROWS)
+    after = before if bench.quick else bench.measure("ours", prompts=prompts, rows=ROWS)
     bare = {key: (before[key] + after[key]) / 2 for key in ("tok_per_cpu_s", "tok_per_s")}
     print(f"  the engine alone: {bare['tok_per_cpu_s']:.0f} tokens per CPU second ({bare['tok_per_s']:.0f} a second)")
     print(
