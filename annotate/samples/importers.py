@@ -1,6 +1,6 @@
 """Completions made elsewhere, into the pool whose prompts they answer. A line of the file has
 
-    response     (or completion, or text) what the model wrote; white space around it is dropped
+    response     (or completion, or text) what the model wrote, kept exactly as it is; it may be empty
     id           (or prompt_id) the prompt's id in its source, as the prompts' own file gave it
     prompt       or the prompt itself: a text, or (also as messages) a list of {"role", "content"}
     model        who wrote it, unless that was chosen for the whole file
@@ -16,7 +16,7 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from annotate.lib.text import text_hash
+from annotate.lib.text import text_hash, tidy
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob, Pool, Prompt
@@ -86,26 +86,44 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
     text = next((fields[name] for name in TEXT if name in fields), None)
     if text is None:
         raise BadCompletion(_("There is no completion: the line needs a field response, completion or text."))
-    if not isinstance(text, str) or not text.strip():
-        raise BadCompletion(_("The completion is empty."))
-    text = text.strip()
+    if not isinstance(text, str):
+        raise BadCompletion(_no_text(text))
     if len(text) > LONGEST:
         raise BadCompletion(_("The completion is longer than %(most)d characters.") % {"most": LONGEST})
     model = fields.get("model") or defaults.get("model", "")
-    if not isinstance(model, str) or not model.strip():
+    if not isinstance(model, str):
+        raise BadCompletion(_("The model must be a text: write its name alone."))
+    model = tidy(model).strip()
+    if not model:
         raise BadCompletion(
             _("There is no model: name who wrote it in a field model, or choose one for the whole file.")
         )
-    model = model.strip()
     if len(model) > (Policy._meta.get_field("name").max_length or 0):
         raise BadCompletion(_("The name of the model is longer than 120 characters."))
     return Draft(
         text=text,
         model=model,
-        external_id=str(next((fields[name] for name in IDS if name in fields), "")).strip(),
+        external_id=_id(next((fields[name] for name in IDS if name in fields), "")),
         prompt_hash=_prompt_hash(fields),
         parameters={name: fields[name] for name in PARAMETERS if name in fields},
     )
+
+
+def _no_text(value: object) -> str:
+    if isinstance(value, list):
+        return _("The completion is a list. Write the text alone, and one line for each completion.")
+    if isinstance(value, dict):
+        return _("The completion is an object. Write the text alone.")
+    return _("The completion is no text. Write it in quotation marks, exactly as the model wrote it.")
+
+
+def _id(value: object) -> str:
+    """An id as the import of prompts stores it; tables write whole numbers as 17.0. Raises BadCompletion."""
+    if isinstance(value, bool | list | dict):
+        raise BadCompletion(_("The id of the prompt must be a text or a number."))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return tidy(str(value)).strip()
 
 
 def _prompt_hash(fields: Mapping[str, Any]) -> str:
