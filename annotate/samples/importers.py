@@ -16,7 +16,7 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from annotate.lib.text import text_hash, tidy
+from annotate.lib.text import storable, text_hash, tidy
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob, Pool, Prompt
@@ -64,7 +64,7 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
     drafts: list[tuple[Line, Draft]] = []
     for line in batch:
         try:
-            drafts.append((line, draft_of(line.fields, job.defaults)))
+            drafts.append((line, draft_of(_fields(line), job.defaults)))
         except BadCompletion as bad:
             outcomes.append(_outcome(line, refusal=str(bad)))
     prompts = _Prompts(job.pool, [draft for _line, draft in drafts])
@@ -81,6 +81,13 @@ def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Out
     return Outcome(line, prompt, refusal, ignored=line.fields.keys() - KNOWN)
 
 
+def _fields(line: Line) -> Mapping[str, Any]:
+    """The fields of a line. In CSV an empty completion is an empty cell."""
+    if any(name in line.fields for name in TEXT):
+        return line.fields
+    return {name: line.blank[name] for name in TEXT if name in line.blank} | line.fields
+
+
 def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
     """What a line says, before anything is looked up. Raises BadCompletion."""
     text = next((fields[name] for name in TEXT if name in fields), None)
@@ -88,11 +95,13 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
         raise BadCompletion(_("There is no completion: the line needs a field response, completion or text."))
     if not isinstance(text, str):
         raise BadCompletion(_no_text(text))
+    _check_storable(text, _("The completion"))
     if len(text) > LONGEST:
         raise BadCompletion(_("The completion is longer than %(most)d characters.") % {"most": LONGEST})
     model = fields.get("model") or defaults.get("model", "")
     if not isinstance(model, str):
         raise BadCompletion(_("The model must be a text: write its name alone."))
+    _check_storable(model, _("The name of the model"))
     model = tidy(model).strip()
     if not model:
         raise BadCompletion(
@@ -109,6 +118,14 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
     )
 
 
+def _check_storable(text: str, name: str) -> None:
+    if not storable(text):
+        raise BadCompletion(
+            _("%(name)s holds a character that cannot be stored (NUL, or half of a surrogate pair). Remove it.")
+            % {"name": name}
+        )
+
+
 def _no_text(value: object) -> str:
     if isinstance(value, list):
         return _("The completion is a list. Write the text alone, and one line for each completion.")
@@ -123,6 +140,7 @@ def _id(value: object) -> str:
         raise BadCompletion(_("The id of the prompt must be a text or a number."))
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    _check_storable(str(value), _("The id of the prompt"))
     return tidy(str(value)).strip()
 
 

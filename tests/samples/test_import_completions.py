@@ -269,6 +269,30 @@ def test_a_field_that_is_not_stored_decides_nothing(pool):
     assert Completion.objects.get().text == " as it is "
 
 
+def test_an_empty_cell_of_a_csv_file_is_an_empty_completion(pool):
+    data = b'id,model,response,text\np0,a,,\np1,a,"   ",\np2,a,,said\np0,b,"  x\r\n  y  ",\n'
+    job = jobs.store(
+        pool=pool,
+        kind=ImportKind.COMPLETIONS,
+        file_name="completions.csv",
+        data=data,
+        defaults={},
+        by=None,
+        now=NOW,
+    )
+    jobs.run(job_id=job.id, take=importers.take, clock=lambda: NOW)
+    assert set(refusals(job)) == {""}
+    texts = list(Completion.objects.order_by("policy__name", "prompt").values_list("text", flat=True))
+    assert texts == ["", "   ", "said", "  x\r\n  y  "]
+
+
+@pytest.mark.parametrize("bad", ["a\x00", "\ud83d"])
+@pytest.mark.parametrize("field", ["response", "model", "id"])
+def test_what_cannot_be_stored_is_refused_whoever_reads_the_lines(field, bad):
+    with pytest.raises(importers.BadCompletion, match="cannot be stored"):
+        importers.draft_of(line(**{field: bad}), {})
+
+
 def test_what_postgresql_cannot_store_is_refused_in_words(pool):
     job = load(pool, [line(response="a\x00b"), line(response="half \ud83d"), line(response="whole 🦊")])
     found = refusals(job)
