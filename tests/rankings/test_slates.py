@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
+from annotate.lib.text import text_hash
 from annotate.pools.models import ImportJob, ImportKind, ImportState
 from annotate.rankings import actions
 from annotate.rankings.actions import open_slates
@@ -61,6 +62,33 @@ def test_equal_texts_count_once_and_only_one_of_them_stands_in_the_slate(pool):
     assert open_slates(campaign=over, now=NOW) == 1
     texts = Candidate.objects.values_list("completion__text", flat=True)
     assert sorted(texts) == ["a", "b", "c", "d"]
+
+
+CODE = "for i in range(1, 4):\n    print(i)"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["x²", "x2", "x₂", "x times x"],
+        [CODE, CODE.replace("    ", ""), CODE.replace("    ", "\t"), "    " + CODE.replace("\n", "\n    ")],
+        ["1½", "11⁄2", "H₂O", "H2O", "2⁵", "25"],
+        ["one", "two", "three", ""],
+    ],
+)
+def test_texts_that_differ_in_a_superscript_or_in_indentation_all_stand_in_the_slate(pool, texts):
+    prompt, policy = make.prompt(pool), make.policy()
+    for text in texts:
+        Completion.objects.create(
+            prompt=prompt,
+            policy=policy,
+            text=text,
+            text_hash=text_hash(text),
+            finish_reason=FinishReason.IMPORTED,
+            created_at=NOW,
+        )
+    assert open_slates(campaign=campaign(pool, slate_min=4), now=NOW) == 1
+    assert set(Candidate.objects.values_list("completion__text", flat=True)) == set(texts)
 
 
 @pytest.mark.parametrize("k", range(4, 10))
