@@ -75,9 +75,9 @@ def server_policy(location: str = "http://127.0.0.1:8000/v1", **fields: Any) -> 
     return create_policy(name=f"policy {next(_numbers)}", origin=Origin.SERVER, location=location, **(values | fields))
 
 
-def completion(of: Prompt, by: Policy, text: str = "") -> Completion:
+def completion(of: Prompt, by: Policy, text: str | None = None) -> Completion:
     """An imported completion."""
-    text = text or f"Completion {next(_numbers)}."
+    text = f"Completion {next(_numbers)}." if text is None else text
     return Completion.objects.create(
         prompt=of,
         policy=by,

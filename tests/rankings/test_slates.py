@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
-from annotate.lib.text import text_hash
 from annotate.pools.models import ImportJob, ImportKind, ImportState
 from annotate.rankings import actions
 from annotate.rankings.actions import open_slates
@@ -78,15 +77,7 @@ CODE = "for i in range(1, 4):\n    print(i)"
 )
 def test_texts_that_differ_in_a_superscript_or_in_indentation_all_stand_in_the_slate(pool, texts):
     prompt, policy = make.prompt(pool), make.policy()
-    for text in texts:
-        Completion.objects.create(
-            prompt=prompt,
-            policy=policy,
-            text=text,
-            text_hash=text_hash(text),
-            finish_reason=FinishReason.IMPORTED,
-            created_at=NOW,
-        )
+    written(prompt, policy, *texts)
     assert open_slates(campaign=campaign(pool, slate_min=4), now=NOW) == 1
     assert set(Candidate.objects.values_list("completion__text", flat=True)) == set(texts)
 
