@@ -8,6 +8,7 @@
 and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,7 +115,7 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
         model=model,
         external_id=_id(next((fields[name] for name in IDS if name in fields), "")),
         prompt_hash=_prompt_hash(fields),
-        parameters={name: fields[name] for name in PARAMETERS if name in fields},
+        parameters=_parameters(fields),
     )
 
 
@@ -124,6 +125,29 @@ def _check_storable(text: str, name: str) -> None:
             _("%(name)s holds a character that cannot be stored (NUL, or half of a surrogate pair). Remove it.")
             % {"name": name}
         )
+
+
+def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {name: fields[name] for name in PARAMETERS if name in fields}
+    for name, value in parameters.items():
+        if not _storable(value):
+            raise BadCompletion(
+                _(
+                    "The field %(name)s holds what cannot be stored: NUL, half of a surrogate pair, or an endless number."
+                )
+                % {"name": name}
+            )
+    return parameters
+
+
+def _storable(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(storable(name) and _storable(item) for name, item in value.items())
+    if isinstance(value, list):
+        return all(map(_storable, value))
+    return not isinstance(value, str) or storable(value)
 
 
 def _no_text(value: object) -> str:

@@ -293,6 +293,14 @@ def test_what_cannot_be_stored_is_refused_whoever_reads_the_lines(field, bad):
         importers.draft_of(line(**{field: bad}), {})
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), ["\n", "\x00"], "\ud83d", {"a": [float("nan")]}])
+def test_a_parameter_that_cannot_be_stored_is_refused_by_its_name(bad):
+    with pytest.raises(importers.BadCompletion, match="The field stop holds what cannot be stored"):
+        importers.draft_of(line(stop=bad), {})
+    # What is not stored decides nothing.
+    assert importers.draft_of(line(logprob=bad), {}).text == "Roses are red."
+
+
 def test_what_postgresql_cannot_store_is_refused_in_words(pool):
     job = load(pool, [line(response="a\x00b"), line(response="half \ud83d"), line(response="whole 🦊")])
     found = refusals(job)
