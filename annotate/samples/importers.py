@@ -132,9 +132,7 @@ def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in parameters.items():
         if not _storable(value):
             raise BadCompletion(
-                _(
-                    "The field %(name)s holds what cannot be stored: NUL, half of a surrogate pair, or an endless number."
-                )
+                _("The field %(name)s holds what cannot be stored: NUL, half a surrogate pair, or an endless number.")
                 % {"name": name}
             )
     return parameters
