@@ -32,7 +32,7 @@ def no_hashes() -> Hashes:
 
 
 def prompt_hash(prompt: Sequence[Message]) -> int:
-    """Equal for prompts that a pool takes for duplicates: those that differ in spacing only."""
+    """The same for prompts that a pool takes for duplicates, and for no others."""
     return int(content_hash(prompt)[:16], 16)
 
 

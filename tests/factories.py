@@ -1,13 +1,14 @@
 """Rows for tests, made as plainly as the models allow. Everything not given takes a value that changes no outcome."""
 
-import hashlib
 import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from annotate.accounts.models import Cohort, Role, User
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
+from annotate.lib.text import text_hash
 from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
+from annotate.pools.rules import content_hash
 from annotate.samples.actions import create_policy
 from annotate.samples.models import Completion, FinishReason, Origin, Policy
 from annotate.work.models import Campaign, Draft, Workflow
@@ -54,7 +55,7 @@ def prompt(in_pool: Pool, text: str = "", *, in_group: PromptGroup | None = None
     values: dict[str, Any] = {
         "messages": [{"role": "user", "content": text}],
         "text": text,
-        "content_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "content_hash": content_hash([{"role": "user", "content": text}]),
         "kind": Kind.PLAIN,
         "source": Source.LABELER,
         "authors": [fields["author"].id] if fields.get("author") else [],
@@ -74,14 +75,14 @@ def server_policy(location: str = "http://127.0.0.1:8000/v1", **fields: Any) -> 
     return create_policy(name=f"policy {next(_numbers)}", origin=Origin.SERVER, location=location, **(values | fields))
 
 
-def completion(of: Prompt, by: Policy, text: str = "") -> Completion:
+def completion(of: Prompt, by: Policy, text: str | None = None) -> Completion:
     """An imported completion."""
-    text = text or f"Completion {next(_numbers)}."
+    text = f"Completion {next(_numbers)}." if text is None else text
     return Completion.objects.create(
         prompt=of,
         policy=by,
         text=text,
-        text_hash=hashlib.sha256(text.encode()).hexdigest(),
+        text_hash=text_hash(text),
         finish_reason=FinishReason.IMPORTED,
         policy_revision=by.revision,
         created_at=NOW,

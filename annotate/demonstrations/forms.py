@@ -2,8 +2,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from annotate.demonstrations.rules import MAX_CHARACTERS, length, says_something
-from annotate.lib.text import tidy
+from annotate.demonstrations.rules import MAX_CHARACTERS, length
+from annotate.lib.text import is_blank, tidy
 
 
 class DemonstrationForm(forms.Form):
@@ -19,7 +19,7 @@ class DemonstrationForm(forms.Form):
 
     def clean_text(self) -> str:
         text = tidy(self.cleaned_data["text"])
-        if not says_something(text):
+        if is_blank(text):
             raise ValidationError(self.fields["text"].error_messages["required"], "required")
         characters = length(text).characters
         if characters > MAX_CHARACTERS:

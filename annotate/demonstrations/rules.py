@@ -14,8 +14,3 @@ class Length:
 def length(text: str) -> Length:
     """Words are runs between white space; characters count everything, as the limit does."""
     return Length(words=len(text.split()), characters=len(text))
-
-
-def says_something(text: str) -> bool:
-    """Is there anything to see? Zero-width characters look like nothing and are nothing."""
-    return any(character.isprintable() and not character.isspace() for character in text)

@@ -17,7 +17,7 @@ from annotate.edits.rules import (
     prompt_draft,
     unchanged,
 )
-from annotate.lib.text import tidy
+from annotate.lib.text import is_blank, tidy
 from annotate.pools.models import Category
 from annotate.pools.rules import BadPrompt, Pair, prepare
 
@@ -103,9 +103,9 @@ class InstructionForm(forms.Form):
         if not self.few_shot:
             return []
         for number, pair in enumerate(self.pairs, start=1):
-            if not pair["query"].strip():
+            if is_blank(pair["query"]):
                 self.pair_errors[number] = str(_("This pair has no query."))
-            elif not pair["response"].strip():
+            elif is_blank(pair["response"]):
                 self.pair_errors[number] = str(_("This pair has no response."))
         if self.pair_errors:
             self.add_error(None, _("Some pairs are incomplete: fill or empty both of their fields."))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from annotate.lib.text import folded
+from annotate.lib.text import equal, is_blank
 from annotate.pools.models import Kind, Source
 from annotate.pools.rules import Message, Pair, PromptDraft, Shots
 
@@ -47,15 +47,15 @@ def original(
 
 
 def unchanged(old: Text, new: Text) -> bool:
-    """Spacing alone is no rewriting: the prompt would be a duplicate of its own source."""
-    return folded(str(old)) == folded(str(new))
+    """Is this no rewriting? The prompt would be a duplicate of its own source. Changed indentation is a change."""
+    return equal(str(old), str(new))
 
 
 def filled_pairs(queries: Sequence[str], responses: Sequence[str]) -> list[Pair]:
     """Pairs as the form sends them, side by side; the ones left wholly empty do not count."""
     rows = max(len(queries), len(responses))
     padded = (Pair(query=q, response=r) for q, r in zip(_to(rows, queries), _to(rows, responses), strict=True))
-    return [pair for pair in padded if pair["query"].strip() or pair["response"].strip()]
+    return [pair for pair in padded if not (is_blank(pair["query"]) and is_blank(pair["response"]))]
 
 
 def _to(length: int, texts: Sequence[str]) -> list[str]:

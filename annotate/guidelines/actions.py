@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import User
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
 from annotate.guidelines.queries import current_version, draft_version
+from annotate.lib.text import is_blank
 
 
 class Refused(Exception):
@@ -75,7 +76,7 @@ def publish(*, guideline: Guideline, now: datetime) -> GuidelineVersion:
         draft = draft_version(guideline)
         if draft is None:
             raise NoDraft
-        if not draft.body.strip():
+        if is_blank(draft.body):
             raise EmptyText
         current = current_version(guideline)
         if current and current.body == draft.body:

@@ -2,7 +2,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from annotate.guidelines.models import Guideline, GuidelineVersion
-from annotate.lib.text import tidy
+from annotate.lib.text import is_blank, tidy
 
 
 class TextForm(forms.Form):
@@ -10,7 +10,7 @@ class TextForm(forms.Form):
 
     def clean_body(self) -> str:
         body = tidy(self.cleaned_data["body"])
-        if not body:
+        if is_blank(body):
             raise forms.ValidationError(_("Write the guideline first."))
         return body
 

@@ -1,4 +1,4 @@
-"""Text as people read it: normal forms, hashes that see through spacing, and what changed between two texts."""
+"""Texts: what can be stored or seen, when two are equal, and what changed between two."""
 
 import hashlib
 import re
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
+from typing import Final
 
 
 def storable(text: str) -> bool:
@@ -21,20 +22,71 @@ def storable(text: str) -> bool:
     return True
 
 
+def mended(text: str) -> str:
+    """The text with each character that cannot be stored (see `storable`) replaced by U+FFFD."""
+    if storable(text):
+        return text
+    mark = "\N{REPLACEMENT CHARACTER}"
+    # Two halves that belong together become the character that they stand for.
+    return text.replace("\x00", mark).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+# What nobody sees: white space, control characters, the characters that Unicode tells programs not to show
+# (Default_Ignorable_Code_Point in DerivedCoreProperties.txt), the marks of interlinear notes, and the blank of Braille.
+_UNSEEN: Final = (
+    r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+_SEEN: Final = re.compile(f"[^{_UNSEEN}]")
+
+
+def is_blank(text: str) -> bool:
+    """Is there nothing to see in the text? True for an empty one, and for one of white space or invisible characters.
+
+    The only rule for this: a blank prompt or demonstration is refused, a blank completion is shown as empty.
+    """
+    return _SEEN.search(text) is None
+
+
 def tidy(text: str) -> str:
-    """The text as it is stored: composed characters, plain newlines, no blank lines before it and no space after it."""
-    text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r"\A(?:[^\S\n]*\n)+", "", text).rstrip()
+    """The canonical form of a text. Two texts are equal exactly if their canonical forms are the same.
+
+    Characters are composed (NFC), line endings are plain newlines, and blank lines before and after the text are gone.
+    All else is kept: indentation, spaces within and after a line, superscripts, invisible characters. It is also the
+    form in which people's texts are stored. Completions are stored as the model wrote them, and only compared by it.
+    """
+    lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    first, end = 0, len(lines)
+    while first < end and not lines[first].strip():
+        first += 1
+    while first < end and not lines[end - 1].strip():
+        end -= 1
+    return "\n".join(lines[first:end])
 
 
-def folded(text: str) -> str:
-    """The text as duplicates are told: compatibility characters made one, every run of white space a single space."""
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+def equal(one: str, other: str) -> bool:
+    """Are these the same text? See `tidy`."""
+    return tidy(one) == tidy(other)
 
 
 def text_hash(text: str) -> str:
-    """SHA-256, in hexadecimal, of the folded text. The same for texts that differ in spacing only."""
-    return hashlib.sha256(folded(text).encode()).hexdigest()
+    """SHA-256, in hexadecimal, of the canonical form: the same for equal texts, and for no others."""
+    return hashlib.sha256(tidy(text).encode()).hexdigest()
+
+
+def loose_form(text: str) -> str:
+    """What is the same for names that people spell alike: compatibility characters and white space do not matter.
+
+    Never use it to decide whether two texts are equal: 2⁵ and 25 have one loose form, and so has code with and without
+    its indentation. It matches names, and it keeps prompts that are alike on one side of the split.
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def loose_hash(text: str) -> str:
+    """SHA-256, in hexadecimal, of the loose form."""
+    return hashlib.sha256(loose_form(text).encode()).hexdigest()
 
 
 class Op(StrEnum):
@@ -59,8 +111,11 @@ GRAINS = (LINES, SENTENCES, WORDS)
 
 
 def words(text: str) -> list[str]:
-    """The words of the folded text in lower case; each punctuation mark, Chinese or Japanese character is one."""
-    return [word for word in WORDS.split(folded(text).casefold()) if word and not word.isspace()]
+    """The words of a text whatever their case and spacing; each punctuation mark, Chinese or Japanese character is one.
+
+    Superscripts and other variants of a character stay what they are.
+    """
+    return [word for word in WORDS.split(tidy(text).casefold()) if word and not word.isspace()]
 
 
 # difflib's time grows with the equal pairs it looks at: this many take a second or two. Texts with more, some ten

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, TypedDict, cast
@@ -12,7 +12,7 @@ from typing import Any, Final, TypedDict, cast
 from django.db.models import CharField
 from django.utils.translation import gettext as _
 
-from annotate.lib.text import folded, storable, text_hash, tidy
+from annotate.lib.text import is_blank, loose_form, loose_hash, storable, tidy
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source, Split
 
 ROLES: Final = ("system", "user", "assistant")
@@ -133,7 +133,7 @@ def _message(number: int, raw: object) -> Message:
 
 
 def _content(raw: object, name: str) -> str:
-    if not isinstance(raw, str) or not raw.strip():
+    if not isinstance(raw, str) or is_blank(raw):
         raise BadPrompt(_("%(name)s is empty.") % {"name": name})
     return tidy(_storable(raw, name))
 
@@ -235,29 +235,38 @@ def prompt_text(messages: Sequence[Message]) -> str:
 
 
 def content_hash(messages: Sequence[Message]) -> str:
-    """SHA-256, in hexadecimal: equal for conversations that differ in spacing or compatibility characters only."""
-    spoken = [[message["role"], folded(message["content"])] for message in messages]
+    """SHA-256, in hexadecimal: the same for conversations with the same roles and equal texts, and for no others."""
+    return _spoken_hash(messages, tidy)
+
+
+def _spoken_hash(messages: Sequence[Message], form: Callable[[str], str]) -> str:
+    spoken = [[message["role"], form(message["content"])] for message in messages]
     return hashlib.sha256(json.dumps(spoken, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
 
 
 def group_key(prompt: Prepared, *, author_id: int | None) -> str:
-    """What shares one side of the split with this prompt: its customer, its writer or its instruction, else nothing."""
+    """What shares one side of the split with this prompt: its customer, its writer or its instruction, else its text.
+
+    Names and texts enter by their loose form. So prompts that differ in spacing or in compatibility characters only are
+    two prompts in one group, and a key never changes: a stored group's split was drawn from it.
+    """
     draft = prompt.draft
     if draft.source == Source.CUSTOMER and draft.source_user:
-        return f"customer:{_key(draft.source_user)}"
+        return f"customer:{name_key(draft.source_user)}"
     if author_id is not None:
         return f"author:{author_id}"
     if draft.source_user:
-        return f"labeler:{_key(draft.source_user)}"
+        return f"labeler:{name_key(draft.source_user)}"
     if draft.instruction:
-        return f"instruction:{text_hash(draft.instruction)}"
-    return f"prompt:{prompt.content_hash}"
+        return f"instruction:{loose_hash(draft.instruction)}"
+    return f"prompt:{_spoken_hash(prompt.messages, loose_form)}"
 
 
-def _key(name: str) -> str:
-    key = folded(name).casefold()
-    # Folding can make a name many times longer than its column.
-    return key if len(key) <= 200 else text_hash(key)
+def name_key(name: str) -> str:
+    """The name of a customer or labeler, the same however it is spelt: compatibility characters, spacing, case."""
+    key = loose_form(name).casefold()
+    # The loose form of a name can be many times longer than its column.
+    return key if len(key) <= 200 else loose_hash(key)
 
 
 def draw_split(key: str, split_key: str, valid_share: float) -> Split:

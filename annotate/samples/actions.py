@@ -14,7 +14,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
-from annotate.lib.text import text_hash
+from annotate.lib.text import mended, text_hash
 from annotate.lib.wake import wake
 from annotate.pools.models import Pool, Prompt
 from annotate.samples.models import (
@@ -389,8 +389,11 @@ class Written:
 
 
 def kept(text: str) -> str:
-    """A policy's text as it is stored: a byte-level one may write the one character that PostgreSQL refuses."""
-    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    """A policy's text as it is stored: exactly as written, but for what PostgreSQL refuses (see `mended`).
+
+    A byte-level policy may write NUL, and a server may send half of a surrogate pair.
+    """
+    return mended(text)
 
 
 def store(*, run: SampleRun, prompt_id: int, written: Written, now: datetime) -> None:

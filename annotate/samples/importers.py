@@ -1,6 +1,6 @@
 """Completions made elsewhere, into the pool whose prompts they answer. A line of the file has
 
-    response     (or completion, or text) what the model wrote; white space around it is dropped
+    response     (or completion, or text) what the model wrote, kept exactly as it is; it may be empty
     id           (or prompt_id) the prompt's id in its source, as the prompts' own file gave it
     prompt       or the prompt itself: a text, or (also as messages) a list of {"role", "content"}
     model        who wrote it, unless that was chosen for the whole file
@@ -8,6 +8,7 @@
 and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +17,7 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from annotate.lib.text import text_hash
+from annotate.lib.text import storable, text_hash, tidy
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob, Pool, Prompt
@@ -64,7 +65,7 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
     drafts: list[tuple[Line, Draft]] = []
     for line in batch:
         try:
-            drafts.append((line, draft_of(line.fields, job.defaults)))
+            drafts.append((line, draft_of(_fields(line), job.defaults)))
         except BadCompletion as bad:
             outcomes.append(_outcome(line, refusal=str(bad)))
     prompts = _Prompts(job.pool, [draft for _line, draft in drafts])
@@ -81,31 +82,88 @@ def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Out
     return Outcome(line, prompt, refusal, ignored=line.fields.keys() - KNOWN)
 
 
+def _fields(line: Line) -> Mapping[str, Any]:
+    """The fields of a line. In CSV an empty completion is an empty cell."""
+    if any(name in line.fields for name in TEXT):
+        return line.fields
+    return {name: line.blank[name] for name in TEXT if name in line.blank} | line.fields
+
+
 def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
     """What a line says, before anything is looked up. Raises BadCompletion."""
     text = next((fields[name] for name in TEXT if name in fields), None)
     if text is None:
         raise BadCompletion(_("There is no completion: the line needs a field response, completion or text."))
-    if not isinstance(text, str) or not text.strip():
-        raise BadCompletion(_("The completion is empty."))
-    text = text.strip()
+    if not isinstance(text, str):
+        raise BadCompletion(_no_text(text))
+    _check_storable(text, _("The completion"))
     if len(text) > LONGEST:
         raise BadCompletion(_("The completion is longer than %(most)d characters.") % {"most": LONGEST})
     model = fields.get("model") or defaults.get("model", "")
-    if not isinstance(model, str) or not model.strip():
+    if not isinstance(model, str):
+        raise BadCompletion(_("The model must be a text: write its name alone."))
+    _check_storable(model, _("The name of the model"))
+    model = tidy(model).strip()
+    if not model:
         raise BadCompletion(
             _("There is no model: name who wrote it in a field model, or choose one for the whole file.")
         )
-    model = model.strip()
     if len(model) > (Policy._meta.get_field("name").max_length or 0):
         raise BadCompletion(_("The name of the model is longer than 120 characters."))
     return Draft(
         text=text,
         model=model,
-        external_id=str(next((fields[name] for name in IDS if name in fields), "")).strip(),
+        external_id=_id(next((fields[name] for name in IDS if name in fields), "")),
         prompt_hash=_prompt_hash(fields),
-        parameters={name: fields[name] for name in PARAMETERS if name in fields},
+        parameters=_parameters(fields),
     )
+
+
+def _check_storable(text: str, name: str) -> None:
+    if not storable(text):
+        raise BadCompletion(
+            _("%(name)s holds a character that cannot be stored (NUL, or half of a surrogate pair). Remove it.")
+            % {"name": name}
+        )
+
+
+def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = {name: fields[name] for name in PARAMETERS if name in fields}
+    for name, value in parameters.items():
+        if not _storable(value):
+            raise BadCompletion(
+                _("The field %(name)s holds what cannot be stored: NUL, half a surrogate pair, or an endless number.")
+                % {"name": name}
+            )
+    return parameters
+
+
+def _storable(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, dict):
+        return all(storable(name) and _storable(item) for name, item in value.items())
+    if isinstance(value, list):
+        return all(map(_storable, value))
+    return not isinstance(value, str) or storable(value)
+
+
+def _no_text(value: object) -> str:
+    if isinstance(value, list):
+        return _("The completion is a list. Write the text alone, and one line for each completion.")
+    if isinstance(value, dict):
+        return _("The completion is an object. Write the text alone.")
+    return _("The completion is no text. Write it in quotation marks, exactly as the model wrote it.")
+
+
+def _id(value: object) -> str:
+    """An id as the import of prompts stores it; tables write whole numbers as 17.0. Raises BadCompletion."""
+    if isinstance(value, bool | list | dict):
+        raise BadCompletion(_("The id of the prompt must be a text or a number."))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    _check_storable(str(value), _("The id of the prompt"))
+    return tidy(str(value)).strip()
 
 
 def _prompt_hash(fields: Mapping[str, Any]) -> str:

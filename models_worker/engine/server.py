@@ -196,8 +196,8 @@ def _reply(server: Server, body: bytes) -> Reply:
             why = _clean(choice.get("finish_reason"))
             raise Refused(f"{server.name} answered this prompt without a text (finish reason {why!r}).")
         return Reply(
-            # JSON may hold half of a surrogate pair, which no database takes.
-            text=text.encode(errors="replace").decode(),
+            # JSON may hold half of a surrogate pair, which no database takes: U+FFFD comes in its place.
+            text=text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
             finish_reason=_clean(choice.get("finish_reason")),
             prompt_tokens=_count(usage.get("prompt_tokens")),
             tokens=_count(usage.get("completion_tokens")),

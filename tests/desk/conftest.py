@@ -90,7 +90,7 @@ def rankings(db):
         policies = [make.policy() for _ in range(len(texts) or k)]
         for _ in range(prompts):
             prompt = make.prompt(pool)
-            for policy, text in zip(policies, texts or [""] * k, strict=True):
+            for policy, text in zip(policies, texts or [None] * k, strict=True):
                 make.completion(prompt, policy, text)
         return filled(make.campaign(Workflow.RANKINGS, over=pool, **fields))
 

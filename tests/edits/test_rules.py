@@ -58,14 +58,24 @@ def test_a_rewriting_keeps_language_and_licence_and_becomes_a_labelers():
     assert (draft.language, draft.licence, draft.source) == ("de", "CC0", Source.LABELER)
 
 
-@pytest.mark.parametrize("new", ["Tell me a story", " Tell  me a\nstory ", "Tell me a\u00a0story"])
-def test_spacing_alone_changes_nothing(new):
-    assert unchanged(Text("Tell me a story"), Text(new))
+@pytest.mark.parametrize("new", ["Tell me a café story", "\r\n \nTell me a cafe\u0301 story\r\n"])
+def test_blank_lines_around_a_text_change_nothing(new):
+    assert unchanged(Text("Tell me a café story"), Text(new))
 
 
-@pytest.mark.parametrize("new", ["Tell me a Story", "Tell me a story."])
-def test_a_letter_or_a_stop_is_a_change(new):
+@pytest.mark.parametrize(
+    "new", ["Tell me a Story", "Tell me a story.", " Tell me a story", "Tell me a\nstory", "Tell me a  story"]
+)
+def test_a_letter_a_stop_or_white_space_is_a_change(new):
     assert not unchanged(Text("Tell me a story"), Text(new))
+
+
+def test_indentation_is_a_change():
+    code = "Mend this:\nif x:\n    a()\n    b()"
+    assert not unchanged(Text(code), Text(code.replace("    b()", "b()")))
+    assert not unchanged(
+        Text("i", ({"query": code, "response": "r"},)), Text("i", ({"query": code[:-7], "response": "r"},))
+    )
 
 
 def test_another_pair_is_a_change():
@@ -73,7 +83,7 @@ def test_another_pair_is_a_change():
 
 
 def test_pairs_left_empty_do_not_count_and_half_filled_ones_do():
-    assert filled_pairs(["a", " ", "c"], ["b", "", ""]) == [
+    assert filled_pairs(["a", " ", "c", "\u200b"], ["b", "", "", "\u3164"]) == [
         {"query": "a", "response": "b"},
         {"query": "c", "response": ""},
     ]

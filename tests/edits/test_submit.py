@@ -107,7 +107,7 @@ def test_what_the_campaign_brought_forth_is_not_to_be_rewritten_by_it(labeler):
 
 
 @pytest.mark.parametrize(
-    "same", ["Write something about a frog, number 0.", "Write  something about a frog,\nnumber 0. "]
+    "same", ["Write something about a frog, number 0.", "\r\n \r\nWrite something about a frog, number 0.\r\n"]
 )
 def test_an_unchanged_text_is_refused(labeler, edits, same):
     campaign = edits()
@@ -116,6 +116,16 @@ def test_an_unchanged_text_is_refused(labeler, edits, same):
     assert response.status_code == 422
     assert "Nothing is changed yet" in response.content.decode()
     assert not Instruction.objects.exists()
+
+
+def test_changed_indentation_is_a_change_and_makes_a_prompt(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    response = me.submit(me.take(campaign), **rewriting(text="    Write something about a frog, number 0."))
+    assert response.status_code != 422
+    made = Instruction.objects.get().prompt
+    assert made.text == "    Write something about a frog, number 0."
+    assert made.group == made.parent.group
 
 
 @pytest.mark.parametrize(

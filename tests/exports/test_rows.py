@@ -162,6 +162,34 @@ def test_the_flat_pairs_are_the_pairs_of_the_rankings(day, export):
     assert all("margin" not in line for line in written.lines("rm_pairs"))
 
 
+def test_texts_leave_exactly_as_they_were_written(day, export):
+    prompt = day.prompt("    Mend this:\n\ta()  ")
+    answers.demonstration(day.demonstrations, prompt, day.labeler, "    return x²  ")
+    texts = [" x²", "x2", "", "    if x:\r\n        a()\n\n", "cafe\u0301 \u200b", "if x:\n    a()"]
+    policies = [make.policy() for _ in texts]
+    slate = [make.completion(prompt, policy, text) for policy, text in zip(policies, texts, strict=True)]
+    answers.ranking(answers.slate(day.rankings, prompt, slate), day.labeler, [1, 2, 3, 4, 5, 6])
+    written = export()
+    (sft,), (rm,) = written.lines("sft"), written.lines("rm")
+    for line in (sft, rm):
+        assert line["prompt"] == [{"role": "user", "content": "    Mend this:\n\ta()  "}]
+    assert sft["completion"][0]["content"] == "    return x²  "
+    assert [completion[0]["content"] for completion in rm["completions"]] == texts
+    # None of them equals another.
+    assert (len(rm["pairs"]), rm["identical_pairs"]) == (15, 0)
+    flat = written.lines("rm_pairs")
+    assert (flat[0]["chosen"][0]["content"], flat[0]["rejected"][0]["content"]) == (" x²", "x2")
+
+
+def test_completions_are_identical_if_their_line_ends_and_outer_blank_lines_alone_differ(day, export):
+    prompt = day.prompt("Mend this.")
+    texts = ["if x:\n    a()", "\r\nif x:\r\n    a()\r\n", "if x:\n  a()", "café", "cafe\u0301", "Café"]
+    slate = [make.completion(prompt, make.policy(), text) for text in texts]
+    answers.ranking(answers.slate(day.rankings, prompt, slate), day.labeler, [1, 2, 3, 4, 5, 6])
+    (line,) = export().lines("rm")
+    assert (len(line["pairs"]), line["tied_pairs"], line["identical_pairs"]) == (13, 0, 2)
+
+
 def test_ppo_prompts_are_customers_only_and_need_no_answer(day, export):
     asked = day.prompt("A customer's question.", source=Source.CUSTOMER)
     day.prompt("A labeler's invention.")

@@ -43,10 +43,15 @@ def test_a_group_on_both_sides_fails_whatever_the_file(written, kind):
 
 
 @pytest.mark.parametrize("kind", ["sft", "rm", "rm_pairs", "ppo"])
-def test_a_prompt_text_on_both_sides_fails_even_spaced_otherwise(written, kind):
-    change(written, kind, Split.TRAIN, prompt=[{"role": "user", "content": " For\n valid. "}])
+def test_a_prompt_text_on_both_sides_fails_whatever_its_line_ends_and_outer_blank_lines(written, kind):
+    change(written, kind, Split.TRAIN, prompt=[{"role": "user", "content": " \r\nFor valid.\r\n"}])
     with pytest.raises(Leak, match=r"0 groups and 1 prompt texts"):
         manifest.survey(written.folder)
+
+
+def test_texts_that_differ_in_spacing_are_two_texts(written):
+    change(written, "sft", Split.TRAIN, prompt=[{"role": "user", "content": " For  valid. "}])
+    manifest.survey(written.folder)
 
 
 def test_the_same_words_in_another_role_are_another_prompt(written):

@@ -9,7 +9,7 @@ def test_a_draft_keeps_its_markdown():
     assert form.cleaned_data == {"body": "    code  \n\n- item", "summary": "Shorter."}
 
 
-@pytest.mark.parametrize("body", ["", " \n\t\n"])
+@pytest.mark.parametrize("body", ["", " \n\t\n", "\u200b\n"])
 def test_an_empty_draft_is_refused(body):
     form = DraftForm({"body": body})
     assert not form.is_valid()

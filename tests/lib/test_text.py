@@ -1,10 +1,24 @@
+import re
 import time
+import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from annotate.lib.text import Op, Piece, folded, storable, text_hash, tidy, word_diff
+from annotate.lib.text import (
+    Op,
+    Piece,
+    equal,
+    is_blank,
+    loose_form,
+    loose_hash,
+    mended,
+    storable,
+    text_hash,
+    tidy,
+    word_diff,
+)
 
 tokens = st.sampled_from(["the", "a", "cat", " ", "  ", "\n", "\n\n", ".", "!", ",", "é", "猫", "。"])
 words = st.lists(tokens).map("".join)
@@ -73,14 +87,136 @@ def test_a_long_text_with_one_changed_word_shows_that_word():
 
 
 def test_tidying_keeps_what_carries_meaning():
-    assert tidy("\r\n \n    indented code  \r\n\tmore\n\n") == "    indented code  \n\tmore"
+    assert tidy("\r\n \n    indented code  \r\n\tmore  \n \n\n") == "    indented code  \n\tmore  "
     assert tidy("e\u0301") == "\u00e9"
+    assert tidy(" \n\t") == tidy("  ") == tidy("") == ""
 
 
-def test_texts_that_differ_in_spacing_or_in_compatibility_characters_are_one():
-    assert folded("  ﬁne\u00a0 print\n") == "fine print"
-    assert text_hash("Fine  print") == text_hash(" Fine\nprint ")
-    assert text_hash("Fine print") != text_hash("fine print")
+# Texts with much of what equality has to decide about.
+texts = st.text(st.sampled_from("ab2²½ﬁ \t\n\r\u00a0\u200be\u0301éÅ\u212bㄱ가\u2028")) | st.text()
+
+
+def normal(text):
+    """The canonical form, told in another way."""
+    text = re.sub("\r\n?", "\n", unicodedata.normalize("NFC", text))
+    while "\n" in text and not text.partition("\n")[0].strip():
+        text = text.partition("\n")[2]
+    while "\n" in text and not text.rpartition("\n")[2].strip():
+        text = text.rpartition("\n")[0]
+    return text if text.strip() else ""
+
+
+@given(texts, texts)
+def test_texts_are_equal_exactly_if_their_canonical_forms_are(one, other):
+    assert tidy(one) == normal(one)
+    assert equal(one, other) == (tidy(one) == tidy(other)) == (text_hash(one) == text_hash(other))
+    assert equal(one, other) == equal(other, one)
+
+
+@given(texts)
+def test_the_canonical_form_of_a_canonical_form_is_itself(text):
+    assert tidy(tidy(text)) == tidy(text)
+    assert equal(text, tidy(text))
+
+
+@given(texts, st.sampled_from(["\n", "\r\n", "\r"]), st.integers(0, 3), st.integers(0, 3))
+def test_blank_lines_around_a_text_and_the_kind_of_its_line_ends_make_no_other_text(text, end, before, after):
+    around = (end + " \t") * before + end * bool(before) + tidy(text).replace("\n", end) + (end + " ") * after
+    assert equal(text, around)
+
+
+@given(
+    texts, st.integers(0, 50), st.characters(exclude_categories=("Cs", "Mn", "Mc", "Me", "Lo", "Cc", "Zs", "Zl", "Zp"))
+)
+def test_every_visible_character_more_is_a_difference(text, at, character):
+    assume(not is_blank(character))
+    assert not equal(text, text[:at] + character + text[at:])
+
+
+@given(texts, st.integers(0, 50), st.sampled_from([" ", "\t", "\n", "\u00a0"]))
+def test_white_space_within_a_text_is_a_difference(text, at, space):
+    text = f"|{text}|"
+    at = 1 + at % (len(text) - 1)
+    assume(not (text[at - 1] == "\r" or text[at] == "\r"))
+    assert not equal(text, text[:at] + space + text[at:])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is 2⁵?", "What is 25?"),
+        ("H₂O", "H2O"),
+        ("1½ miles", "11⁄2 miles"),
+        ("ﬁne", "fine"),
+        ("Ａ", "A"),
+        ("Fine print", "fine print"),
+        ("a b", "a  b"),
+        ("a b", "a\nb"),
+        ("a b", "a\u00a0b"),
+        ("a\nb", "a\n\nb"),
+        ("a\nb", "a \nb"),
+        ("a", " a"),
+        ("a", "a "),
+        ("if x:\n    a()\n    b()", "if x:\n    a()\nb()"),
+        ("if x:\n    a()", "if x:\n\ta()"),
+    ],
+)
+def test_these_are_two_texts(one, other):
+    assert not equal(one, other)
+    assert text_hash(one) != text_hash(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("caf\u00e9", "cafe\u0301"),
+        ("a\r\nb", "a\nb"),
+        ("a\rb", "a\nb"),
+        ("\n \n  a\n", "  a"),
+        ("", " \r\n"),
+        ("\u212b", "Å"),
+    ],
+)
+def test_these_are_one_text(one, other):
+    assert equal(one, other)
+    assert text_hash(one) == text_hash(other)
+
+
+def test_the_loose_form_of_names_sees_through_spacing_and_compatibility_characters():
+    assert loose_form("  ﬁne\u00a0 print\n") == "fine print"
+    assert loose_hash("Fine  print") == loose_hash(" Fine\nprint ")
+    assert loose_hash("Fine print") != loose_hash("fine print")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  \n\t ",
+        "\u200b\u200b",
+        "\u2060 \ufeff",
+        "\u00ad",
+        "\u2028\u2029\x85\x00",
+        "\u3164\u115f\uffa0",
+        "\u2800",
+        "\ufe0f",
+        "\U000e0041",
+    ],
+)
+def test_what_nobody_can_see_is_blank(text):
+    assert is_blank(text)
+
+
+@pytest.mark.parametrize("text", ["a", "…", "🐸", " 蛙 ", "\u0301", "\u200b.", "\ue000", "\U0001fae9", "\u0600"])
+def test_anything_to_see_is_not(text):
+    assert not is_blank(text)
+
+
+def test_what_cannot_be_stored_is_replaced_and_nothing_else_is():
+    assert mended(" a\x00b\r\n\ud83d\ude00 \ud83d. \ude00") == " a\ufffdb\r\n😀 \ufffd. \ufffd"
+    untouched = "  caf\u0065\u0301\r\n\u200b \n"
+    assert mended(untouched) is untouched
+    assert storable(mended("\x00\ud83d"))
 
 
 def test_what_postgresql_refuses_is_told_beforehand():

@@ -344,7 +344,7 @@ def test_what_no_database_takes_is_replaced(peer):
         body=b'{"model": "a\\u0000b", "choices": [{"finish_reason": "stop", "message": {"content": "x\\ud800y"}}]}'
     )
     result = sampled(peer.server(), prompts=1, k=1)["p0", 0]
-    assert (result.text, result.provenance["served_model"]) == ("x?y", "ab")
+    assert (result.text, result.provenance["served_model"]) == ("x\ufffdy", "ab")
 
 
 def test_an_endless_answer_is_not_read_to_its_end(peer, monkeypatch):

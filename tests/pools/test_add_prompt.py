@@ -35,7 +35,7 @@ def test_a_prompt_is_stored_as_it_was_checked():
     author = make.user()
     prompt = add(
         make.pool(),
-        "  Write a haiku. \r\n",
+        " \r\n  Write a haiku. \r\n",
         author=author,
         kind=Kind.USER_BASED,
         category="generation",
@@ -44,7 +44,7 @@ def test_a_prompt_is_stored_as_it_was_checked():
         external_id="h-1",
     )
     stored = Prompt.objects.get(id=prompt.id)
-    assert stored.messages == [{"role": "user", "content": "  Write a haiku."}]
+    assert stored.messages == [{"role": "user", "content": "  Write a haiku. "}]
     assert (stored.kind, stored.category, stored.language) == (Kind.USER_BASED, "generation", "en")
     assert (stored.licence, stored.external_id, stored.author, stored.parent) == ("CC0", "h-1", author, None)
     assert stored.shots is None
@@ -72,7 +72,7 @@ def test_a_duplicate_is_refused_with_the_prompt_it_equals():
     pool = make.pool("Poems")
     first = add(pool)
     with pytest.raises(actions.DuplicatePrompt) as refusal:
-        add(pool, "Write  a\nhaiku.", source=Source.CUSTOMER, source_user="Acme")
+        add(pool, "\n \nWrite a haiku.\r\n", source=Source.CUSTOMER, source_user="Acme")
     assert refusal.value.prompt == first
     assert str(refusal.value) == f"This is prompt {first.id} of the pool “Poems”."
     assert Prompt.objects.count() == 1

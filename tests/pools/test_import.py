@@ -77,7 +77,7 @@ def test_duplicates_name_the_prompt_they_equal_even_one_of_the_same_batch(pool):
     there = actions.add_prompt(
         pool=pool, draft=prompts.PromptDraft(messages=[{"role": "user", "content": "One"}]), now=NOW
     )
-    job = load(pool, [{"prompt": "One "}, {"prompt": "Two"}, {"prompt": "Two"}])
+    job = load(pool, [{"prompt": "\r\nOne\n"}, {"prompt": "Two"}, {"prompt": "Two"}])
     first, second, third = queries.import_lines(job)
     assert first.refusal == f"This is prompt {there.id} of the pool “Poems”."
     assert first.prompt == there
@@ -85,6 +85,38 @@ def test_duplicates_name_the_prompt_they_equal_even_one_of_the_same_batch(pool):
     assert third.refusal == f"This is prompt {second.prompt_id} of the pool “Poems”."
     assert third.prompt == second.prompt
     assert (job.taken, job.refused) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("texts", "groups"),
+    [
+        (
+            ["What is 2⁵?", "What is 25?", "Is H₂O the same as H2O?", "How far is 1½ miles?", "How far is 11⁄2 miles?"],
+            3,
+        ),
+        (
+            [
+                "Mend this:\nfor i in x:\n    if i:\n        a()\n    b()",
+                "Mend this:\nfor i in x:\n    if i:\n        a()\n        b()",
+                "Mend this:\nfor i in x:\n\tif i:\n\t\ta()\n\t\tb()",
+            ],
+            1,
+        ),
+        (["One", "One ", " One", "One\u00a0"], 1),
+    ],
+)
+def test_prompts_that_differ_in_superscripts_or_white_space_are_all_taken(pool, texts, groups):
+    job = load(pool, [{"prompt": text} for text in texts])
+    assert (job.taken, job.refused) == (len(texts), 0)
+    assert list(pool.prompts.order_by("id").values_list("text", flat=True)) == texts
+    # They are alike, so a policy never learns from one of them and is validated on another.
+    assert len(set(pool.prompts.values_list("group", flat=True))) == groups
+
+
+def test_prompts_that_show_nothing_are_refused(pool):
+    lines = ["", "   ", None, "\u200b", "\ufeff", "\u00ad", "\u3164"]
+    job = load(pool, [{"prompt": text} for text in lines] + [{"messages": []}])
+    assert (job.taken, job.refused) == (0, 8)
 
 
 def test_a_file_imported_twice_adds_nothing_the_second_time(pool):

@@ -34,6 +34,11 @@ def prepared(text="u: hi", **fields):
     return rules.prepare(draft(text, **fields))
 
 
+def asked(text, **fields):
+    """A prompt of one message."""
+    return rules.prepare(PromptDraft(messages=[{"role": "user", "content": text}], **fields))
+
+
 @pytest.mark.parametrize("turns", [["u: hi"], ["s: be brief", "u: hi"], ["u: hi", "a: hello", "u: and you?"]])
 def test_a_conversation_ends_with_the_user(turns):
     assert rules.canonical_messages(talk(*turns)) == talk(*turns)
@@ -69,7 +74,7 @@ def test_what_is_no_conversation_is_refused_with_the_place(messages, sentence):
 
 def test_contents_are_tidied_without_changing_what_they_say():
     (message,) = rules.canonical_messages([{"role": "user", "content": "\r\n  Cafe\u0301  \r\nau lait \n"}])
-    assert message == {"role": "user", "content": "  Café  \nau lait"}
+    assert message == {"role": "user", "content": "  Café  \nau lait "}
 
 
 def test_a_prompt_has_a_length_that_a_policy_could_read():
@@ -108,9 +113,28 @@ def test_a_prompt_is_listed_as_one_text():
     assert conversation.text == "System: be brief\n\nUser: hi\n\nAssistant: hello\n\nUser: bye"
 
 
-@pytest.mark.parametrize("same", ["u: Fine print", "u: Fine \n\n print ", "u: ﬁne print".replace("ﬁ", "Fi")])
-def test_spacing_makes_no_other_prompt(same):
-    assert prepared(same).content_hash == prepared("u: Fine print").content_hash
+@pytest.mark.parametrize("same", ["Caf\u00e9 menu", "Cafe\u0301 menu", "\r\n \nCafé menu\r\n\r\n"])
+def test_blank_lines_around_it_and_decomposed_characters_make_no_other_prompt(same):
+    assert asked(same).content_hash == asked("Café menu").content_hash
+
+
+@pytest.mark.parametrize(
+    "other", ["Area: x2 m", "Area: x² m ", " Area: x² m", "Area:  x² m", "Area:\nx² m", "Area: x²\u00a0m"]
+)
+def test_a_superscript_or_white_space_makes_another_prompt_in_the_same_group(other):
+    one, another = asked("Area: x² m"), asked(other)
+    assert one.content_hash != another.content_hash
+    assert rules.group_key(one, author_id=None) == rules.group_key(another, author_id=None)
+
+
+def test_a_prompt_keeps_its_indentation_and_the_spaces_at_its_end():
+    assert asked("\n\n    if x:  \n        a()  \n\n").text == "    if x:  \n        a()  "
+
+
+@pytest.mark.parametrize("blank", ["", "   ", "\u200b", "\ufeff", "\u00ad", "\u3164", " \u2060\n"])
+def test_a_prompt_that_shows_nothing_is_refused_as_empty(blank):
+    with pytest.raises(BadPrompt, match="Message 1 is empty"):
+        asked(blank)
 
 
 def test_other_words_case_roles_or_turns_make_another_prompt():
@@ -196,8 +220,20 @@ def test_prompts_of_one_instruction_share_a_group_and_others_stand_alone():
         rules.prepare(PromptDraft(shots=SHOTS | {"pairs": SHOTS["pairs"][n:]}, kind=Kind.FEW_SHOT)) for n in (0, 1)
     ]
     assert len({rules.group_key(each, author_id=None) for each in shots}) == 1
-    alone = prepared("u: hi")
-    assert rules.group_key(alone, author_id=None) == f"prompt:{alone.content_hash}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({"text": "Solve  x²,\nplease."}, "prompt:5efc61846a2432d43c7b56440b8452f847b8a1c31ad68b162cb416ff5f3c7f78"),
+        (
+            {"text": "x", "instruction": "Translate\n ²."},
+            "instruction:0e5b6dbb704f1a45ddc2cf9ef3e2e668406abba0b596e0044793276388c9fdb4",
+        ),
+    ],
+)
+def test_the_key_of_a_stored_group_never_changes_since_its_split_was_drawn_from_it(fields, key):
+    assert rules.group_key(asked(**fields), author_id=None) == key
 
 
 def test_a_key_fits_its_column_however_long_a_name_folds_out():

@@ -63,6 +63,25 @@ def test_equal_texts_count_once_and_only_one_of_them_stands_in_the_slate(pool):
     assert sorted(texts) == ["a", "b", "c", "d"]
 
 
+CODE = "for i in range(1, 4):\n    print(i)"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["x²", "x2", "x₂", "x times x"],
+        [CODE, CODE.replace("    ", ""), CODE.replace("    ", "\t"), "    " + CODE.replace("\n", "\n    ")],
+        ["1½", "11⁄2", "H₂O", "H2O", "2⁵", "25"],
+        ["one", "two", "three", ""],
+    ],
+)
+def test_texts_that_differ_in_a_superscript_or_in_indentation_all_stand_in_the_slate(pool, texts):
+    prompt, policy = make.prompt(pool), make.policy()
+    written(prompt, policy, *texts)
+    assert open_slates(campaign=campaign(pool, slate_min=4), now=NOW) == 1
+    assert set(Candidate.objects.values_list("completion__text", flat=True)) == set(texts)
+
+
 @pytest.mark.parametrize("k", range(4, 10))
 def test_a_slate_takes_all_there_is_up_to_the_most(pool, k):
     prompt = make.prompt(pool)

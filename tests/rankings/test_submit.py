@@ -113,8 +113,9 @@ def test_a_labelers_own_ranking_is_shown_by_places_and_letters(labeler, rankings
     assert context["note"] == "B and D say the same"
 
 
-def test_a_cut_off_candidate_says_so_and_an_empty_one_too(labeler, rankings):
-    campaign = rankings(texts=("one", "two", "three", " "))
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "\u3164"])
+def test_a_cut_off_candidate_says_so_and_an_empty_one_too(labeler, rankings, blank):
+    campaign = rankings(texts=("one", "two", "three", blank))
     first = Candidate.objects.order_by("id").first()
     first.completion.__class__.objects.filter(id=first.completion_id).update(finish_reason="length")
     me = labeler(campaign)

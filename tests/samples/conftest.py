@@ -35,10 +35,12 @@ def claim(run: SampleRun, *, worker: str = "a", limit: int = 10, now: datetime =
     return actions.claim_requests(run=run, worker=worker, limit=limit, lease=LEASE, now=now)
 
 
-def write(run: SampleRun, prompt_id: int, k: int, text: str = "", *, at: datetime = NOW, tokens: int = 5) -> Completion:
+def write(
+    run: SampleRun, prompt_id: int, k: int, text: str | None = None, *, at: datetime = NOW, tokens: int = 5
+) -> Completion:
     written = Written(
         k=k,
-        text=text or f"completion {k}",
+        text=f"completion {k}" if text is None else text,
         token_count=tokens,
         finish_reason=FinishReason.STOP,
         seed=100 + k,

@@ -20,6 +20,9 @@ def changed(text, at, into):
         ("Tokyo", "tokyo"),
         ("two  words\n", "Two words"),
         ("ﬁne", "fine"),
+        (" Tokyo.", "Tokyo."),
+        ("one\ntwo", "one\n\ntwo  \n"),
+        ("if x:\n    a()", "\nif x:\n    A( )\n\n"),
         (LONG, changed(LONG, 30, "another")),
         (" ".join(LONG.split()[:21]), changed(" ".join(LONG.split()[:21]), 20, "another")),
         (LONG, LONG + " end"),
@@ -44,6 +47,19 @@ def test_these_are_alike(one, other):
         # Said once, and said over and over.
         ("so it goes " * 3, "so it goes " * 30),
         ("東京は日本の首都です", "京都は日本の首都でした"),
+        # Nor is what a character's form says, in a short text or in a long one.
+        ("x²", "x2"),
+        (LONG + " x²", LONG + " x2"),
+        (LONG + " xⁿ", LONG + " xn"),
+        (LONG + " H₂O", LONG + " H2O"),
+        (LONG + " ½", LONG + " 1⁄2"),
+        # Indentation decides what code does.
+        ("for i in range(1, 4):\n    print(i)", "for i in range(1, 4):\nprint(i)"),
+        ("    for i in x:\n        a()", "for i in x:\n    a()"),
+        ("for i in x:\n    if i:\n        a()\n    b()", "for i in x:\n    if i:\n        a()\n        b()"),
+        ("if x:\n    a()\nb()", "if x:\na()\n    b()"),
+        ("if x:\n\ta()", "if x:\n    a()"),
+        (f"    a()\n{LONG}", f"    a()\n    {LONG}"),
     ],
 )
 def test_these_are_not(one, other):
@@ -64,3 +80,10 @@ def test_what_does_not_pass_and_why():
     assert flaw(read("something was said"), cut_off=True, others=others) == Flaw.CUT_OFF
     assert flaw(read("Something was said"), cut_off=False, others=others) == Flaw.ALIKE
     assert flaw(read("something else was said"), cut_off=False, others=others) is None
+
+
+@pytest.mark.parametrize("blank", ["", " \n ", "\u200b", "\u2060\n\ufeff", "\u3164"])
+def test_what_shows_nothing_is_empty_and_like_everything_that_shows_nothing(blank):
+    assert read(blank).empty
+    assert flaw(read(blank), cut_off=False, others=[]) == Flaw.EMPTY
+    assert flaw(read(blank), cut_off=False, others=[read("")], empty_allowed=True) == Flaw.ALIKE

@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from annotate.lib.text import is_blank
 from annotate.pools import actions, queries
 from annotate.pools.importers import jobs
 from annotate.pools.models import ImportJob, ImportKind, ImportState, Prompt
@@ -60,12 +61,12 @@ def line(**fields):
 
 def test_a_completion_is_kept_with_the_name_of_its_model(pool):
     job = load(
-        pool, [line(response="\n\n Roses\n are red. ", temperature=0.7, max_tokens=64, stop=["\n\n"], top_p=None)]
+        pool, [line(response="\n\n Roses\r\n are red. ", temperature=0.7, max_tokens=64, stop=["\n\n"], top_p=None)]
     )
     assert (job.state, job.taken, job.refused, job.ignored_fields) == (ImportState.DONE, 1, 0, [])
     completion = Completion.objects.select_related("prompt", "policy").get()
     assert completion.prompt.external_id == "p0"
-    assert completion.text == "Roses\n are red."
+    assert completion.text == "\n\n Roses\r\n are red. "
     assert completion.parameters == {"temperature": 0.7, "max_tokens": 64, "stop": ["\n\n"]}
     assert (completion.run, completion.k, completion.seed, completion.token_count) == (None, None, None, None)
     assert completion.finish_reason == FinishReason.IMPORTED
@@ -92,7 +93,7 @@ def test_a_model_is_one_policy_however_often_it_is_met(pool):
     [
         {"id": "p1"},
         {"prompt_id": "p1"},
-        {"prompt": "Write  poem 1."},
+        {"prompt": "\r\nWrite poem 1.\n"},
         {"prompt": [{"role": "user", "content": "Write poem 1."}]},
         {"messages": [{"role": "user", "content": "Write poem 1."}]},
         {"id": "unknown", "prompt": "Write poem 1."},
@@ -124,11 +125,17 @@ def test_the_model_may_be_chosen_for_the_whole_file(pool):
     ("fields", "sentence"),
     [
         ({"response": None}, "There is no completion: the line needs a field response, completion or text."),
-        ({"response": " \n"}, "The completion is empty."),
-        ({"response": 7}, "The completion is empty."),
+        ({"response": ["a", "b"]}, "The completion is a list. Write the text alone"),
+        ({"response": [{"role": "assistant", "content": "Chat"}]}, "The completion is a list. Write the text alone"),
+        ({"response": {"text": "a"}}, "The completion is an object. Write the text alone."),
+        ({"response": 7}, "The completion is no text. Write it in quotation marks"),
+        ({"response": False}, "The completion is no text. Write it in quotation marks"),
         ({"response": "x" * 200_001}, "The completion is longer than 200000 characters."),
         ({"model": None}, "There is no model"),
-        ({"model": ["x"]}, "There is no model"),
+        ({"model": " "}, "There is no model"),
+        ({"model": ["x"]}, "The model must be a text"),
+        ({"model": {"name": "x"}}, "The model must be a text"),
+        ({"id": ["p0"]}, "The id of the prompt must be a text or a number."),
         ({"model": "x" * 121}, "The name of the model is longer than 120 characters."),
         ({"id": "p9"}, "No prompt of this pool has the id “p9”. Import the prompts first."),
         ({"id": None}, "The line must say which prompt it answers, in a field id or prompt."),
@@ -157,7 +164,7 @@ def test_prompts_of_other_pools_are_not_answered(pool):
 
 
 def test_the_same_completion_by_the_same_model_is_stored_once(pool):
-    first = load(pool, [line(), line(response="Roses  are\nred."), line(model="curie"), line(id="p1")])
+    first = load(pool, [line(), line(response="\nRoses are red.\r\n"), line(model="curie"), line(id="p1")])
     duplicate = "The prompt has this completion by this model already."
     assert refusals(first) == ["", duplicate, "", ""]
     assert refusals(load(pool, [line()])) == [duplicate]
@@ -207,15 +214,98 @@ def test_the_task_imports_the_job_that_its_message_names(pool):
 
 def test_the_command_prints_what_was_refused(pool, tmp_path, capsys):
     path = tmp_path / "davinci.jsonl"
-    path.write_text('{"id": "p0", "response": "Roses."}\n{"id": "p1", "response": ""}\n')
+    path.write_text('{"id": "p0", "response": "Roses."}\n{"id": "p1", "response": []}\n')
     call_command("import_completions", "Poems", str(path), "--model", "davinci")
-    assert capsys.readouterr().out.splitlines() == ["line 2: The completion is empty.", "1 taken, 1 refused."]
+    refused, counts = capsys.readouterr().out.splitlines()
+    assert refused.startswith("line 2: The completion is a list.")
+    assert counts == "1 taken, 1 refused."
     assert Completion.objects.get().policy.name == "davinci"
     with pytest.raises(CommandError, match="Nothing was taken"):
         call_command("import_completions", "Poems", str(path), "--model", "davinci")
 
 
-EMPTY = {"davinci-self-instruct-and-superni-ft": 2, "davinci-superni-ft": 1, "davinci-t0-ft": 48}
+AS_WRITTEN = [
+    "    for i in range(1, 4):\n        print(i)",
+    "for i in range(1, 4):\n    print(i)",
+    "for i in range(1, 4):\nprint(i)",
+    "x²",
+    "x2",
+    " x2",
+    "x2 ",
+    "cafe\u0301",
+    "crlf one\r\ncrlf two",
+    "nothing\u00a0\u200bbreaks ",
+    "",
+    "\u200b",
+    "\ufeff\u00ad",
+]
+
+
+def test_completions_are_kept_exactly_as_the_model_wrote_them(pool):
+    job = load(pool, [line(response=text) for text in AS_WRITTEN])
+    assert set(refusals(job)) == {""}
+    assert list(Completion.objects.order_by("id").values_list("text", flat=True)) == AS_WRITTEN
+
+
+def test_an_empty_completion_is_one_and_is_stored_once(pool):
+    job = load(pool, [line(response=""), line(response=" \n"), line(response="", model="curie")])
+    assert refusals(job) == ["", "The prompt has this completion by this model already.", ""]
+    assert list(Completion.objects.values_list("text", flat=True)) == ["", ""]
+
+
+def test_an_id_or_a_model_is_the_same_however_its_characters_are_made(pool):
+    for external_id in ("caf\u00e9-1", "7", " 8 "):
+        message = {"role": "user", "content": f"Say {external_id}."}
+        actions.add_prompt(pool=pool, draft=PromptDraft(messages=[message], external_id=external_id), now=NOW)
+    ids = ["cafe\u0301-1", "caf\u00e9-1", 7, 7.0, "7", "8", " 8 "]
+    job = load(pool, [line(id=each, response=f"{n}", model=f"ma\u0301 {n}") for n, each in enumerate(ids)])
+    assert set(refusals(job)) == {""}
+    load(pool, [line(model="cle\u0301"), line(id="p1", model="cl\u00e9")])
+    assert Policy.objects.filter(name="cl\u00e9").count() == 1
+
+
+def test_a_field_that_is_not_stored_decides_nothing(pool):
+    assert refusals(load(pool, [line(response=" as it is ", text=None)])) == [""]
+    assert Completion.objects.get().text == " as it is "
+
+
+def test_an_empty_cell_of_a_csv_file_is_an_empty_completion(pool):
+    data = b'id,model,response,text\np0,a,,\np1,a,"   ",\np2,a,,said\np0,b,"  x\r\n  y  ",\n'
+    job = jobs.store(
+        pool=pool,
+        kind=ImportKind.COMPLETIONS,
+        file_name="completions.csv",
+        data=data,
+        defaults={},
+        by=None,
+        now=NOW,
+    )
+    jobs.run(job_id=job.id, take=importers.take, clock=lambda: NOW)
+    assert set(refusals(job)) == {""}
+    texts = list(Completion.objects.order_by("policy__name", "prompt").values_list("text", flat=True))
+    assert texts == ["", "   ", "said", "  x\r\n  y  "]
+
+
+@pytest.mark.parametrize("bad", ["a\x00", "\ud83d"])
+@pytest.mark.parametrize("field", ["response", "model", "id"])
+def test_what_cannot_be_stored_is_refused_whoever_reads_the_lines(field, bad):
+    with pytest.raises(importers.BadCompletion, match="cannot be stored"):
+        importers.draft_of(line(**{field: bad}), {})
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), ["\n", "\x00"], "\ud83d", {"a": [float("nan")]}])
+def test_a_parameter_that_cannot_be_stored_is_refused_by_its_name(bad):
+    with pytest.raises(importers.BadCompletion, match="The field stop holds what cannot be stored"):
+        importers.draft_of(line(stop=bad), {})
+    # What is not stored decides nothing.
+    assert importers.draft_of(line(logprob=bad), {}).text == "Roses are red."
+
+
+def test_what_postgresql_cannot_store_is_refused_in_words(pool):
+    job = load(pool, [line(response="a\x00b"), line(response="half \ud83d"), line(response="whole 🦊")])
+    found = refusals(job)
+    assert ["cannot be stored" in refusal for refusal in found] == [True, True, False]
+    assert Completion.objects.get().text == "whole 🦊"
 
 
 @needs_shared
@@ -228,11 +318,9 @@ def test_eight_real_models_answer_252_real_prompts():
         call_command("import_completions", "users", str(path))
         job = ImportJob.objects.latest("id")
         model = path.stem.removeprefix("predictions_")
-        assert (job.taken, job.refused) == (252 - EMPTY.get(model, 0), EMPTY.get(model, 0))
-        assert set(refusals(job)) <= {"", "The completion is empty."}
+        assert (job.taken, job.refused) == (252, 0)
         assert Completion.objects.filter(policy__name=model).count() == job.taken
-    assert Completion.objects.count() == 8 * 252 - sum(EMPTY.values())
-    assert not Completion.objects.filter(text__regex=r"^\s|\s$").exists()
-    ranked = [prompt for prompt in Prompt.objects.all() if prompt.completions.count() == 8]
-    # Eight-way slates for all prompts but those that some model left unanswered.
-    assert len(ranked) >= 252 - sum(EMPTY.values())
+    assert Completion.objects.count() == 8 * 252
+    # Some models left a prompt unanswered: that is their answer.
+    assert sum(is_blank(text) for text in Completion.objects.values_list("text", flat=True)) == 51
+    assert all(prompt.completions.count() == 8 for prompt in Prompt.objects.all())

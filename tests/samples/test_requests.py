@@ -81,9 +81,21 @@ def test_a_completion_is_stored_once_and_the_first_one_stays(start):
 
 
 @pytest.mark.django_db
-def test_a_text_with_a_nul_is_stored(start):
-    run = start(1)
-    assert write(run, run.requests.get().prompt_id, 0, "a\x00b").text == "a\ufffdb"
+def test_a_text_is_stored_exactly_as_it_was_written(start):
+    texts = ["", " \n", "\u200b", "  Two\r\nlines  \n\n", "cafe\u0301 x²", "    a()\n\tb()"]
+    run = start(1, k=len(texts))
+    [request] = claim(run)
+    stored = [write(run, request.prompt_id, k, text) for k, text in enumerate(texts)]
+    assert [row.text for row in stored] == texts
+    assert actions.finish_request(request=request, now=NOW)
+
+
+@pytest.mark.django_db
+def test_what_postgresql_cannot_store_is_replaced_and_nothing_else_is(start):
+    run = start(1, k=2)
+    prompt_id = run.requests.get().prompt_id
+    assert write(run, prompt_id, 0, " a\x00b ").text == " a\ufffdb "
+    assert write(run, prompt_id, 1, "half \ud83d, whole \ud83d\ude00").text == "half \ufffd, whole 😀"
 
 
 @pytest.mark.django_db

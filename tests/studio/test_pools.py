@@ -110,6 +110,7 @@ def test_a_prompt_tells_its_lineage_its_completions_and_its_tasks(studio):
     parent = make.prompt(campaign.pool, "The first wording")
     prompt = make.prompt(campaign.pool, "The better wording", parent=parent, author=lea, in_group=parent.group)
     make.completion(prompt, make.policy("davinci"), "A **completion**")
+    make.completion(prompt, make.policy("curie"), " \u200b")
     work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.filter(id=prompt.id), now=make.NOW)
     answered(campaign, make.user())
     text = words(studio.get(reverse("studio:prompt", args=[prompt.id])))
@@ -117,6 +118,7 @@ def test_a_prompt_tells_its_lineage_its_completions_and_its_tasks(studio):
     assert reverse("studio:person", args=[lea.id]) in text
     assert "davinci" in text
     assert "A <strong>completion</strong>" in text
+    assert text.count("This completion is empty.") == 1
     assert "2 prompts, all on one side of the split" in text
     assert "1 of 1" in text
     assert "The better wording" in words(studio.get(reverse("studio:prompt", args=[parent.id])))

@@ -17,6 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.markdown import render
+from annotate.lib.text import is_blank
 
 register = template.Library()
 
@@ -51,6 +52,12 @@ class Item:
 def markdown(text: str, top_heading: int = 3) -> SafeString:
     """`{{ text|markdown }}`, or `{{ text|markdown:2 }}` where the text's headings stand right below the page's."""
     return render(text or "", top_heading=top_heading)
+
+
+@register.filter
+def blank(text: str) -> bool:
+    """`{% if text|blank %}`: is there nothing to see in it?"""
+    return is_blank(text)
 
 
 @register.filter

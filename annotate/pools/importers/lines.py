@@ -24,13 +24,17 @@ csv.field_size_limit(10_000_000)
 
 @dataclass(frozen=True)
 class Line:
-    """A line of JSONL or a row of CSV, which may span several lines: from `number` to `last`, counted from 1."""
+    """A line of JSONL or a row of CSV, which may span several lines: from `number` to `last`, counted from 1.
+
+    `blank` has the cells of a CSV row without a visible text, by column; they are not among the fields.
+    """
 
     number: int
     last: int
     size: int
     fields: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
+    blank: dict[str, str] = field(default_factory=dict)
 
 
 class _Bad(Exception):
@@ -126,7 +130,7 @@ def _csv(physical: Iterator[str], delimiter: str) -> Iterator[Line]:
             continue
         size = sum(map(len, row))
         try:
-            yield Line(number, last, size, fields=_cells(header, row))
+            yield Line(number, last, size, fields=_cells(header, row), blank=_blank(header, row))
         except _Bad as bad:
             yield Line(number, last, size, problem=str(bad))
 
@@ -144,6 +148,10 @@ def _header(rows: Iterator[list[str]]) -> list[str]:
     if not header or not all(header) or len(set(header)) < len(header):
         raise BadFile(_("The header, line 1, must name every column, and each name once."))
     return header
+
+
+def _blank(header: list[str], row: list[str]) -> dict[str, str]:
+    return {name: cell for name, cell in zip(header, row, strict=False) if not cell.strip()}
 
 
 def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
