@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, NamedTuple, TypedDict, cast
 
 from django.db.models import CharField
 from django.utils.translation import gettext as _
@@ -76,6 +76,16 @@ class Prepared:
     @cached_property
     def content_hash(self) -> str:
         return content_hash(self.messages)
+
+    @cached_property
+    def example_hashes(self) -> set[str]:
+        """Of the training examples that an export makes of it, those whose texts are not the prompt's own."""
+        return example_hashes(self.shots) - {self.content_hash} if self.shots else set()
+
+    @property
+    def hashes(self) -> set[str]:
+        """All texts under which it may appear in a training file."""
+        return {self.content_hash, *self.example_hashes}
 
 
 def prepare(draft: PromptDraft) -> Prepared:
@@ -187,6 +197,11 @@ def shot_examples(shots: Shots) -> list[tuple[str, str]]:
     ]
 
 
+def example_hashes(shots: Shots) -> set[str]:
+    """The content hashes of the K training examples."""
+    return {content_hash([Message(role="user", content=text)]) for text, _response in shot_examples(shots)}
+
+
 def _tidied(draft: PromptDraft) -> PromptDraft:
     """The draft with its columns checked against what they may hold."""
     for name, value, known in (
@@ -243,21 +258,49 @@ def content_hash(messages: Sequence[Message]) -> str:
 def group_key(prompt: Prepared, *, author_id: int | None) -> str:
     """What shares one side of the split with this prompt: its customer, its writer or its instruction, else nothing."""
     draft = prompt.draft
-    if draft.source == Source.CUSTOMER and draft.source_user:
-        return f"customer:{_key(draft.source_user)}"
-    if author_id is not None:
-        return f"author:{author_id}"
-    if draft.source_user:
-        return f"labeler:{_key(draft.source_user)}"
+    if owner := owner_key(source=draft.source, source_user=draft.source_user, author_id=author_id):
+        return owner
     if draft.instruction:
         return f"instruction:{text_hash(draft.instruction)}"
-    return f"prompt:{prompt.content_hash}"
+    return f"{ALONE}{prompt.content_hash}"
+
+
+# Begins the key of a prompt that nothing else has to be kept together with.
+ALONE: Final = "prompt:"
+
+
+def owner_key(*, source: str, source_user: str, author_id: int | None) -> str:
+    """The key of the customer or person whose prompt this is. Empty for a prompt of nobody."""
+    if source == Source.CUSTOMER and source_user:
+        return f"customer:{_key(source_user)}"
+    if author_id is not None:
+        return f"author:{author_id}"
+    return f"labeler:{_key(source_user)}" if source_user else ""
 
 
 def _key(name: str) -> str:
     key = folded(name).casefold()
     # Folding can make a name many times longer than its column.
     return key if len(key) <= 200 else text_hash(key)
+
+
+class Use(NamedTuple):
+    """That a prompt of this id and side has some text or owner; `example`: only as the text of a few-shot example."""
+
+    prompt_id: int
+    split: str
+    example: bool = False
+
+
+def yielding(uses: Collection[Use], side: str | None = None) -> list[tuple[Use, Use]]:
+    """Of the uses of one text, or of one owner, those that have to give way, each with the use that stays.
+
+    `side` stays; if it is not given, the side of the oldest prompt does. The answer depends on the uses only.
+    """
+    oldest_first = sorted(uses)
+    side = side or oldest_first[0].split
+    stays = next((use for use in oldest_first if use.split == side), None)
+    return [(use, stays) for use in oldest_first if use.split != side] if stays else []
 
 
 def draw_split(key: str, split_key: str, valid_share: float) -> Split:
