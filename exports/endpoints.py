@@ -32,10 +32,20 @@ class ExportSerializer(serializers.ModelSerializer[Export]):
             "rows_total",
             "manifest",
             "error",
+            "leaks",
             "created_at",
             "finished_at",
         ]
-        read_only_fields = ["state", "rows_done", "rows_total", "manifest", "error", "created_at", "finished_at"]
+        read_only_fields = [
+            "state",
+            "rows_done",
+            "rows_total",
+            "manifest",
+            "error",
+            "leaks",
+            "created_at",
+            "finished_at",
+        ]
 
 
 class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Export]):

@@ -26,6 +26,9 @@ class Export(models.Model):
     folder = models.CharField(max_length=100, blank=True)
     manifest = models.JSONField(null=True)
     error = models.TextField(blank=True)
+    # Where it failed because something is on both sides of the split: the first prompts that have to give way, as
+    # {"prompt": id, "twin": id, "reason": a QuarantineReason}.
+    leaks = models.JSONField(default=list)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)

@@ -79,6 +79,11 @@ class Added:
     prompt: Prompt
     is_new: bool
 
+    @property
+    def is_quarantined(self) -> bool:
+        """Was it put into quarantine now?"""
+        return self.is_new and self.prompt.quarantined_at is not None
+
 
 def add_prompts(
     *,

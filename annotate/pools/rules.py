@@ -292,15 +292,42 @@ class Use(NamedTuple):
     example: bool = False
 
 
-def yielding(uses: Collection[Use], side: str | None = None) -> list[tuple[Use, Use]]:
-    """Of the uses of one text, or of one owner, those that have to give way, each with the use that stays.
+def wrong_side(uses: Collection[Use], side: str | None) -> list[tuple[Use, Use]]:
+    """Of the uses of one owner those on the wrong side, each with the oldest one on the right side.
 
-    `side` stays; if it is not given, the side of the oldest prompt does. The answer depends on the uses only.
+    `side` is the right one; if it is None, that of the oldest prompt is.
     """
     oldest_first = sorted(uses)
     side = side or oldest_first[0].split
     stays = next((use for use in oldest_first if use.split == side), None)
     return [(use, stays) for use in oldest_first if use.split != side] if stays else []
+
+
+def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]:
+    """The uses that have to give way so that each text is on one side, with the use that each gives way to.
+
+    As if the prompts were added again in the order of their ids: a prompt gives way if one of its texts is on the other
+    side already. So the newer copy does, and what has given way makes nobody else give way.
+    """
+    texts: dict[int, list[tuple[str, Use]]] = {}
+    for text, uses in sorted(by_text.items()):
+        for use in uses:
+            texts.setdefault(use.prompt_id, []).append((text, use))
+    first: dict[tuple[str, str], Use] = {}
+    found: list[tuple[Use, Use]] = []
+    for _prompt, mine in sorted(texts.items()):
+        against = [
+            (use, first[text, side])
+            for text, use in mine
+            for side in Split.values
+            if side != use.split and (text, side) in first
+        ]
+        if against:
+            found.append(min(against, key=lambda pair: pair[1]))
+            continue
+        for text, use in mine:
+            first.setdefault((text, use.split), use)
+    return found
 
 
 def draw_split(key: str, split_key: str, valid_share: float) -> Split:

@@ -39,6 +39,10 @@ class ImportFile(BaseCommand):
             raise CommandError(f"A worker took the import over after line {job.lines_done}.")
         for line in queries.import_lines(job, refused_only=True):
             self.stdout.write(f"line {line.number}: {line.refusal}")
+        if job.quarantined:
+            for line in queries.quarantined_lines(job):
+                self.stdout.write(f"line {line.number}: in quarantine. {line.prompt.get_quarantine_reason_display()}")
+            self.stdout.write(f"{job.quarantined} in quarantine. Decide about them on the page of the pool.")
         if job.ignored_fields:
             self.stdout.write(f"Fields left out: {', '.join(job.ignored_fields)}")
         if job.nobodys:
