@@ -2,6 +2,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
+from annotate.pools.models import QuarantineReason
+from annotate.pools.quarantine import Case
 from annotate.work.models import Campaign
 
 
@@ -41,3 +43,8 @@ class Export(models.Model):
                 name="export_done_has_a_manifest",
             ),
         ]
+
+    @property
+    def cases(self) -> list[Case]:
+        """The prompts of `leaks`."""
+        return [Case(leak["prompt"], leak["twin"], QuarantineReason(leak["reason"])) for leak in self.leaks]

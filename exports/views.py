@@ -13,8 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from annotate.accounts.access import managers, person
 from annotate.lib.paging import page_of
-from annotate.pools.models import Prompt, QuarantineReason, Split
-from annotate.pools.quarantine import Case
+from annotate.pools.models import Prompt, Split
 from annotate.work.quarantine import quarantine as put_into_quarantine
 from exports import actions, manifest, queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED
@@ -66,7 +65,7 @@ def progress(request: HttpRequest, export_id: int) -> HttpResponse:
 def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
     """Put prompts that this export found on both sides away: the one that was chosen, or all that are listed."""
     chosen, now = request.POST.get("prompt", ""), timezone.now()
-    cases = [case for case in _cases(get_object_or_404(Export, id=export_id)) if chosen in ("", str(case.prompt_id))]
+    cases = [case for case in get_object_or_404(Export, id=export_id).cases if chosen in ("", str(case.prompt_id))]
     put = put_into_quarantine(cases=cases, by=person(request), now=now)
     if put:
         words = ngettext("%(number)d prompt is in quarantine.", "%(number)d prompts are in quarantine.", put)
@@ -74,10 +73,6 @@ def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
     else:
         messages.info(request, _("Nothing was left to put into quarantine."))
     return redirect("exports:export", export_id)
-
-
-def _cases(row: Export) -> list[Case]:
-    return [Case(leak["prompt"], leak["twin"], QuarantineReason(leak["reason"])) for leak in row.leaks]
 
 
 @require_safe
@@ -125,7 +120,7 @@ def _described(export_id: int) -> dict[str, Any]:
 
 def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
     """What a failed export found on both sides: the reason, the prompt that has to give way, and its twin."""
-    cases = _cases(row)
+    cases = row.cases
     ids = {prompt_id for case in cases for prompt_id in (case.prompt_id, case.twin_id)}
     prompts = Prompt.objects.select_related("pool", "group").defer("search", "messages", "shots").in_bulk(ids)
     return [

@@ -72,7 +72,7 @@ class PromptFilters(serializers.Serializer[Any]):
         required=False,
         allow_null=True,
         default=None,
-        help_text=_("true: only prompts in quarantine; false: only others"),
+        help_text=_("true: only those in quarantine; false: only others"),
     )
     q = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text=_("words of the text"))
 

@@ -27,7 +27,7 @@ FILL = "studio.fill_campaigns"
 def quarantine(request: HttpRequest, pool_id: int) -> HttpResponse:
     pool = get_object_or_404(Pool, id=pool_id)
     page = page_of(request, queries.quarantined(pool), size=20)
-    against = in_the_way(page.object_list)
+    against = in_the_way(list(page))
     rows = [(prompt, against[prompt.id], _movable(prompt)) for prompt in page]
     return render(request, "studio/quarantine.html", {"pool": pool, "page": page, "rows": rows})
 
