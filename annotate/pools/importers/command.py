@@ -41,9 +41,8 @@ class ImportFile(BaseCommand):
             self.stdout.write(f"line {line.number}: {line.refusal}")
         if job.quarantined:
             for line in queries.quarantined_lines(job):
-                self.stdout.write(
-                    f"line {line.number}: in quarantine. {cast(Prompt, line.prompt).get_quarantine_reason_display()}"
-                )
+                reason = cast(Prompt, line.prompt).get_quarantine_reason_display()
+                self.stdout.write(f"line {line.number}: in quarantine. {reason}")
             self.stdout.write(f"{job.quarantined} in quarantine. Decide about them on the page of the pool.")
         if job.ignored_fields:
             self.stdout.write(f"Fields left out: {', '.join(job.ignored_fields)}")
