@@ -43,7 +43,8 @@ def write(
     All rows are read from one snapshot of the database, answers as far as they were submitted by `now`; no labeler
     takes one of these back any more. The same data gives the same bytes (but for the manifest's
     time). The folder appears complete or not at all. Raises FolderInUse if it is there with something in it (`force`
-    replaces an earlier export), and splits.Leak if training and validation files share a group or a prompt.
+    replaces an earlier export), and splits.Leak if training and validation files share an owner of
+    prompts or a prompt text.
     """
     check_folder(out, force=force)
     # Committed before the snapshot is taken: whatever is read stands, and whatever is undone was not read.

@@ -9,9 +9,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from annotate.accounts.models import User
+from annotate.work.quarantine import quarantine as put_into_quarantine
 from exports import actions, queries
 from exports.models import Export
 from exports.views import file_of
@@ -32,10 +34,20 @@ class ExportSerializer(serializers.ModelSerializer[Export]):
             "rows_total",
             "manifest",
             "error",
+            "leaks",
             "created_at",
             "finished_at",
         ]
-        read_only_fields = ["state", "rows_done", "rows_total", "manifest", "error", "created_at", "finished_at"]
+        read_only_fields = [
+            "state",
+            "rows_done",
+            "rows_total",
+            "manifest",
+            "error",
+            "leaks",
+            "created_at",
+            "finished_at",
+        ]
 
 
 class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Export]):
@@ -48,6 +60,14 @@ class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
         serializer.instance = actions.request_export(
             **serializer.validated_data, by=cast(User, self.request.user), now=timezone.now()
         )
+
+    @extend_schema(request=None, responses=ExportSerializer)
+    @action(detail=True, methods=["post"])
+    def quarantine(self, request: Request, pk: str) -> Response:
+        """Put the prompts into quarantine that the failed export names in `leaks`. Then POST the campaigns again."""
+        export = self.get_object()
+        put_into_quarantine(cases=export.cases, by=cast(User, request.user), now=timezone.now())
+        return Response(self.get_serializer(export).data)
 
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
     @action(detail=True, url_path=r"files/(?P<name>[\w.-]+)", url_name="file")

@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from annotate.pools.quarantine import Case
 from annotate.work.actions import settle
 from exports import queries
 from exports.actions import write
@@ -26,6 +27,8 @@ from exports.splits import Leak
 # Renewed every second while lines are written and read back. Storing one large file is the longest silence.
 LEASE = timedelta(minutes=5)
 SECONDS_BETWEEN_RENEWALS = 1.0
+# Prompts that a failed export lists on its page. The next export lists the next ones.
+LEAKS_KEPT = 100
 
 Clock = Callable[[], datetime]
 
@@ -55,7 +58,9 @@ def run(*, export_id: int, clock: Clock) -> bool:
         finish(export, state=ExportState.DONE, manifest=written, now=clock())
     except LeaseLost:
         _delete(storage, export.folder)
-    except (Leak, OSError) as reason:
+    except Leak as leak:
+        _fail(storage, export, str(leak), clock, leaks=[_as_json(case) for case in leak.cases[:LEAKS_KEPT]])
+    except OSError as reason:
         _fail(storage, export, str(reason), clock)
     except Exception:
         # A mistake of ours does not go away by trying again every few minutes.
@@ -132,10 +137,14 @@ def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     return written
 
 
-def _fail(storage: Storage, export: Export, error: str, clock: Clock) -> None:
+def _as_json(case: Case) -> dict[str, Any]:
+    return {"prompt": case.prompt_id, "twin": case.twin_id, "reason": case.reason.value}
+
+
+def _fail(storage: Storage, export: Export, error: str, clock: Clock, **columns: Any) -> None:
     _delete(storage, export.folder)
     try:
-        finish(export, state=ExportState.FAILED, error=error, now=clock())
+        finish(export, state=ExportState.FAILED, error=error, now=clock(), **columns)
     except LeaseLost:
         pass
 

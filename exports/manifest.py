@@ -35,6 +35,7 @@ TABLE_6: tuple[tuple[str, FileKind, str], ...] = (
 FILTERS = (
     "Answers count once they are accepted: by a reviewer, or at once where the campaign asks for no review.",
     "No answer of a held-out labeler, and no prompt that one wrote or that was rewritten from one.",
+    "No prompt in quarantine, no answer to one, and no instruction that became one.",
     "SFT: demonstrations, and K leave-one-out examples of each few-shot instruction with K query/response pairs.",
     "RM: every ranking. Its pairs leave out ties and pairs of two equal texts.",
     "PPO: customers' prompts of the campaigns' pools, equal prompts once.",
@@ -51,12 +52,12 @@ class FileFacts:
 
 @dataclass
 class Survey:
-    """What reading the files back has shown. It keeps 8 bytes for each prompt and each group of each file."""
+    """What reading the files back has shown. It keeps 16 bytes for each prompt of each file."""
 
     files: list[FileFacts] = field(default_factory=list)
-    # By kind of file, split and source; by split.
+    # By kind of file, split and source: hashes of texts. By split: ids of prompts.
     texts: dict[tuple[FileKind, str, str], Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
-    groups: dict[str, Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
+    prompt_ids: dict[str, Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
     ties: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     identical: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -73,7 +74,7 @@ class Survey:
 
 
 def survey(folder: Path, *, on_line: Callable[[], None] = lambda: None) -> Survey:
-    """Read every file of the folder once. Raises splits.Leak if a group or a prompt text is in both splits."""
+    """Read every file of the folder once. Raises splits.Leak if an owner or a prompt text is in both splits."""
     found = Survey()
     for kind in FILE_KINDS:
         for split in Split.values:
@@ -81,7 +82,7 @@ def survey(folder: Path, *, on_line: Callable[[], None] = lambda: None) -> Surve
             if path.exists():
                 _read(found, path, kind, split, on_line)
     texts = {split: [part for (_, of, _), part in found.texts.items() if of == split] for split in Split.values}
-    splits.check(groups={split: [found.groups[split]] for split in Split.values}, texts=texts, folder=folder)
+    splits.check(prompts={split: found.prompt_ids[split] for split in Split.values}, texts=texts, folder=folder)
     return found
 
 
@@ -95,10 +96,10 @@ def _read(found: Survey, path: Path, kind: FileKind, split: str, on_line: Callab
         found.ties[split] += line.get("tied_pairs", 0)
         found.identical[split] += line.get("identical_pairs", 0)
         # The lines of one prompt stand together: one of them is enough.
-        this = (line["group"], line["source"], line["prompt"])
+        this = (line["prompt_id"], line["source"], line["prompt"])
         if this != last:
             found.texts[kind, split, line["source"]].append(splits.prompt_hash(line["prompt"]))
-            found.groups[split].append(splits.group_hash(line["group"]))
+            found.prompt_ids[split].append(line["prompt_id"])
             last = this
         on_line()
     found.files.append(FileFacts(path.name, rows, size, digest.hexdigest()))

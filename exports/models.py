@@ -2,6 +2,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
+from annotate.pools.models import QuarantineReason
+from annotate.pools.quarantine import Case
 from annotate.work.models import Campaign
 
 
@@ -26,6 +28,9 @@ class Export(models.Model):
     folder = models.CharField(max_length=100, blank=True)
     manifest = models.JSONField(null=True)
     error = models.TextField(blank=True)
+    # Where it failed because something is on both sides of the split: the first prompts that have to give way, as
+    # {"prompt": id, "twin": id, "reason": a QuarantineReason}.
+    leaks = models.JSONField(default=list)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
@@ -38,3 +43,8 @@ class Export(models.Model):
                 name="export_done_has_a_manifest",
             ),
         ]
+
+    @property
+    def cases(self) -> list[Case]:
+        """The prompts of `leaks`."""
+        return [Case(leak["prompt"], leak["twin"], QuarantineReason(leak["reason"])) for leak in self.leaks]

@@ -29,6 +29,8 @@ class LeftOut(models.TextChoices):
     NOT_ACCEPTED = "not_accepted", _("answers sent back, or given up after that")
     INSTRUCTION_ONLY = "instruction_only", _("instructions without query/response pairs: prompts now, not examples")
     INSTRUCTION_WITHOUT_PROMPT = "instruction_without_prompt", _("few-shot instructions that became no prompt")
+    QUARANTINED = "quarantined", _("answers to prompts in quarantine, or that made one")
+    PPO_QUARANTINED = "ppo_quarantined", _("customer prompts in quarantine")
     PPO_EQUAL_PROMPT = "ppo_equal_prompt", _("customer prompts equal to one that is in the file already")
 
 
@@ -47,11 +49,14 @@ HELD_OUT_PROMPTS = RawSQL(
     [Cohort.HELD_OUT],
 )
 BY_HELD_OUT_AUTHOR = Q(task__prompt__in=HELD_OUT_PROMPTS)
+# What the training and the validation split would share with these.
+IN_QUARANTINE = Q(task__prompt__quarantined_at__isnull=False) | Q(instruction__prompt__quarantined_at__isnull=False)
 REASON = Case(
     When(labeler__cohort=Cohort.HELD_OUT, then=Value(LeftOut.HELD_OUT_LABELER)),
     When(state=State.SUBMITTED, then=Value(LeftOut.WAITING_FOR_REVIEW)),
     When(~Q(state=State.ACCEPTED), then=Value(LeftOut.NOT_ACCEPTED)),
     When(BY_HELD_OUT_AUTHOR, then=Value(LeftOut.HELD_OUT_AUTHOR)),
+    When(IN_QUARANTINE, then=Value(LeftOut.QUARANTINED)),
     When(Q(instruction__isnull=False) & ~Q(instruction__kind=Kind.FEW_SHOT), then=Value(LeftOut.INSTRUCTION_ONLY)),
     When(instruction__isnull=False, instruction__prompt=None, then=Value(LeftOut.INSTRUCTION_WITHOUT_PROMPT)),
     default=Value(""),
@@ -59,9 +64,10 @@ REASON = Case(
 
 
 def training_data() -> QuerySet[Assignment]:
-    """Accepted answers of labelers who are not held out, to prompts that come of no held-out labeler's."""
+    """Accepted answers of labelers who are not held out, to prompts that come of no held-out labeler's and are not in
+    quarantine."""
     accepted = Assignment.objects.filter(state=State.ACCEPTED, labeler__cohort=Cohort.TRAINING)
-    return accepted.exclude(BY_HELD_OUT_AUTHOR)
+    return accepted.exclude(BY_HELD_OUT_AUTHOR).exclude(IN_QUARANTINE)
 
 
 def training_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
@@ -107,7 +113,7 @@ def rankings(campaigns: Sequence[Campaign]) -> QuerySet[Ranking]:
 
 def customer_prompts(campaigns: Sequence[Campaign]) -> QuerySet[Prompt]:
     """Customer prompts of the campaigns' pools, by id. Of equal prompts in several pools the first stands for all."""
-    in_pools = _in_pools(campaigns)
+    in_pools = _in_pools(campaigns).filter(quarantined_at=None)
     earlier_equal = in_pools.filter(content_hash=OuterRef("content_hash"), id__lt=OuterRef("id"))
     return in_pools.filter(~Exists(earlier_equal)).select_related("group").defer("search", "text").order_by("id")
 
@@ -125,14 +131,17 @@ def answers_and_prompts(campaigns: Sequence[Campaign]) -> int:
 
 
 def left_out(campaigns: Sequence[Campaign]) -> dict[LeftOut, int]:
-    """How many answers (the last: prompts) are in no file, each by the first reason that applies to it."""
+    """How many answers (the last two: prompts) are in no file, each by the first reason that applies to it."""
     counts = dict.fromkeys(LeftOut, 0)
     # Taken up again after a sending back, an answer keeps the time of its first submit.
     answers = Assignment.objects.filter(campaign__in=campaigns, submitted_at__isnull=False)
     with_reason = answers.annotate(reason=REASON).exclude(reason="").order_by("reason").values_list("reason")
     for reason, number in with_reason.annotate(number=Count("id")):
         counts[LeftOut(reason)] = number
-    counts[LeftOut.PPO_EQUAL_PROMPT] = _in_pools(campaigns).count() - customer_prompts(campaigns).count()
+    in_pools = _in_pools(campaigns)
+    counts[LeftOut.PPO_QUARANTINED] = in_pools.filter(quarantined_at__isnull=False).count()
+    kept = in_pools.count() - counts[LeftOut.PPO_QUARANTINED]
+    counts[LeftOut.PPO_EQUAL_PROMPT] = kept - customer_prompts(campaigns).count()
     return counts
 
 

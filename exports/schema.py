@@ -38,7 +38,7 @@ class Row(Protocol):
 
 @dataclass(frozen=True)
 class AboutPrompt:
-    """The prompt's columns. `group` is what the split was drawn by: no group is in both splits."""
+    """The prompt's columns. `group` is what the split was drawn by. No group and no customer is in both splits."""
 
     prompt_id: int
     group: str

@@ -8,6 +8,7 @@ urlpatterns = [
     path("exports/new/", views.new, name="new"),
     path("exports/<int:export_id>/", views.export, name="export"),
     path("exports/<int:export_id>/progress/", views.progress, name="progress"),
+    path("exports/<int:export_id>/quarantine/", views.quarantine, name="quarantine"),
     path("exports/<int:export_id>/<str:name>", views.download, name="download"),
     path("agreement/", views.agreement, name="agreement"),
 ]

@@ -2,15 +2,19 @@
 
 from typing import Any, cast
 
+from django.contrib import messages
 from django.core.files.storage import storages
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.accounts.access import managers, person
 from annotate.lib.paging import page_of
-from annotate.pools.models import Split
+from annotate.pools.models import Prompt, Split
+from annotate.work.quarantine import quarantine as put_into_quarantine
 from exports import actions, manifest, queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED
 from exports.agreement.pairs import TieRule
@@ -56,6 +60,21 @@ def progress(request: HttpRequest, export_id: int) -> HttpResponse:
     return render(request, "exports/_export.html", _described(export_id))
 
 
+@require_POST
+@managers
+def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
+    """Put prompts that this export found on both sides away: the one that was chosen, or all that are listed."""
+    chosen, now = request.POST.get("prompt", ""), timezone.now()
+    cases = [case for case in get_object_or_404(Export, id=export_id).cases if chosen in ("", str(case.prompt_id))]
+    put = put_into_quarantine(cases=cases, by=person(request), now=now)
+    if put:
+        words = ngettext("%(number)d prompt is in quarantine.", "%(number)d prompts are in quarantine.", put)
+        messages.success(request, words % {"number": put} + " " + _("Export the campaigns again."))
+    else:
+        messages.info(request, _("Nothing was left to put into quarantine."))
+    return redirect("exports:export", export_id)
+
+
 @require_safe
 @managers
 def download(request: HttpRequest, export_id: int, name: str) -> FileResponse:
@@ -92,10 +111,23 @@ def _described(export_id: int) -> dict[str, Any]:
     counts = row.manifest["left_out"] if row.manifest else {}
     return {
         "export": row,
+        "leaks": _leaks(row),
         "unfinished": row.state in (ExportState.WAITING, ExportState.RUNNING),
         "left_out": [(reason.label, counts[reason.value]) for reason in LeftOut if counts.get(reason.value)],
         "tables": _tables(row.manifest) if row.manifest else [],
     }
+
+
+def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
+    """What a failed export found on both sides: the reason, the prompt that has to give way, and its twin."""
+    cases = row.cases
+    ids = {prompt_id for case in cases for prompt_id in (case.prompt_id, case.twin_id)}
+    prompts = Prompt.objects.select_related("pool", "group").defer("search", "messages", "shots").in_bulk(ids)
+    return [
+        (str(case.reason.label), prompts[case.prompt_id], prompts[case.twin_id])
+        for case in cases
+        if case.prompt_id in prompts and case.twin_id in prompts
+    ]
 
 
 def _tables(described: Manifest) -> list[tuple[str, dict[str, int], dict[str, int]]]:

@@ -56,6 +56,10 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
             "split",
             "parent",
             "created_at",
+            "quarantined_at",
+            "quarantine_reason",
+            "quarantine_twin",
+            "quarantine_decided_at",
         ]
 
 
@@ -64,7 +68,19 @@ class PromptFilters(serializers.Serializer[Any]):
 
     pool = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
     split = serializers.ChoiceField(required=False, choices=Split.choices)
+    quarantined = serializers.BooleanField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text=_("true: only those in quarantine; false: only others"),
+    )
     q = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text=_("words of the text"))
+
+
+class ReleaseSerializer(serializers.Serializer[Any]):
+    instead = serializers.BooleanField(
+        default=False, help_text=_("put the equal prompts of the other side into quarantine in its place")
+    )
 
 
 class NewPromptSerializer(serializers.Serializer[Any]):

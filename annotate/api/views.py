@@ -23,6 +23,7 @@ from annotate.api.serializers import (
     PoolSerializer,
     PromptFilters,
     PromptSerializer,
+    ReleaseSerializer,
     RunSerializer,
     StateSerializer,
     StoppedTaskSerializer,
@@ -40,10 +41,12 @@ from annotate.samples import probes
 from annotate.samples import queries as sampled
 from annotate.samples.models import Policy, SampleRun
 from annotate.work import actions as work
+from annotate.work import quarantine
 from annotate.work import queries as worked
 from annotate.work.leases import Refused
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
+from annotate.workflows import readmit
 
 # By its name: the studio's room stands beside this one.
 FILL = "studio.fill_campaigns"
@@ -71,7 +74,7 @@ class PoolViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Creat
 
 
 class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Prompt]):
-    """Filter the list with ?pool=, ?split= and ?q= (words of the text)."""
+    """Filter the list with ?pool=, ?split=, ?quarantined= and ?q= (words of the text)."""
 
     serializer_class = PromptSerializer
 
@@ -88,6 +91,8 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
             prompts = prompts.filter(pool=pool)
         if split := wanted.get("split"):
             prompts = prompts.filter(group__split=split)
+        if (quarantined := wanted.get("quarantined")) is not None:
+            prompts = prompts.filter(quarantined_at__isnull=not quarantined)
         return prompts.select_related("group").order_by("id")
 
     @extend_schema(request=NewPromptSerializer, responses={201: PromptSerializer})
@@ -100,6 +105,36 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
         except (BadPrompt, pools.DuplicatePrompt) as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(PromptSerializer(prompt).data, status=status.HTTP_201_CREATED)
+
+    @extend_schema(request=None, responses=PromptSerializer)
+    @action(detail=True, methods=["post"])
+    def keep(self, request: Request, pk: str) -> Response:
+        """Leave the prompt in quarantine, and note that you have decided so."""
+        prompt = self.get_object()
+        try:
+            quarantine.keep(prompt_id=prompt.id, by=manager(request), now=timezone.now())
+        except Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        return Response(PromptSerializer(self.get_object()).data)
+
+    @extend_schema(request=ReleaseSerializer, responses=PromptSerializer)
+    @action(detail=True, methods=["post"])
+    def release(self, request: Request, pk: str) -> Response:
+        """Use a prompt that is in quarantine, or with {"instead": true} use it instead of the equal ones."""
+        prompt, form = self.get_object(), ReleaseSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        try:
+            quarantine.release(
+                prompt_id=prompt.id,
+                by=manager(request),
+                now=timezone.now(),
+                readmit=readmit,
+                instead=form.validated_data["instead"],
+            )
+        except Refused as refusal:
+            raise Conflict(str(refusal)) from refusal
+        wake(FILL, prompt.pool_id)
+        return Response(PromptSerializer(self.get_object()).data)
 
     @extend_schema(responses=CompletionSerializer(many=True))
     @action(detail=True, pagination_class=None)

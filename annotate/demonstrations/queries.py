@@ -7,7 +7,8 @@ from annotate.work.models import Campaign
 
 
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
-    return Prompt.objects.filter(pool=campaign.pool_id).order_by("id")
+    """The pool's prompts, all but those in quarantine."""
+    return Prompt.objects.filter(pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
 def written(assignment_id: int, labeler: User) -> Demonstration | None:

@@ -64,6 +64,7 @@ def _part(form: DemonstrationForm) -> Context:
 BENCH = Bench(
     prompts=queries.prompts_of,
     fill=fill,
+    readmit=lambda campaign, prompts: queries.prompts_of(campaign).filter(id__in=prompts),
     task_part="demonstrations/_task.html",
     show=show,
     submit=submit,

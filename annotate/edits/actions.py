@@ -4,14 +4,14 @@ from typing import cast
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, Q
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.edits.models import Brief, Instruction
 from annotate.edits.queries import original_of
 from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
-from annotate.pools.actions import DuplicatePrompt, add_prompt
+from annotate.pools.actions import DuplicatePrompt, add_prompt, hold_split_map
 from annotate.pools.models import Kind, Pool, Prompt
 from annotate.pools.rules import BadPrompt
 from annotate.work import actions as work
@@ -116,8 +116,12 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
         if not assignment.rounds:
             instruction.delete()
         if prompt is not None:
-            # Whoever makes a task of it at this moment holds it too: then it is used, or not there any more.
-            prompt = Prompt.objects.select_for_update().get(id=prompt.id)
+            # Whoever makes a task of it at this moment holds it too: then it is used, or not there any more. A prompt
+            # that is added at this moment may get it as its twin: that waits, and so do decisions about quarantine.
+            affected = Prompt.objects.filter(Q(id=prompt.id) | Q(quarantine_twin=prompt)).defer("search")
+            rows = {row.id: row for row in affected.order_by("id").select_for_update()}
+            hold_split_map()
+            prompt = rows[prompt.id]
             try:
                 prompt.delete()
             except ProtectedError as used:

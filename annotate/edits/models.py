@@ -47,7 +47,8 @@ class Instruction(models.Model):
     note = models.TextField(_("note"), blank=True)
     written_at = models.DateTimeField()
     prompt = models.OneToOneField(Prompt, on_delete=models.PROTECT, null=True, related_name="written_as")
-    # Accepted, yet no prompt came of it: the sentence that says why (it equals one that is there already).
+    # Accepted, yet no prompt came of it: the sentence that says why (it equals one of the pool). One whose text is in
+    # use on the other side of the split is a prompt, in quarantine.
     refusal = models.TextField(blank=True)
     # That one. While it stands for this instruction too, it stays.
     duplicate_of = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")

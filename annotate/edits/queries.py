@@ -10,10 +10,10 @@ from annotate.work.models import Campaign, Task
 
 
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
-    """The pool's prompts, all but what the campaign itself brought forth: where source and target are one pool it
-    would never end."""
+    """The pool's prompts, all but those in quarantine and what the campaign itself brought forth: where source and
+    target are one pool it would never end."""
     own = Instruction.objects.filter(prompt=OuterRef("id"), assignment__campaign=campaign)
-    return Prompt.objects.filter(~Exists(own), pool=campaign.pool_id).order_by("id")
+    return Prompt.objects.filter(~Exists(own), pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
 def original_of(task: Task) -> Original | None:

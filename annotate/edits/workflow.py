@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from annotate.accounts.models import User
@@ -12,6 +13,7 @@ from annotate.edits.models import Instruction, Reason
 from annotate.edits.queries import Wanted
 from annotate.edits.rules import Text, filled_pairs
 from annotate.lib.text import Piece, tidy, word_diff
+from annotate.pools.models import Prompt
 from annotate.work.actions import add_tasks
 from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign, Task
@@ -27,6 +29,10 @@ def fill(campaign: Campaign, now: datetime) -> int:
         return 0
     missing = without_task(campaign, queries.prompts_of(campaign), FILL_BATCH)
     return len(add_tasks(campaign=campaign, prompts=missing, now=now))
+
+
+def readmit(campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
+    return queries.prompts_of(campaign).filter(id__in=prompts) if campaign.rewrite_pool else None
 
 
 def show(assignment: Assignment, labeler: User, draft: QueryDict | None, now: datetime) -> Context:
@@ -126,6 +132,7 @@ def _untouched(wanted: Wanted) -> Context:
 BENCH = Bench(
     prompts=lambda campaign: queries.prompts_of(campaign) if campaign.rewrite_pool else None,
     fill=fill,
+    readmit=readmit,
     task_part="edits/_task.html",
     show=show,
     submit=submit,

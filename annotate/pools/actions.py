@@ -12,10 +12,20 @@ from django.utils.translation import gettext
 from annotate.accounts.models import User
 from annotate.lib.wake import wake
 from annotate.pools.importers import jobs
-from annotate.pools.models import ImportJob, ImportKind, Pool, Prompt, PromptGroup
-from annotate.pools.rules import Prepared, PromptDraft, draw_split, group_key, prepare
+from annotate.pools.models import (
+    ExampleText,
+    ImportJob,
+    ImportKind,
+    Pool,
+    Prompt,
+    PromptGroup,
+    QuarantineMove,
+    QuarantineReason,
+)
+from annotate.pools.quarantine import Holders, mark, note, reason_of
+from annotate.pools.rules import ALONE, Prepared, PromptDraft, draw_split, group_key, prepare
 
-# Whoever adds prompts holds this lock of PostgreSQL until the transaction ends.
+# The number of a lock of PostgreSQL: see hold_split_map.
 ADDING_PROMPTS: Final = 0x70_72_6F_6D_70_74
 
 
@@ -52,9 +62,9 @@ def add_prompt(
 ) -> Prompt:
     """Put a prompt into the pool, in the group and so on the side of the split where it belongs.
 
-    `parent` is the prompt it was edited from, `author` the person here who wrote it. Raises BadPrompt, or
-    DuplicatePrompt with the equal prompt: one of this pool, or one of another pool that stands on the other side of
-    the split than `parent`, so that the new prompt could be on neither.
+    `parent` is the prompt it was edited from, `author` the person here who wrote it. If an equal text is in use on the
+    other side of the split, the prompt is added in quarantine. Raises BadPrompt, or DuplicatePrompt with the equal
+    prompt of this pool.
     """
     (added,) = add_prompts(pool=pool, prompts=[prepare(draft)], now=now, parent=parent, author=author)
     if not added.is_new:
@@ -64,10 +74,15 @@ def add_prompt(
 
 @dataclass(frozen=True)
 class Added:
-    """The prompt that was made, or the equal one that was there."""
+    """The prompt that was made, in quarantine or not, or the equal one that was in the pool."""
 
     prompt: Prompt
     is_new: bool
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Was it put into quarantine now?"""
+        return self.is_new and self.prompt.quarantined_at is not None
 
 
 def add_prompts(
@@ -78,46 +93,69 @@ def add_prompts(
     parent: Prompt | None = None,
     author: User | None = None,
 ) -> list[Added]:
-    """Put many prompts into the pool at the cost of few queries. The result follows the order of `prompts`."""
+    """Put many prompts into the pool at the cost of few queries. The result follows the order of `prompts`.
+
+    A prompt's group is that of its parent, else of its customer or writer, else of its instruction, else of an equal
+    prompt. If one of its texts is in use on the other side of the split, the prompt is added in quarantine.
+    """
     with transaction.atomic():
-        # One writer at a time. A unique index would keep two from adding one prompt to one pool, but not from adding
-        # it to two pools under two groups, with the risk that it stands on both sides of the split for ever.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
+        hold_split_map()
         return _add(pool, prompts, now, parent, author)
+
+
+def hold_split_map() -> None:
+    """Wait until nobody else adds prompts or decides about quarantine, and keep them out until the transaction ends.
+
+    A unique index keeps two people from adding one prompt to one pool, but not from adding it to two pools on two sides
+    of the split. Take this lock after all row locks: everybody else does.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
 
 
 def _add(
     pool: Pool, prompts: Sequence[Prepared], now: datetime, parent: Prompt | None, author: User | None
 ) -> list[Added]:
-    here, elsewhere = _equals(pool, prompts)
+    if parent:
+        parent.refresh_from_db(fields=["quarantine_reason", "quarantine_twin"])
+    here = _in_pool(pool, prompts)
+    holders = Holders.of({text for prompt in prompts if prompt.content_hash not in here for text in prompt.hashes})
     keys = {prompt.content_hash: group_key(prompt, author_id=author.id if author else None) for prompt in prompts}
-    unmet = {keys[prompt.content_hash] for prompt in prompts if prompt.content_hash not in here | elsewhere}
+    new = {text: key for text, key in keys.items() if text not in here}
+    unmet = {key for text, key in new.items() if not key.startswith(ALONE) or not holders.of_text(text)}
     groups = {} if parent else _groups(unmet, now)
     added: list[Added] = []
+    examples: list[ExampleText] = []
     for prompt in prompts:
-        equal, twin = here.get(prompt.content_hash), elsewhere.get(prompt.content_hash)
-        if equal is None and parent and twin and twin.group.split != parent.group.split:
-            equal = twin
-        if equal is None:
-            group = parent.group if parent else twin.group if twin else groups[keys[prompt.content_hash]]
-            equal = here[prompt.content_hash] = _row(pool, group, prompt, now, parent, author)
-            added.append(Added(equal, is_new=True))
-        else:
+        if equal := here.get(prompt.content_hash):
             added.append(Added(equal, is_new=False))
-    Prompt.objects.bulk_create([each.prompt for each in added if each.is_new])
+            continue
+        key, holder = keys[prompt.content_hash], holders.of_text(prompt.content_hash)
+        # A prompt of nobody joins the group of an equal one, which ties no two customers together.
+        group = parent.group if parent else holder.group if holder and key.startswith(ALONE) else groups[key]
+        row = here[prompt.content_hash] = _row(pool, group, prompt, now, parent, author)
+        if twins := holders.opposite(prompt.hashes, group.split):
+            mark(row, reason=reason_of(row.content_hash, twins[0]), twin=twins[0], now=now)
+        elif parent and parent.quarantine_reason == QuarantineReason.OTHER_SIDE:
+            # What its customer wrote is in it too.
+            mark(row, reason=QuarantineReason.OTHER_SIDE, twin=parent.quarantine_twin, now=now)
+        else:
+            holders.add(row, prompt.hashes)
+        examples += [ExampleText(prompt=row, content_hash=text) for text in sorted(prompt.example_hashes)]
+        added.append(Added(row, is_new=True))
+    made = [each.prompt for each in added if each.is_new]
+    # A twin is in use. It may be of the same batch, and then has to be stored first.
+    Prompt.objects.bulk_create([prompt for prompt in made if not prompt.quarantined_at])
+    Prompt.objects.bulk_create(quarantined := [prompt for prompt in made if prompt.quarantined_at])
+    ExampleText.objects.bulk_create(examples)
+    note(quarantined, QuarantineMove.QUARANTINE, by=None, now=now)
     return added
 
 
-def _equals(pool: Pool, prompts: Sequence[Prepared]) -> tuple[dict[str, Prompt], dict[str, Prompt]]:
-    """By content hash, the equal prompts of this pool, and of other pools the oldest of each."""
-    hashes = {prompt.content_hash for prompt in prompts}
-    equal = Prompt.objects.filter(content_hash__in=hashes).select_related("group", "pool")
-    here: dict[str, Prompt] = {}
-    elsewhere: dict[str, Prompt] = {}
-    for row in equal.only("content_hash", "group", "pool").order_by("-id"):
-        (here if row.pool_id == pool.id else elsewhere)[row.content_hash] = row
-    return here, elsewhere
+def _in_pool(pool: Pool, prompts: Sequence[Prepared]) -> dict[str, Prompt]:
+    """By content hash, the equal prompts that the pool has."""
+    equal = Prompt.objects.filter(pool=pool, content_hash__in={prompt.content_hash for prompt in prompts})
+    return {row.content_hash: row for row in equal.select_related("pool").only("content_hash", "pool__name")}
 
 
 def _groups(keys: set[str], now: datetime) -> dict[str, PromptGroup]:

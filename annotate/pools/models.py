@@ -41,6 +41,20 @@ class Split(models.TextChoices):
     VALID = "valid", _("Valid")
 
 
+class QuarantineReason(models.TextChoices):
+    """Why a prompt must not be used: with it, the training and the validation split would share something."""
+
+    EQUAL_TEXT = "equal_text", _("An equal prompt is on the other side of the split")
+    EQUAL_EXAMPLE = "equal_example", _("A few-shot example on the other side of the split is equal")
+    OTHER_SIDE = "other_side", _("The other prompts of its customer or writer are on the other side of the split")
+
+
+class QuarantineMove(models.TextChoices):
+    QUARANTINE = "quarantine", _("put into quarantine")
+    KEEP = "keep", _("kept in quarantine")
+    RELEASE = "release", _("released")
+
+
 class Pool(models.Model):
     name = models.CharField(_("name"), max_length=120, unique=True)
     description = models.TextField(_("description"), blank=True)
@@ -53,8 +67,8 @@ class Pool(models.Model):
 class PromptGroup(models.Model):
     """What must stay on one side of the split: a customer, a labeler, an instruction and its edits.
 
-    One map serves every export. The split is drawn once and never moves (a trigger refuses it): a model may
-    already have been trained on it.
+    A customer has one group, whatever prompts of others are equal to theirs. One map serves every export. The split is
+    drawn once and never moves (a trigger refuses it): a model may already have been trained on it.
     """
 
     key = models.CharField(max_length=300, unique=True)
@@ -104,10 +118,42 @@ class Prompt(models.Model):
     # Higher comes first, in campaigns that go by it.
     priority = models.SmallIntegerField(_("priority"), default=0)
     created_at = models.DateTimeField()
+    # A prompt in quarantine gets no task, is not sampled and is in no export. It keeps its group.
+    quarantined_at = models.DateTimeField(null=True)
+    quarantine_reason = models.CharField(
+        max_length=16, choices=QuarantineReason.choices, blank=True, default="", db_default=""
+    )
+    # The prompt in use that it conflicts with; none if that prompt was deleted since.
+    quarantine_twin = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
+    # The manager who decided to keep it in quarantine.
+    quarantine_decided_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    quarantine_decided_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=models.Q(kind__in=Kind.values), name="prompt_kind_known"),
+            models.CheckConstraint(
+                condition=models.Q(
+                    quarantined_at=None,
+                    quarantine_reason="",
+                    quarantine_twin=None,
+                    quarantine_decided_by=None,
+                    quarantine_decided_at=None,
+                )
+                | (
+                    models.Q(quarantined_at__isnull=False, quarantine_reason__in=QuarantineReason.values)
+                    & (
+                        models.Q(quarantine_decided_by=None, quarantine_decided_at=None)
+                        | models.Q(quarantine_decided_by__isnull=False, quarantine_decided_at__isnull=False)
+                    )
+                ),
+                name="prompt_quarantine_columns_agree",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(quarantine_twin=models.F("id")), name="prompt_quarantine_twin_is_another"
+            ),
             models.CheckConstraint(condition=models.Q(source__in=Source.values), name="prompt_source_known"),
             models.CheckConstraint(
                 condition=models.Q(category="") | models.Q(category__in=Category.values), name="prompt_category_known"
@@ -119,12 +165,18 @@ class Prompt(models.Model):
                 condition=models.Q(priority__gte=-MOST_PRIORITY, priority__lte=MOST_PRIORITY),
                 name="prompt_priority_in_range",
             ),
-            # An exact duplicate would be labeled twice and could stand on both sides of a split.
+            # An exact duplicate would be labeled twice.
             models.UniqueConstraint(fields=["pool", "content_hash"], name="prompt_once_in_pool"),
         ]
         indexes = [
-            # An equal prompt of another pool lends its group, so that the pair keeps one split.
+            # Equal prompts of other pools, which may be on the other side of the split.
             models.Index(fields=["content_hash"], name="prompt_content_hash"),
+            # The list of a pool's quarantine.
+            models.Index(
+                fields=["pool", "quarantined_at"],
+                condition=models.Q(quarantined_at__isnull=False),
+                name="prompt_quarantined",
+            ),
             # Completions made elsewhere name a prompt by the id it had there.
             models.Index(fields=["pool", "external_id"], name="prompt_external_id"),
             GinIndex(fields=["search"], name="prompt_search"),
@@ -132,6 +184,42 @@ class Prompt(models.Model):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+
+class ExampleText(models.Model):
+    """The text of a training example that an export makes of a few-shot prompt, as a hash.
+
+    K pairs give K examples; the one that equals the prompt itself has no row. The index finds, at the cost of one
+    look-up, whether a text is an example somewhere.
+    """
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="example_texts")
+    content_hash = models.CharField(max_length=64, help_text=_("as Prompt.content_hash"))
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["prompt", "content_hash"], name="exampletext_once_a_prompt")]
+        indexes = [models.Index(fields=["content_hash"], name="exampletext_content_hash")]
+
+
+class QuarantineEvent(models.Model):
+    """One decision about a prompt's quarantine. A trigger refuses to change a row; it goes only with its prompt."""
+
+    prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="quarantine_events")
+    move = models.CharField(max_length=16, choices=QuarantineMove.choices)
+    reason = models.CharField(max_length=16, choices=QuarantineReason.choices)
+    # The id of the prompt it conflicted with. That prompt may be deleted since.
+    twin_id = models.BigIntegerField(null=True)
+    # None: the platform itself, at an import or by the command.
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(move__in=QuarantineMove.values, reason__in=QuarantineReason.values),
+                name="quarantineevent_move_and_reason_known",
+            )
+        ]
 
 
 class ImportKind(models.TextChoices):
@@ -164,6 +252,8 @@ class ImportJob(models.Model):
     refused = models.PositiveIntegerField(default=0)
     # Customers' prompts taken of which nobody said whose they are.
     nobodys = models.PositiveIntegerField(default=0)
+    # Prompts taken that are in quarantine, because an equal text is on the other side of the split.
+    quarantined = models.PositiveIntegerField(default=0, db_default=0)
     error = models.TextField(blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()

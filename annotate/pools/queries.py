@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from annotate.pools.models import ImportJob, ImportLine, Pool, Prompt, Split
+from annotate.pools.models import ImportJob, ImportLine, Pool, Prompt, QuarantineEvent, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +75,44 @@ def count_prompts(pool: Pool) -> Counts:
     return Counts(sum(row[-1] for row in rows), *sums)
 
 
+def quarantined(pool: Pool) -> QuerySet[Prompt]:
+    """The prompts in quarantine, with what they conflict with; first those that no manager has decided about."""
+    return (
+        pool.prompts.filter(quarantined_at__isnull=False)
+        .select_related("group", "quarantine_twin__group", "quarantine_twin__pool", "quarantine_decided_by")
+        .defer("search", "quarantine_twin__search")
+        .order_by(F("quarantine_decided_at").asc(nulls_first=True), "quarantined_at", "id")
+    )
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """How many prompts of a pool are in quarantine, and about how many of these nobody has decided."""
+
+    total: int
+    undecided: int
+
+
+def count_quarantine(pool: Pool) -> Quarantine:
+    undecided = Count("id", filter=Q(quarantine_decided_at=None))
+    found = pool.prompts.filter(quarantined_at__isnull=False).aggregate(total=Count("id"), undecided=undecided)
+    return Quarantine(**found)
+
+
+def decisions(prompt: Prompt) -> QuerySet[QuarantineEvent]:
+    """What was decided about a prompt's quarantine, newest first."""
+    return prompt.quarantine_events.select_related("actor").order_by("-id")
+
+
 def imports(pool: Pool) -> QuerySet[ImportJob]:
     """The files of a pool, newest first, with who brought them."""
     return pool.imports.select_related("created_by").order_by("-id")
+
+
+def quarantined_lines(job: ImportJob) -> QuerySet[ImportLine]:
+    """The lines whose prompts are in quarantine now, in the order of the file."""
+    lines = import_lines(job).filter(refusal="", prompt__quarantined_at__isnull=False)
+    return lines.select_related("prompt__quarantine_twin").defer("prompt__search", "prompt__quarantine_twin__search")
 
 
 def import_lines(job: ImportJob, *, refused_only: bool = False) -> QuerySet[ImportLine]:

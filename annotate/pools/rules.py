@@ -4,10 +4,10 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, NamedTuple, TypedDict, cast
 
 from django.db.models import CharField
 from django.utils.translation import gettext as _
@@ -76,6 +76,16 @@ class Prepared:
     @cached_property
     def content_hash(self) -> str:
         return content_hash(self.messages)
+
+    @cached_property
+    def example_hashes(self) -> set[str]:
+        """Of the training examples that an export makes of it, those whose texts are not the prompt's own."""
+        return example_hashes(self.shots) - {self.content_hash} if self.shots else set()
+
+    @property
+    def hashes(self) -> set[str]:
+        """All texts under which it may appear in a training file."""
+        return {self.content_hash, *self.example_hashes}
 
 
 def prepare(draft: PromptDraft) -> Prepared:
@@ -187,6 +197,11 @@ def shot_examples(shots: Shots) -> list[tuple[str, str]]:
     ]
 
 
+def example_hashes(shots: Shots) -> set[str]:
+    """The content hashes of the K training examples."""
+    return {content_hash([Message(role="user", content=text)]) for text, _response in shot_examples(shots)}
+
+
 def _tidied(draft: PromptDraft) -> PromptDraft:
     """The draft with its columns checked against what they may hold."""
     for name, value, known in (
@@ -251,15 +266,24 @@ def group_key(prompt: Prepared, *, author_id: int | None) -> str:
     two prompts in one group, and a key never changes: a stored group's split was drawn from it.
     """
     draft = prompt.draft
-    if draft.source == Source.CUSTOMER and draft.source_user:
-        return f"customer:{name_key(draft.source_user)}"
-    if author_id is not None:
-        return f"author:{author_id}"
-    if draft.source_user:
-        return f"labeler:{name_key(draft.source_user)}"
+    if owner := owner_key(source=draft.source, source_user=draft.source_user, author_id=author_id):
+        return owner
     if draft.instruction:
         return f"instruction:{loose_hash(draft.instruction)}"
-    return f"prompt:{_spoken_hash(prompt.messages, loose_form)}"
+    return f"{ALONE}{_spoken_hash(prompt.messages, loose_form)}"
+
+
+# Begins the key of a prompt that nothing else has to be kept together with.
+ALONE: Final = "prompt:"
+
+
+def owner_key(*, source: str, source_user: str, author_id: int | None) -> str:
+    """The key of the customer or person whose prompt this is. Empty for a prompt of nobody."""
+    if source == Source.CUSTOMER and source_user:
+        return f"customer:{name_key(source_user)}"
+    if author_id is not None:
+        return f"author:{author_id}"
+    return f"labeler:{name_key(source_user)}" if source_user else ""
 
 
 def name_key(name: str) -> str:
@@ -267,6 +291,52 @@ def name_key(name: str) -> str:
     key = loose_form(name).casefold()
     # The loose form of a name can be many times longer than its column.
     return key if len(key) <= 200 else loose_hash(key)
+
+
+class Use(NamedTuple):
+    """That a prompt of this id and side has some text or owner; `example`: only as the text of a few-shot example."""
+
+    prompt_id: int
+    split: str
+    example: bool = False
+
+
+def wrong_side(uses: Collection[Use], side: str | None) -> list[tuple[Use, Use]]:
+    """Of the uses of one owner those on the wrong side, each with the oldest one on the right side.
+
+    `side` is the right one; if it is None, that of the oldest prompt is.
+    """
+    oldest_first = sorted(uses)
+    side = side or oldest_first[0].split
+    stays = next((use for use in oldest_first if use.split == side), None)
+    return [(use, stays) for use in oldest_first if use.split != side] if stays else []
+
+
+def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]:
+    """The uses that have to give way so that each text is on one side, with the use that each gives way to.
+
+    As if the prompts were added again in the order of their ids: a prompt gives way if one of its texts is on the other
+    side already. So the newer copy does, and what has given way makes nobody else give way.
+    """
+    texts: dict[int, list[tuple[str, Use]]] = {}
+    for text, uses in sorted(by_text.items()):
+        for use in uses:
+            texts.setdefault(use.prompt_id, []).append((text, use))
+    first: dict[tuple[str, str], Use] = {}
+    found: list[tuple[Use, Use]] = []
+    for _prompt, mine in sorted(texts.items()):
+        against = [
+            (use, first[text, side])
+            for text, use in mine
+            for side in Split.values
+            if side != use.split and (text, side) in first
+        ]
+        if against:
+            found.append(min(against, key=lambda pair: pair[1]))
+            continue
+        for text, use in mine:
+            first.setdefault((text, use.split), use)
+    return found
 
 
 def draw_split(key: str, split_key: str, valid_share: float) -> Split:

@@ -15,8 +15,8 @@ from annotate.work.models import Assignment, Campaign, Task
 
 
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
-    """The pool's prompts: whichever has completions enough one day is ranked."""
-    return Prompt.objects.filter(pool=campaign.pool_id).order_by("id")
+    """The pool's prompts, all but those in quarantine: whichever has completions enough one day is ranked."""
+    return Prompt.objects.filter(pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
 def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:

@@ -105,7 +105,8 @@ def sampled_slates(mix: Mix) -> QuerySet[Slate]:
         prompt=OuterRef("prompt"),
         state__in=[RequestState.WAITING, RequestState.LEASED],
     )
-    sampling = Slate.objects.filter(campaign=mix.campaign_id, state=SlateState.SAMPLING)
+    # Those of a prompt in quarantine wait for the manager's decision.
+    sampling = Slate.objects.filter(campaign=mix.campaign_id, state=SlateState.SAMPLING, prompt__quarantined_at=None)
     return sampling.filter(~Exists(pending)).order_by("id")
 
 
@@ -146,7 +147,10 @@ class Found:
 def ahead(mix: Mix) -> int:
     """How many slates are ready or on their way; one that will take an unopened one's place is not counted twice."""
     live = Slate.objects.filter(
-        campaign=mix.campaign_id, state__in=[SlateState.READY, SlateState.SAMPLING], version__isnull=False
+        campaign=mix.campaign_id,
+        state__in=[SlateState.READY, SlateState.SAMPLING],
+        version__isnull=False,
+        prompt__quarantined_at=None,
     )
     return live.values("prompt").distinct().count()
 
@@ -160,16 +164,19 @@ def to_ask_again(mix: Mix, version: MixVersion) -> QuerySet[Slate, int]:
         state=SlateState.NONE,
         why__in=[Why.FAILED, Why.CANCELLED],
         version__isnull=False,
+        prompt__quarantined_at=None,
     )
     return left.exclude(version=version).order_by("prompt").values_list("prompt", flat=True).distinct()
 
 
 def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
-    """The pool's prompts that have neither a slate nor a task, in the campaign's order."""
+    """The pool's prompts that have neither a slate nor a task and are not in quarantine, in the campaign's order."""
     campaign = mix.campaign
     slates = Slate.objects.filter(campaign=campaign, version__isnull=False, prompt=OuterRef("id"))
     tasks = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"), retired_at=None)
-    left = Prompt.objects.filter(~Exists(slates), ~Exists(tasks), pool=campaign.pool_id, id__gt=mix.reached)
+    left = Prompt.objects.filter(
+        ~Exists(slates), ~Exists(tasks), pool=campaign.pool_id, id__gt=mix.reached, quarantined_at=None
+    )
     if campaign.order == Order.PRIORITY:
         left = left.order_by("-priority", "id")
     elif campaign.order == Order.RANDOM:

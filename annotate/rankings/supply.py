@@ -87,6 +87,15 @@ def go_on(*, campaign: Campaign, now: datetime) -> None:
         wake(samples.FILL, campaign.pool_id)
 
 
+def look_from(*, campaign: Campaign, prompt_id: int) -> None:
+    """Let the supply look at this prompt and the later ones again: it may have passed one that was in quarantine."""
+    with transaction.atomic():
+        mix = Mix.objects.select_for_update().filter(campaign=campaign).first()
+        if mix and mix.reached >= prompt_id:
+            mix.reached = prompt_id - 1
+            mix.save(update_fields=["reached"])
+
+
 def try_again(*, run: SampleRun) -> int:
     """Let the prompts of a run that failed be tried again, and their slates wait for them. Returns how many prompts.
 

@@ -41,6 +41,10 @@ def fill(campaign: Campaign, now: datetime) -> int:
     return actions.open_slates(campaign=campaign, now=now)
 
 
+def readmit(campaign: Campaign, prompts: list[int]) -> None:
+    supply.look_from(campaign=campaign, prompt_id=min(prompts))
+
+
 def show(assignment: Assignment, labeler: User, draft: QueryDict | None, now: datetime) -> Context:
     shown = actions.show(task=assignment.task, labeler=labeler, now=now)
     initial: Context
@@ -117,6 +121,7 @@ def _letter(card: Card) -> str:
 BENCH = Bench(
     prompts=queries.prompts_of,
     fill=fill,
+    readmit=readmit,
     task_part="rankings/_task.html",
     show=show,
     submit=submit,

@@ -4,7 +4,7 @@ A run's row is always locked before its requests' rows, and the rows of several 
 so that no two of these functions wait for each other in a circle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -212,7 +212,8 @@ def start_run(
     now: datetime,
     prompts: QuerySet[Prompt] | None = None,
 ) -> SampleRun:
-    """Ask the policy for K completions of every prompt of the pool, or of those prompts of the pool that are given.
+    """Ask the policy for K completions of every prompt of the pool, or of those prompts of the pool that are given, but
+    of none that is in quarantine.
 
     Raises NotSampledHere, AllEqual, TokensOfServer or NoPrompts.
     """
@@ -285,7 +286,7 @@ def _go_on(run: SampleRun) -> None:
 
 def _request(run: SampleRun, prompts: QuerySet[Prompt] | None) -> int:
     """One request a prompt, in one statement however large the pool is. Returns how many are new."""
-    wanted = Prompt.objects.filter(pool=run.pool)
+    wanted = Prompt.objects.filter(pool=run.pool, quarantined_at=None)
     if prompts is not None:
         wanted = wanted.filter(id__in=prompts.values("id"))
     chosen, params = wanted.order_by("id").values("id").query.sql_with_params()
@@ -316,6 +317,30 @@ def cancel_run(*, run: SampleRun, now: datetime) -> SampleRun:
         run.state, run.finished_at = RunState.CANCELLED, now
         run.save(update_fields=["state", "finished_at"])
     return run
+
+
+def put_away(*, prompts: Collection[int], now: datetime) -> None:
+    """Sample prompts that are in quarantine no further. What is being sampled at this moment is stored."""
+    waiting = SampleRequest.objects.filter(prompt__in=prompts, state=RequestState.WAITING)
+    with transaction.atomic():
+        for run_id in sorted(set(waiting.values_list("run", flat=True))):
+            run = _locked(run_id)
+            # Only of this run: another's row is not locked.
+            mine = waiting.filter(run=run).order_by("id").select_for_update().values_list("id", flat=True)
+            SampleRequest.objects.filter(id__in=list(mine), state=RequestState.WAITING).update(
+                state=RequestState.CANCELLED, finished_at=now
+            )
+            _close_if_over(run, now)
+
+
+def take_up(*, prompts: Collection[int]) -> None:
+    """Go on sampling prompts that were released from quarantine, in the runs that nobody has cancelled."""
+    away = SampleRequest.objects.filter(prompt__in=prompts, state=RequestState.CANCELLED)
+    with transaction.atomic():
+        for run_id in sorted(set(away.values_list("run", flat=True))):
+            run = _locked(run_id)
+            if run.state != RunState.CANCELLED and away.filter(run=run).update(**AGAIN):
+                _go_on(run)
 
 
 def retry_failed(*, run: SampleRun) -> int:

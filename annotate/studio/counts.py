@@ -56,13 +56,18 @@ def count(campaign: Campaign, *, now: datetime) -> Standing:
     counted = Standing(
         progress=work.progress([campaign])[campaign.id],
         labelers=queries.counts_in(campaign),
-        tasks=0 if prompts is None else campaign.tasks.filter(prompt__isnull=False, retired_at=None).count(),
+        tasks=0 if prompts is None else _tasks(campaign),
         prompts=None if prompts is None else prompts.count(),
         counted_at=now,
     )
     if counted.large:
         cache.set(_key(campaign), counted, KEPT.total_seconds())
     return counted
+
+
+def _tasks(campaign: Campaign) -> int:
+    """Those that are made of prompts, without those whose prompt is in quarantine."""
+    return campaign.tasks.filter(prompt__isnull=False, retired_at=None, held_at=None).count()
 
 
 def progress(campaigns: Iterable[Campaign], *, now: datetime) -> dict[int, Progress]:

@@ -81,6 +81,18 @@ class StoppedForm(forms.Form):
     )
 
 
+class QuarantineForm(forms.Form):
+    """What becomes of a prompt in quarantine: the button that was pressed."""
+
+    decision = forms.ChoiceField(
+        choices=[
+            ("keep", _("Keep in quarantine")),
+            ("release", _("Release")),
+            ("instead", _("Use this prompt instead")),
+        ]
+    )
+
+
 class BriefsForm(forms.Form):
     """New instructions asked of labelers: so many plain or few-shot ones, or one for each use case."""
 

@@ -55,6 +55,10 @@ class NotStopped(Refused):
     words = _("This task does not wait for a decision any more.")
 
 
+class InQuarantine(Refused):
+    words = _("The prompt of this task is in quarantine. Decide about the prompt first.")
+
+
 class OwnAnswer(Refused):
     words = _("You wrote this answer; somebody else must review it.")
 
@@ -215,7 +219,8 @@ MADE = """(
 
 
 def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -> list[tuple[int, int]]:
-    """Make a task with its slots for each prompt that has none in the campaign, in one statement.
+    """Make a task with its slots for each prompt that has none in the campaign, in one statement. Prompts in
+    quarantine get none.
 
     Returns (task id, prompt id) of the tasks made. Safe to run twice and at once: the unique index decides.
     """
@@ -230,7 +235,9 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
     statement = f"""
         WITH chosen AS MATERIALIZED ({_named(chosen)}), made AS (
             INSERT INTO work_task (campaign_id, prompt_id, created_at, excused)
-            SELECT %(campaign)s, id, %(now)s, 0 FROM chosen ORDER BY id ON CONFLICT DO NOTHING RETURNING id, prompt_id
+            SELECT %(campaign)s, id, %(now)s, 0 FROM chosen WHERE NOT EXISTS (
+                SELECT FROM pools_prompt prompt WHERE prompt.id = chosen.id AND prompt.quarantined_at IS NOT NULL)
+            ORDER BY id ON CONFLICT DO NOTHING RETURNING id, prompt_id
         ), slots AS ({slots})
         SELECT made.id, made.prompt_id, chosen.language FROM made JOIN chosen ON chosen.id = made.prompt_id
         ORDER BY made.id
@@ -290,7 +297,7 @@ TASKS_A_STEP = 10_000
 
 MISSING_SLOTS = """
 SELECT task.id, task.prompt_id, slots.language, COALESCE(prompt.priority, 0) AS priority,
-    CASE WHEN task.stopped_at IS NULL THEN 'open' ELSE 'stopped' END AS state,
+    CASE WHEN task.stopped_at IS NULL AND task.held_at IS NULL THEN 'open' ELSE 'stopped' END AS state,
     slots.last + 1 AS first, slots.last + %(overlap)s - slots.wanted AS last
 FROM work_task task
 LEFT JOIN pools_prompt prompt ON prompt.id = task.prompt_id
@@ -434,9 +441,14 @@ def replace_sent_back(*, assignment_id: int, by: User, now: datetime) -> Assignm
 
 
 def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
-    """Put a stopped task back into the queue, first of all. It stops again after as many further skips."""
+    """Put a stopped task back into the queue, first of all. It stops again after as many further skips.
+
+    Raises NotStopped or InQuarantine.
+    """
     with transaction.atomic():
         task = _stopped(task_id)
+        if task.held_at:
+            raise InQuarantine
         for slot in task.assignments.select_for_update().filter(state=State.STOPPED).order_by("position"):
             move(slot, Move.RESTART, actor=by, now=now, position=queue.returned_position(task.campaign_id))
         return _seen(task)

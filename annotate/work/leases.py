@@ -10,7 +10,7 @@ submit. Which slot is next says queue.py.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -452,7 +452,7 @@ def _add_slot(task: Task) -> None:
     """Want one more answer of a task that others have answered: it goes first, like a slot that came back."""
     last = task.assignments.order_by("-slot")[0]
     position = queue.returned_position(task.campaign_id)
-    state = State.STOPPED if task.stopped_at else State.OPEN
+    state = State.STOPPED if task.stopped_at or task.held_at else State.OPEN
     Assignment.objects.create(
         task=task,
         campaign_id=task.campaign_id,
@@ -473,8 +473,8 @@ def _spare_slots(task: Task) -> int:
 def _give_back(
     assignment: Assignment, step: Move, *, actor: User | None, now: datetime, detail: dict[str, Any] | None = None
 ) -> Assignment:
-    """Make the slot nobody's again, and wanted by others unless there are enough without it; a stopped task keeps it
-    back. A sent-back answer stays its writer's."""
+    """Make the slot nobody's again, and wanted by others unless there are enough without it; a stopped or held task
+    keeps it back. A sent-back answer stays its writer's."""
     if assignment.rounds:
         return move(assignment, Move.SET_ASIDE, actor=actor, now=now, detail=detail, leased_until=None, hand=Hand.WORK)
     # The lock: a task that stops at this moment must not keep an open slot, and of two that come back one is spare.
@@ -484,14 +484,19 @@ def _give_back(
     steps = [step]
     if _spare_slots(task) > 0:
         steps.append(Move.CANCEL)
-    elif task.stopped_at:
+    elif task.stopped_at or task.held_at:
         steps.append(Move.STOP)
     return move(assignment, *steps, actor=actor, now=now, detail=detail, **FREE, position=position)
 
 
 def _stop(task: Task, now: datetime) -> None:
     Task.objects.filter(id=task.id).update(stopped_at=now)
-    free = task.assignments.filter(state=State.OPEN).order_by("id")
+    stop_slots([task.id], now=now)
+
+
+def stop_slots(tasks: Collection[int], *, now: datetime) -> None:
+    """Hand out no slot of these tasks any more. The caller holds their rows, so that none comes back open."""
+    free = Assignment.objects.filter(task__in=tasks, state=State.OPEN).order_by("id")
     # No lock is waited for: who has one may have claimed the slot, and give it back, for which they want the task.
     while free.exists():
         if not [move(slot, Move.STOP, actor=None, now=now) for slot in free.select_for_update(skip_locked=True)]:

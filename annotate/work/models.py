@@ -140,6 +140,8 @@ class Task(models.Model):
     excused = models.PositiveSmallIntegerField(default=0)
     # Nobody had opened it when another task took its place; its slots are cancelled.
     retired_at = models.DateTimeField(null=True)
+    # Its prompt is in quarantine: no slot is open until a manager releases the prompt.
+    held_at = models.DateTimeField(null=True)
     # A manager wants no more answers of it: what comes back is cancelled.
     dropped_at = models.DateTimeField(null=True)
 

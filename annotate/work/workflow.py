@@ -34,6 +34,9 @@ class Bench:
     prompts: Callable[[Campaign], QuerySet[Prompt] | None]
     # Makes the campaign's missing tasks, a bounded number a call, and says how many: the caller goes on until 0.
     fill: Callable[[Campaign, datetime], int]
+    # (campaign, prompt ids): what to do with prompts that are released from quarantine, because `fill` may have passed
+    # them by. Returns those that tasks are made of now, or None. Called before the campaign's row is locked.
+    readmit: Callable[[Campaign, list[int]], QuerySet[Prompt] | None]
     task_part: str
     # (assignment, labeler, what the draft keeps of the form or None, now): the context of the part, filled from the
     # draft, else from the labeler's sent-back answer, else empty. `now` dates what the bench notes about the showing.

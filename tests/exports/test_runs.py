@@ -134,7 +134,7 @@ def test_a_leak_ends_it_with_the_reason(row, day, storage):
     run(row)
     row.refresh_from_db()
     assert row.state == ExportState.FAILED
-    assert "1 prompt texts stand in both" in row.error
+    assert "1 prompt texts are in both" in row.error
     assert row.finished_at == NOW
     assert not storage.exists(row.folder)
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from annotate.pools.models import Source, Split
+from annotate.pools.models import Prompt, QuarantineReason, Source, Split
+from annotate.pools.quarantine import Case
 from exports import manifest
 from exports.formats import jsonl
 from exports.splits import Leak
@@ -29,24 +30,74 @@ def change(written, kind, split, **columns):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def prompts(written):
+    """The ids of the prompts of the training and of the validation files."""
+    return [written.lines("ppo", split)[0]["prompt_id"] for split in (Split.TRAIN, Split.VALID)]
+
+
 def test_a_clean_export_passes(written):
     assert manifest.survey(written.folder).rows("sft", Split.TRAIN) == 1
 
 
 @pytest.mark.parametrize("kind", ["sft", "rm", "rm_pairs", "ppo"])
-def test_a_group_on_both_sides_fails_whatever_the_file(written, kind):
-    (other, *_) = written.lines("sft", Split.VALID)
-    change(written, kind, Split.TRAIN, group=other["group"])
-    with pytest.raises(Leak, match=r"1 groups and 0 prompt texts") as leak:
+def test_a_customer_on_both_sides_fails_whatever_the_file_and_the_group(written, kind):
+    """Their names are compared as group keys are: case, spacing and compatibility characters make no difference."""
+    train, valid = prompts(written)
+    Prompt.objects.filter(id=train).update(source_user="Acme")
+    Prompt.objects.filter(id=valid).update(source_user=" ＡCME")
+    for other in {"sft", "rm", "rm_pairs", "ppo"} - {kind}:
+        (written.folder / jsonl.file_name(other, Split.TRAIN)).unlink()
+    with pytest.raises(Leak, match=r"1 source users and 0 prompt texts") as leak:
         manifest.survey(written.folder)
-    assert str(other["prompt_id"]) in str(leak.value)
+    assert leak.value.cases == [Case(valid, train, QuarantineReason.OTHER_SIDE)]
+    assert f": {valid}." in str(leak.value)
+
+
+def test_of_a_customer_on_both_sides_the_side_of_their_group_stays(written):
+    train, valid = prompts(written)
+    Prompt.objects.filter(id__in=[train, valid]).update(source_user="Acme")
+    make.group("customer:acme", split=Split.VALID)
+    with pytest.raises(Leak) as leak:
+        manifest.survey(written.folder)
+    assert leak.value.cases == [Case(train, valid, QuarantineReason.OTHER_SIDE)]
+
+
+def test_an_edit_on_the_other_side_than_its_original_fails_whoever_wrote_it(written):
+    train, valid = prompts(written)
+    Prompt.objects.filter(id=valid).update(parent=train, author=make.user())
+    with pytest.raises(Leak, match=r"1 source users and 0 prompt texts"):
+        manifest.survey(written.folder)
+
+
+def test_a_writer_on_both_sides_fails(written):
+    Prompt.objects.filter(id__in=prompts(written)).update(author=make.user(), source=Source.LABELER)
+    with pytest.raises(Leak, match=r"1 source users and 0 prompt texts"):
+        manifest.survey(written.folder)
+
+
+def test_who_edits_prompts_of_both_sides_is_no_leak(day, export):
+    """An edit keeps its original's words, so its lineage decides about its side, and not who wrote it."""
+    author = make.user()
+    for split in Split:
+        original = day.prompt(f"For {split}.", split)
+        edit = make.prompt(day.pool, f"Edit for {split}.", in_group=original.group, parent=original, author=author)
+        answers.demonstration(day.demonstrations, edit, day.labeler)
+    assert export().manifest["prompts"]["valid"]["sft_labeler"] == 1
+
+
+def test_a_source_user_is_in_no_file(day, export):
+    prompt = day.prompt("For a customer.", Split.TRAIN, Source.CUSTOMER, source_user="Acme & Sons")
+    answers.demonstration(day.demonstrations, prompt, day.labeler)
+    assert not [name for name, content in export().bytes.items() if b"Acme" in content or b"acme" in content]
 
 
 @pytest.mark.parametrize("kind", ["sft", "rm", "rm_pairs", "ppo"])
 def test_a_prompt_text_on_both_sides_fails_whatever_its_line_ends_and_outer_blank_lines(written, kind):
     change(written, kind, Split.TRAIN, prompt=[{"role": "user", "content": " \r\nFor valid.\r\n"}])
-    with pytest.raises(Leak, match=r"0 groups and 1 prompt texts"):
+    with pytest.raises(Leak, match=r"0 source users and 1 prompt texts") as leak:
         manifest.survey(written.folder)
+    train, valid = prompts(written)
+    assert leak.value.cases == [Case(valid, train, QuarantineReason.EQUAL_TEXT)]
 
 
 def test_texts_that_differ_in_spacing_are_two_texts(written):

@@ -9,7 +9,7 @@ from django.conf import settings as configured
 from django.db import IntegrityError, connection, transaction
 
 from annotate.pools import actions
-from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
+from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, QuarantineReason, Source, Split
 from annotate.pools.rules import BadPrompt, PromptDraft, draw_split
 from tests import factories as make
 from tests.pools.test_rules import SHOTS
@@ -106,23 +106,45 @@ def test_an_edit_stands_where_its_original_stands(side):
 
 
 @pytest.mark.django_db
-def test_an_equal_prompt_of_another_pool_lends_its_group():
+def test_an_equal_prompt_lends_its_group_to_a_prompt_of_nobody():
     elsewhere = add(make.pool(), source=Source.CUSTOMER, source_user="Acme")
-    here = add(make.pool(), author=make.user())
+    here = add(make.pool(), source=Source.CUSTOMER)
     assert here.group_id == elsewhere.group_id
     assert PromptGroup.objects.count() == 1
 
 
 @pytest.mark.django_db
-def test_an_edit_that_equals_a_prompt_of_the_other_side_is_refused():
-    """It could be added to neither side without a leak: its text is in one, its original in the other."""
+@pytest.mark.parametrize("fields", [{"source": Source.CUSTOMER, "source_user": "Zenith"}, {"source_user": "Ada"}])
+def test_an_equal_prompt_does_not_move_a_customer_or_a_labeler_into_another_group(fields):
+    add(make.pool(), source=Source.CUSTOMER, source_user="Acme")
+    equal, other = add(make.pool(), **fields), add(make.pool(), "Another", **fields)
+    assert equal.group_id == other.group_id
+    assert equal.group.key == f"{fields.get('source', 'labeler')}:{fields['source_user'].lower()}"
+
+
+@pytest.mark.django_db
+def test_an_equal_prompt_does_not_move_a_writer_into_another_group():
+    author = make.user()
+    add(make.pool(), source=Source.CUSTOMER, source_user="Acme")
+    assert add(make.pool(), author=author).group.key == f"author:{author.id}"
+
+
+@pytest.mark.django_db
+def test_lines_that_share_an_instruction_share_a_group_also_where_one_equals_a_customers():
+    add(make.pool(), source=Source.CUSTOMER, source_user="Acme")
+    equal, other = add(make.pool(), instruction="Write."), add(make.pool(), "Another", instruction="Write.")
+    assert equal.group_id == other.group_id
+
+
+@pytest.mark.django_db
+def test_an_edit_that_equals_a_prompt_of_the_other_side_is_added_in_quarantine():
+    """It could be used on neither side without a leak: its text is in one, its original in the other."""
     original = in_group(Split.TRAIN)
     text = "Write a sonnet."
     settled = add(make.pool("Sonnets"), text, source=Source.CUSTOMER, source_user=customer_of(Split.VALID))
-    with pytest.raises(actions.DuplicatePrompt) as refusal:
-        add(original.pool, text, parent=original)
-    assert refusal.value.prompt == settled
-    assert "Sonnets" in str(refusal.value)
+    edit = add(original.pool, text, parent=original)
+    assert (edit.group_id, edit.quarantine_reason) == (original.group_id, QuarantineReason.EQUAL_TEXT)
+    assert (edit.quarantine_twin, edit.quarantined_at) == (settled, NOW)
 
 
 @pytest.mark.django_db
@@ -212,7 +234,7 @@ def test_of_many_who_add_one_prompt_at_once_one_does():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_prompt_added_to_many_pools_at_once_by_many_customers_stands_on_one_side(settings):
+def test_one_prompt_added_to_many_pools_at_once_by_many_customers_is_in_use_on_one_side(settings):
     settings.SPLIT_VALID_SHARE = 0.5
     pools = [make.pool() for _ in range(8)]
     for round_ in range(3):
@@ -223,7 +245,8 @@ def test_one_prompt_added_to_many_pools_at_once_by_many_customers_stands_on_one_
                 for n, pool in enumerate(pools)
             ]
         )
-        assert len({prompt.group_id for prompt in results}) == 1
+        assert sorted(prompt.group.key for prompt in results) == [f"customer:c{n}" for n in range(8)]
+        assert len({prompt.group.split for prompt in results if not prompt.quarantined_at}) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from annotate.pools import actions, queries
 from annotate.pools.importers import jobs
 from annotate.pools.importers.files import BadFile
-from annotate.pools.models import ImportJob, ImportKind, ImportState, Pool
+from annotate.pools.models import ImportJob, ImportKind, ImportState, Pool, Prompt
 
 
 class ImportFile(BaseCommand):
@@ -39,6 +39,11 @@ class ImportFile(BaseCommand):
             raise CommandError(f"A worker took the import over after line {job.lines_done}.")
         for line in queries.import_lines(job, refused_only=True):
             self.stdout.write(f"line {line.number}: {line.refusal}")
+        if job.quarantined:
+            for line in queries.quarantined_lines(job):
+                reason = cast(Prompt, line.prompt).get_quarantine_reason_display()
+                self.stdout.write(f"line {line.number}: in quarantine. {reason}")
+            self.stdout.write(f"{job.quarantined} in quarantine. Decide about them on the page of the pool.")
         if job.ignored_fields:
             self.stdout.write(f"Fields left out: {', '.join(job.ignored_fields)}")
         if job.nobodys:

@@ -42,6 +42,8 @@ class Outcome:
     ignored: Collection[str] = ()
     # A customer's prompt, and nobody said whose: nothing keeps it on one side of the split with their others.
     nobodys: bool = False
+    # Taken, but in quarantine: an equal text is on the other side of the split.
+    quarantined: bool = False
 
 
 class Take(Protocol):
@@ -163,6 +165,7 @@ def _take_batch(job: ImportJob, batch: Sequence[Line], take: Take, now: datetime
             taken=job.taken + len(outcomes) - refused,
             refused=job.refused + refused,
             nobodys=job.nobodys + sum(outcome.nobodys for outcome in outcomes),
+            quarantined=job.quarantined + sum(outcome.quarantined for outcome in outcomes),
             ignored_fields=_ignored(job, outcomes),
         )
     job.refresh_from_db()

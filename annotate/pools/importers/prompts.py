@@ -42,8 +42,16 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
     for line, added in zip(lines, add_prompts(pool=job.pool, prompts=prompts, now=now), strict=True):
         refusal = "" if added.is_new else str(DuplicatePrompt(added.prompt))
         nobodys = added.is_new and added.prompt.source == Source.CUSTOMER and not added.prompt.source_user
-        ignored = line.fields.keys() - KNOWN
-        outcomes.append(Outcome(line, prompt=added.prompt, refusal=refusal, ignored=ignored, nobodys=nobodys))
+        outcomes.append(
+            Outcome(
+                line,
+                prompt=added.prompt,
+                refusal=refusal,
+                ignored=line.fields.keys() - KNOWN,
+                nobodys=nobodys,
+                quarantined=added.is_quarantined,
+            )
+        )
     return outcomes
 
 

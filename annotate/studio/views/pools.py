@@ -56,6 +56,7 @@ def pool(request: HttpRequest, pool_id: int) -> HttpResponse:
         "form": form,
         "page": page_of(request, prompts.find_prompts(pool, form.filters())),
         "counts": prompts.count_prompts(pool),
+        "quarantine": prompts.count_quarantine(pool),
         "imports": prompts.imports(pool)[:5],
         "campaigns": pool.campaigns.order_by("name"),
     }
@@ -84,13 +85,15 @@ def prompt_priority(request: HttpRequest, prompt_id: int) -> HttpResponse:
 
 
 def _prompts() -> QuerySet[Prompt]:
-    return Prompt.objects.select_related("pool", "group", "parent", "author").defer("search", "parent__search")
+    related = ("pool", "group", "parent", "author", "quarantine_twin", "quarantine_decided_by")
+    return Prompt.objects.select_related(*related).defer("search", "parent__search", "quarantine_twin__search")
 
 
 def _prompt(request: HttpRequest, prompt: Prompt) -> dict[str, Any]:
     return {
         "prompt": prompt,
         "priority_form": PriorityForm(initial={"priority": prompt.priority}),
+        "decisions": prompts.decisions(prompt),
         "edits": prompt.edits.select_related("author").defer("search").order_by("id"),
         "in_group": prompt.group.prompts.count(),
         "page": page_of(request, completions_of(prompt), size=10),

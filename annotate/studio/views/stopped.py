@@ -40,7 +40,7 @@ def decide(request: HttpRequest, campaign_id: int, task_id: int) -> HttpResponse
             else:
                 actions.drop_task(task_id=task.id, now=timezone.now())
                 messages.success(request, _("No more answers of the task are wanted. Those that are there stay."))
-        except actions.NotStopped as refusal:
+        except (actions.NotStopped, actions.InQuarantine) as refusal:
             messages.info(request, str(refusal))
     back, page = reverse("studio:stopped", args=[campaign_id]), form.data.get("page", "")
     return redirect(f"{back}?page={page}" if page.isdecimal() else back)

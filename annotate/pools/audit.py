@@ -1,0 +1,137 @@
+"""Recomputes from raw texts and source users what is on both sides of the split, and which prompts have to give way.
+
+It trusts neither group ids nor stored hashes. Memory: 16 bytes a prompt and 8 for each few-shot example, and some
+hundred bytes for each prompt that shares something with the other side.
+
+Two things are compared: the texts of prompts in use and of their few-shot examples, and their owners. A prompt's owner
+is the customer or the person who wrote it. An edit belongs to the owner of the prompt it comes from in the end, whoever
+wrote the edit: its words are theirs.
+"""
+
+import hashlib
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from django.db import connection
+
+from annotate.pools.models import Prompt, PromptGroup, QuarantineReason, Split
+from annotate.pools.quarantine import Case
+from annotate.pools.rules import Use, content_hash, equal_texts, example_hashes, owner_key, wrong_side
+
+Hashes: TypeAlias = "array[int]"
+CHUNK: Final = 1000
+OWNERS_AT_ONCE: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A prompt in use: its side, its owner, its text and the texts of its few-shot examples, as content hashes."""
+
+    prompt_id: int
+    split: str
+    owner: str
+    text: str
+    examples: Collection[str]
+
+
+def find() -> list[Case]:
+    """Every prompt in use that has to give way, once, so that no owner and no text is on both sides.
+
+    Of an owner, the side of the owner's group stays; if the owner has none, the side of the oldest prompt. Of a text,
+    the side of the oldest prompt that has it. The result depends only on what is stored.
+    """
+    owners, texts = both_sides()
+    if not len(owners) and not len(texts):
+        return []
+    by_owner: dict[str, list[Use]] = defaultdict(list)
+    by_text: dict[str, list[Use]] = defaultdict(list)
+    shared_owners, shared_texts = set(owners.tolist()), set(texts.tolist())
+    for seen in prompts_in_use():
+        if short_hash(seen.owner) in shared_owners:
+            by_owner[seen.owner].append(Use(seen.prompt_id, seen.split))
+        for text in (seen.text, *seen.examples):
+            if short_hash(text) in shared_texts:
+                by_text[text].append(Use(seen.prompt_id, seen.split, text != seen.text))
+    return cases(by_owner, by_text)
+
+
+def both_sides() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """The short hashes of the owners, and of the texts, that are in use on both sides."""
+    owners: dict[str, Hashes] = {split: array("Q") for split in Split.values}
+    texts: dict[str, Hashes] = {split: array("Q") for split in Split.values}
+    for seen in prompts_in_use():
+        owners[seen.split].append(short_hash(seen.owner))
+        texts[seen.split].extend(short_hash(text) for text in (seen.text, *seen.examples))
+    return shared(owners), shared(texts)
+
+
+def shared(hashes: Mapping[str, Hashes]) -> npt.NDArray[np.uint64]:
+    train, valid = (np.frombuffer(hashes[split], dtype=np.uint64) for split in (Split.TRAIN, Split.VALID))
+    return np.intersect1d(train, valid)
+
+
+def cases(by_owner: Mapping[str, Collection[Use]], by_text: Mapping[str, Collection[Use]]) -> list[Case]:
+    """Which of these uses give way: first those of an owner on both sides, then those of a text among the rest."""
+    sides = dict(PromptGroup.objects.filter(key__in=list(by_owner)).values_list("key", "split"))
+    found: dict[int, Case] = {}
+    for owner, uses in sorted(by_owner.items()):
+        for use, stays in wrong_side(uses, sides.get(owner)):
+            found[use.prompt_id] = Case(use.prompt_id, stays.prompt_id, QuarantineReason.OTHER_SIDE)
+    left = {text: [use for use in uses if use.prompt_id not in found] for text, uses in by_text.items()}
+    for use, stays in equal_texts(left):
+        example = use.example or stays.example
+        reason = QuarantineReason.EQUAL_EXAMPLE if example else QuarantineReason.EQUAL_TEXT
+        found[use.prompt_id] = Case(use.prompt_id, stays.prompt_id, reason)
+    return [found[prompt_id] for prompt_id in sorted(found)]
+
+
+def prompts_in_use() -> Iterator[Seen]:
+    """All prompts that are not in quarantine, by id, CHUNK of them in memory."""
+    after = 0
+    columns = ("id", "group__split", "messages", "shots")
+    in_use = Prompt.objects.filter(quarantined_at=None).order_by("id").values_list(*columns)
+    while rows := list(in_use.filter(id__gt=after)[:CHUNK]):
+        after = rows[-1][0]
+        owner = owners_of([row[0] for row in rows])
+        for prompt_id, split, messages, shots in rows:
+            text = content_hash(messages)
+            examples = example_hashes(shots) - {text} if shots else ()
+            yield Seen(prompt_id, split, owner[prompt_id], text, examples)
+
+
+ROOTS = """
+WITH RECURSIVE line AS (
+    SELECT id AS prompt, id, parent_id FROM pools_prompt WHERE id = ANY(%s)
+    UNION ALL
+    SELECT line.prompt, parent.id, parent.parent_id FROM line JOIN pools_prompt parent ON parent.id = line.parent_id
+)
+SELECT line.prompt, root.id, root.source, root.source_user, root.author_id
+FROM line JOIN pools_prompt root ON root.id = line.id WHERE line.parent_id IS NULL
+"""
+
+
+def owners_of(prompts: Sequence[int]) -> dict[int, str]:
+    """By prompt id: the key of the owner's group, or for prompts of nobody a name that they share with their edits."""
+    with connection.cursor() as cursor:
+        cursor.execute(ROOTS, [list(prompts)])
+        return {
+            prompt: owner_key(source=source, source_user=source_user, author_id=author_id) or f"nobody:{root}"
+            for prompt, root, source, source_user, author_id in cursor.fetchall()
+        }
+
+
+def owners_of_many(prompts: Iterable[int]) -> Iterator[tuple[int, str]]:
+    """As owners_of, each prompt once."""
+    ids = np.unique(np.fromiter(prompts, dtype=np.int64))
+    for start in range(0, len(ids), OWNERS_AT_ONCE):
+        yield from owners_of(ids[start : start + OWNERS_AT_ONCE].tolist()).items()
+
+
+def short_hash(key: str) -> int:
+    """64 bits: one chance in ten million that two of a million keys are taken for equal. `find` compares whole keys."""
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())

@@ -1,0 +1,124 @@
+"""Which prompts in use have a text, and the columns of a prompt that must not be used.
+
+A text may be in use on one side of the split only: as the text of prompts, and as the few-shot examples that an export
+makes of them. A prompt that would break this is put into quarantine when it is added. What becomes of its tasks and of
+its samples is in annotate/work/quarantine.py.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+
+from annotate.accounts.models import User
+from annotate.pools.models import (
+    ExampleText,
+    Prompt,
+    PromptGroup,
+    QuarantineEvent,
+    QuarantineMove,
+    QuarantineReason,
+)
+from annotate.pools.rules import owner_key
+
+
+@dataclass(frozen=True)
+class Case:
+    """A prompt that has to give way, why, and the prompt in use that it conflicts with."""
+
+    prompt_id: int
+    twin_id: int
+    reason: QuarantineReason
+
+
+@dataclass
+class Holders:
+    """The prompts in use that have a text as their own or as a few-shot example, by its hash, the oldest first."""
+
+    by_hash: dict[str, list[Prompt]] = field(default_factory=lambda: defaultdict(list))
+
+    @classmethod
+    def of(cls, hashes: Collection[str]) -> Self:
+        """Two queries, however many hashes."""
+        found = cls()
+        own = Prompt.objects.filter(content_hash__in=hashes, quarantined_at=None).select_related("group", "pool")
+        for prompt in own.defer("search", "messages", "shots").order_by("id"):
+            found.by_hash[prompt.content_hash].append(prompt)
+        examples = ExampleText.objects.filter(content_hash__in=hashes, prompt__quarantined_at=None)
+        related = ("prompt__group", "prompt__pool")
+        unread = ("prompt__search", "prompt__messages", "prompt__shots")
+        for row in examples.select_related(*related).defer(*unread).order_by("prompt"):
+            found.by_hash[row.content_hash].append(row.prompt)
+        return found
+
+    def add(self, prompt: Prompt, hashes: Iterable[str]) -> None:
+        for text in hashes:
+            self.by_hash[text].append(prompt)
+
+    def of_text(self, text: str) -> Prompt | None:
+        return next(iter(self.by_hash.get(text, ())), None)
+
+    def opposite(self, hashes: Iterable[str], split: str) -> list[Prompt]:
+        """The prompts with any of these texts that are on the other side, each once."""
+        found = {
+            id(prompt): prompt
+            for text in sorted(hashes)
+            for prompt in self.by_hash.get(text, ())
+            if prompt.group.split != split
+        }
+        # A prompt that is only being added has no id yet, and is the newest.
+        return sorted(found.values(), key=lambda prompt: prompt.id or float("inf"))
+
+
+def reason_of(content_hash: str, twin: Prompt) -> QuarantineReason:
+    """Of two prompts that share a text: is it that of both, or an example of one?"""
+    same = twin.content_hash == content_hash
+    return QuarantineReason.EQUAL_TEXT if same else QuarantineReason.EQUAL_EXAMPLE
+
+
+def in_the_way(prompts: Collection[Prompt]) -> dict[int, list[Prompt]]:
+    """By prompt id, the prompts in use on the other side that share a text with it. Four queries at most."""
+    hashes = {prompt.id: {prompt.content_hash} for prompt in prompts}
+    for prompt_id, text in ExampleText.objects.filter(prompt__in=hashes).values_list("prompt", "content_hash"):
+        hashes[prompt_id].add(text)
+    holders = Holders.of({text for texts in hashes.values() for text in texts})
+    return {prompt.id: holders.opposite(hashes[prompt.id], prompt.group.split) for prompt in prompts}
+
+
+def is_on_wrong_side(prompt: Prompt) -> bool:
+    """Are the other prompts of its customer or writer on the other side? An edit belongs to the owner of its root."""
+    root = prompt
+    while root.parent_id is not None:
+        root = Prompt.objects.defer("search").get(id=root.parent_id)
+    key = owner_key(source=root.source, source_user=root.source_user, author_id=root.author_id)
+    group = PromptGroup.objects.filter(key=key).first() if key else None
+    return group is not None and group.split != prompt.group.split
+
+
+def mark(prompt: Prompt, *, reason: str, twin: Prompt | None, now: datetime) -> None:
+    """Set the columns of a prompt in quarantine; the caller stores them."""
+    prompt.quarantined_at, prompt.quarantine_reason, prompt.quarantine_twin = now, reason, twin
+
+
+MARKED = ("quarantined_at", "quarantine_reason", "quarantine_twin", "quarantine_decided_by", "quarantine_decided_at")
+
+
+def unmark(prompt: Prompt) -> None:
+    prompt.quarantined_at, prompt.quarantine_reason, prompt.quarantine_twin = None, "", None
+    prompt.quarantine_decided_by, prompt.quarantine_decided_at = None, None
+
+
+def note(prompts: Iterable[Prompt], move: QuarantineMove, *, by: User | None, now: datetime) -> None:
+    """Keep who decided what when, with the reason and the twin that the prompts have at this moment."""
+    QuarantineEvent.objects.bulk_create(
+        QuarantineEvent(
+            prompt=prompt,
+            move=move,
+            reason=prompt.quarantine_reason,
+            twin_id=prompt.quarantine_twin_id,
+            actor=by,
+            at=now,
+        )
+        for prompt in prompts
+    )

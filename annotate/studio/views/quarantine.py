@@ -1,0 +1,66 @@
+"""Prompts in quarantine: why they must not be used, and a manager's decision about each."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from annotate.accounts.access import managers, person
+from annotate.lib.paging import page_of
+from annotate.lib.wake import wake
+from annotate.pools import queries
+from annotate.pools.models import Pool, Prompt, QuarantineReason
+from annotate.pools.quarantine import in_the_way
+from annotate.studio.forms import QuarantineForm
+from annotate.work import quarantine as actions
+from annotate.work.leases import Refused
+from annotate.workflows import readmit
+
+FILL = "studio.fill_campaigns"
+
+
+@require_safe
+@managers
+def quarantine(request: HttpRequest, pool_id: int) -> HttpResponse:
+    pool = get_object_or_404(Pool, id=pool_id)
+    page = page_of(request, queries.quarantined(pool), size=20)
+    against = in_the_way(list(page))
+    rows = [(prompt, against[prompt.id], _movable(prompt)) for prompt in page]
+    return render(request, "studio/quarantine.html", {"pool": pool, "page": page, "rows": rows})
+
+
+def _movable(prompt: Prompt) -> bool:
+    """Can a release make sense at all? The side of a customer or writer never changes."""
+    return prompt.quarantine_reason != QuarantineReason.OTHER_SIDE
+
+
+@require_POST
+@managers
+def decide(request: HttpRequest, prompt_id: int) -> HttpResponse:
+    prompt = get_object_or_404(Prompt.objects.only("id", "pool"), id=prompt_id)
+    form = QuarantineForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, _("Choose what should become of the prompt."))
+    else:
+        try:
+            messages.success(request, _decided(prompt, form.cleaned_data["decision"], request))
+        except Refused as refusal:
+            messages.error(request, str(refusal))
+    back, page = reverse("studio:quarantine", args=[prompt.pool_id]), form.data.get("page", "")
+    return redirect(f"{back}?page={page}" if page.isdecimal() else back)
+
+
+def _decided(prompt: Prompt, decision: str, request: HttpRequest) -> str:
+    by, now = person(request), timezone.now()
+    if decision == "keep":
+        actions.keep(prompt_id=prompt.id, by=by, now=now)
+        return _("Prompt %(id)d stays in quarantine.") % {"id": prompt.id}
+    instead = decision == "instead"
+    actions.release(prompt_id=prompt.id, by=by, now=now, readmit=readmit, instead=instead)
+    wake(FILL, prompt.pool_id)
+    if instead:
+        return _("Prompt %(id)d is in use. The equal prompts are in quarantine instead.") % {"id": prompt.id}
+    return _("Prompt %(id)d is in use again.") % {"id": prompt.id}

@@ -1,0 +1,169 @@
+"""Putting prompts into quarantine, and a manager's decisions about them.
+
+A prompt in quarantine keeps its group, its tasks and its answers. But its open slots are not handed out, it is not
+sampled further, and exports leave it out. Whoever holds a task of it can finish. A release brings all of that back, and
+is refused as long as the training and the validation split would share something with it.
+
+Every action locks in one order: what the benches hold, campaigns, prompts, tasks, slots, and the split map last.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from annotate.accounts.models import User
+from annotate.pools.actions import hold_split_map
+from annotate.pools.models import Prompt, QuarantineMove
+from annotate.pools.quarantine import MARKED, Case, in_the_way, is_on_wrong_side, mark, note, reason_of, unmark
+from annotate.samples import actions as samples
+from annotate.work import queue
+from annotate.work.actions import add_tasks
+from annotate.work.leases import Refused, hold_campaign, stop_slots
+from annotate.work.models import Campaign, Task
+from annotate.work.moves import move
+from annotate.work.states import CampaignState, Move, State
+
+# As Bench.readmit, for the campaign's bench.
+Readmit = Callable[[Campaign, list[int]], QuerySet[Prompt] | None]
+
+
+class NotInQuarantine(Refused):
+    words = gettext_lazy("This prompt is not in quarantine any more.")
+
+
+class WrongSide(Refused):
+    words = gettext_lazy(
+        "The other prompts of this customer or writer are on the other side of the split, and a split never changes."
+        " This prompt has to stay in quarantine."
+    )
+
+
+class StillEqual(Refused):
+    """Prompts in use on the other side share a text with it: `prompts`."""
+
+    def __init__(self, prompts: Sequence[Prompt]) -> None:
+        super().__init__(prompts)
+        self.prompts = prompts
+
+    def __str__(self) -> str:
+        return _(
+            "A prompt with an equal text is in use on the other side of the split: %(prompts)s. Put that one into"
+            " quarantine instead, or keep this one there."
+        ) % {"prompts": ", ".join(str(prompt.id) for prompt in self.prompts)}
+
+
+def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> int:
+    """Put the prompts of these cases into quarantine, together. Returns how many.
+
+    A prompt that is there already is left alone, and so is one whose twin has been put there meanwhile: there is no
+    conflict any more.
+    """
+    by_id = {case.prompt_id: case for case in cases}
+    with transaction.atomic():
+        _hold_campaigns(by_id)
+        rows = _hold_prompts({*by_id, *(case.twin_id for case in cases)})
+        put: list[Prompt] = []
+        # One at a time: of two that name each other as twins one stays in use.
+        for prompt_id, case in sorted(by_id.items()):
+            prompt, twin = rows.get(prompt_id), rows.get(case.twin_id)
+            if prompt and twin and not prompt.quarantined_at and not twin.quarantined_at:
+                mark(prompt, reason=case.reason, twin=twin, now=now)
+                put.append(prompt)
+        _put_away(put, by, now)
+        hold_split_map()
+    return len(put)
+
+
+def keep(*, prompt_id: int, by: User, now: datetime) -> Prompt:
+    """Note that a manager has looked at the prompt and leaves it in quarantine. Raises NotInQuarantine."""
+    with transaction.atomic():
+        prompt = _quarantined(_hold_prompts([prompt_id]), prompt_id)
+        prompt.quarantine_decided_by, prompt.quarantine_decided_at = by, now
+        prompt.save(update_fields=MARKED)
+        note([prompt], QuarantineMove.KEEP, by=by, now=now)
+    return prompt
+
+
+def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit, instead: bool = False) -> Prompt:
+    """Use the prompt again: its tasks are handed out, and it is sampled and exported like any other.
+
+    `instead`: put the prompts that are equal to it on the other side into quarantine in its place. Raises
+    NotInQuarantine, WrongSide or StillEqual.
+    """
+    with transaction.atomic():
+        wanted = Prompt.objects.defer("search").select_related("group").get(id=prompt_id)
+        others = [other.id for other in in_the_way([wanted])[wanted.id]] if instead else []
+        ready = {
+            campaign.id: readmit(campaign, [prompt_id])
+            for campaign in Campaign.objects.filter(pool=wanted.pool_id).order_by("id")
+            if campaign.state in (CampaignState.OPEN, CampaignState.PAUSED)
+        }
+        campaigns = _hold_campaigns([prompt_id, *others])
+        rows = _hold_prompts([prompt_id, *others])
+        prompt = _quarantined(rows, prompt_id)
+        if is_on_wrong_side(prompt):
+            raise WrongSide
+        note([prompt], QuarantineMove.RELEASE, by=by, now=now)
+        unmark(prompt)
+        prompt.save(update_fields=MARKED)
+        replaced = [row for other, row in rows.items() if other != prompt_id and not row.quarantined_at]
+        for row in replaced:
+            mark(row, reason=reason_of(row.content_hash, prompt), twin=prompt, now=now)
+        _put_away(replaced, by, now)
+        samples.take_up(prompts=[prompt_id])
+        for campaign in campaigns:
+            if (prompts := ready.get(campaign.id)) is not None:
+                add_tasks(campaign=campaign, prompts=prompts, now=now)
+        _hand_out_again(prompt, by, now)
+        hold_split_map()
+        if in_use := in_the_way([prompt])[prompt.id]:
+            raise StillEqual(in_use)
+    return prompt
+
+
+def _hold_campaigns(prompts: Iterable[int]) -> list[Campaign]:
+    """Also those that may be making tasks of these prompts at this moment: they have made them, or see what follows."""
+    over = Campaign.objects.filter(pool__prompts__in=list(prompts)).values_list("id", flat=True)
+    return [hold_campaign(campaign) for campaign in sorted(set(over))]
+
+
+def _hold_prompts(ids: Collection[int]) -> dict[int, Prompt]:
+    rows = Prompt.objects.filter(id__in=ids).order_by("id").select_for_update(no_key=True, of=("self",))
+    return {row.id: row for row in rows.select_related("group").defer("search", "messages", "shots", "text")}
+
+
+def _quarantined(rows: dict[int, Prompt], prompt_id: int) -> Prompt:
+    prompt = rows[prompt_id]
+    if prompt.quarantined_at is None:
+        raise NotInQuarantine
+    return prompt
+
+
+def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None:
+    """Store the marks of prompts, and hand out and sample nothing of them."""
+    if not prompts:
+        return
+    Prompt.objects.bulk_update(prompts, MARKED)
+    note(prompts, QuarantineMove.QUARANTINE, by=by, now=now)
+    ids = [prompt.id for prompt in prompts]
+    samples.put_away(prompts=ids, now=now)
+    held = Task.objects.filter(prompt__in=ids, held_at=None, retired_at=None).order_by("id")
+    # A slot that comes back waits for its task's row, and then sees that it is held.
+    tasks = list(held.select_for_update(no_key=True).values_list("id", flat=True))
+    Task.objects.filter(id__in=tasks).update(held_at=now)
+    stop_slots(tasks, now=now)
+
+
+def _hand_out_again(prompt: Prompt, by: User | None, now: datetime) -> None:
+    """Open the held slots of a prompt's tasks, before all others. A task that was skipped too often stays stopped."""
+    held = Task.objects.filter(prompt=prompt, held_at__isnull=False).order_by("id")
+    for task in held.select_for_update(no_key=True):
+        Task.objects.filter(id=task.id).update(held_at=None)
+        if task.stopped_at:
+            continue
+        for slot in task.assignments.select_for_update().filter(state=State.STOPPED).order_by("position"):
+            move(slot, Move.RESTART, actor=by, now=now, position=queue.returned_position(task.campaign_id))

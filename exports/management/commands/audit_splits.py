@@ -1,0 +1,54 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from annotate.pools import audit
+from annotate.pools.models import Prompt, QuarantineReason
+from annotate.pools.quarantine import Case
+from annotate.work.quarantine import quarantine
+from exports.rows.about import chunks
+
+# Put into quarantine in one transaction: short enough that labelers do not wait for its locks.
+STEP = 100
+
+
+class Command(BaseCommand):
+    help = (
+        "Look for customers, writers and texts that are on both sides of the split, in the prompts themselves. "
+        "Exits with 1 if there are any and they were not put into quarantine."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--quarantine", action="store_true", help="put the newer copies, and prompts on the wrong side, away"
+        )
+
+    def handle(self, **options: Any) -> None:
+        found = audit.find()
+        for batch in chunks(found, STEP):
+            self._show(batch)
+        self._count(found)
+        if not found:
+            return
+        if not options["quarantine"]:
+            raise CommandError("Put these into quarantine with --quarantine, or decide about each on its page.")
+        for batch in chunks(found, STEP):
+            quarantine(cases=batch, by=None, now=timezone.now())
+        # People went on adding prompts and deciding meanwhile.
+        if left := audit.find():
+            raise CommandError(f"{len(left)} are still on both sides, because they changed meanwhile. Run this again.")
+        self.stdout.write("They are in quarantine now. A manager decides about each on the page of its pool.")
+
+    def _show(self, batch: list[Case]) -> None:
+        ids = {prompt_id for case in batch for prompt_id in (case.prompt_id, case.twin_id)}
+        rows = Prompt.objects.filter(id__in=ids).values_list("id", "pool__name", "group__split")
+        named = {prompt_id: f"prompt {prompt_id} of “{pool}” in {split}" for prompt_id, pool, split in rows}
+        for case in batch:
+            self.stdout.write(f"{named[case.prompt_id]}, against {named[case.twin_id]}: {case.reason.label}")
+
+    def _count(self, found: list[Case]) -> None:
+        for reason in QuarantineReason:
+            number = sum(case.reason == reason for case in found)
+            self.stdout.write(f"{number}: {reason.label}")
