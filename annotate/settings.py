@@ -44,7 +44,6 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "rest_framework",
-    "rest_framework.authtoken",
     "drf_spectacular",
     "annotate.lib",
     "annotate.accounts",
@@ -96,6 +95,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "annotate.accounts.notices.context",
             ],
         },
     },
@@ -130,10 +130,15 @@ ACCOUNT_ADAPTER = "annotate.accounts.adapter.InvitedOnly"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "annotate.accounts.links.LinkTokens"  # noqa: S105  # no password
+ACCOUNT_FORMS = {"reset_password": "annotate.accounts.forms.ResetPasswordForm"}
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
 
-EMAIL_BACKEND = env.text("EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+# Without a mail server no mail is written anywhere, and no page promises one (annotate.lib.mail).
+EMAIL_BACKEND = env.text(
+    "EMAIL_BACKEND", f"django.core.mail.backends.{'smtp' if env.text('EMAIL_HOST', '') else 'dummy'}.EmailBackend"
+)
 EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.number("EMAIL_PORT", default=25)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
@@ -201,7 +206,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["annotate.accounts.tokens.TokenAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["annotate.accounts.permissions.ManagerOnly"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["annotate.lib.parsers.ShallowJSONParser"],
@@ -215,7 +220,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["annotate.accounts.permissions.ManagerOnly"],
-    "SERVE_AUTHENTICATION": ["rest_framework.authentication.TokenAuthentication"],
+    "SERVE_AUTHENTICATION": ["annotate.accounts.tokens.TokenAuthentication"],
     "ENUM_NAME_OVERRIDES": {
         "CampaignStateEnum": "annotate.work.states.CampaignState",
         "RunStateEnum": "annotate.samples.states.RunState",

@@ -6,7 +6,6 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.converters import IntConverter
 from pytest_django.asserts import assertContains
-from rest_framework.authtoken.models import Token
 
 from annotate.accounts.models import Role, User
 from annotate.accounts.permissions import ManagerOnly
@@ -95,9 +94,9 @@ def test_an_endpoint_answers_nobody_without_a_token(client, name, entry, method)
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.django_db
 def test_an_endpoint_answers_no_labeler_or_reviewer(client, name, entry, role, method):
-    token = Token.objects.create(user=make.user(role))
+    token = make.api_token(make.user(role))
     response = getattr(client, method)(
-        reverse(name, kwargs=arguments(entry)), headers={"authorization": f"Token {token.key}"}
+        reverse(name, kwargs=arguments(entry)), headers={"authorization": f"Token {token}"}
     )
     assert response.status_code == 403
 
