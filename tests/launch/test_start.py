@@ -27,7 +27,7 @@ from tests.conftest import free_port
 from tests.launch.processes import of_folder, wait_until
 
 
-def command(var: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+def command(var: Path, *arguments: str, umask: int = -1, **variables: str) -> "subprocess.Popen[str]":
     """bin/start as a person runs it: nothing of the test's own database and keys is set."""
     ours = {"DATABASE_URL", "SECRET_KEY", "SPLIT_KEY", "DEBUG", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
@@ -40,6 +40,7 @@ def command(var: Path, *arguments: str, **variables: str) -> "subprocess.Popen[s
         stderr=subprocess.STDOUT,
         text=True,
         preexec_fn=listen_to_ctrl_c,
+        umask=umask,
     )
 
 
@@ -95,6 +96,32 @@ def test_it_comes_up_goes_down_and_comes_back_with_its_data(tmp_path: Path) -> N
     process.wait()
     wait_until(lambda: of_folder(tmp_path) == [], seconds=20)
     assert "database system is shut down" in (tmp_path / "log/postgres.log").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_logs_exports_and_messages_are_for_this_account_alone(tmp_path: Path, umask: int) -> None:
+    var = tmp_path / "var"
+    # As an earlier version left them.
+    for name in ("log/web.log", "exports/1/sft-train.jsonl", "files/import.csv", "broker/message"):
+        (var / name).parent.mkdir(parents=True, mode=0o755)
+        (var / name).write_text("a text\n")
+        (var / name).chmod(0o644)
+    process = command(var, "--web-only", "--no-demo", "--port", str(free_port()), umask=umask)
+    read_until("Ctrl-C stops everything", process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=100)
+    private = [var / "secrets.env", var / "postgres/password"]
+    for name in ("log", "exports", "files", "broker", "broker-control"):
+        private += [var / name, *(var / name).rglob("*")]
+    assert {path.name for path in private} >= {"web.log", "worker.log", "beat.log", "postgres.log", "sft-train.jsonl"}
+    wrong = {
+        str(path): oct(path.stat().st_mode)
+        for path in private
+        if stat.S_IMODE(path.stat().st_mode) != (0o700 if path.is_dir() else 0o600)
+    }
+    assert wrong == {}
+    # Nobody else may put a file in the way either.
+    assert [str(path) for path in (var, *var.iterdir()) if path.stat().st_mode & 0o022] == []
 
 
 def test_a_taken_port_is_told(tmp_path: Path, taken: int) -> None:

@@ -81,8 +81,8 @@ def var_folder(environment: Mapping[str, str]) -> Path:
 @contextmanager
 def only_one(folder: Path, who: str) -> Iterator[None]:
     """Hold this folder for one run of a command; a second is told about the first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "running").open("a+") as lock:
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with os.fdopen(os.open(folder / "running", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
-from annotate.lib import embedded_postgres
+from annotate.lib import embedded_postgres, private
 from annotate.lib.launch.bootstrap import (
     Refused,
     in_one_sentence,
@@ -80,6 +80,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, _leave)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
         signal.signal(signal.SIGHUP, _leave)
+    os.umask(private.UMASK)
     with in_one_sentence("start"), only_one(var, f"the platform (process {os.getpid()}, port {options.port})"):
         require_free_port(options.host, options.port)
         try:

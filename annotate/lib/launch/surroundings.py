@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg2
 
-from annotate.lib import embedded_postgres
+from annotate.lib import embedded_postgres, private
 from annotate.lib.launch.bootstrap import ROOT, Refused, read_variables, var_folder
 
 # Made once on each machine and kept for as long as its data.
@@ -31,9 +31,11 @@ def read_or_make_secrets(var: Path) -> dict[str, str]:
 
 
 def make_folders(var: Path) -> None:
-    """What the filesystem broker expects to find."""
-    for name in ("broker", "broker-control"):
-        (var / name).mkdir(parents=True, exist_ok=True)
+    """The folders that hold people's texts or name their work, private; earlier versions left them readable."""
+    for name in ("broker", "broker-control", "log"):
+        private.make_folder(var / name)
+    for name in ("broker", "broker-control", "log", "exports", "files"):
+        private.close_to_others(var / name)
 
 
 def complete(environment: Mapping[str, str]) -> dict[str, str]:
