@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ from annotate.lib.launch.bootstrap import (
     ROOT,
     Refused,
     in_one_sentence,
+    is_for_this_machine,
     only_one,
     read_variables,
     step,
@@ -186,9 +188,80 @@ def test_secrets_are_made_once_for_this_user_alone(tmp_path: Path) -> None:
     made = surroundings.read_or_make_secrets(tmp_path)
     assert surroundings.read_or_make_secrets(tmp_path) == made == read_variables(tmp_path / "secrets.env")
     assert stat.S_IMODE((tmp_path / "secrets.env").stat().st_mode) == 0o600
-    assert len(set(made.values())) == len(surroundings.KEYS) + len(surroundings.PASSWORDS)
+    assert set(made) == set(surroundings.KEYS)
+    assert len(set(made.values())) == len(made)
     (tmp_path / "secrets.env").write_text("SPLIT_KEY=kept\n")
     assert surroundings.read_or_make_secrets(tmp_path)["SPLIT_KEY"] == "kept"
+
+
+def test_passwords_of_the_demonstration_that_earlier_versions_kept_are_removed(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.env"
+    file.write_text("SECRET_KEY=kept\nDEMO_MANAGER_PASSWORD=seen\nSPLIT_KEY=kept too\n")
+    surroundings.forget_demo_passwords(tmp_path)
+    assert file.read_text() == "SECRET_KEY=kept\nSPLIT_KEY=kept too\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("192.0.2.1", False),
+        ("no such host.invalid", False),
+    ],
+)
+def test_an_address_of_this_machine_is_known_as_one(host: str, private: bool) -> None:
+    assert is_for_this_machine(host) is private
+
+
+def test_the_demonstration_is_not_shown_to_other_machines(tmp_path: Path) -> None:
+    process = command(tmp_path, "--host", "0.0.0.0", "--port", str(free_port()))
+    said, _ = process.communicate(timeout=30)
+    assert said == (
+        "bin/start: other machines must not reach the demonstration's logins: add --no-demo, or leave --host out to "
+        "listen on this machine only.\n"
+    )
+    assert process.returncode == 1
+
+
+def stop(process: "subprocess.Popen[str]") -> str:
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=100)[0]
+
+
+def test_passwords_of_the_demonstration_are_printed_once_and_its_logins_kept_from_other_machines(
+    tmp_path: Path,
+) -> None:
+    port = str(free_port())
+    process = command(tmp_path, "--web-only", "--port", port)
+    said = read_until("Ctrl-C stops everything", process)
+    stop(process)
+    passwords = dict(re.findall(r"^  (labeler|reviewer|manager) +([a-z2-9]{12})$", said, flags=re.MULTILINE))
+    assert set(passwords) == {"labeler", "reviewer", "manager"}
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and "postgres/data" not in str(path)]
+    for path in kept:
+        assert not [word for word in passwords.values() if word.encode() in path.read_bytes()], path
+    # Not even without the demonstration: its logins are still there.
+    process = command(tmp_path, "--web-only", "--host", "0.0.0.0", "--no-demo", "--port", port)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    everybody = "labeler, labeler-held-out, labeler2, manager, reviewer"
+    assert f"other machines must not reach the demonstration's logins {everybody}, which are active" in said
+    process = command(tmp_path, "--web-only", "--host", "0.0.0.0", "--end-demo", "--port", port)
+    said = read_until("Ctrl-C stops everything", process)
+    stop(process)
+    assert "createsuperuser" in said
+    process = command(tmp_path, "--web-only", "--port", port)
+    said = read_until("Ctrl-C stops everything", process)
+    stop(process)
+    assert "Their passwords were printed at the first start." in said
+    assert not [word for word in passwords.values() if word in said]
 
 
 def test_manage_py_finds_what_bin_start_made_and_prefers_what_is_set(tmp_path: Path) -> None:
