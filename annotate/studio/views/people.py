@@ -154,6 +154,4 @@ def _site(request: HttpRequest) -> str:
 
 def _hand_over(request: HttpRequest, invitation: actions.Invitation) -> HttpResponse:
     """Shows the link in the answer to the POST itself: it opens an account, and is stored nowhere."""
-    response = render(request, "studio/invited.html", {"invitation": invitation})
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "studio/invited.html", {"invitation": invitation})
