@@ -13,6 +13,7 @@ exports.register("exports", ExportViewSet, basename="export")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", accounts.home, name="home"),
+    path("account/notices/dismiss/", accounts.dismiss_notices, name="dismiss-notices"),
     # allauth would let people log in by an address that nobody knows to be theirs.
     path("account/email/", RedirectView.as_view(pattern_name="home")),
     path("account/", include("allauth.account.urls")),

@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from annotate.accounts.models import User
+from annotate.lib import private
 from annotate.lib.wake import wake
 from annotate.work.actions import settle
 from annotate.work.models import Campaign
@@ -52,7 +53,7 @@ def write(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         partial = Path(temporary) / "export"
-        partial.mkdir()
+        partial.mkdir(mode=private.FOLDER)
         with snapshot():
             done = _write_rows(campaigns, partial, on_progress)
             scope = queries.scope(campaigns)
@@ -61,6 +62,7 @@ def write(
         card_path.write_text(card.card(survey.names), encoding="utf-8")
         described = manifest.describe(survey=survey, scope=scope, card=manifest.facts(card_path), now=now)
         (partial / manifest.FILE_NAME).write_bytes(manifest.to_bytes(described))
+        private.close_to_others(partial)
         # Whoever looks finds the earlier export, for a moment none, then the new one; never half of one.
         if out.exists():
             out.rename(Path(temporary) / "earlier")

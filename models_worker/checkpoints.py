@@ -55,7 +55,7 @@ def sampler(policy: Policy) -> "TransformersSampler":
         raise NotLoaded(str(error)) from error
     except Exception as error:
         # Whatever a checkpoint makes its libraries raise: it must not stop the runs of other policies.
-        log.exception("Loading %s broke off", policy)
+        log.exception("Loading policy %d broke off", policy.id)
         reason = f"{type(error).__name__}: {error}"
         raise NotLoaded(gettext("The policy cannot be loaded: %(error)s") % {"error": reason}) from error
 

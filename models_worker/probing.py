@@ -49,14 +49,14 @@ def _probe(probe: ServerProbe, stopping: Event) -> None:
     except Stopped:
         probes.release(probe=probe)
     except (servers.NotAllowed, ProbeFailed, SamplerUnusable) as reason:
-        log.warning("The server of %s cannot be probed: %s", probe.policy, reason)
+        log.warning("The server of policy %d cannot be probed; its page says why", probe.policy_id)
         probes.fail(probe=probe, error=str(reason))
     except django.db.Error:
         # The lease ends, and the sweep finds it.
         raise
     except Exception as error:
         # Whatever a server makes a library raise: it must not stop the runs of other policies.
-        log.exception("Probing the server of %s broke off", probe.policy)
+        log.exception("Probing the server of policy %d broke off", probe.policy_id)
         probes.fail(probe=probe, error=gettext("The probe broke off: %(error)s") % {"error": type(error).__name__})
     else:
         probes.finish(probe=probe, findings=asdict(findings), now=timezone.now())

@@ -149,7 +149,7 @@ def _sample_run(run: SampleRun) -> None:
         try:
             _sample_chunks(run, worker, watch)
         except Unusable as reason:
-            log.warning("Run %d cannot be sampled: %s", run.id, reason)
+            log.warning("Run %d cannot be sampled; its page says why", run.id)
             actions.fail_rest(run=run, worker=worker, error=str(reason), now=timezone.now())
         except (KeyboardInterrupt, SystemExit):
             stopping.set()

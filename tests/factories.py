@@ -4,7 +4,8 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from annotate.accounts.models import Cohort, Role, User
+from annotate.accounts.models import ApiToken, Cohort, Role, User
+from annotate.accounts.tokens import digest
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
 from annotate.lib.text import text_hash
 from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
@@ -24,6 +25,13 @@ def user(role: str = Role.LABELER, *, username: str = "", cohort: str = Cohort.T
     row.set_unusable_password()
     row.save()
     return row
+
+
+def api_token(of: User) -> str:
+    """A key for the API, also of people whom the API refuses."""
+    key = f"key-{next(_numbers)}"
+    ApiToken.objects.create(user=of, digest=digest(key), hint=key[:4], created_at=NOW)
+    return key
 
 
 def guideline(name: str = "", *, body: str = "Be helpful, truthful and harmless.") -> Guideline:

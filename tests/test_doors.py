@@ -6,7 +6,6 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.urls.converters import IntConverter
 from pytest_django.asserts import assertContains
-from rest_framework.authtoken.models import Token
 
 from annotate.accounts.models import Role, User
 from annotate.accounts.permissions import ManagerOnly
@@ -69,6 +68,15 @@ def test_people_of_other_roles_are_refused(client, name, entry, role, method):
 
 
 @pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.django_db
+def test_nothing_behind_the_login_is_kept_by_a_browser(client, name, entry, method):
+    client.force_login(make.user(next(iter(entry.callback.door))))
+    response = getattr(client, method)(reverse(name, kwargs=arguments(entry)))
+    assert "no-store" in response["Cache-Control"]
+
+
+@pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
 @pytest.mark.django_db
 def test_somebody_deactivated_is_a_stranger(client, name, entry):
     gone = make.user(next(iter(entry.callback.door)))
@@ -95,11 +103,19 @@ def test_an_endpoint_answers_nobody_without_a_token(client, name, entry, method)
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.django_db
 def test_an_endpoint_answers_no_labeler_or_reviewer(client, name, entry, role, method):
-    token = Token.objects.create(user=make.user(role))
+    token = make.api_token(make.user(role))
     response = getattr(client, method)(
-        reverse(name, kwargs=arguments(entry)), headers={"authorization": f"Token {token.key}"}
+        reverse(name, kwargs=arguments(entry)), headers={"authorization": f"Token {token}"}
     )
     assert response.status_code == 403
+
+
+@pytest.mark.parametrize(("name", "entry"), ENDPOINTS, ids=ids(ENDPOINTS))
+@pytest.mark.django_db
+def test_no_answer_of_the_api_is_kept(client, name, entry):
+    token = make.api_token(make.user(Role.MANAGER))
+    response = client.get(reverse(name, kwargs=arguments(entry)), headers={"authorization": f"Token {token}"})
+    assert response["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("role", Role)

@@ -1,30 +1,20 @@
 """Letting people in, giving them their role, and letting them go."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urljoin
 
-from allauth.account.forms import default_token_generator
-from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
-from django.core.mail import send_mail
 from django.db import IntegrityError, transaction
-from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from rest_framework.authtoken.models import Token
 
-from annotate.accounts.models import Cohort, Qualification, Role, User
-
-log = logging.getLogger(__name__)
-
-
-CONSOLE = "django.core.mail.backends.console.EmailBackend"
+from annotate.accounts import events, links
+from annotate.accounts.models import Cohort, EventKind, Qualification, Role, User
+from annotate.lib import mail
 
 
 class Refused(Exception):
@@ -75,6 +65,14 @@ class Deactivated(Refused):
     words = _("This account is deactivated. Reactivate it first.")
 
 
+class ManagersOnly(Refused):
+    words = _("Only managers do this. Ask a manager of your team.")
+
+
+class NoLink(Refused):
+    words = _("This person has no link that still works.")
+
+
 class SuperusersOnly(Refused):
     words = _(
         "This is a superuser's account, and only a superuser changes it. manage.py changepassword sets its password."
@@ -95,9 +93,11 @@ def invite(
 ) -> Invitation:
     """Create an account that nobody can log in to before its owner has set a password.
 
-    `site` is the platform's address as the manager sees it. Raises UsernameTaken, EmailTaken or OnlyLabelersHeldOut.
+    `site` is the platform's address as the manager sees it. Raises UsernameTaken, EmailTaken,
+    OnlyLabelersHeldOut or ManagersOnly.
     """
     _check_cohort(role, cohort)
+    _check_right(User(), by)
     # One field: where a name is cut into a first and a last one differs between people.
     user = User(username=username, email=email, first_name=full_name, role=role, cohort=cohort, date_joined=now)
     user.set_unusable_password()
@@ -105,49 +105,88 @@ def invite(
     try:
         with transaction.atomic():
             user.save()
+            events.record(subject=user, actor=by, kind=EventKind.INVITED, now=now, detail=_role_in_words(user))
+            link = links.make(user=user, site=site, by=by, now=now)
     except IntegrityError:
         # Somebody was invited at the same moment.
         _refuse_taken(user)
         raise
-    return new_link(user=user, site=site, by=by)
+    return Invitation(user=user, link=link, mailed=_mail(user, link, by))
 
 
-def new_link(*, user: User, site: str, by: User) -> Invitation:
-    """A new one-time link, for who lost the first, let it expire or forgot a password.
+def new_link(*, user: User, site: str, by: User, now: datetime) -> Invitation:
+    """Make a link for a person who lost the first one, let it expire or forgot a password. It ends the older link.
 
-    Whoever has the link has the account. Raises Deactivated or SuperusersOnly.
+    A person who has the link has the account, so the owner is notified. Raises Deactivated, ManagersOnly or
+    SuperusersOnly.
     """
     if not user.is_active:
         raise Deactivated
-    _check_superuser(user, by)
-    link = set_password_link(user, site)
-    return Invitation(user=user, link=link, mailed=bool(user.email) and _mail(user, link, by))
+    _check_right(user, by)
+    with transaction.atomic():
+        events.record(subject=user, actor=by, kind=EventKind.LINK_MADE, now=now, notice=True, by_mail=False)
+        link = links.make(user=user, site=site, by=by, now=now)
+    return Invitation(user=user, link=link, mailed=_mail(user, link, by))
 
 
-def _check_superuser(user: User, by: User) -> None:
-    """A manager may not take over, demote or lock out who administers the machine."""
+def withdraw_link(*, user: User, by: User, now: datetime) -> None:
+    """The person's open link stops working. Raises NoLink, ManagersOnly or SuperusersOnly."""
+    _check_right(user, by)
+    with transaction.atomic():
+        if not links.end(user=user, now=now):
+            raise NoLink
+        events.record(subject=user, actor=by, kind=EventKind.LINK_WITHDRAWN, now=now)
+
+
+def _check_right(user: User, by: User) -> None:
+    """A manager may not take over, demote, lock out or let in a superuser, who administers the machine."""
     if user.is_superuser and not by.is_superuser:
         raise SuperusersOnly
+    if not by.is_superuser and (by.role != Role.MANAGER or not by.is_active):
+        raise ManagersOnly
 
 
-def set_password_link(user: User, site: str) -> str:
-    """Works until it is used, the address changes or PASSWORD_RESET_TIMEOUT seconds have passed."""
-    key = {"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)}
-    return urljoin(site, reverse("account_reset_password_from_key", kwargs=key))
+def change_role(*, user: User, role: str, cohort: str, by: User, now: datetime) -> User:
+    """API tokens of the old role end.
 
-
-def change_role(*, user: User, role: str, cohort: str, by: User) -> User:
-    """Raises OnlyLabelersHeldOut, StaysHeldOut, NotOneself, LastManager or SuperusersOnly."""
+    Raises OnlyLabelersHeldOut, StaysHeldOut, NotOneself, LastManager, ManagersOnly or SuperusersOnly.
+    """
     _check_cohort(role, cohort)
-    _check_superuser(user, by)
     with transaction.atomic():
         if role != Role.MANAGER:
             _check_managers_remain(user, by)
+        _check_right(user, by)
         user = User.objects.select_for_update(no_key=True).get(id=user.id)
         if user.cohort == Cohort.HELD_OUT and cohort != Cohort.HELD_OUT and user.last_login:
             raise StaysHeldOut
+        if (user.role, user.cohort) == (role, cohort):
+            return user
+        if user.role != role:
+            user.api_tokens.all().delete()
+        before = _role_in_words(user)
         user.role, user.cohort = role, cohort
         user.save(update_fields=["role", "cohort"])
+        detail = f"{before} → {_role_in_words(user)}"
+        events.record(subject=user, actor=by, kind=EventKind.ROLE_CHANGED, now=now, detail=detail, notice=True)
+    return user
+
+
+def _role_in_words(user: User) -> str:
+    role = user.get_role_display()
+    return f"{role} ({user.get_cohort_display()})" if user.role == Role.LABELER else role
+
+
+def change_email(*, user: User, email: str, by: User, now: datetime) -> User:
+    """Links to the old address end. Raises EmailTaken, ManagersOnly or SuperusersOnly."""
+    _check_right(user, by)
+    if email and User.objects.filter(email__iexact=email).exclude(id=user.id).exists():
+        raise EmailTaken
+    with transaction.atomic():
+        links.end(user=user, now=now)
+        # To the old address: its owner learns of the change.
+        events.record(subject=user, actor=by, kind=EventKind.EMAIL_CHANGED, now=now, notice=True)
+        user.email = email
+        user.save(update_fields=["email"])
     return user
 
 
@@ -185,20 +224,35 @@ def delete_qualification(*, qualification: Qualification) -> None:
 
 
 def deactivate(*, user: User, by: User, now: datetime) -> User:
-    """Shut the account and end its sessions. All its work stays. Raises NotOneself, LastManager or SuperusersOnly."""
-    _check_superuser(user, by)
+    """Close the account and end its sessions, links and API tokens. All its work stays.
+
+    Raises NotOneself, LastManager, ManagersOnly or SuperusersOnly.
+    """
     with transaction.atomic():
         _check_managers_remain(user, by)
-        user.is_active = False
-        user.save(update_fields=["is_active"])
-        Token.objects.filter(user=user).delete()
-        _end_sessions(user, now)
+        _check_right(user, by)
+        close(user=user, by=by, now=now)
     return user
 
 
-def reactivate(*, user: User) -> User:
-    user.is_active = True
-    user.save(update_fields=["is_active"])
+def close(*, user: User, by: User | None, now: datetime) -> None:
+    """What deactivate does, for the command line too, which has no person and no last manager."""
+    with transaction.atomic():
+        user.is_active = False
+        user.save(update_fields=["is_active"])
+        user.api_tokens.all().delete()
+        links.end(user=user, now=now)
+        _end_sessions(user, now)
+        events.record(subject=user, actor=by, kind=EventKind.DEACTIVATED, now=now, notice=True)
+
+
+def reactivate(*, user: User, by: User, now: datetime) -> User:
+    """Raises ManagersOnly or SuperusersOnly."""
+    _check_right(user, by)
+    with transaction.atomic():
+        user.is_active = True
+        user.save(update_fields=["is_active"])
+        events.record(subject=user, actor=by, kind=EventKind.REACTIVATED, now=now, notice=True)
     return user
 
 
@@ -233,9 +287,6 @@ def _end_sessions(user: User, now: datetime) -> None:
 
 def _mail(user: User, link: str, by: User) -> bool:
     """Whether a mail server took it. If not, the manager can still hand the link over."""
-    if settings.EMAIL_BACKEND == CONSOLE:
-        # No mail server is set up: the log is no place for a link into an account.
-        return False
     values = {
         "name": user.name,
         "by": by.name,
@@ -247,9 +298,4 @@ def _mail(user: User, link: str, by: User) -> bool:
         "Hello %(name)s,\n\n%(by)s has an account for you. Your user name is %(username)s.\n\n"
         "Choose your password here; the link works once, within %(days)d days:\n%(link)s\n"
     )
-    try:
-        send_mail(gettext("Set your password"), text % values, None, [user.email])
-    except OSError as unreachable:
-        log.warning("the invitation of user %d was not mailed: %s", user.pk, unreachable)
-        return False
-    return True
+    return mail.send(subject=gettext("Set your password"), text=text % values, to=user.email)

@@ -1,8 +1,15 @@
-from allauth.account.decorators import secure_admin_login
-from django.contrib import admin
-from django.contrib.auth.models import Group
+from typing import Any
 
-from annotate.accounts.models import Qualification, User
+from allauth.account.decorators import secure_admin_login
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+
+from annotate.accounts import actions
+from annotate.accounts.access import person
+from annotate.accounts.models import AccountEvent, PasswordLink, Qualification, User
 from annotate.lib.admin import Emergency, show
 
 # Roles say who may do what here.
@@ -17,5 +24,31 @@ class UserAdmin(Emergency):
 
     mendable = ("role", "cohort", "is_active", "email")
 
+    def save_model(self, request: HttpRequest, obj: User, form: "ModelForm[User]", change: bool) -> None:
+        """Through the actions of the People page: they check, notify and record."""
+        user, by, now = User.objects.get(pk=obj.pk), person(request), timezone.now()
+        if user.is_active and not obj.is_active:
+            actions.deactivate(user=user, by=by, now=now)
+        elif obj.is_active and not user.is_active:
+            actions.reactivate(user=user, by=by, now=now)
+        if (user.role, user.cohort) != (obj.role, obj.cohort):
+            actions.change_role(user=user, role=obj.role, cohort=obj.cohort, by=by, now=now)
+        if user.email != obj.email:
+            actions.change_email(user=user, email=obj.email, by=by, now=now)
 
-show(Qualification)
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except actions.Refused as refusal:
+            # The transaction of the parent's view is rolled back.
+            messages.error(request, str(refusal))
+            return HttpResponseRedirect(request.path)
+
+
+show(Qualification, PasswordLink, AccountEvent)

@@ -1,12 +1,14 @@
 import re
 from typing import Any
 
+from allauth.account import forms as allauth
 from django import forms
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.actions import OnlyLabelersHeldOut
 from annotate.accounts.models import Cohort, Qualification, Role, User
+from annotate.lib import mail
 
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
 
@@ -65,6 +67,15 @@ def written(tag: str) -> str:
     """Language in small letters, a region of two in capital ones: pt-BR, zh-Hant-TW."""
     first, *rest = tag.replace("_", "-").split("-")
     return "-".join([first.lower(), *(part.upper() if len(part) == 2 else part.capitalize() for part in rest)])
+
+
+class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # allauth ships no types
+    """The page for forgotten passwords. Without a mail server it makes no link and looks up no account."""
+
+    def clean_email(self) -> str:
+        if not mail.is_set_up():
+            raise forms.ValidationError(_("This platform sends no mail. Ask a manager for a link to set a password."))
+        return str(super().clean_email())
 
 
 class QualificationForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -1,6 +1,9 @@
+from typing import Any
+
 from django.contrib.auth.models import AbstractUser
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Lower
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
@@ -38,6 +41,11 @@ class User(AbstractUser):
     # The most answers a day, over all campaigns; none: no limit.
     daily_cap = models.PositiveSmallIntegerField(_("most answers a day"), null=True, blank=True)
 
+    # Set while a notice about the account waits on this person's pages: no page looks for notices otherwise.
+    has_notices = models.BooleanField(default=False, editable=False)
+    # A login of the demonstration with a generated password. It ends when somebody sets another one.
+    is_demo = models.BooleanField(default=False, editable=False)
+
     # createsuperuser asks for these: the first person of a new site is its manager.
     REQUIRED_FIELDS = ["email", "role"]
 
@@ -54,6 +62,24 @@ class User(AbstractUser):
             models.UniqueConstraint(Lower("email"), condition=~models.Q(email=""), name="user_email_once"),
         ]
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Whoever sets a new password, a page or a command, ends what opened the account without it.
+
+        A login that only renews the hash of the same password is no new password: Django then clears `_password`.
+        """
+        if self._password is None or self._state.adding:
+            return super().save(*args, **kwargs)
+        self.is_demo = False
+        if kwargs.get("update_fields") is not None:
+            kwargs["update_fields"] = {*kwargs["update_fields"], "is_demo"}
+        now = timezone.now()
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            self.api_tokens.all().delete()
+            self.links.filter(ended_at=None).update(ended_at=now)
+            self.account_events.create(kind=EventKind.PASSWORD_SET, at=now)
+        return None
+
     @property
     def is_manager(self) -> bool:
         return self.role == Role.MANAGER
@@ -61,3 +87,66 @@ class User(AbstractUser):
     @property
     def name(self) -> str:
         return self.get_full_name() or self.username
+
+
+class PasswordLink(models.Model):
+    """A link by which one person sets their password once. The token in it is derived from this row, never stored."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="links")
+    # Null: asked for on the page for forgotten passwords.
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    # Used, replaced by a newer link, or withdrawn.
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            # A new link ends the older one, also where two are made concurrently.
+            models.UniqueConstraint(fields=["user"], condition=models.Q(ended_at=None), name="link_one_open"),
+        ]
+
+
+class ApiToken(models.Model):
+    """A key for scripts. Only its hash is kept: the key has 256 random bits, so a plain SHA-256 cannot be reversed."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    # The first characters, by which a person recognizes a key.
+    hint = models.CharField(max_length=8)
+    created_at = models.DateTimeField()
+
+
+class EventKind(models.TextChoices):
+    INVITED = "invited", _("Account created")
+    LINK_MADE = "link_made", _("Link to set a password made")
+    LINK_WITHDRAWN = "link_withdrawn", _("Link to set a password withdrawn")
+    PASSWORD_SET = "password_set", _("Password set")  # no password
+    ROLE_CHANGED = "role_changed", _("Role or cohort changed")
+    EMAIL_CHANGED = "email_changed", _("E-mail address changed")
+    DEACTIVATED = "deactivated", _("Account deactivated")
+    REACTIVATED = "reactivated", _("Account reactivated")
+    TOKEN_CREATED = "token_created", _("API token created")  # no token
+    TOKENS_ENDED = "tokens_ended", _("API tokens ended")  # no token
+
+
+class AccountEvent(models.Model):
+    """What was done to an account, and by whom. Append-only by a trigger: only `dismissed_at` may change."""
+
+    subject = models.ForeignKey(User, on_delete=models.PROTECT, related_name="account_events")
+    # Null: the command line of the server, or somebody who was not logged in.
+    actor = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=16, choices=EventKind.choices)
+    detail = models.CharField(max_length=300, blank=True)
+    at = models.DateTimeField()
+    # The person concerned sees the event on every page until they dismiss it.
+    is_notice = models.BooleanField(default=False)
+    dismissed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=EventKind.values), name="account_event_kind_known"),
+        ]
+        indexes = [
+            models.Index(fields=["subject", "-id"], name="account_event_of_person"),
+        ]

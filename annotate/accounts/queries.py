@@ -1,6 +1,6 @@
 from django.db.models import Count, QuerySet
 
-from annotate.accounts.models import Qualification, Role, User
+from annotate.accounts.models import AccountEvent, Qualification, Role, User
 
 
 def people() -> QuerySet[User]:
@@ -18,3 +18,8 @@ def qualifications() -> QuerySet[Qualification]:
     return Qualification.objects.annotate(
         held=Count("people", distinct=True), asked=Count("campaigns", distinct=True)
     ).order_by("name")
+
+
+def history(user: User) -> QuerySet[AccountEvent]:
+    """What was done to this account, newest first."""
+    return user.account_events.select_related("actor").order_by("-id")

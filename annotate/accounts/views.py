@@ -1,7 +1,9 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_safe
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
 
+from annotate.accounts import events
 from annotate.accounts.access import everyone, person
 from annotate.accounts.models import Role
 
@@ -13,3 +15,13 @@ FIRST_PAGE = {Role.LABELER: "desk:home", Role.REVIEWER: "studio:review", Role.MA
 @everyone
 def home(request: HttpRequest) -> HttpResponse:
     return redirect(FIRST_PAGE[Role(person(request).role)])
+
+
+@require_POST
+@everyone
+def dismiss_notices(request: HttpRequest) -> HttpResponse:
+    """Hide the notices that the page showed. With JavaScript the page stays, and only its notice goes."""
+    shown = [int(word) for word in request.POST.getlist("notice") if word.isascii() and word.isdecimal()]
+    # A number beyond the column's range would be an error of the database.
+    events.dismiss(user=person(request), ids=[number for number in shown if number < 2**63], now=timezone.now())
+    return HttpResponse() if request.headers.get("HX-Request") else redirect("home")

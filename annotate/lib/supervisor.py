@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from annotate.lib import private
+
 LONGEST_PAUSE = 30.0
 # A child that lived this long starts anew at once when it dies; one that did not waits twice as long each time.
 SETTLED_SECONDS = 20.0
@@ -56,7 +58,7 @@ class Supervisor:
     """Not thread-safe: children belong to the thread that starts them, and Linux ends them with that thread."""
 
     def __init__(self, logs: Path, say: Callable[[str], None]) -> None:
-        logs.mkdir(parents=True, exist_ok=True)
+        private.make_folder(logs)
         self._logs = logs
         self._say = say
         self._children: dict[str, _Child] = {}
@@ -132,13 +134,14 @@ def _spawn(service: Service, environment: Mapping[str, str], log: Path) -> "subp
     command = service.command
     if LIBC is None:
         command = (sys.executable, "-m", __name__, str(os.getpid()), str(int(service.orphaned_by)), *command)
-    with log.open("ab") as output:
+    with private.append_to(log) as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
+            umask=private.UMASK,
             start_new_session=True,  # a Ctrl-C at the terminal is for us; we tell them in order
             preexec_fn=end_with_parent(service.orphaned_by),
         )
@@ -147,7 +150,10 @@ def _spawn(service: Service, environment: Mapping[str, str], log: Path) -> "subp
 def shorten(log: Path) -> None:
     """Move a log that has grown large aside, while others append to it; one older log is kept."""
     if log.exists() and log.stat().st_size > LARGEST_LOG:
-        shutil.copyfile(log, log.with_suffix(".log.1"))
+        older = log.with_suffix(".log.1")
+        older.unlink(missing_ok=True)
+        private.append_to(older).close()
+        shutil.copyfile(log, older)
         os.truncate(log, 0)
 
 

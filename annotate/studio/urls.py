@@ -78,6 +78,7 @@ urlpatterns = [
     path("people/<int:user_id>/work/", people.person_work, name="person-work"),
     path("people/<int:user_id>/", people.somebody, name="person"),
     path("people/<int:user_id>/link/", people.new_link, name="person-link"),
+    path("people/<int:user_id>/link/withdraw/", people.withdraw_link, name="person-link-withdraw"),
     path("people/<int:user_id>/deactivate/", people.deactivate, name="person-deactivate"),
     path("people/<int:user_id>/reactivate/", people.reactivate, name="person-reactivate"),
     path("review/", review.review, name="review"),

@@ -5,9 +5,10 @@ import { person } from "./storage.js";
 const PATIENCE = 30_000; // a server that says nothing for so long is as good as gone
 
 export function csrfToken() {
-  // The cookie first: after a new login in another tab it is the one that counts.
-  const cookie = document.cookie.split("; ").find((pair) => pair.startsWith("csrftoken="));
-  return cookie?.split("=")[1] ?? document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
+  // The cookie first: after a new login in another tab it is the one that counts. Over TLS it has the prefix __Host-.
+  const cookies = document.cookie.split("; ");
+  const named = (name) => cookies.find((pair) => pair.startsWith(`${name}=`))?.split("=")[1];
+  return named("__Host-csrftoken") ?? named("csrftoken") ?? document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
 }
 
 /**

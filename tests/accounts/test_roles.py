@@ -5,10 +5,9 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
-from rest_framework.authtoken.models import Token
 
 from annotate.accounts import actions, queries
-from annotate.accounts.models import Cohort, Role, User
+from annotate.accounts.models import ApiToken, Cohort, Role, User
 from tests import factories as make
 
 
@@ -18,7 +17,7 @@ def manager(db):
 
 
 def change(user, by, *, role=Role.LABELER, cohort=Cohort.TRAINING):
-    return actions.change_role(user=user, role=role, cohort=cohort, by=by)
+    return actions.change_role(user=user, role=role, cohort=cohort, by=by, now=make.NOW)
 
 
 def test_a_manager_changes_role_and_cohort(manager):
@@ -97,18 +96,18 @@ def test_deactivation_ends_sessions_and_tokens_of_that_person_only(manager):
     for person in (leaver, stayer):
         browsers[person] = Client()
         browsers[person].force_login(person)
-        Token.objects.create(user=person)
+        make.api_token(person)
     actions.deactivate(user=leaver, by=manager, now=timezone.now())
     assert not browsers[leaver].session.exists(browsers[leaver].session.session_key)
     assert browsers[stayer].session.exists(browsers[stayer].session.session_key)
-    assert [token.user for token in Token.objects.all()] == [stayer]
+    assert [token.user for token in ApiToken.objects.all()] == [stayer]
 
 
 def test_who_comes_back_must_log_in_again(manager):
     person, browser = make.user(), Client()
     browser.force_login(person)
     actions.deactivate(user=person, by=manager, now=timezone.now())
-    actions.reactivate(user=person)
+    actions.reactivate(user=person, by=manager, now=make.NOW)
     assert User.objects.get(id=person.id).is_active
     assert browser.get("/").url.startswith("/account/login/")
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.urls import reverse
-from rest_framework.authtoken.models import Token
 
 from annotate.accounts.models import Qualification, Role
 from annotate.guidelines.models import Guideline
@@ -31,14 +30,14 @@ def manager():
 @pytest.fixture
 def api(client, manager):
     """api(method, path, body): the JSON answer of a manager's call, with the status it is expected to have."""
-    token = Token.objects.create(user=manager)
+    token = make.api_token(manager)
 
     def call(method: str, path: str, body: object = None, *, status: int = 200):
         response = getattr(client, method)(
             f"/api/v1/{path}",
             data=None if body is None else json.dumps(body),
             content_type="application/json",
-            headers={"authorization": f"Token {token.key}"},
+            headers={"authorization": f"Token {token}"},
         )
         assert response.status_code == status, response.content
         return response.json() if response.get("content-type", "").startswith("application/json") else response
@@ -325,12 +324,12 @@ def test_the_schema_names_the_filters(api):
 
 
 def test_json_nested_beyond_reason_is_refused_in_words(client, manager):
-    token = Token.objects.create(user=manager)
+    token = make.api_token(manager)
     response = client.post(
         "/api/v1/pools/",
         data="[" * 100_000,
         content_type="application/json",
-        headers={"authorization": f"Token {token.key}"},
+        headers={"authorization": f"Token {token}"},
     )
     assert (response.status_code, response.json()) == (400, {"detail": "This JSON is nested too deeply."})
 

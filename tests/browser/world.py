@@ -10,7 +10,8 @@ from django.db import transaction
 from django.http import QueryDict
 from django.utils import timezone
 
-from annotate.accounts.actions import change_work, deactivate, invite, save_qualification, set_password_link
+from annotate.accounts import links
+from annotate.accounts.actions import change_work, deactivate, invite, save_qualification
 from annotate.accounts.models import Cohort, Qualification, Role, User
 from annotate.edits.actions import add_briefs
 from annotate.guidelines.actions import acknowledge, create_guideline, publish, save_draft
@@ -110,7 +111,7 @@ class World:
         return list(self.pool.prompts.order_by("id")[:4])
 
     def reset_link(self) -> str:
-        return set_password_link(self.ben, "http://localhost/")
+        return links.make(user=self.ben, site="http://localhost/", by=self.mia, now=timezone.now())
 
 
 def build() -> World:

@@ -243,3 +243,17 @@ def test_the_day_goes_without_javascript(sit, demonstrations, rankings):
     assert Demonstration.objects.get().text == "Plain"
     assert list(Placing.objects.values_list("rating", "rank").distinct()) == [(5, 1)]
     assert len(Instruction.objects.get().pairs) == 3
+
+
+def test_after_a_logout_back_shows_no_page(sit, demonstrations):
+    _me, page = sit(demonstrations(prompts=2))
+    begin(page)
+    page.get_by_role("textbox", name="Answer").fill("Only mine.")
+    expect(page.locator("[data-save-state=saved]")).to_be_visible()
+    page.goto("/account/logout/")
+    page.get_by_role("main").get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/account/login/")
+    page.go_back()
+    page.go_back()
+    expect(page.get_by_label("Login")).to_be_visible()
+    assert "Only mine." not in page.content()

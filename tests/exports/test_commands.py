@@ -1,6 +1,8 @@
 """manage.py export and manage.py agreement."""
 
 import json
+import os
+import stat
 from io import StringIO
 from types import SimpleNamespace
 
@@ -28,6 +30,19 @@ def called(name, *args) -> str:
     out = StringIO()
     call_command(name, *args, stdout=out)
     return out.getvalue()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_an_export_is_for_its_owner_alone(answered, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        called("export", "demonstrations of today", "--out", str(tmp_path / "files"))
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "files").iterdir()}
+    assert "manifest.json" in modes
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE((tmp_path / "files").stat().st_mode) == 0o700
 
 
 def test_export_takes_names_and_ids_and_says_what_it_wrote(answered, tmp_path):

@@ -1,6 +1,8 @@
 """Exports that a worker writes: under a lease, once, and again where a worker died."""
 
 import hashlib
+import os
+import stat
 import threading
 from contextlib import closing
 from datetime import timedelta
@@ -36,7 +38,7 @@ def storage(settings, tmp_path):
     settings.STORAGES = settings.STORAGES | {
         "exports": {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": tmp_path / "storage"},
+            "OPTIONS": settings.STORAGES["exports"]["OPTIONS"] | {"location": tmp_path / "storage"},
         }
     }
     return storages["exports"]
@@ -218,3 +220,15 @@ def test_an_answer_that_is_being_read_is_not_undone(day, tmp_path):
     assert refused
     answer.refresh_from_db()
     assert answer.state == State.ACCEPTED
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_the_files_are_for_the_platforms_account_alone(storage, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        storage.save("7/sft_train.jsonl", ContentFile(b"{}"))
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("storage", "storage/7")]
+    assert modes == [0o700, 0o700]
+    assert stat.S_IMODE((tmp_path / "storage/7/sft_train.jsonl").stat().st_mode) == 0o600

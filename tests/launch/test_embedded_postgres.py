@@ -98,6 +98,53 @@ def test_stop_is_clean_and_may_be_repeated(var: Path) -> None:
     assert "database system is shut down" in (var / "log/postgres.log").read_text()
 
 
+CANARY = "Dear diary, my canary sings"
+FAILING = [
+    "INSERT INTO texts (body) VALUES (%(text)s)",  # is there already: the detail quotes the key
+    "INSERT INTO texts (body, size) VALUES (%(text)s, -1)",  # the detail quotes the row
+    "INSERT INTO texts (body, size) VALUES ('other', %(text)s)",  # the message quotes the word
+    "SELECT %(text)s::json",
+    "SELECT %(text)s::timestamptz",
+    "SELECT nothing FROM texts WHERE body = %(text)s",
+    "SELECT body FROM texts WHERE body = %(text)s syntax error",
+    "SELECT to_tsquery(%(text)s || ' & ( ')",
+    "DO $$ BEGIN RAISE WARNING 'Dear diary, my canary sings'; RAISE 'Dear diary, my canary sings'; END $$",
+]
+
+
+def test_no_text_of_a_person_reaches_the_log_also_with_a_folder_of_an_earlier_version(tmp_path: Path) -> None:
+    ensure_running(tmp_path)
+    stop(tmp_path)
+    with (tmp_path / "postgres/data/postgresql.conf").open("a") as settings:
+        settings.write("log_statement = 'all'\nlog_min_duration_statement = 0\nlog_error_verbosity = verbose\n")
+    url = ensure_running(tmp_path)
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE texts (body text UNIQUE, size int CHECK (size > 0))")
+        cursor.execute("INSERT INTO texts VALUES (%s, 1)", [CANARY])
+        for statement in FAILING:
+            with pytest.raises(psycopg2.Error):
+                cursor.execute(statement, {"text": CANARY})
+        cursor.execute("PREPARE later AS INSERT INTO texts VALUES ($1, $2)")
+        with pytest.raises(psycopg2.Error):
+            cursor.execute("EXECUTE later (%s, 1)", [CANARY])
+        cursor.execute("SELECT pg_backend_pid()")
+        (backend,) = cursor.fetchone() or (0,)
+        # A crash names the statement that was running.
+        killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {backend}"])
+        with pytest.raises(psycopg2.Error):
+            cursor.execute("SELECT pg_sleep(30), %s", [CANARY])
+    killer.wait()
+    wait_until(lambda: "was terminated by signal 9" in (tmp_path / "log/postgres.log").read_text())
+    stop(tmp_path)
+    log = tmp_path / "log/postgres.log"
+    assert "canary" not in log.read_text()
+    assert "database system is shut down" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+
+
 def test_a_half_made_folder_of_a_killed_first_start_is_made_anew(tmp_path: Path) -> None:
     (tmp_path / "postgres/data.new").mkdir(parents=True)
     (tmp_path / "postgres/data.new/PG_VERSION").write_text("18\n")

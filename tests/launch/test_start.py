@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,7 @@ from annotate.lib.launch.bootstrap import (
     ROOT,
     Refused,
     in_one_sentence,
+    is_for_this_machine,
     only_one,
     read_variables,
     step,
@@ -27,7 +29,7 @@ from tests.conftest import free_port
 from tests.launch.processes import of_folder, wait_until
 
 
-def command(var: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+def command(var: Path, *arguments: str, umask: int = -1, **variables: str) -> "subprocess.Popen[str]":
     """bin/start as a person runs it: nothing of the test's own database and keys is set."""
     ours = {"DATABASE_URL", "SECRET_KEY", "SPLIT_KEY", "DEBUG", "CELERY_BROKER_URL", "DJANGO_SETTINGS_MODULE"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
@@ -40,6 +42,7 @@ def command(var: Path, *arguments: str, **variables: str) -> "subprocess.Popen[s
         stderr=subprocess.STDOUT,
         text=True,
         preexec_fn=listen_to_ctrl_c,
+        umask=umask,
     )
 
 
@@ -95,6 +98,32 @@ def test_it_comes_up_goes_down_and_comes_back_with_its_data(tmp_path: Path) -> N
     process.wait()
     wait_until(lambda: of_folder(tmp_path) == [], seconds=20)
     assert "database system is shut down" in (tmp_path / "log/postgres.log").read_text().splitlines()[-1]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_logs_exports_and_messages_are_for_this_account_alone(tmp_path: Path, umask: int) -> None:
+    var = tmp_path / "var"
+    # As an earlier version left them.
+    for name in ("log/web.log", "exports/1/sft-train.jsonl", "files/import.csv", "broker/message"):
+        (var / name).parent.mkdir(parents=True, mode=0o755)
+        (var / name).write_text("a text\n")
+        (var / name).chmod(0o644)
+    process = command(var, "--web-only", "--no-demo", "--port", str(free_port()), umask=umask)
+    read_until("Ctrl-C stops everything", process)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=100)
+    private = [var / "secrets.env", var / "postgres/password"]
+    for name in ("log", "exports", "files", "broker", "broker-control"):
+        private += [var / name, *(var / name).rglob("*")]
+    assert {path.name for path in private} >= {"web.log", "worker.log", "beat.log", "postgres.log", "sft-train.jsonl"}
+    wrong = {
+        str(path): oct(path.stat().st_mode)
+        for path in private
+        if stat.S_IMODE(path.stat().st_mode) != (0o700 if path.is_dir() else 0o600)
+    }
+    assert wrong == {}
+    # Nobody else may put a file in the way either.
+    assert [str(path) for path in (var, *var.iterdir()) if path.stat().st_mode & 0o022] == []
 
 
 def test_a_taken_port_is_told(tmp_path: Path, taken: int) -> None:
@@ -159,9 +188,80 @@ def test_secrets_are_made_once_for_this_user_alone(tmp_path: Path) -> None:
     made = surroundings.read_or_make_secrets(tmp_path)
     assert surroundings.read_or_make_secrets(tmp_path) == made == read_variables(tmp_path / "secrets.env")
     assert stat.S_IMODE((tmp_path / "secrets.env").stat().st_mode) == 0o600
-    assert len(set(made.values())) == len(surroundings.KEYS) + len(surroundings.PASSWORDS)
+    assert set(made) == set(surroundings.KEYS)
+    assert len(set(made.values())) == len(made)
     (tmp_path / "secrets.env").write_text("SPLIT_KEY=kept\n")
     assert surroundings.read_or_make_secrets(tmp_path)["SPLIT_KEY"] == "kept"
+
+
+def test_passwords_of_the_demonstration_that_earlier_versions_kept_are_removed(tmp_path: Path) -> None:
+    file = tmp_path / "secrets.env"
+    file.write_text("SECRET_KEY=kept\nDEMO_MANAGER_PASSWORD=seen\nSPLIT_KEY=kept too\n")
+    surroundings.forget_demo_passwords(tmp_path)
+    assert file.read_text() == "SECRET_KEY=kept\nSPLIT_KEY=kept too\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("", False),
+        ("192.0.2.1", False),
+        ("no such host.invalid", False),
+    ],
+)
+def test_an_address_of_this_machine_is_known_as_one(host: str, private: bool) -> None:
+    assert is_for_this_machine(host) is private
+
+
+def test_the_demonstration_is_not_shown_to_other_machines(tmp_path: Path) -> None:
+    process = command(tmp_path, "--host", "0.0.0.0", "--port", str(free_port()))
+    said, _ = process.communicate(timeout=30)
+    assert said == (
+        "bin/start: other machines must not reach the demonstration's logins: add --no-demo, or leave --host out to "
+        "listen on this machine only.\n"
+    )
+    assert process.returncode == 1
+
+
+def stop(process: "subprocess.Popen[str]") -> str:
+    process.send_signal(signal.SIGINT)
+    return process.communicate(timeout=100)[0]
+
+
+def test_passwords_of_the_demonstration_are_printed_once_and_its_logins_kept_from_other_machines(
+    tmp_path: Path,
+) -> None:
+    port = str(free_port())
+    process = command(tmp_path, "--web-only", "--port", port)
+    said = read_until("Ctrl-C stops everything", process)
+    stop(process)
+    passwords = dict(re.findall(r"^  (labeler|reviewer|manager) +([a-z2-9]{12})$", said, flags=re.MULTILINE))
+    assert set(passwords) == {"labeler", "reviewer", "manager"}
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and "postgres/data" not in str(path)]
+    for path in kept:
+        assert not [word for word in passwords.values() if word.encode() in path.read_bytes()], path
+    # Not even without the demonstration: its logins are still there.
+    process = command(tmp_path, "--web-only", "--host", "0.0.0.0", "--no-demo", "--port", port)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    everybody = "labeler, labeler-held-out, labeler2, manager, reviewer"
+    assert f"other machines must not reach the demonstration's logins {everybody}, which are active" in said
+    process = command(tmp_path, "--web-only", "--host", "0.0.0.0", "--end-demo", "--port", port)
+    said = read_until("Ctrl-C stops everything", process)
+    stop(process)
+    assert "createsuperuser" in said
+    process = command(tmp_path, "--web-only", "--port", port)
+    said = read_until("Ctrl-C stops everything", process)
+    stop(process)
+    assert "Their passwords were printed at the first start." in said
+    assert not [word for word in passwords.values() if word in said]
 
 
 def test_manage_py_finds_what_bin_start_made_and_prefers_what_is_set(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The demonstration data: complete, valid, and the same however often it is loaded."""
 
+from io import StringIO
+
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
@@ -92,3 +94,43 @@ def test_none_of_its_prompts_is_refused(environment):
     job = ImportJob.objects.get()
     assert (job.state, job.refused, job.ignored_fields) == ("done", 0, [])
     assert job.taken == len(demo.PROMPTS.read_text().splitlines())
+
+
+def logins(**options):
+    said = StringIO()
+    call_command("demo_logins", stdout=said, **options)
+    return said.getvalue().split()
+
+
+def test_its_logins_are_known_until_somebody_sets_a_password_of_their_own(environment, tmp_path):
+    call_command("load_demo", logins=tmp_path / "logins")
+    everybody = ["labeler", "labeler-held-out", "labeler2", "manager", "reviewer"]
+    assert sorted((tmp_path / "logins").read_text().split()) == everybody
+    assert logins() == everybody
+    manager = User.objects.get(username="manager")
+    manager.set_password("a long enough passphrase")
+    manager.save()
+    assert logins() == ["labeler", "labeler-held-out", "labeler2", "reviewer"]
+    call_command("load_demo", logins=tmp_path / "logins")
+    assert (tmp_path / "logins").read_text() == ""
+
+
+def test_its_logins_are_deactivated_with_their_sessions(environment):
+    call_command("load_demo")
+    client = Client()
+    client.login(username="reviewer", password="secret of DEMO_REVIEWER_PASSWORD")
+    assert len(logins(deactivate=True)) == 5
+    assert logins() == []
+    assert not User.objects.filter(is_active=True).exists()
+    assert client.get("/studio/review/").url.startswith("/account/login/")
+
+
+def test_logins_of_an_earlier_version_are_recognized_by_their_passwords(environment):
+    call_command("load_demo")
+    adopted = User.objects.get(username="manager")
+    adopted.set_password("a long enough passphrase")
+    adopted.save()
+    User.objects.update(is_demo=False)
+    assert logins() == []
+    logins(recognize=True)
+    assert logins() == ["labeler", "labeler-held-out", "labeler2", "reviewer"]

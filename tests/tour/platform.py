@@ -16,7 +16,8 @@ import psutil
 import psycopg2
 
 from annotate.lib import embedded_postgres
-from annotate.lib.launch.bootstrap import ROOT, read_variables
+from annotate.lib.launch.bootstrap import ROOT
+from annotate.lib.launch.surroundings import make_demo_passwords
 from tests.conftest import free_port
 
 # Set for the tests in this process; the platform under test makes its own.
@@ -111,10 +112,11 @@ def running(var: Path) -> Iterator[Platform]:
     var.mkdir(parents=True, exist_ok=True)
     port = free_port()
     output = (var / "start.log").open("a+")
+    passwords = make_demo_passwords()
     process = subprocess.Popen(
         [sys.executable, "-m", "annotate.lib.launch.start", "--port", str(port)],
         cwd=ROOT,
-        env=clean_environment() | {"VAR_DIR": str(var)},
+        env=clean_environment() | passwords | {"VAR_DIR": str(var)},
         stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
@@ -128,7 +130,7 @@ def running(var: Path) -> Iterator[Platform]:
 
     try:
         eventually(is_up, seconds=180)
-        platform.secrets = read_variables(var / "secrets.env")
+        platform.secrets = passwords
         yield platform
     finally:
         process.terminate()

@@ -7,6 +7,7 @@ import argparse
 import errno
 import fcntl
 import hashlib
+import ipaddress
 import json
 import os
 import shutil
@@ -61,8 +62,31 @@ def start_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         help="the address to listen on (default: 127.0.0.1, this machine only); name the site's own in ALLOWED_HOSTS",
     )
     parser.add_argument("--web-only", action="store_true", help="no torch and no sampling: a labeling server")
-    parser.add_argument("--no-demo", action="store_true", help="without the demonstration data and its three logins")
-    return parser.parse_args(arguments)
+    parser.add_argument("--no-demo", action="store_true", help="without the demonstration data and its logins")
+    parser.add_argument(
+        "--end-demo", action="store_true", help="deactivate the demonstration's logins of an earlier start; for --host"
+    )
+    options = parser.parse_args(arguments)
+    options.no_demo = options.no_demo or options.end_demo
+    return options
+
+
+def is_for_this_machine(host: str) -> bool:
+    """Whether only programs of this machine reach the address."""
+    try:
+        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        return False
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+
+
+def refuse_reachable_demo(options: argparse.Namespace) -> None:
+    """The passwords of the demonstration's logins are on a terminal: they must not open the site to a network."""
+    if not options.no_demo and not is_for_this_machine(options.host):
+        raise Refused(
+            "other machines must not reach the demonstration's logins: add --no-demo, or leave --host out to listen on "
+            "this machine only."
+        )
 
 
 def read_variables(file: Path) -> dict[str, str]:
@@ -81,8 +105,8 @@ def var_folder(environment: Mapping[str, str]) -> Path:
 @contextmanager
 def only_one(folder: Path, who: str) -> Iterator[None]:
     """Hold this folder for one run of a command; a second is told about the first."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "running").open("a+") as lock:
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with os.fdopen(os.open(folder / "running", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -204,6 +228,7 @@ def main(command: str, arguments: Sequence[str]) -> None:
             options = start_arguments(arguments)
             files = ["web.txt"] if options.web_only else ["web.txt", "worker.txt"]
             with only_one(var_folder(os.environ), "bin/start"):
+                refuse_reachable_demo(options)
                 require_free_port(options.host, options.port)
         ensure_environment(files)
         os.execv(PYTHON, [str(PYTHON), "-m", MODULES[command], *arguments])

@@ -1,29 +1,54 @@
 """Bring database and static files to where this version of the code needs them, in one process: Django loads once."""
 
+import argparse
 import os
 import sys
+from collections.abc import Sequence
+from io import StringIO
 
 import django
 from django.core.management import CommandError, call_command
 
 from annotate.lib.launch.bootstrap import say
+from annotate.lib.launch.surroundings import DEMO_PASSWORDS
 
 
-def main(*, demo: bool) -> None:
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--demo", metavar="FILE", help="load the demonstration, and list the logins it created in FILE")
+    parser.add_argument("--end-demo", action="store_true", help="deactivate the demonstration's logins")
+    parser.add_argument("--reachable", action="store_true", help="refuse active logins of the demonstration")
+    options = parser.parse_args(arguments)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "annotate.settings")
     django.setup()
     say("Migrating the database")
     call_command("migrate", interactive=False, verbosity=1)
     call_command("createcachetable", verbosity=0)
+    _check_demo(options)
     say("Collecting the static files")
     call_command("collectstatic", interactive=False, verbosity=0)
-    if demo:
+    if options.demo:
         say("Loading the demonstration data")
         try:
-            call_command("load_demo")
+            call_command("load_demo", logins=options.demo)
         except CommandError as refusal:
             sys.exit(str(refusal))
 
 
+def _check_demo(options: argparse.Namespace) -> None:
+    if any(os.environ.get(name) for name in DEMO_PASSWORDS.values()):
+        # Earlier versions did not mark them, and kept their passwords.
+        call_command("demo_logins", recognize=True, stdout=StringIO())
+    if options.end_demo:
+        call_command("demo_logins", deactivate=True)
+    found = StringIO()
+    call_command("demo_logins", stdout=found)
+    if options.reachable and (logins := ", ".join(found.getvalue().split())):
+        sys.exit(
+            f"other machines must not reach the demonstration's logins {logins}, which are active: deactivate them "
+            "with --end-demo, or leave --host out to listen on this machine only."
+        )
+
+
 if __name__ == "__main__":
-    main(demo="--demo" in sys.argv)
+    main(sys.argv[1:])

@@ -8,22 +8,31 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from annotate.lib import embedded_postgres
+from annotate.lib import embedded_postgres, private
 from annotate.lib.launch.bootstrap import (
     Refused,
     in_one_sentence,
+    is_for_this_machine,
     only_one,
+    refuse_reachable_demo,
     require_free_port,
     say,
     start_arguments,
     step,
     var_folder,
 )
-from annotate.lib.launch.surroundings import make_folders, read_or_make_secrets, require_database
+from annotate.lib.launch.surroundings import (
+    DEMO_PASSWORDS,
+    forget_demo_passwords,
+    make_demo_passwords,
+    make_folders,
+    read_or_make_secrets,
+    require_database,
+)
 from annotate.lib.postgres_binaries import NoPostgres
 from annotate.lib.supervisor import Service, Supervisor
 
@@ -34,7 +43,6 @@ WEB_THREADS = 4
 WORKER_THREADS = 4
 SECONDS_TO_ANSWER = 120
 EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104
-LOGINS = ("labeler", "reviewer", "manager")
 
 
 def services(*, host: str, port: int, sampling: bool) -> list[Service]:
@@ -80,7 +88,9 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGTERM, _leave)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
         signal.signal(signal.SIGHUP, _leave)
+    os.umask(private.UMASK)
     with in_one_sentence("start"), only_one(var, f"the platform (process {os.getpid()}, port {options.port})"):
+        refuse_reachable_demo(options)
         require_free_port(options.host, options.port)
         try:
             _run(options, var)
@@ -106,12 +116,14 @@ def _run(options: argparse.Namespace, var: Path) -> None:
             supervisor.start(keeper(var), environment)
         else:
             require_database(environment["DATABASE_URL"])
-        _prepare(var, environment, demo=not options.no_demo)
+        loaded = _prepare(var, environment, options)
+        for name in DEMO_PASSWORDS.values():
+            environment.pop(name, None)
         for service in services(host=options.host, port=options.port, sampling=not options.web_only):
             say(f"Starting {service.name}")
             supervisor.start(service, environment)
         _wait_for_pages(supervisor, options.host, options.port)
-        _announce(options, environment)
+        _announce(options, loaded=loaded)
         while True:
             supervisor.look()
             time.sleep(0.25)
@@ -139,15 +151,37 @@ def _names_of_this_machine(host: str) -> list[str]:
     return names
 
 
-def _prepare(var: Path, environment: Mapping[str, str], *, demo: bool) -> None:
-    """The demonstration data is loaded once into each database: what a person then removes stays removed."""
-    marker = var / "demonstration-loaded"
+def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namespace) -> bool:
+    """Returns whether the demonstration was loaded, with its passwords printed.
+
+    It is loaded once into each database: what a person then removes stays removed.
+    """
+    marker, created = var / "demonstration-loaded", var / "demonstration-logins"
     database = hashlib.sha256(environment["DATABASE_URL"].encode()).hexdigest()
-    demo = demo and (not marker.exists() or marker.read_text() != database)
-    command = [sys.executable, "-m", "annotate.lib.launch.prepare", *(["--demo"] if demo else [])]
-    step("the preparation of the database", command, environment=environment)
+    demo = not options.no_demo and (not marker.exists() or marker.read_text() != database)
+    passwords = make_demo_passwords() if demo else {}
+    passwords |= {name: environment[name] for name in DEMO_PASSWORDS.values() if environment.get(name)}
+    command = [sys.executable, "-m", "annotate.lib.launch.prepare"]
+    command += ["--demo", str(created)] if demo else []
+    command += ["--end-demo"] if options.end_demo else []
+    command += [] if is_for_this_machine(options.host) else ["--reachable"]
+    step("the preparation of the database", command, environment={**environment, **passwords})
+    forget_demo_passwords(var)
     if demo:
+        # At once: a start that fails later would leave passwords that nobody has seen.
+        _print_logins(created.read_text().split(), passwords)
+        created.unlink()
         marker.write_text(database)
+    return demo
+
+
+def _print_logins(created: Sequence[str], passwords: Mapping[str, str]) -> None:
+    shown = {login: passwords[name] for login, name in DEMO_PASSWORDS.items() if login in created}
+    if shown:
+        say("\n  login       password (printed only now, and kept in no file)")
+        for login, password in shown.items():
+            say(f"  {login:<10}  {password}")
+        say("")
 
 
 def _wait_for_pages(supervisor: Supervisor, host: str, port: int) -> None:
@@ -175,15 +209,15 @@ def _first_page(host: str, port: int) -> int | None:
         connection.close()
 
 
-def _announce(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
+def _announce(options: argparse.Namespace, *, loaded: bool) -> None:
     shown = "localhost" if options.host in (*EVERY_ADDRESS, "127.0.0.1") else _in_url(options.host)
     say(f"\nThe platform is up at http://{shown}:{options.port}\n")
     if options.no_demo:
         say("  The first manager is made by: .venv/bin/python manage.py createsuperuser --role manager")
     else:
-        say(f"  login       password (made on this machine, kept in {environment['VAR_DIR']}/secrets.env)")
-        for login in LOGINS:
-            say(f"  {login:<10}  {environment[f'DEMO_{login.upper()}_PASSWORD']}")
+        say(f"  The demonstration's logins are {', '.join(DEMO_PASSWORDS)}.")
+        say(f"  Their passwords {'are above, this once' if loaded else 'were printed at the first start'}.")
+        say("  A new one is set by: .venv/bin/python manage.py changepassword LOGIN")
     if options.web_only:
         say("  Sampling is off (--web-only).")
     say("\nCtrl-C stops everything and keeps the data.")

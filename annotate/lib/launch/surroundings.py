@@ -7,12 +7,17 @@ from pathlib import Path
 
 import psycopg2
 
-from annotate.lib import embedded_postgres
+from annotate.lib import embedded_postgres, private
 from annotate.lib.launch.bootstrap import ROOT, Refused, read_variables, var_folder
 
 # Made once on each machine and kept for as long as its data.
 KEYS = ("SECRET_KEY", "SPLIT_KEY")
-PASSWORDS = ("DEMO_LABELER_PASSWORD", "DEMO_REVIEWER_PASSWORD", "DEMO_MANAGER_PASSWORD")
+# Of the demonstration's logins, by login. Printed once, and in no file; the environment may set them.
+DEMO_PASSWORDS = {
+    "labeler": "DEMO_LABELER_PASSWORD",
+    "reviewer": "DEMO_REVIEWER_PASSWORD",
+    "manager": "DEMO_MANAGER_PASSWORD",
+}
 EASY_TO_TYPE = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
@@ -21,7 +26,6 @@ def read_or_make_secrets(var: Path) -> dict[str, str]:
     file = var / "secrets.env"
     held = read_variables(file)
     made = {name: secrets.token_urlsafe(48) for name in KEYS}
-    made |= {name: "".join(secrets.choice(EASY_TO_TYPE) for _ in range(12)) for name in PASSWORDS}
     missing = {name: value for name, value in made.items() if name not in held}
     if missing:
         var.mkdir(parents=True, exist_ok=True)
@@ -30,10 +34,27 @@ def read_or_make_secrets(var: Path) -> dict[str, str]:
     return held | missing
 
 
+def make_demo_passwords() -> dict[str, str]:
+    return {name: "".join(secrets.choice(EASY_TO_TYPE) for _ in range(12)) for name in DEMO_PASSWORDS.values()}
+
+
+def forget_demo_passwords(var: Path) -> None:
+    """Remove the passwords that earlier versions kept in var/secrets.env."""
+    file = var / "secrets.env"
+    lines = file.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.partition("=")[0].strip() not in DEMO_PASSWORDS.values()]
+    if kept != lines:
+        with os.fdopen(os.open(var / "secrets.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as output:
+            output.writelines(kept)
+        (var / "secrets.new").rename(file)
+
+
 def make_folders(var: Path) -> None:
-    """What the filesystem broker expects to find."""
-    for name in ("broker", "broker-control"):
-        (var / name).mkdir(parents=True, exist_ok=True)
+    """The folders that hold people's texts or name their work, private; earlier versions left them readable."""
+    for name in ("broker", "broker-control", "log"):
+        private.make_folder(var / name)
+    for name in ("broker", "broker-control", "log", "exports", "files"):
+        private.close_to_others(var / name)
 
 
 def complete(environment: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib import mail
 from annotate.lib.markdown import render
 from annotate.lib.text import is_blank
 
@@ -46,6 +47,12 @@ class Item:
     url: str
     label: Promise | str
     current: bool
+
+
+@register.simple_tag
+def mail_is_set_up() -> bool:
+    """Whether a page may promise a mail."""
+    return mail.is_set_up()
 
 
 @register.filter

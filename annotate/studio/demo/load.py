@@ -48,10 +48,10 @@ class NoPrompts(Exception):
         return f"{PROMPTS} is missing: the demonstration needs its prompts."
 
 
-def load(*, passwords: Mapping[Role, str], now: datetime) -> None:
-    """All or nothing. `passwords` are those of each role; raises NoPrompts."""
+def load(*, passwords: Mapping[Role, str], now: datetime) -> list[str]:
+    """All or nothing. Returns the logins that were created, with the `passwords` of their roles. Raises NoPrompts."""
     with transaction.atomic():
-        manager = _people(passwords, now)
+        manager, created = _people(passwords, now)
         pool = _prompts(now)
         policy = _policy(manager, now)
         _campaigns(pool, manager, now)
@@ -69,20 +69,26 @@ def load(*, passwords: Mapping[Role, str], now: datetime) -> None:
                 now=now,
                 prompts=pool.prompts.order_by("id")[:PROMPTS_SAMPLED],
             )
+    return created
 
 
-def _people(passwords: Mapping[Role, str], now: datetime) -> User:
+def _people(passwords: Mapping[Role, str], now: datetime) -> tuple[User, list[str]]:
+    created = []
     manager = User.objects.filter(username="manager").first()
     if manager is None:
         # Nobody is there yet who could invite the first one.
         manager = User.objects.create_user("manager", password=passwords[Role.MANAGER], role=Role.MANAGER)
+        created.append(manager.username)
     for username, role, cohort in PEOPLE:
         if not User.objects.filter(username=username).exists():
             row = {"username": username, "role": role, "cohort": cohort, "email": "", "full_name": ""}
             user = invite(**row, site="", by=manager, now=now).user
             user.set_password(passwords[role])
             user.save(update_fields=["password"])
-    return manager
+            created.append(username)
+    # After their passwords: a password that somebody else sets later makes an account of theirs.
+    User.objects.filter(username__in=created).update(is_demo=True)
+    return manager, created
 
 
 def _prompts(now: datetime) -> Pool:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from annotate.accounts import actions
+from annotate.accounts import actions, links
 from annotate.accounts import queries as accounts
 from annotate.accounts.access import managers, person
 from annotate.accounts.forms import InviteForm, RoleForm, WorkForm
@@ -19,6 +19,9 @@ from annotate.studio import queries
 from annotate.studio.forms import PeopleFilter
 from annotate.work import queries as work
 from annotate.work.models import Assignment
+
+# Rows of an account's history on its page.
+HISTORY = 100
 
 
 @require_safe
@@ -55,7 +58,7 @@ def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
     form = RoleForm(request.POST or None, initial={"role": user.role, "cohort": user.cohort})
     if request.method == "POST" and form.is_valid():
         try:
-            actions.change_role(user=user, **form.cleaned_data, by=person(request))
+            actions.change_role(user=user, **form.cleaned_data, by=person(request), now=timezone.now())
         except actions.Refused as refusal:
             form.add_error(None, str(refusal))
         else:
@@ -88,6 +91,8 @@ def _person(user: User) -> dict[str, Any]:
         "form": RoleForm(initial={"role": user.role, "cohort": user.cohort}),
         "work_form": WorkForm(initial=known) if user.role == Role.LABELER else None,
         "campaigns": queries.campaigns_of(user),
+        "link": links.working(user, timezone.now()),
+        "history": accounts.history(user)[:HISTORY],
         "active_time": work.active_time(Assignment.objects.filter(labeler=user)),
     }
 
@@ -97,11 +102,24 @@ def _person(user: User) -> dict[str, Any]:
 def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
-        invitation = actions.new_link(user=user, site=_site(request), by=person(request))
+        invitation = actions.new_link(user=user, site=_site(request), by=person(request), now=timezone.now())
     except actions.Refused as refusal:
         messages.error(request, str(refusal))
         return redirect("studio:person", user.id)
     return _hand_over(request, invitation)
+
+
+@require_POST
+@managers
+def withdraw_link(request: HttpRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, id=user_id)
+    try:
+        actions.withdraw_link(user=user, by=person(request), now=timezone.now())
+    except actions.Refused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("The link does not work any more."))
+    return redirect("studio:person", user.id)
 
 
 @require_POST
@@ -121,8 +139,12 @@ def deactivate(request: HttpRequest, user_id: int) -> HttpResponse:
 @managers
 def reactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
-    actions.reactivate(user=user)
-    messages.success(request, _("The account is active again."))
+    try:
+        actions.reactivate(user=user, by=person(request), now=timezone.now())
+    except actions.Refused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, _("The account is active again."))
     return redirect("studio:person", user.id)
 
 
@@ -132,6 +154,4 @@ def _site(request: HttpRequest) -> str:
 
 def _hand_over(request: HttpRequest, invitation: actions.Invitation) -> HttpResponse:
     """Shows the link in the answer to the POST itself: it opens an account, and is stored nowhere."""
-    response = render(request, "studio/invited.html", {"invitation": invitation})
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "studio/invited.html", {"invitation": invitation})

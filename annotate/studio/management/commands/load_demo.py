@@ -1,3 +1,5 @@
+from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,12 +19,17 @@ PASSWORDS = {
 class Command(BaseCommand):
     help = "Load the demonstration: people, guidelines, prompts, a small policy, three open campaigns. Twice is once."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--logins", type=Path, metavar="FILE", help="write the logins that were created into FILE")
+
     def handle(self, **options: Any) -> None:
         passwords = {role: env.text(name, "") for role, name in PASSWORDS.items()}
         missing = [name for role, name in PASSWORDS.items() if not passwords[role]]
         if missing:
             raise CommandError(f"Set {', '.join(missing)}: the passwords that the demonstration's people log in with.")
         try:
-            load(passwords=passwords, now=timezone.now())
+            created = load(passwords=passwords, now=timezone.now())
         except NoPrompts as problem:
             raise CommandError(str(problem)) from problem
+        if options["logins"]:
+            Path(options["logins"]).write_text("\n".join(created))

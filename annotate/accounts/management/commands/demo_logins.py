@@ -1,0 +1,41 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils import timezone
+
+from annotate.accounts import actions
+from annotate.accounts.models import User
+from annotate.lib import env
+from annotate.lib.launch.surroundings import DEMO_PASSWORDS
+
+
+class Command(BaseCommand):
+    help = "List the active logins of the demonstration, whose passwords were generated, or deactivate them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        choice = parser.add_mutually_exclusive_group()
+        choice.add_argument("--deactivate", action="store_true", help="deactivate them; all their work stays")
+        choice.add_argument(
+            "--recognize",
+            action="store_true",
+            help="mark those of an earlier version, which still have the passwords in DEMO_..._PASSWORD",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["recognize"]:
+            _recognize()
+        logins = User.objects.filter(is_demo=True, is_active=True).order_by("username")
+        for user in logins:
+            self.stdout.write(user.username)
+            if options["deactivate"]:
+                actions.close(user=user, by=None, now=timezone.now())
+
+
+def _recognize() -> None:
+    """labeler2 and labeler-held-out have the password of labeler."""
+    passwords = {login: env.text(name, "") for login, name in DEMO_PASSWORDS.items()}
+    for user in User.objects.filter(username__in=[*passwords, "labeler2", "labeler-held-out"], is_demo=False):
+        password = passwords.get(user.username) or passwords["labeler"]
+        if password and user.check_password(password):
+            User.objects.filter(id=user.id).update(is_demo=True)

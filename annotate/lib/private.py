@@ -1,0 +1,46 @@
+"""Files and folders that only the account of the platform may read: logs, exports, messages. Standard library only."""
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+FILE = 0o600
+FOLDER = 0o700
+UMASK = 0o077
+
+
+def make_folder(folder: Path) -> None:
+    """Create the folder, or close one that others may enter. Folders above it keep their modes."""
+    folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+    _set_mode(folder, FOLDER)
+
+
+def append_to(file: Path) -> BinaryIO:
+    """Open the file for appending. A file that others may read is closed to them first."""
+    opened = os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE), "ab")
+    _set_mode(file, FILE)
+    return opened
+
+
+def close_to_others(folder: Path) -> None:
+    """Give a folder, if it exists, and everything in it private modes: earlier versions left them readable."""
+    if not folder.is_dir():
+        return
+    _set_mode(folder, FOLDER)
+    for parent, folders, files in os.walk(folder):
+        for name in folders:
+            _set_mode(Path(parent, name), FOLDER)
+        for name in files:
+            _set_mode(Path(parent, name), FILE)
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    try:
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode) or stat.S_IMODE(found.st_mode) == mode:
+            return
+        path.chmod(mode)
+    except FileNotFoundError:
+        # A message or a temporary file that another process has just removed.
+        pass
