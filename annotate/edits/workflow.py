@@ -71,6 +71,8 @@ def answer(assignment: Assignment) -> Context:
     wanted = queries.wanted(assignment.task)
     return {
         "instruction": instruction,
+        # Its labeler reads this page too: without a decision it would say that the answer was not drawn for review.
+        "refusal": instruction.refusal if assignment.decided_by_id else "",
         "brief": wanted.brief,
         "reasons": [Reason(code).label for code in instruction.reasons],
         "pieces": compare(wanted, Text(instruction.text, tuple(instruction.pairs))),

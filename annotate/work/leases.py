@@ -301,7 +301,7 @@ def submit(
         steps.insert(0, Move.CLAIM)
         version = acknowledged_version(labeler, campaign.guideline)
         columns = {"labeler_id": labeler.id, "claimed_at": now, "guideline_version_id": version and version.id}
-    reviewed = bool(mine.rounds) or needs_review(mine.id, campaign.review_percent, settings.SECRET_KEY)
+    reviewed = bool(mine.rounds) or needs_review(mine.id, now, campaign.review_percent, settings.SECRET_KEY)
     if not reviewed:
         steps.append(Move.ACCEPT)
         columns |= {"decided_at": now}
