@@ -1,6 +1,6 @@
 """Exports for scripts: ask for one, wait for it, fetch its files. The rest of the API is in annotate/api."""
 
-from typing import cast
+from typing import Any, cast
 
 from django.http import FileResponse
 from django.utils import timezone
@@ -13,16 +13,25 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from annotate.accounts.models import User
+from annotate.work.models import Campaign
 from annotate.work.quarantine import quarantine as put_into_quarantine
 from exports import actions, queries
 from exports.models import Export
 from exports.views import file_of
 
 
+class OpenedCampaign(serializers.PrimaryKeyRelatedField[Campaign]):
+    """A campaign that has been opened. A draft is refused as a draft, not as a campaign that does not exist."""
+
+    def to_internal_value(self, data: Any) -> Campaign:
+        campaign = super().to_internal_value(data)
+        if campaign.opened_at is None:
+            raise serializers.ValidationError(queries.unanswered(campaign))
+        return campaign
+
+
 class ExportSerializer(serializers.ModelSerializer[Export]):
-    campaigns = serializers.PrimaryKeyRelatedField(
-        many=True, queryset=queries.exportable_campaigns(), allow_empty=False
-    )
+    campaigns = OpenedCampaign(many=True, queryset=Campaign.objects.all(), allow_empty=False)
 
     class Meta:
         model = Export

@@ -1,11 +1,15 @@
 """What a manager asks for: which campaigns to export, which agreement to see."""
 
+from typing import Any
+
 from django import forms
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from annotate.work.models import Campaign
 from exports import queries
 from exports.agreement.pairs import TieRule
-from exports.agreement.queries import ranking_campaigns
+from exports.agreement.queries import Covered, NoRankings, ranking_campaign, ranking_campaigns
 
 TIE_RULES = (
     (TieRule.EXCLUDE.value, _("are left out")),
@@ -14,8 +18,40 @@ TIE_RULES = (
 )
 
 
+class OpenedCampaigns(forms.ModelMultipleChoiceField):
+    """Campaigns that have been opened. A draft is refused as a draft, not as a campaign that does not exist."""
+
+    def _check_values(self, value: Any) -> QuerySet[Campaign]:
+        try:
+            return super()._check_values(value)  # type: ignore[misc, no-any-return]
+        except forms.ValidationError:
+            for draft in Campaign.objects.filter(id__in=filter(_is_id, map(str, value)), opened_at=None):
+                raise forms.ValidationError(queries.unanswered(draft)) from None
+            raise
+
+
+class RankingCampaign(forms.ModelChoiceField):
+    """A ranking campaign. One of another kind is refused as such, not as a campaign that does not exist."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except forms.ValidationError:
+            other = Campaign.objects.filter(id=value).first() if _is_id(str(value)) else None
+            if other is None:
+                raise
+            try:
+                return ranking_campaign(other)
+            except NoRankings as refused:
+                raise forms.ValidationError(str(refused)) from refused
+
+
+def _is_id(text: str) -> bool:
+    return text.isdecimal()
+
+
 class ExportForm(forms.Form):
-    campaigns = forms.ModelMultipleChoiceField(
+    campaigns = OpenedCampaigns(
         queryset=queries.exportable_campaigns(),
         label=_("Campaigns"),
         widget=forms.CheckboxSelectMultiple,
@@ -27,5 +63,6 @@ class ExportForm(forms.Form):
 class AgreementForm(forms.Form):
     """Sent by GET, so that what is seen can be linked to."""
 
-    campaign = forms.ModelChoiceField(queryset=ranking_campaigns(), label=_("Campaign"), empty_label=None)
+    campaign = RankingCampaign(queryset=ranking_campaigns(), label=_("Campaign"), empty_label=None)
     ties = forms.ChoiceField(choices=TIE_RULES, label=_("Pairs that somebody calls a tie"))
+    answers = forms.ChoiceField(choices=Covered.choices, label=_("Rankings"))

@@ -7,7 +7,8 @@ from typing import Any
 from django.db import models
 from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Lower, Trim
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Cohort
@@ -15,7 +16,7 @@ from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
 from annotate.pools.models import Kind, Prompt, Source
 from annotate.rankings.models import Ranking, Showing
-from annotate.work.models import Assignment, Campaign
+from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import State
 from exports.models import Export
 
@@ -70,9 +71,14 @@ def training_data() -> QuerySet[Assignment]:
     return accepted.exclude(BY_HELD_OUT_AUTHOR).exclude(IN_QUARANTINE)
 
 
+def exportable_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
+    """What an export of these campaigns contains if it starts now: it settles the campaigns before it reads."""
+    return training_data().filter(campaign__in=campaigns)
+
+
 def training_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
     """Those that stand since work.actions.settle: none of them is undone after it was read."""
-    return training_data().filter(campaign__in=campaigns, submitted_at__lte=F("campaign__settled_at"))
+    return exportable_answers(campaigns).filter(submitted_at__lte=F("campaign__settled_at"))
 
 
 # Not read into rows, and large.
@@ -191,19 +197,67 @@ def exports() -> QuerySet[Export]:
     )
 
 
+def unanswered(campaign: Campaign) -> str:
+    """Why the campaign has no answer, and what to do; "" where it has some."""
+    name = {"name": campaign.name}
+    if campaign.opened_at is None:
+        return gettext("“%(name)s” is a draft, so nobody has worked in it. Open it first.") % name
+    if Assignment.objects.filter(campaign=campaign, submitted_at__isnull=False).exists():
+        return ""
+    if campaign.workflow == Workflow.RANKINGS:
+        return gettext("“%(name)s” has no rankings yet.") % name
+    return gettext("“%(name)s” has no answers yet.") % name
+
+
+def why_nothing(campaign: Campaign) -> str:
+    """Why an export of the campaign contains no answer, and what to do; "" where it contains some."""
+    if reason := unanswered(campaign):
+        return reason
+    if exportable_answers([campaign]).exists():
+        return ""
+    return gettext(
+        "“%(name)s” has answers, but none that is exported: they wait for review, were sent back, or held-out labelers"
+        " had a part in them."
+    ) % {"name": campaign.name}
+
+
 class NoSuchCampaign(Exception):
-    """No campaign has this name or id; the message says which was asked for."""
+    """No campaign has this name or id, or several have; the message says which was asked for and which there are."""
 
 
-def named_campaigns(names: Sequence[str], *, among: QuerySet[Campaign] | None = None) -> list[Campaign]:
-    """Campaigns by name, else by id, each once and by id. Raises NoSuchCampaign."""
-    found = {}
-    for name in names:
-        campaigns = Campaign.objects.all() if among is None else among
-        campaign = campaigns.filter(name=name).first()
-        if campaign is None and name.isdecimal():
-            campaign = campaigns.filter(id=int(name)).first()
-        if campaign is None:
-            raise NoSuchCampaign(_("There is no such campaign: %(name)s.") % {"name": name})
-        found[campaign.id] = campaign
+# A message names as many campaigns as a person can read through.
+NAMED_IN_A_MESSAGE = 10
+
+
+def named_campaigns(names: Sequence[str]) -> list[Campaign]:
+    """Campaigns by name, else by id, else by a name that differs in case and outer spaces only; each once, by id.
+
+    Raises NoSuchCampaign.
+    """
+    found = {campaign.id: campaign for campaign in map(_named, names)}
     return [found[campaign_id] for campaign_id in sorted(found)]
+
+
+def _named(name: str) -> Campaign:
+    campaigns = Campaign.objects.order_by("-created_at", "-id")
+    exact = campaigns.filter(name=name).first()
+    if exact is None and name.strip().isdecimal():
+        exact = campaigns.filter(id=int(name)).first()
+    if exact is not None:
+        return exact
+    alike = list(campaigns.annotate(plain=Lower(Trim("name"))).filter(plain=Lower(Trim(Value(name)))))
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        said = {"name": name, "campaigns": _listed(alike)}
+        raise NoSuchCampaign(gettext("“%(name)s” could be several campaigns: %(campaigns)s. Give the id.") % said)
+    known = list(campaigns[: NAMED_IN_A_MESSAGE + 1])
+    if not known:
+        raise NoSuchCampaign(gettext("There is no campaign “%(name)s”: there are no campaigns yet.") % {"name": name})
+    said = {"name": name, "campaigns": _listed(known)}
+    raise NoSuchCampaign(gettext("There is no campaign “%(name)s”. There are: %(campaigns)s.") % said)
+
+
+def _listed(campaigns: Sequence[Campaign]) -> str:
+    named = [f"“{campaign.name}” ({campaign.id})" for campaign in campaigns[:NAMED_IN_A_MESSAGE]]
+    return ", ".join(named) + (", …" if len(campaigns) > NAMED_IN_A_MESSAGE else "")

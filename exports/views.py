@@ -19,7 +19,7 @@ from exports import actions, manifest, queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED
 from exports.agreement.pairs import TieRule
 from exports.agreement.published import PUBLISHED
-from exports.agreement.queries import ranking_campaigns, report
+from exports.agreement.queries import Covered, ranking_campaigns, report
 from exports.forms import AgreementForm, ExportForm
 from exports.manifest import Manifest
 from exports.models import Export, ExportState
@@ -97,12 +97,14 @@ def file_of(row: Export, name: str) -> FileResponse:
 @managers
 def agreement(request: HttpRequest) -> HttpResponse:
     newest = ranking_campaigns().first()
-    asked = {"campaign": newest.id if newest else None, "ties": TieRule.EXCLUDE.value} | request.GET.dict()
+    usual = {"ties": TieRule.EXCLUDE.value, "answers": Covered.EXPORTED.value}
+    asked = {"campaign": newest.id if newest else None} | usual | request.GET.dict()
     form = AgreementForm(asked)
     context: dict[str, Any] = {"form": form, "any": newest, "published": PUBLISHED, "prompts_needed": PROMPTS_NEEDED}
     if newest is not None and form.is_valid():
-        rule = TieRule(form.cleaned_data["ties"])
-        context["report"] = report(campaign=form.cleaned_data["campaign"], rule=rule)
+        chosen = form.cleaned_data
+        rule, covered = TieRule(chosen["ties"]), Covered(chosen["answers"])
+        context["report"] = report(campaign=chosen["campaign"], rule=rule, covered=covered)
     return render(request, "exports/agreement.html", context)
 
 

@@ -75,8 +75,13 @@ def accept(assignment_id: int, reviewer: User, comment: str, now: datetime) -> A
 def answer(assignment: Assignment) -> Context:
     instruction = assignment.instruction
     wanted = queries.wanted(assignment.task)
+    # The labeler reads this page too. What became of the instruction before a reviewer decided would tell them that the
+    # answer was not drawn for review.
+    prompt = instruction.prompt if assignment.decided_by_id else None
     return {
         "instruction": instruction,
+        "refusal": instruction.refusal if assignment.decided_by_id else "",
+        "quarantined": prompt.get_quarantine_reason_display() if prompt and prompt.quarantined_at else "",
         "brief": wanted.brief,
         "reasons": [Reason(code).label for code in instruction.reasons],
         "pieces": compare(wanted, Text(instruction.text, tuple(instruction.pairs))),

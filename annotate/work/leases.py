@@ -84,6 +84,26 @@ class UndoOver(Refused):
     words = _("This answer cannot be taken back any more: its time is over, or somebody has worked on with it.")
 
 
+class NotSentBack(Moved):
+    words = _(
+        "You have already submitted this answer, and it is not sent back to you. You can read it under “My answers”."
+    )
+
+
+class Replaced(Moved):
+    words = _(
+        "Another labeler was asked for this answer instead of you, because you had not written it again. You can still"
+        " read your text under “My answers”. Start another task."
+    )
+
+
+class GivenUp(Moved):
+    words = _(
+        "You skipped this task, so another labeler was asked for the answer. You can still read your text under"
+        " “My answers”. Start another task."
+    )
+
+
 class KeyTaken(Refused):
     words = _("This page was handed in before. Load the task again.")
 
@@ -301,7 +321,7 @@ def submit(
         steps.insert(0, Move.CLAIM)
         version = acknowledged_version(labeler, campaign.guideline)
         columns = {"labeler_id": labeler.id, "claimed_at": now, "guideline_version_id": version and version.id}
-    reviewed = bool(mine.rounds) or needs_review(mine.id, campaign.review_percent, settings.SECRET_KEY)
+    reviewed = bool(mine.rounds) or needs_review(mine.id, now, campaign.review_percent, settings.SECRET_KEY)
     if not reviewed:
         steps.append(Move.ACCEPT)
         columns |= {"decided_at": now}
@@ -367,7 +387,8 @@ def can_undo(assignment: Assignment, labeler: User, now: datetime) -> bool:
 def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """Take a sent-back answer up again. Another task held in the campaign goes back, its draft kept.
 
-    Raises NotYours, CampaignClosed, or Moved when it is not sent back any more.
+    Raises NotYours, CampaignClosed, or when it is not sent back any more Moved: NotSentBack, Replaced or GivenUp where
+    that is the reason.
     """
     with transaction.atomic():
         assignment = _own(assignment_id, labeler)
@@ -379,14 +400,25 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
             raise CampaignClosed
         # Before the other goes back: whoever replaces this one holds it while its new slot comes in.
         assignment.refresh_from_db(from_queryset=Assignment.objects.select_for_update())
+        if assignment.labeler_id != labeler.id:
+            raise NotYours
+        if assignment.state != State.SENT_BACK:
+            raise _not_sent_back(assignment)
         if other is not None:
             # Or it has gone back by itself meanwhile: its time was over.
             with suppress(LeaseLost):
                 release(assignment_id=other.id, labeler=labeler, now=now)
-        if assignment.state != State.SENT_BACK:
-            raise Moved
         until = _lease_end(assignment.campaign, now)
         return move(assignment, Move.RESUME, actor=labeler, now=now, leased_until=until)
+
+
+def _not_sent_back(assignment: Assignment) -> Moved:
+    """Why its labeler cannot take the answer up again. Submitted and accepted sound alike: see `labeler_state`."""
+    if assignment.state in (State.SUBMITTED, State.ACCEPTED):
+        return NotSentBack()
+    if assignment.state == State.CANCELLED:
+        return GivenUp() if _last_move(assignment) == Move.GIVE_UP else Replaced()
+    return Moved()
 
 
 def sweep(*, now: datetime) -> int:
@@ -652,10 +684,11 @@ def _is_this_submit(earlier: Assignment, task_id: int, labeler: User) -> bool:
 
 def _set_aside(mine: Assignment) -> bool:
     """Was the sent-back answer taken up again, until its lease ended? Then a late submit takes it up once more."""
-    if mine.state != State.SENT_BACK:
-        return False
-    last = Event.objects.filter(assignment=mine).order_by("-id").first()
-    return last is not None and last.move == Move.SET_ASIDE
+    return mine.state == State.SENT_BACK and _last_move(mine) == Move.SET_ASIDE
+
+
+def _last_move(assignment: Assignment) -> str | None:
+    return Event.objects.filter(assignment=assignment).order_by("-id").values_list("move", flat=True).first()
 
 
 def _free_slot(campaign: Campaign, task_id: int, assignment_id: int, labeler: User) -> Assignment:

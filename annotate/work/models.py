@@ -278,12 +278,19 @@ class Assignment(models.Model):
             ),
         ]
 
-    # Django leaves a method of this name alone.
-    def get_state_display(self) -> str:  # type: ignore[no-redef]
-        """Nobody has looked at an answer that counts without review: "accepted" would say that somebody has."""
+    @property
+    def labeler_state(self) -> State:
+        """The state that the answer's labeler sees: "submitted" until a reviewer has decided about it.
+
+        An answer that is not drawn for review is accepted when it is submitted. A labeler who saw that would know which
+        of their answers a reviewer reads.
+        """
         if self.state == State.ACCEPTED and self.decided_by_id is None:
-            return str(_("Counted without review"))
-        return str(State(self.state).label)
+            return State.SUBMITTED
+        return State(self.state)
+
+    def get_labeler_state_display(self) -> str:
+        return str(self.labeler_state.label)
 
 
 # Below every position.

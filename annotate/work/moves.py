@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection
 from django.db.transaction import TransactionManagementError
+from django.utils.translation import gettext_lazy as _
 from psycopg2.extras import Json
 
 from annotate.accounts.models import User
@@ -22,7 +23,12 @@ def require_transaction() -> None:
 
 
 class Moved(Exception):
-    """Somebody else changed this task in the meantime. Load the page again to see where it stands."""
+    """The row is not in the state that the move starts from; the words are for the person who asked."""
+
+    words: Any = _("This task has changed since you opened the page. Load the page again to see its current state.")
+
+    def __str__(self) -> str:
+        return str(self.words)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from datetime import UTC, datetime
 
 # What may change of a campaign while people work in it; all else would make its answers differ in kind.
 CHANGEABLE = frozenset(
@@ -34,9 +35,15 @@ def speaks(language: str, languages: list[str]) -> bool:
     return tag in known or tag.split("-")[0] in known
 
 
-def needs_review(assignment_id: int, percent: int, key: str) -> bool:
-    """Draw the reviewed share by a keyed hash: the same answer at every try, and no labeler can tell which."""
-    digest = hmac.new(key.encode(), f"review:{assignment_id}".encode(), hashlib.sha256).digest()
+def needs_review(assignment_id: int, submitted_at: datetime, percent: int, key: str) -> bool:
+    """Draw the reviewed share by a keyed hash of the assignment and the time of its submit.
+
+    The stored row gives the same result again, and nobody without the key can compute it. Each submit is a draw of its
+    own: an answer that was taken back and submitted again is drawn again, so its labeler gains nothing by guessing the
+    first draw from how long a verdict takes.
+    """
+    drawn = f"review:{assignment_id}:{submitted_at.astimezone(UTC).isoformat()}"
+    digest = hmac.new(key.encode(), drawn.encode(), hashlib.sha256).digest()
     return int.from_bytes(digest[:8], "big") % 100 < percent
 
 

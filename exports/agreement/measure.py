@@ -31,12 +31,14 @@ class Answer:
 @dataclass(frozen=True)
 class Agreement:
     """Pairwise agreement over all pairs (micro) and as the mean over prompts (macro); Kendall's tau-b, averaged over
-    the comparisons of a prompt and then over prompts; ordinal alpha of the ratings. Intervals draw prompts.
+    the comparisons of a prompt and then over prompts; ordinal alpha of the ratings. Intervals weigh prompts at random.
 
+    prompts: those that two or more people ranked; `countable` of these have a pair that counts under the rule.
     pairs: all of them, `tied` of these with a tie; `counted` are those the rates are shares of, by the rule."""
 
     rule: TieRule
     prompts: int
+    countable: int
     comparisons: int
     pairs: int
     tied: int
@@ -48,16 +50,19 @@ class Agreement:
 
     @property
     def sufficient(self) -> bool:
-        return self.prompts >= PROMPTS_NEEDED
+        """Do the rates rest on enough prompts? A prompt without a pair that counts says nothing about them."""
+        return self.countable >= PROMPTS_NEEDED
 
 
 @dataclass(frozen=True)
 class PairAgreement:
-    """Micro agreement of two people over the prompts that both ranked: a share of `counted` of their `pairs`."""
+    """Micro agreement of two people over the prompts that both ranked: a share of `counted` of their `pairs`, on
+    `countable` of the prompts."""
 
     first: int
     second: int
     prompts: int
+    countable: int
     pairs: int
     counted: int
     micro: Estimate
@@ -102,9 +107,13 @@ def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, repli
     compared = compare(answers)
     prompts, prompt = np.unique(compared.prompt, return_inverse=True)
     agreed, of = (_by_prompt(column, prompt, len(prompts)) for column in pairs.credit(compared.counts, rule))
-    tau = _mean_by_prompt(pairs.tau_b(compared.counts), prompt, len(prompts))
+    share, tau = _ratio(agreed, of), _mean_by_prompt(pairs.tau_b(compared.counts), prompt, len(prompts))
     rated = _coincidences_by_prompt(answers, prompts)
-    columns = np.column_stack([agreed, of, *_to_average(_ratio(agreed, of)), *_to_average(tau), rated])
+    columns = np.column_stack([agreed, of, *_to_average(share), *_to_average(tau), rated])
+    usual = _usual(of)
+    discord, accord = _extreme_ratings(rated)
+    countable = [int(np.count_nonzero(of))] * 2
+    countable += [int(np.count_nonzero(~np.isnan(tau))), int(np.count_nonzero(rated.sum(axis=1)))]
 
     def statistic(sums: Numbers) -> Numbers:
         agreed, of, share, shares, taus, defined = sums[:, :6].T
@@ -112,10 +121,19 @@ def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, repli
         ordinal = alpha.alpha(observed, level="ordinal", values=RATINGS)
         return np.column_stack([_ratio(agreed, of), _ratio(share, shares), _ratio(taus, defined), ordinal])
 
-    micro, macro, tau_b, ratings = estimates(columns, statistic, seed=seed, replicates=replicates)
+    micro, macro, tau_b, ratings = estimates(
+        columns,
+        statistic,
+        worst=np.concatenate([[0, usual, 0, 1, -1, 1], discord]),
+        best=np.concatenate([[usual, usual, 1, 1, 1, 1], accord]),
+        countable=countable,
+        seed=seed,
+        replicates=replicates,
+    )
     return Agreement(
         rule=rule,
         prompts=len(prompts),
+        countable=countable[0],
         comparisons=len(prompt),
         pairs=int(compared.counts.sum()),
         tied=int(compared.counts[:, 2:].sum()),
@@ -138,13 +156,50 @@ def by_pair(
     for number, (first, second) in enumerate(people.T):
         theirs = person == number
         prompts, prompt = np.unique(compared.prompt[theirs], return_inverse=True)
-        columns = np.column_stack([_by_prompt(part[theirs], prompt, len(prompts)) for part in (agreed, of)])
+        share, total = (_by_prompt(part[theirs], prompt, len(prompts)) for part in (agreed, of))
+        countable, usual = int(np.count_nonzero(total)), _usual(total)
         (micro,) = estimates(
-            columns, lambda sums: _ratio(sums[:, 0], sums[:, 1])[:, None], seed=seed, replicates=replicates
+            np.column_stack([share, total]),
+            lambda sums: _ratio(sums[:, 0], sums[:, 1])[:, None],
+            worst=np.array([0, usual]),
+            best=np.array([usual, usual]),
+            countable=[countable],
+            seed=seed,
+            replicates=replicates,
         )
-        all_pairs, counted = int(compared.counts[theirs].sum()), int(of[theirs].sum())
-        found.append(PairAgreement(int(first), int(second), len(prompts), all_pairs, counted, micro))
+        all_pairs = int(compared.counts[theirs].sum())
+        found.append(
+            PairAgreement(
+                first=int(first),
+                second=int(second),
+                prompts=len(prompts),
+                countable=countable,
+                pairs=all_pairs,
+                counted=int(total.sum()),
+                micro=micro,
+            )
+        )
     return sorted(found, key=lambda pair: (-pair.prompts, pair.first, pair.second))
+
+
+def _usual(of: Numbers) -> float:
+    """How many pairs a prompt that counts has on average."""
+    return float(of.sum() / max(1, np.count_nonzero(of)))
+
+
+def _extreme_ratings(rated: Numbers) -> tuple[Numbers, Numbers]:
+    """Coincidences (V * V,) of a prompt of the usual size, with as much and with as little disagreement as there can be
+    among ratings that are distributed like all ratings.
+
+    Disagreement is largest where one person's q-th quantile meets the other's (1 - q)-th, and smallest on the diagonal.
+    Ratings 4, 5, 6 and 7, each as often as the others: 4 against 7, 5 against 6, 6 against 5 and 7 against 4.
+    """
+    rows = max(1, np.count_nonzero(rated.sum(axis=1)))
+    margins = rated.sum(axis=0).reshape(len(RATINGS), len(RATINGS)).sum(axis=1) / rows
+    ends = np.cumsum(margins)
+    starts, total = ends - margins, margins.sum()
+    overlap = np.minimum(ends[:, None], total - starts[None, :]) - np.maximum(starts[:, None], total - ends[None, :])
+    return np.maximum(overlap, 0).ravel(), np.diag(margins).ravel()
 
 
 def _by_prompt(values: Numbers, prompt: npt.NDArray[np.intp], prompts: int) -> Numbers:

@@ -257,6 +257,15 @@ def test_an_export_is_asked_for_and_waits_for_a_worker(api, manager):
     api("get", f"exports/{made['id']}/files/manifest.json/", status=404)
 
 
+def test_an_export_of_a_draft_is_refused_as_a_draft_and_one_of_nothing_known_as_such(api):
+    draft = make.campaign(name="Later", state="draft", opened_at=None)
+    said = api("post", "exports/", {"campaigns": [draft.id]}, status=400)
+    assert said["campaigns"] == ["“Later” is a draft, so nobody has worked in it. Open it first."]
+    said = api("post", "exports/", {"campaigns": [10**9]}, status=400)
+    assert "does not exist" in said["campaigns"][0]
+    assert not Export.objects.exists()
+
+
 def test_an_export_of_nothing_is_refused(api):
     assert "campaigns" in api("post", "exports/", {"campaigns": []}, status=400)
 

@@ -6,7 +6,8 @@ from django.db import transaction
 from annotate.edits.actions import add_briefs
 from annotate.pools.models import Kind
 from annotate.work import actions
-from annotate.work.states import CampaignState
+from annotate.work.models import Assignment
+from annotate.work.states import CampaignState, State
 from tests import factories as make
 from tests.desk.conftest import NOW, marks
 
@@ -110,6 +111,50 @@ def test_an_answer_i_gave_up_stays_to_be_read(labeler, demonstrations):
     me.post("resume", held.id)
     me.post("skip", held.id, data={"skip-sent": "1", "skip-reason": "unclear"})
     assert "Long" in me.get("answer", held.id).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("replaced", "Another labeler was asked for this answer instead of you"),
+        ("given up", "You skipped this task"),
+        ("submitted again", "You have already submitted this answer"),
+        ("accepted", "You have already submitted this answer"),
+    ],
+)
+def test_an_answer_that_cannot_be_written_again_says_why(labeler, demonstrations, why, words):
+    campaign = demonstrations(review_percent=100)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Long")
+    send_back(held)
+    if why == "replaced":
+        actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=NOW)
+    else:
+        me.post("resume", held.id)
+    if why == "given up":
+        me.post("skip", held.id, data={"skip-sent": "1", "skip-reason": "unclear"})
+    elif why != "replaced":
+        me.submit(held, text="Short", then="stop")
+    if why == "accepted":
+        with transaction.atomic():
+            actions.accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=NOW)
+    me.get("home")
+    before = Assignment.objects.values().get(id=held.id)
+    page = me.post("resume", held.id, follow=True).content.decode()
+    assert words in page
+    assert Assignment.objects.values().get(id=held.id) == before
+
+
+def test_nobody_takes_up_an_answer_of_somebody_else_who_got_the_task_after_them(labeler, demonstrations):
+    campaign = demonstrations(review_percent=100)
+    earlier, writer = labeler(campaign), labeler(campaign)
+    held = earlier.take(campaign)
+    earlier.post("release", held.id)
+    writer.submit(writer.take(campaign), text="Long")
+    send_back(held)
+    earlier.post("resume", held.id)
+    assert Assignment.objects.get(id=held.id).state == State.SENT_BACK
 
 
 @pytest.mark.parametrize(("kind", "data"), [("rankings", marks(4)), ("demonstrations", {"text": "x"})])

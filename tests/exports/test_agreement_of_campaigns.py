@@ -4,8 +4,9 @@ import pytest
 
 from annotate.guidelines.models import GuidelineVersion
 from annotate.work.states import State
+from exports import queries
 from exports.agreement.pairs import TieRule
-from exports.agreement.queries import ranked, report
+from exports.agreement.queries import Covered, ranked, report
 from tests import factories as make
 from tests.exports import answers
 
@@ -15,21 +16,45 @@ def slate(day):
     return day.slate(day.prompt("Name a colour."), "ABCD")
 
 
-def measured(day, rule=TieRule.EXCLUDE):
-    return {cut.name: cut.agreement for cut in report(campaign=day.rankings, rule=rule).cuts}
+def measured(day, rule=TieRule.EXCLUDE, covered=Covered.EXPORTED):
+    return {cut.name: cut.agreement for cut in report(campaign=day.rankings, rule=rule, covered=covered).cuts}
 
 
-def test_submitted_and_accepted_rankings_are_compared(day, slate):
+def test_by_default_the_rankings_that_an_export_contains_are_compared_and_no_others(day, export):
+    """Five people of each kind rank five prompts; one of these a held-out labeler wrote."""
+    kinds = [
+        {"person": day.labeler},
+        {"person": make.user()},
+        {"person": make.user(), "state": State.SUBMITTED},
+        {"person": make.user(), "state": State.SENT_BACK},
+        {"person": day.held_out},
+    ]
+    prompts = [day.prompt(f"Prompt {number}.") for number in range(4)]
+    prompts.append(day.prompt("Written by a held-out labeler.", author=day.held_out))
+    for prompt in prompts:
+        slate = day.slate(prompt, "ABCD")
+        for kind in kinds:
+            answers.ranking(slate, kind["person"], [1, 2, 3, 4], state=kind.get("state", State.ACCEPTED))
+    export()
+    exported = queries.rankings([day.rankings])
+    compared = {(one.answer.task, one.answer.labeler) for one in ranked(day.rankings)}
+    assert compared == {(ranking.assignment.task_id, ranking.assignment.labeler_id) for ranking in exported}
+    assert len(compared) == 4 * 2
+
+
+def test_submitted_rankings_are_compared_if_one_asks_for_all(day, slate):
     answers.ranking(slate, day.labeler, [1, 2, 3, 4])
     answers.ranking(slate, make.user(), [1, 2, 4, 3], state=State.SUBMITTED)
-    assert measured(day)["All labelers"].micro.value == pytest.approx(5 / 6)
+    assert measured(day)["All labelers"].micro.value is None
+    assert measured(day, covered=Covered.ALL)["All labelers"].micro.value == pytest.approx(5 / 6)
 
 
+@pytest.mark.parametrize("covered", Covered)
 @pytest.mark.parametrize("state", [State.SENT_BACK, State.LEASED])
-def test_rankings_that_are_being_redone_are_not(day, slate, state):
+def test_rankings_that_are_being_redone_are_not(day, slate, state, covered):
     answers.ranking(slate, day.labeler, [1, 2, 3, 4])
     answers.ranking(slate, make.user(), [4, 3, 2, 1], state=state)
-    assert list(ranked(day.rankings)) == []
+    assert list(ranked(day.rankings, covered)) == []
 
 
 def test_the_ranks_are_of_the_same_completions_whatever_the_order_shown(day, slate):
@@ -45,10 +70,13 @@ def test_cohorts_are_measured_apart_and_together(day, slate):
         answers.ranking(slate, person, [4, 3, 2, 1])
     for person in training:
         answers.ranking(slate, person, [1, 2, 3, 4])
-    found = measured(day)
+    found = measured(day, covered=Covered.ALL)
     assert found["Cohort: Training"].micro.value == found["Cohort: Held out"].micro.value == 1
     # 2 comparisons within the cohorts agree on all pairs, 4 across them on none.
     assert found["All labelers"].micro.value == pytest.approx(2 / 6)
+    for covered in (Covered.EXPORTED, Covered.HELD_OUT):
+        (alone,) = measured(day, covered=covered).values()
+        assert (alone.comparisons, alone.micro.value) == (1, 1)
 
 
 def test_guideline_versions_are_measured_apart(day):
@@ -91,12 +119,35 @@ def test_other_campaigns_do_not_count(day, slate):
 
 
 def test_the_cost_does_not_grow_with_the_rankings(day, django_assert_num_queries):
+    other = make.user()
+
     def rank_twice():
         slate = day.slate(day.prompt(f"Prompt {day.pool.prompts.count()}"), "ABCD")
-        for person in (day.labeler, day.held_out):
+        for person in (day.labeler, other):
             answers.ranking(slate, person, [1, 2, 3, 4])
 
     for _ in range(2):
         rank_twice()
         with django_assert_num_queries(2):
             report(campaign=day.rankings, rule=TieRule.HALF)
+
+
+def nothing(day, covered=Covered.EXPORTED):
+    return report(campaign=day.rankings, rule=TieRule.EXCLUDE, covered=covered).nothing
+
+
+def test_a_campaign_without_anything_to_compare_says_what_is_the_matter(day, slate):
+    day.rankings.overlap = 2
+    assert nothing(day) == "“rankings of today” has no rankings yet."
+    answers.ranking(slate, day.labeler, [1, 2, 3, 4], state=State.SUBMITTED)
+    assert "not of the kind you chose (those that an export contains)" in nothing(day)
+    assert "has been ranked by two labelers yet" in nothing(day, Covered.ALL)
+    answers.ranking(slate, make.user(), [1, 2, 3, 4], state=State.SUBMITTED)
+    assert nothing(day, Covered.ALL) == ""
+    day.rankings.opened_at, day.rankings.state = None, "draft"
+    assert nothing(day) == "“rankings of today” is a draft, so nobody has worked in it. Open it first."
+
+
+def test_one_answer_per_task_can_never_be_compared(day, slate):
+    answers.ranking(slate, day.labeler, [1, 2, 3, 4])
+    assert "Set its answers per task to two or more" in nothing(day)

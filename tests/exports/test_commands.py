@@ -10,6 +10,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from annotate.pools.models import Split
+from annotate.work.states import State
+from exports.queries import NoSuchCampaign, named_campaigns
 from tests import factories as make
 from tests.exports import answers
 
@@ -91,7 +93,8 @@ def test_nothing_to_export_is_said(day, tmp_path):
 def test_agreement_in_words(answered):
     said = called("agreement", "rankings of today", "--ties", "strict")
     assert "tie rule strict" in said
-    assert "All labelers: 1 shared prompts, 1 comparisons, 6 pairs, 0 of them with a tie, 6 in the rates; ins" in said
+    assert "All labelers: 1 shared prompts, 1 of them countable, 1 comparisons, 6 pairs, 0 of them with a tie," in said
+    assert "6 in the rates; insufficient data under 20 countable prompts" in said
     assert "micro 83.3%, macro 83.3%, tau-b 0.667" in said
 
 
@@ -100,10 +103,70 @@ def test_agreement_in_json(answered):
     assert found["tie_rule"] == "exclude"
     everybody = found["cuts"]["All labelers"]
     assert everybody["micro"] == {"value": pytest.approx(5 / 6), "low": None, "high": None}
-    assert (everybody["prompts"], everybody["pairs"], everybody["sufficient"]) == (1, 6, False)
+    assert (everybody["prompts"], everybody["countable"], everybody["pairs"]) == (1, 1, 6)
+    assert everybody["sufficient"] is False
+    assert (found["answers"], found["nothing"]) == ("exported", "")
     assert found["labeler_pairs"][0]["first"] == f"labeler-{answered.labeler.id}"
 
 
-def test_agreement_knows_ranking_campaigns_only(answered):
-    with pytest.raises(CommandError, match="demonstrations of today"):
+def test_agreement_is_about_the_rankings_that_an_export_contains_unless_others_are_asked_for(answered):
+    prompt = answered.prompt("Name a flower.")
+    slate = answered.slate(prompt, "ABCD")
+    for _ in range(2):
+        answers.ranking(slate, make.user(cohort="held_out"), [1, 2, 3, 4])
+        answers.ranking(slate, make.user(), [1, 2, 3, 4], state=State.SUBMITTED)
+
+    def comparisons(*args):
+        found = json.loads(called("agreement", "rankings of today", "--json", *args))
+        return found["cuts"]["All labelers"]["comparisons"]
+
+    assert comparisons() == comparisons("--answers", "exported") == 1
+    assert comparisons("--answers", "held-out") == 1
+    assert comparisons("--answers", "all") == 1 + 6
+
+
+def test_agreement_of_a_campaign_of_another_kind_says_so(answered):
+    with pytest.raises(CommandError, match="“demonstrations of today” is no ranking campaign"):
         called("agreement", "demonstrations of today")
+
+
+@pytest.mark.parametrize("state", ["draft", "open", "paused", "closed"])
+@pytest.mark.parametrize("command", ["agreement", "export"])
+def test_a_campaign_without_answers_is_found_and_says_what_is_the_matter(day, tmp_path, command, state):
+    times = {"opened_at": None if state == "draft" else make.NOW, "closed_at": make.NOW if state == "closed" else None}
+    campaign = make.campaign("rankings", over=day.pool, name="New rankings", state=state, **times)
+    options = ["--out", str(tmp_path / "files")] if command == "export" else []
+    for named in ("New rankings", str(campaign.id), "new RANKINGS", " New rankings "):
+        said = called(command, named, *options)
+        assert ("is a draft" if state == "draft" else "“New rankings” has no rankings yet.") in said
+        options += ["--force"] if command == "export" else []
+
+
+def test_an_answered_campaign_of_which_nothing_is_exported_says_why(day, tmp_path):
+    answers.demonstration(day.demonstrations, day.prompt("One."), day.held_out)
+    said = called("export", day.demonstrations.name, "--out", str(tmp_path / "files"))
+    assert "“demonstrations of today” has answers, but none that is exported" in said
+
+
+def test_a_name_that_is_a_number_comes_before_an_id(day):
+    named = make.campaign("rankings", name=str(day.rankings.id))
+    assert named_campaigns([str(day.rankings.id)]) == [named]
+    assert named_campaigns(["rankings of today"]) == [day.rankings]
+
+
+def test_a_name_that_differs_in_case_and_outer_spaces_is_taken_where_it_is_the_only_one(day):
+    assert named_campaigns([" Rankings of TODAY "]) == [day.rankings]
+    exact = make.campaign("rankings", name="Rankings of today ")
+    assert named_campaigns(["rankings of today", "Rankings of today "]) == [day.rankings, exact]
+    with pytest.raises(NoSuchCampaign, match=f"could be several campaigns: .*{exact.id}.*{day.rankings.id}"):
+        named_campaigns(["RANKINGS OF TODAY"])
+
+
+def test_an_unknown_name_is_told_the_campaigns_that_there_are(day):
+    with pytest.raises(NoSuchCampaign, match=rf"no campaign “tomorrow”.*“rankings of today” \({day.rankings.id}\)"):
+        named_campaigns(["tomorrow"])
+
+
+def test_where_there_is_no_campaign_at_all_that_is_said(db):
+    with pytest.raises(NoSuchCampaign, match="there are no campaigns yet"):
+        named_campaigns(["1"])

@@ -5,7 +5,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.urls import reverse
 
-from annotate.accounts.models import Role
+from annotate.accounts.models import Role, User
 from exports.models import Export, ExportState
 from tests import factories as make
 from tests.exports import answers
@@ -247,13 +247,52 @@ def test_few_prompts_are_called_insufficient(manager, day):
         answers.ranking(slate, person, [1, 2, 3, 4])
     page = manager.get(reverse("exports:agreement")).content.decode()
     assert "Insufficient data: 1 prompt was ranked by two" in page
+    assert "1 of them has a pair that counts, and an interval needs 20." in page
     assert "100.0 %" in page
 
 
 def test_agreement_without_anything_to_compare_says_what_to_do(manager, db):
     assert "There is no ranking campaign yet" in manager.get(reverse("exports:agreement")).content.decode()
-    make.campaign("rankings")
-    assert "ranked by two labelers yet" in manager.get(reverse("exports:agreement")).content.decode()
+    make.campaign("rankings", name="New")
+    assert "“New” has no rankings yet." in manager.get(reverse("exports:agreement")).content.decode()
+
+
+def test_prompts_with_ties_alone_are_not_called_sufficient(manager, day):
+    for number in range(25):
+        slate = day.slate(day.prompt(f"Prompt {number}."), "ABCD")
+        for person in (day.labeler, make.user() if number == 0 else User.objects.order_by("-id")[0]):
+            answers.ranking(slate, person, [1, 2, 3, 4] if number < 2 else [1, 1, 1, 1])
+    page = " ".join(manager.get(reverse("exports:agreement")).content.decode().split())
+    assert (
+        "Insufficient data: 25 prompts were ranked by two or more labelers. 2 of them have a pair that counts" in page
+    )
+    assert "25 prompts, 2 with a pair that counts, 25 comparisons" in page
+    assert "100.0 % <span" not in page
+
+
+def test_agreement_is_about_exported_rankings_unless_others_are_chosen(manager, day):
+    slate = day.slate(day.prompt("One."), "ABCD")
+    for person in (day.held_out, make.user(cohort="held_out")):
+        answers.ranking(slate, person, [1, 2, 3, 4])
+    address = reverse("exports:agreement")
+    assert "not of the kind you chose" in manager.get(address).content.decode()
+    assert "1 comparisons" in manager.get(address, {"answers": "held-out"}).content.decode()
+    assert "1 comparisons" in manager.get(address, {"answers": "all"}).content.decode()
+    assert "errorlist" in manager.get(address, {"answers": "some"}).content.decode()
+
+
+def test_a_campaign_of_another_kind_is_not_said_to_be_missing(manager, day):
+    page = manager.get(reverse("exports:agreement"), {"campaign": day.demonstrations.id}).content.decode()
+    assert "“demonstrations of today” is no ranking campaign" in page
+    assert "available choices" not in page
+
+
+def test_an_export_of_a_draft_is_refused_as_a_draft(manager, day):
+    draft = make.campaign(name="Later", state="draft", opened_at=None)
+    page = manager.post(reverse("exports:new"), {"campaigns": [day.rankings.id, draft.id]}).content.decode()
+    assert "“Later” is a draft, so nobody has worked in it. Open it first." in page
+    assert "available choices" not in page
+    assert not Export.objects.exists()
 
 
 @pytest.mark.parametrize("campaigns", [1, 3])

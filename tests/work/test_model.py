@@ -215,7 +215,9 @@ class Engine(RuleBasedStateMachine):
         self.answers[wanted.task_id, labeler.id] = text
         self.drafts.pop((wanted.task_id, labeler.id), None)
         row = self.fresh(outcome.assignment.id)
-        reviewed = needs_review(row.id, self.campaign.review_percent, platform.SECRET_KEY) or row.rounds
+        reviewed = (
+            needs_review(row.id, row.submitted_at, self.campaign.review_percent, platform.SECRET_KEY) or row.rounds
+        )
         assert row.state == (State.SUBMITTED if reviewed else State.ACCEPTED)
         self.now += timedelta(seconds=1)
 

@@ -1,11 +1,15 @@
 """Taking the last submit back. What the benches do with the text stands in tests/desk/test_undo.py."""
 
+from datetime import timedelta
+
 import pytest
+from django.conf import settings
 from django.db.transaction import TransactionManagementError
 
 from annotate.accounts.models import Role
 from annotate.work import actions, leases, queries
 from annotate.work.models import Assignment, Event, Hand
+from annotate.work.rules import needs_review
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
 from tests.work.conftest import LATER, NOW
@@ -35,6 +39,33 @@ def test_what_waits_for_review_is_undone_in_one_move(open_desk):
     answer = desk.answer(labeler)
     desk.undo(answer, labeler)
     assert [event.move for event in queries.history(answer)] == [Move.CLAIM, Move.SUBMIT, Move.UNDO]
+
+
+def test_an_answer_that_was_taken_back_is_drawn_again(open_desk):
+    """Else a long wait for a verdict would tell a labeler that the answer is not reviewed, in time to replace it."""
+    desk = open_desk(review_percent=50)
+    labeler = desk.labeler()
+    held, drawn = desk.claim(labeler), set()
+    for second in range(64):
+        now = NOW + timedelta(seconds=second)
+        answer = desk.submit(held, labeler, now=now).assignment
+        row = Assignment.objects.get(id=answer.id)
+        assert row.needs_review == needs_review(row.id, row.submitted_at, 50, settings.SECRET_KEY)
+        drawn.add(row.needs_review)
+        desk.undo(answer, labeler, now=now)
+    assert drawn == {True, False}
+
+
+@pytest.mark.parametrize(("percent", "drawn"), [(0, False), (100, True)])
+def test_a_share_of_all_or_nothing_stays_so_after_an_undo(open_desk, percent, drawn):
+    desk = open_desk(review_percent=percent)
+    labeler = desk.labeler()
+    held = desk.claim(labeler)
+    for second in range(5):
+        now = NOW + timedelta(seconds=second)
+        answer = desk.submit(held, labeler, now=now).assignment
+        assert Assignment.objects.get(id=answer.id).needs_review is drawn
+        desk.undo(answer, labeler, now=now)
 
 
 def reviewed(desk, answer, _labeler):

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext
 
 from annotate.accounts.actions import invite
 from annotate.accounts.models import Cohort, Role, User
@@ -45,7 +46,7 @@ USE_CASES = (
 
 class NoPrompts(Exception):
     def __str__(self) -> str:
-        return f"{PROMPTS} is missing: the demonstration needs its prompts."
+        return gettext("%(file)s is missing: the demonstration needs its prompts.") % {"file": PROMPTS}
 
 
 def load(*, passwords: Mapping[Role, str], now: datetime) -> list[str]:

@@ -8,12 +8,12 @@ from django.core.management.base import BaseCommand, CommandError
 from exports import queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED, Estimate
 from exports.agreement.pairs import TieRule
-from exports.agreement.queries import Report, ranking_campaigns, report
+from exports.agreement.queries import Covered, NoRankings, Report, ranking_campaign, report
 from exports.queries import NoSuchCampaign
 
 
 class Command(BaseCommand):
-    help = "How often labelers who ranked the same completions agree, with 95% intervals that draw prompts again."
+    help = "How often labelers who ranked the same completions agree, with 95% intervals over prompts."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("campaign", metavar="CAMPAIGN", help="name or id of a ranking campaign")
@@ -23,14 +23,25 @@ class Command(BaseCommand):
             default=TieRule.EXCLUDE.value,
             help="what a pair counts for that somebody calls a tie: nothing, one half, or a third answer",
         )
+        parser.add_argument(
+            "--answers",
+            choices=Covered.values,
+            default=Covered.EXPORTED.value,
+            help="the rankings that an export contains (the default), accepted ones of held-out labelers, or all that"
+            " are submitted",
+        )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            (campaign,) = queries.named_campaigns([options["campaign"]], among=ranking_campaigns())
-        except NoSuchCampaign as refused:
+            (campaign,) = queries.named_campaigns([options["campaign"]])
+            found = report(
+                campaign=ranking_campaign(campaign),
+                rule=TieRule(options["ties"]),
+                covered=Covered(options["answers"]),
+            )
+        except (NoSuchCampaign, NoRankings) as refused:
             raise CommandError(str(refused)) from refused
-        found = report(campaign=campaign, rule=TieRule(options["ties"]))
         if options["json"]:
             self.stdout.write(json.dumps(as_json(found), indent=2))
         else:
@@ -41,6 +52,8 @@ def as_json(found: Report) -> dict[str, Any]:
     return {
         "campaign": found.campaign.name,
         "tie_rule": found.rule.value,
+        "answers": found.covered.value,
+        "nothing": found.nothing,
         "cuts": {cut.name: asdict(cut.agreement) | {"sufficient": cut.agreement.sufficient} for cut in found.cuts},
         "labeler_pairs": [
             asdict(pair) | {"first": f"labeler-{pair.first}", "second": f"labeler-{pair.second}"}
@@ -50,13 +63,18 @@ def as_json(found: Report) -> dict[str, Any]:
 
 
 def as_lines(found: Report) -> list[str]:
-    lines = [f"{found.campaign.name}: pairwise agreement, tie rule {found.rule.value}"]
+    lines = [
+        f"{found.campaign.name}: pairwise agreement, tie rule {found.rule.value}, answers {found.covered.value}",
+    ]
+    if found.nothing:
+        return [*lines, found.nothing]
     for cut in found.cuts:
         agreement = cut.agreement
-        few = "" if agreement.sufficient else f"; insufficient data under {PROMPTS_NEEDED} prompts"
+        few = "" if agreement.sufficient else f"; insufficient data under {PROMPTS_NEEDED} countable prompts"
         lines += [
-            f"{cut.name}: {agreement.prompts} shared prompts, {agreement.comparisons} comparisons,"
-            f" {agreement.pairs} pairs, {agreement.tied} of them with a tie, {agreement.counted} in the rates{few}",
+            f"{cut.name}: {agreement.prompts} shared prompts, {agreement.countable} of them countable,"
+            f" {agreement.comparisons} comparisons, {agreement.pairs} pairs, {agreement.tied} of them with a tie,"
+            f" {agreement.counted} in the rates{few}",
             f"  micro {in_words(agreement.micro, percent=True)}, macro {in_words(agreement.macro, percent=True)},"
             f" tau-b {in_words(agreement.tau_b)}, alpha of ratings (ordinal) {in_words(agreement.alpha)}",
         ]

@@ -36,3 +36,6 @@ class Command(BaseCommand):
             self.stdout.write(
                 "Nothing to export: no accepted answer, no customer prompt. The manifest says what was left out."
             )
+        for campaign in campaigns:
+            if reason := queries.why_nothing(campaign):
+                self.stdout.write(reason)

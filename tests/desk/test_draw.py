@@ -1,0 +1,172 @@
+"""No response tells a labeler which of their answers a reviewer reads, until that reviewer has decided."""
+
+import re
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from annotate.edits.actions import accept as accept_instruction
+from annotate.edits.models import Instruction
+from annotate.pools.actions import add_prompt
+from annotate.pools.rules import PromptDraft
+from annotate.rankings.models import Showing
+from annotate.work import actions
+from annotate.work.models import Assignment
+from annotate.work.states import State
+from tests import factories as make
+from tests.desk.conftest import marks
+
+INSTRUCTION = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
+FORMS = {
+    "demonstrations": {"text": "An answer."},
+    "rankings": marks(4),
+    # Two instructions, so that neither labeler's undo meets a prompt that equals the other's.
+    "edits": INSTRUCTION | {"text": "Write about {me}."},
+    # It equals a prompt of the pool. Not reviewed, it is refused by the pool at once, and that must not show either.
+    "edits, equal to a prompt": INSTRUCTION,
+}
+EQUAL = PromptDraft(messages=[{"role": "user", "content": "Write about two frogs."}])
+DRAWN, NOT_DRAWN = 100, 0
+
+# What differs between two people and two moments, and says nothing about the draw.
+VARIABLE = (
+    (re.compile(r'(name="csrfmiddlewaretoken" value="|"X-CSRFToken": ")\w+'), r"\1"),
+    (re.compile(r"(csrftoken=|sessionid=|messages=)[^;]+"), r"\1"),
+    (re.compile(r"(tasks/|answers/|assignment-?)\d+"), r"\1"),
+    (re.compile(r'(data-person=")\d+'), r"\1"),
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "uuid"),
+    (re.compile(r"<time [^>]*>[^<]*</time>"), "time"),
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+\d\d:\d\d)"), "time"),
+    (re.compile(r"\w{3}, \d\d \w{3} \d{4} [\d:]+ GMT"), "time"),
+)
+
+
+def comparable(text):
+    for pattern, put in VARIABLE:
+        text = pattern.sub(put, text)
+    return text
+
+
+def seen(me, response):
+    """The whole of a response, in a form in which two people's can be compared."""
+    cookies = {name: comparable(morsel.OutputString()) for name, morsel in response.cookies.items()}
+    headers = {name: comparable(value) for name, value in response.headers.items() if name != "Content-Length"}
+    body = comparable(response.content.decode().replace(me.user.username, "me"))
+    return response.status_code, headers, cookies, body
+
+
+@pytest.fixture(params=FORMS)
+def twins(request, labeler):
+    """twins(): two labelers who submit the same answer to the same prompt; only the first one's is drawn for review.
+
+    Each comes with the assignment, the form, its submit key and the responses to the submit.
+    """
+
+    def both_submit(**fields):
+        kind, _comma, equal = request.param.partition(", ")
+        campaign = request.getfixturevalue(kind)(overlap=2, **fields)
+        if equal:
+            add_prompt(pool=campaign.target_pool, draft=EQUAL, now=make.NOW)
+        people = [(me, me.take(campaign)) for me in (labeler(campaign), labeler(campaign))]
+        for me, held in people:
+            me.get("task", held.id)
+        # The order of the candidates is a labeler's own. Here it must not make a difference.
+        Showing.objects.update(order=Showing.objects.values_list("order", flat=True).first())
+        found = []
+        for (me, held), percent in zip(people, (DRAWN, NOT_DRAWN), strict=True):
+            actions.change_campaign(campaign=campaign, review_percent=percent)
+            key, form = UUID(int=me.user.id), dict(FORMS[request.param])
+            if "text" in form:
+                form["text"] = form["text"].format(me=me.user.username)
+            submitted = seen(me, me.submit_by_script(held, key=key, **form))
+            found.append((me, held, form, key, [submitted]))
+        states = [Assignment.objects.get(id=held.id).state for _me, held, *_ in found]
+        assert states == [State.SUBMITTED, State.ACCEPTED]
+        return found
+
+    return both_submit
+
+
+def tour(me, held, form, key):
+    """Everything that a labeler can ask the desk about an answer that they have submitted."""
+    own = held.id
+    yield "home", me.get("home")
+    yield "answers", me.get("answers")
+    yield "second page", me.get("answers", page=2)
+    yield "answer", me.get("answer", own)
+    yield "task", me.get("task", own)
+    yield "the same submit", me.submit(held, key=key, **form)
+    yield "the same submit by script", me.submit_by_script(held, key=key, **form)
+    yield "another submit", me.submit(held, **form)
+    yield "another submit by script", me.submit_by_script(held, **form)
+    yield "draft", me.save(held, text="More")
+    yield "renew", me.post("renew", own)
+    yield "skip", me.post("skip", own)
+    yield "skip with a reason", me.post("skip", own, data={"skip-sent": "1", "skip-reason": "unclear"})
+    yield "release", me.post("release", own, data=form)
+    yield "resume", me.post("resume", own)
+    yield "compare", me.post("compare", own, data=form)
+    yield "preview", me.post("preview", data=form)
+    yield "guideline", me.get("guideline", held.campaign_id)
+    yield "ahead", me.post("ahead", held.campaign_id)
+    yield "next", me.post("next", held.campaign_id)
+    yield "home with all messages", me.get("home")
+    yield "undo", me.post("undo", own)
+    yield "home after undo", me.get("home")
+    yield "answers after undo", me.get("answers")
+    yield "task after undo", me.get("task", own)
+    yield "submit and stop", me.submit(held, then="stop", **form)
+    yield "home at the end", me.get("home")
+
+
+@pytest.mark.parametrize("window", ["open", "over", "none", "closed campaign"])
+def test_every_response_about_a_drawn_answer_is_the_one_about_an_answer_that_is_not_drawn(twins, window):
+    pair = twins(undo_minutes=0 if window == "none" else 5)
+    if window == "over":
+        Assignment.objects.exclude(submitted_at=None).update(submitted_at=timezone.now() - 6 * make.MINUTE)
+    elif window == "closed campaign":
+        campaign = pair[0][1].campaign
+        campaign.refresh_from_db()
+        actions.change_state(campaign=campaign, to="closed", now=timezone.now())
+    drawn, other = (
+        [("submit", submitted[0]), *((name, seen(me, response)) for name, response in tour(me, held, form, key))]
+        for me, held, form, key, submitted in pair
+    )
+    for one, two in zip(drawn, other, strict=True):
+        assert one == two
+
+
+def test_the_undo_is_offered_alike_and_works_alike(twins):
+    for me, held, *_ in twins():
+        assert "Take it back" in me.get("answer", held.id).content.decode()
+        me.post("undo", held.id)
+        assert Assignment.objects.get(id=held.id).state == State.LEASED
+
+
+def test_a_verdict_shows_and_an_answer_without_one_stays_submitted(twins):
+    (drawn_by, drawn, *_), (other, not_drawn, *_) = twins()
+    with transaction.atomic():
+        actions.accept(assignment_id=drawn.id, reviewer=make.user("reviewer"), comment="", now=timezone.now())
+    assert badge(drawn_by, drawn) == [("accepted", "Accepted")]
+    assert badge(other, not_drawn) == [("submitted", "Submitted")]
+
+
+def test_why_an_instruction_became_no_prompt_shows_with_the_verdict(labeler, edits):
+    campaign, form = edits(review_percent=100), INSTRUCTION
+    add_prompt(pool=campaign.target_pool, draft=EQUAL, now=make.NOW)
+    me, reviewer = labeler(campaign), make.user("reviewer")
+    held = me.take(campaign)
+    me.submit(held, **form)
+    assert "Not in the pool" not in me.get("answer", held.id).content.decode()
+    accept_instruction(assignment_id=held.id, reviewer=reviewer, comment="", now=timezone.now())
+    assert Instruction.objects.get().refusal
+    assert "Not in the pool" in me.get("answer", held.id).content.decode()
+
+
+def badge(me, held):
+    pages = [me.get("answers").content.decode(), me.get("answer", held.id).content.decode()]
+    found = [re.findall(r'<span class="badge" data-state="(\w+)">([^<]*)</span>', page) for page in pages]
+    assert found[0] == found[1]
+    return found[0]
