@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, expect, sync_playwright
 
 pytest_plugins = ["tests.no_silent_skips"]
@@ -35,6 +36,9 @@ QUIET_LOOKS = 8
 
 
 def pytest_configure() -> None:
+    # A busy machine takes longer for an example than Hypothesis allows, without anything being wrong.
+    hypothesis_settings.register_profile("annotate", deadline=None)
+    hypothesis_settings.load_profile("annotate")
     # Messages that tests send inside this process go nowhere; a test with real workers gives them a broker.
     settings.CELERY_BROKER_URL = "memory://"
     # Pages name static files by their source: nothing has to be collected first.

@@ -219,6 +219,14 @@ def test_equal_customer_prompts_of_two_pools_are_one_ppo_prompt(day, export):
     assert written.manifest["left_out"]["ppo_equal_prompt"] == 1
 
 
+def test_customer_prompts_that_differ_in_a_superscript_or_in_indentation_are_several_ppo_prompts(day, export):
+    texts = ["Solve x².", "Solve x2.", "Mend:\nif x:\n    a()", "Mend:\nif x:\na()"]
+    asked = [day.prompt(text, source=Source.CUSTOMER) for text in texts]
+    written = export()
+    assert [line["prompt_id"] for line in written.lines("ppo")] == [prompt.id for prompt in asked]
+    assert written.manifest["left_out"]["ppo_equal_prompt"] == 0
+
+
 def test_the_split_of_the_group_names_the_file(day, export):
     for split in Split:
         prompt = day.prompt(f"For {split}.", split, Source.CUSTOMER)

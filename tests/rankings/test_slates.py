@@ -2,14 +2,17 @@
 
 import threading
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import connection
 
 from annotate.pools.models import ImportJob, ImportKind, ImportState
 from annotate.rankings import actions
 from annotate.rankings.actions import open_slates
-from annotate.rankings.models import Candidate
+from annotate.rankings.models import Candidate, Slate
+from annotate.rankings.states import SlateState, Why
 from annotate.samples.models import Completion, FinishReason, SampleRequest, SampleRun
 from annotate.samples.states import RequestState
 from annotate.work.models import Task, Workflow
@@ -80,6 +83,17 @@ def test_texts_that_differ_in_a_superscript_or_in_indentation_all_stand_in_the_s
     written(prompt, policy, *texts)
     assert open_slates(campaign=campaign(pool, slate_min=4), now=NOW) == 1
     assert set(Candidate.objects.values_list("completion__text", flat=True)) == set(texts)
+
+
+def test_a_prompt_judged_by_the_former_measure_is_judged_again_after_the_migration(pool):
+    prompt, over = make.prompt(pool), campaign(pool)
+    written(prompt, make.policy(), "x²", "x2", "x₂", "y")
+    Slate.objects.create(campaign=over, prompt=prompt, state=SlateState.NONE, why=Why.ALIKE, texts=4)
+    assert open_slates(campaign=over, now=NOW) == 0
+    with connection.schema_editor() as editor:
+        import_module("annotate.rankings.migrations.0002_judge_by_exact_texts").forget(apps, editor)
+    assert open_slates(campaign=over, now=NOW) == 1
+    assert Candidate.objects.count() == 4
 
 
 @pytest.mark.parametrize("k", range(4, 10))
