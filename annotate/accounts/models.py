@@ -42,9 +42,9 @@ class User(AbstractUser):
     daily_cap = models.PositiveSmallIntegerField(_("most answers a day"), null=True, blank=True)
 
     # Set while a notice about the account waits on this person's pages: no page looks for notices otherwise.
-    has_notices = models.BooleanField(default=False, editable=False)
+    has_notices = models.BooleanField(default=False, db_default=False, editable=False)
     # A login of the demonstration with a generated password. It ends when somebody sets another one.
-    is_demo = models.BooleanField(default=False, editable=False)
+    is_demo = models.BooleanField(default=False, db_default=False, editable=False)
 
     # createsuperuser asks for these: the first person of a new site is its manager.
     REQUIRED_FIELDS = ["email", "role"]

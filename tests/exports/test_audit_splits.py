@@ -44,7 +44,7 @@ def test_a_clean_database_passes(old):
 
 
 def test_what_is_found_and_left_alone_fails_and_changes_nothing(old):
-    kept, copy = old("Same.", Split.TRAIN), old("  Same. ", Split.VALID)
+    kept, copy = old("Same.", Split.TRAIN), old("\nSame.\r\n", Split.VALID)
     out = StringIO()
     with pytest.raises(CommandError, match="--quarantine") as refused:
         call_command("audit_splits", stdout=out)

@@ -65,7 +65,7 @@ def test_sixty_customers_whose_texts_meet_stay_in_one_group_each(settings):
 @pytest.mark.django_db
 def test_the_newer_copy_is_quarantined_with_its_reason_and_a_record():
     kept = of_customer(make.pool(), "Same.", customer_of(Side.TRAIN))
-    copy = of_customer(make.pool(), " Same. ", customer_of(Side.VALID))
+    copy = of_customer(make.pool(), "\nSame.\r\n", customer_of(Side.VALID))
     assert (copy.quarantined_at, copy.quarantine_reason, copy.quarantine_twin) == (NOW, EQUAL_TEXT, kept)
     assert copy.group.split == Side.VALID
     event = QuarantineEvent.objects.get()
