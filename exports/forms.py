@@ -18,7 +18,7 @@ TIE_RULES = (
 )
 
 
-class OpenedCampaigns(forms.ModelMultipleChoiceField):
+class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     """Campaigns that have been opened. A draft is refused as a draft, not as a campaign that does not exist."""
 
     def _check_values(self, value: Any) -> QuerySet[Campaign]:
@@ -30,7 +30,7 @@ class OpenedCampaigns(forms.ModelMultipleChoiceField):
             raise
 
 
-class RankingCampaign(forms.ModelChoiceField):
+class RankingCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A ranking campaign. One of another kind is refused as such, not as a campaign that does not exist."""
 
     def to_python(self, value: Any) -> Any:

@@ -105,7 +105,7 @@ def invite(
     try:
         with transaction.atomic():
             user.save()
-            events.record(subject=user, actor=by, kind=EventKind.INVITED, now=now, detail=_role_in_words(user))
+            events.record(subject=user, actor=by, kind=EventKind.INVITED, now=now, detail=user.get_role_display())
             link = links.make(user=user, site=site, by=by, now=now)
     except IntegrityError:
         # Somebody was invited at the same moment.
@@ -161,19 +161,18 @@ def change_role(*, user: User, role: str, cohort: str, by: User, now: datetime) 
             raise StaysHeldOut
         if (user.role, user.cohort) == (role, cohort):
             return user
-        if user.role != role:
-            user.api_tokens.all().delete()
-        before = _role_in_words(user)
+        before, roles, cohorts = user.role, user.get_role_display(), user.get_cohort_display()
         user.role, user.cohort = role, cohort
         user.save(update_fields=["role", "cohort"])
-        detail = f"{before} → {_role_in_words(user)}"
-        events.record(subject=user, actor=by, kind=EventKind.ROLE_CHANGED, now=now, detail=detail, notice=True)
+        if role != before:
+            user.api_tokens.all().delete()
+            detail = f"{roles} → {user.get_role_display()}"
+            events.record(subject=user, actor=by, kind=EventKind.ROLE_CHANGED, now=now, detail=detail, notice=True)
+        if cohorts != user.get_cohort_display():
+            # No notice: labelers do not see which cohort they are in.
+            detail = f"{cohorts} → {user.get_cohort_display()}"
+            events.record(subject=user, actor=by, kind=EventKind.COHORT_CHANGED, now=now, detail=detail)
     return user
-
-
-def _role_in_words(user: User) -> str:
-    role = user.get_role_display()
-    return f"{role} ({user.get_cohort_display()})" if user.role == Role.LABELER else role
 
 
 def change_email(*, user: User, email: str, by: User, now: datetime) -> User:

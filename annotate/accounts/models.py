@@ -122,7 +122,8 @@ class EventKind(models.TextChoices):
     LINK_MADE = "link_made", _("Link to set a password made")
     LINK_WITHDRAWN = "link_withdrawn", _("Link to set a password withdrawn")
     PASSWORD_SET = "password_set", _("Password set")  # no password
-    ROLE_CHANGED = "role_changed", _("Role or cohort changed")
+    ROLE_CHANGED = "role_changed", _("Role changed")
+    COHORT_CHANGED = "cohort_changed", _("Cohort changed")
     EMAIL_CHANGED = "email_changed", _("E-mail address changed")
     DEACTIVATED = "deactivated", _("Account deactivated")
     REACTIVATED = "reactivated", _("Account reactivated")

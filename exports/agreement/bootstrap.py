@@ -16,7 +16,7 @@ import numpy.typing as npt
 Numbers = npt.NDArray[np.float64]
 # Below this an interval says more about the formula than about the people.
 PROMPTS_NEEDED = 20
-REPLICATES = 2000
+REPLICATES = 10_000
 # Numbers drawn at a time: bounds the memory, whatever the number of prompts.
 DRAWN_AT_ONCE = 2_000_000
 

@@ -14,6 +14,8 @@ from exports.agreement.pairs import Numbers, TieRule
 
 RATINGS = np.arange(1.0, 8.0)
 SEED = 0
+# Forty labelers are 780 pairs of people: fewer replicates each, and ends that are exact to half a percent.
+REPLICATES_OF_A_PAIR = 2000
 UNITS_AT_ONCE = 20_000
 
 
@@ -146,7 +148,7 @@ def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, repli
 
 
 def by_pair(
-    answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES
+    answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES_OF_A_PAIR
 ) -> list[PairAgreement]:
     """Every two people who share a prompt; those who share most come first."""
     compared = compare(answers)

@@ -75,7 +75,7 @@ def ranking_campaign(campaign: Campaign) -> Campaign:
     """The campaign itself, if it is one of rankings. Raises NoRankings."""
     if campaign.workflow != Workflow.RANKINGS:
         raise NoRankings(
-            _("“%(name)s” is no ranking campaign (kind of work: %(kind)s). Agreement is measured on rankings.")
+            _("“%(name)s” is not a ranking campaign (kind of work: %(kind)s). Agreement is measured on rankings.")
             % {"name": campaign.name, "kind": Workflow(campaign.workflow).label}
         )
     return campaign

@@ -18,7 +18,8 @@ def interval(estimate: Estimate) -> dict[str, Any]:
         "low": _percent(estimate.low),
         "high": _percent(estimate.high),
         # SVG takes no decimal comma, so these are texts already.
-        "at": _place(estimate.value),
+        # The mark has a width of its own, and at 100 it must not fall off the line.
+        "at": _place(None if estimate.value is None else min(estimate.value, 0.992)),
         "start": _place(estimate.low),
         "width": _place((estimate.high or 0) - (estimate.low or 0)),
     }

@@ -218,7 +218,15 @@ def test_a_changed_role_is_told_and_recorded_and_an_unchanged_one_is_not(ada, ma
     assert kinds(ada) == []
     actions.change_role(user=ada, role=Role.REVIEWER, cohort=Cohort.TRAINING, by=manager, now=now)
     (event,) = events.waiting(ada)
-    assert events.sentence(event) == "Grace changed your role: Labeler (Training) → Reviewer."
+    assert events.sentence(event) == "Grace changed your role: Labeler → Reviewer."
+
+
+def test_a_changed_cohort_is_recorded_and_not_told(ada, manager):
+    """Labelers see nowhere which cohort they are in."""
+    actions.change_role(user=ada, role=Role.LABELER, cohort=Cohort.HELD_OUT, by=manager, now=timezone.now())
+    assert kinds(ada) == [(EventKind.COHORT_CHANGED, manager.id)]
+    assert not User.objects.get(id=ada.id).has_notices
+    assert events.waiting(ada) == []
 
 
 def test_what_is_told_is_mailed_too(ada, manager, mailoutbox, django_capture_on_commit_callbacks):

@@ -3,8 +3,11 @@
 import re
 
 import pytest
+from django.utils import timezone
 from playwright.sync_api import expect
 
+from annotate.accounts import actions as accounts
+from annotate.accounts.models import Role
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.actions import add_briefs
 from annotate.edits.models import Instruction
@@ -257,3 +260,20 @@ def test_after_a_logout_back_shows_no_page(sit, demonstrations):
     page.go_back()
     expect(page.get_by_label("Login")).to_be_visible()
     assert "Only mine." not in page.content()
+
+
+def test_a_notice_about_the_account_is_dismissed_and_the_answer_stays(sit, demonstrations):
+    me, page = sit(demonstrations(prompts=1))
+    boss = make.user(Role.MANAGER, first_name="Grace")
+    for _ in range(2):
+        accounts.new_link(user=me.user, site="http://testserver/", by=boss, now=timezone.now())
+    begin(page)
+    page.get_by_role("textbox", name="Answer").fill("In the middle of a sentence")
+    notice = page.get_by_role("form", name="Changes to your account")
+    expect(notice).to_contain_text("Grace made a link that sets a new password for your account.")
+    notice.get_by_role("button", name="Dismiss").click()
+    expect(notice).to_have_count(0)
+    expect(page.get_by_role("textbox", name="Answer")).to_have_value("In the middle of a sentence")
+    page.reload()
+    expect(page.get_by_role("textbox", name="Answer")).to_be_visible()
+    expect(notice).to_have_count(0)

@@ -126,7 +126,7 @@ def test_agreement_is_about_the_rankings_that_an_export_contains_unless_others_a
 
 
 def test_agreement_of_a_campaign_of_another_kind_says_so(answered):
-    with pytest.raises(CommandError, match="“demonstrations of today” is no ranking campaign"):
+    with pytest.raises(CommandError, match="“demonstrations of today” is not a ranking campaign"):
         called("agreement", "demonstrations of today")
 
 

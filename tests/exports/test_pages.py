@@ -252,7 +252,7 @@ def test_few_prompts_are_called_insufficient(manager, day):
 
 
 def test_agreement_without_anything_to_compare_says_what_to_do(manager, db):
-    assert "There is no ranking campaign yet" in manager.get(reverse("exports:agreement")).content.decode()
+    assert "There is not a ranking campaign yet" in manager.get(reverse("exports:agreement")).content.decode()
     make.campaign("rankings", name="New")
     assert "“New” has no rankings yet." in manager.get(reverse("exports:agreement")).content.decode()
 
@@ -283,7 +283,7 @@ def test_agreement_is_about_exported_rankings_unless_others_are_chosen(manager, 
 
 def test_a_campaign_of_another_kind_is_not_said_to_be_missing(manager, day):
     page = manager.get(reverse("exports:agreement"), {"campaign": day.demonstrations.id}).content.decode()
-    assert "“demonstrations of today” is no ranking campaign" in page
+    assert "“demonstrations of today” is not a ranking campaign" in page
     assert "available choices" not in page
 
 
