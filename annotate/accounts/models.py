@@ -30,7 +30,7 @@ class Qualification(models.Model):
 class User(AbstractUser):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.LABELER)
     cohort = models.CharField(_("cohort"), max_length=16, choices=Cohort.choices, default=Cohort.TRAINING)
-    # Language tags, such as "en" or "pt-BR"; none: tasks in every language.
+    # Canonical language tags (annotate/lib/languages.py), such as "en" or "pt-BR"; none: tasks in every language.
     languages = models.JSONField(_("languages"), default=list, blank=True)
     qualifications = models.ManyToManyField(
         Qualification, blank=True, related_name="people", verbose_name=_("qualifications")

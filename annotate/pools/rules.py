@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +11,13 @@ from typing import Any, Final, TypedDict, cast
 from django.db.models import CharField
 from django.utils.translation import gettext as _
 
+from annotate.lib import languages
 from annotate.lib.text import folded, storable, text_hash, tidy
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source, Split
 
 ROLES: Final = ("system", "user", "assistant")
 # Far beyond any context a policy has, and below what PostgreSQL takes in one search index entry.
 LONGEST_PROMPT: Final = 200_000
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
 
 
 class Message(TypedDict):
@@ -204,18 +203,20 @@ def _tidied(draft: PromptDraft) -> PromptDraft:
             _("The priority %(value)d is not between -%(most)d and %(most)d.")
             % {"value": draft.priority, "most": MOST_PRIORITY}
         )
-    language = draft.language.strip().lower().replace("_", "-")
-    if not LANGUAGE.fullmatch(language):
-        raise BadPrompt(
-            _("“%(value)s” is no language code; write one such as en or pt-BR.") % {"value": draft.language}
-        )
     return replace(
         draft,
-        language=_fitting(language, "language"),
+        language=_fitting(_language(draft.language), "language"),
         source_user=_fitting(draft.source_user, "source_user"),
         licence=_fitting(draft.licence, "licence"),
         external_id=_fitting(draft.external_id, "external_id"),
     )
+
+
+def _language(tag: str) -> str:
+    try:
+        return languages.canonical(tag)
+    except languages.BadLanguage as bad:
+        raise BadPrompt(str(bad)) from bad
 
 
 def _fitting(value: str, column: str) -> str:

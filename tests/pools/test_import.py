@@ -155,7 +155,7 @@ def test_every_column_can_be_said_by_the_line(pool):
         Source.CUSTOMER,
         "42",
     )
-    assert (prompt.category, prompt.language, prompt.licence) == ("open_qa", "pt-br", "CC-BY")
+    assert (prompt.category, prompt.language, prompt.licence) == ("open_qa", "pt-BR", "CC-BY")
     assert prompt.group.key == "customer:42"
 
 
@@ -216,7 +216,7 @@ def test_fields_that_mean_nothing_are_left_out_and_told_once(pool):
         ({"prompt": "a", "source_user": {"name": "x"}}, "The field source_user must be a text."),
         ({"prompt": "a", "id": True}, "The field id must be a text."),
         ({"prompt": "a", "source": "web"}, "“web” is no source"),
-        ({"prompt": "a", "language": "German"}, "“German” is no language code"),
+        ({"prompt": "a", "language": "German"}, "“German” is not a language tag"),
         ({"messages": [{"role": "system", "content": "x"}, *CONVERSATION], "system": "y"}, "Message 2 is the system's"),
     ],
 )
@@ -263,7 +263,7 @@ def test_a_file_larger_than_allowed_is_refused(pool, settings):
 
 
 def test_defaults_are_checked_before_the_file_is_taken(pool):
-    with pytest.raises(BadFile, match="“Klingon” is no language code"):
+    with pytest.raises(BadFile, match="“Klingon” is not a language tag"):
         start(pool, [{"prompt": "a"}], language="Klingon")
 
 

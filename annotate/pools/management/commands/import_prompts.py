@@ -17,5 +17,5 @@ class Command(ImportFile):
         values.add_argument("--kind", choices=Kind.values)
         values.add_argument("--source", choices=Source.values)
         values.add_argument("--category", choices=Category.values)
-        values.add_argument("--language", help="a code such as en or pt-BR")
+        values.add_argument("--language", help="a BCP 47 tag such as en or pt-BR")
         values.add_argument("--licence")
