@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 from annotate.accounts.models import User
 from annotate.lib.wake import wake
 from annotate.pools.importers import jobs
-from annotate.pools.models import ImportJob, ImportKind, Pool, Prompt, PromptGroup
+from annotate.pools.models import ImportJob, ImportKind, ImportState, Pool, Prompt, PromptGroup
 from annotate.pools.rules import Prepared, PromptDraft, draw_split, group_key, prepare
 
 # Whoever adds prompts holds this lock of PostgreSQL until the transaction ends.
@@ -36,6 +36,21 @@ class DuplicatePrompt(Exception):
             "id": self.prompt.id,
             "pool": self.prompt.pool.name,
         }
+
+
+class OtherSide(Exception):
+    """The prompt was exported on one side of the split, and its group is on the other here."""
+
+    def __init__(self, group: str, wanted: str, side: str) -> None:
+        super().__init__(group, wanted, side)
+        self.group, self.wanted, self.side = group, wanted, side
+
+    def __str__(self) -> str:
+        return gettext(
+            "The file has this prompt on the side “%(wanted)s” of the split, and its group “%(group)s” is on the side "
+            "“%(side)s” here. A group never changes sides: leave the prompt out, or, if no model has learned from that "
+            "file, import it without its fields split and group."
+        ) % {"group": self.group[:100], "wanted": self.wanted, "side": self.side}
 
 
 def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
@@ -80,11 +95,35 @@ def add_prompts(
 ) -> list[Added]:
     """Put many prompts into the pool at the cost of few queries. The result follows the order of `prompts`."""
     with transaction.atomic():
-        # One writer at a time. A unique index would keep two from adding one prompt to one pool, but not from adding
-        # it to two pools under two groups, with the risk that it stands on both sides of the split for ever.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
+        _hold_prompts()
         return _add(pool, prompts, now, parent, author)
+
+
+def _hold_prompts() -> None:
+    """One writer at a time. A unique index would keep two from adding one prompt to one pool, but not from adding it to
+    two pools under two groups, with the risk that it stands on both sides of the split for ever."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
+
+
+def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
+    """Why a prompt that says its side of the split cannot be on it, or "", in the order of `prompts`.
+
+    Called in the transaction that adds them; nobody else adds any until it ends.
+    """
+    if not any(prompt.draft.split for prompt in prompts):
+        return [""] * len(prompts)
+    _hold_prompts()
+    here, elsewhere = _equals(pool, prompts)
+    keys = [group_key(prompt, author_id=None) for prompt in prompts]
+    sides = dict(PromptGroup.objects.filter(key__in=keys).values_list("key", "split"))
+    refusals: list[str] = []
+    for prompt, key in zip(prompts, keys, strict=True):
+        wanted, twin = prompt.draft.split, elsewhere.get(prompt.content_hash)
+        side = twin.group.split if twin else sides.setdefault(key, wanted) if wanted else wanted
+        is_there = not wanted or side == wanted or prompt.content_hash in here
+        refusals.append("" if is_there else str(OtherSide(twin.group.key if twin else key, wanted, side)))
+    return refusals
 
 
 def _add(
@@ -93,7 +132,8 @@ def _add(
     here, elsewhere = _equals(pool, prompts)
     keys = {prompt.content_hash: group_key(prompt, author_id=author.id if author else None) for prompt in prompts}
     unmet = {keys[prompt.content_hash] for prompt in prompts if prompt.content_hash not in here | elsewhere}
-    groups = {} if parent else _groups(unmet, now)
+    sides = {keys[prompt.content_hash]: prompt.draft.split for prompt in prompts if prompt.draft.split}
+    groups = {} if parent else _groups(unmet, now, sides)
     added: list[Added] = []
     for prompt in prompts:
         equal, twin = here.get(prompt.content_hash), elsewhere.get(prompt.content_hash)
@@ -120,10 +160,12 @@ def _equals(pool: Pool, prompts: Sequence[Prepared]) -> tuple[dict[str, Prompt],
     return here, elsewhere
 
 
-def _groups(keys: set[str], now: datetime) -> dict[str, PromptGroup]:
-    """The groups of these keys. A new one draws its side of the split here, once."""
+def _groups(keys: set[str], now: datetime, sides: Mapping[str, str]) -> dict[str, PromptGroup]:
+    """The groups of these keys. A new one draws its side of the split here, once, unless `sides` says it."""
     found = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
-    made = [PromptGroup(key=key, split=_side(key), created_at=now) for key in sorted(keys - found.keys())]
+    made = [
+        PromptGroup(key=key, split=sides.get(key) or _side(key), created_at=now) for key in sorted(keys - found.keys())
+    ]
     return found | {group.key: group for group in PromptGroup.objects.bulk_create(made)}
 
 
@@ -140,6 +182,7 @@ def _row(
         group=group,
         messages=prompt.messages,
         shots=prompt.shots,
+        reference=draft.reference,
         kind=draft.kind,
         source=draft.source,
         source_user=draft.source_user,
@@ -167,7 +210,7 @@ def start_import(
     by: User | None,
     now: datetime,
 ) -> ImportJob:
-    """Store the file and wake a worker that puts its lines into the pool.
+    """Store the file and wake a worker that puts its lines into the pool, or asks first (`drop_fields`).
 
     `defaults` are values for what the file does not say. Raises BadFile.
     """
@@ -175,6 +218,31 @@ def start_import(
         job = jobs.store(pool=pool, kind=kind, file_name=file_name, data=data, defaults=defaults, by=by, now=now)
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)
     return job
+
+
+class AlreadyDecided(Exception):
+    def __str__(self) -> str:
+        return gettext("Somebody has decided about this import already.")
+
+
+def drop_fields(*, job: ImportJob) -> None:
+    """Leave out the fields that the job asks about, and wake a worker that takes the lines. Raises AlreadyDecided."""
+    names = [loss["name"] for loss in job.losses]
+    with transaction.atomic():
+        _decide(job, state=ImportState.WAITING, ignore=sorted({*job.ignore, *names}))
+        wake(jobs.TASKS[ImportKind(job.kind)], job.id)
+
+
+def cancel_import(*, job: ImportJob, now: datetime) -> None:
+    """Take nothing of a file whose fields would be dropped, and forget it. Raises AlreadyDecided."""
+    with transaction.atomic():
+        _decide(job, state=ImportState.CANCELLED, finished_at=now)
+        job.chunks.all().delete()
+
+
+def _decide(job: ImportJob, **columns: Any) -> None:
+    if not ImportJob.objects.filter(id=job.id, state=ImportState.ASKING).update(**columns):
+        raise AlreadyDecided
 
 
 def sweep_imports(*, now: datetime) -> int:

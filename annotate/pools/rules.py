@@ -56,6 +56,11 @@ class PromptDraft:
     external_id: str = ""
     # Higher comes first, in campaigns that go by it.
     priority: int = 0
+    # Answers that came with it, by the names of their fields in the file; never shown to labelers.
+    reference: Mapping[str, Any] | None = None
+    # Of a prompt that was exported before: its side of the split, and the name of its group there.
+    split: str = ""
+    group: str = ""
     # What this prompt shares with others of its source: the instruction, where the input differs.
     instruction: str = ""
 
@@ -242,7 +247,8 @@ def content_hash(messages: Sequence[Message]) -> str:
 
 
 def group_key(prompt: Prepared, *, author_id: int | None) -> str:
-    """What shares one side of the split with this prompt: its customer, its writer or its instruction, else nothing."""
+    """What shares one side of the split with this prompt: its customer, its writer, the group it was exported with or
+    its instruction, else nothing."""
     draft = prompt.draft
     if draft.source == Source.CUSTOMER and draft.source_user:
         return f"customer:{_key(draft.source_user)}"
@@ -250,6 +256,8 @@ def group_key(prompt: Prepared, *, author_id: int | None) -> str:
         return f"author:{author_id}"
     if draft.source_user:
         return f"labeler:{_key(draft.source_user)}"
+    if draft.group:
+        return f"imported:{_key(draft.group)}"
     if draft.instruction:
         return f"instruction:{text_hash(draft.instruction)}"
     return f"prompt:{prompt.content_hash}"

@@ -5,7 +5,8 @@
     prompt       or the prompt itself: a text, or (also as messages) a list of {"role", "content"}
     model        who wrote it, unless that was chosen for the whole file
 
-and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion.
+and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion. Before
+another field that holds text is left out, somebody must decide so, as with prompts (annotate/pools/importers).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,8 @@ from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from annotate.lib.text import text_hash
+from annotate.pools.importers import losses
+from annotate.pools.importers.fields import BadField, check_agree, check_storable, contradiction, id_of, without
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob, Pool, Prompt
@@ -64,9 +67,14 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
     drafts: list[tuple[Line, Draft]] = []
     for line in batch:
         try:
-            drafts.append((line, draft_of(line.fields, job.defaults)))
-        except BadCompletion as bad:
+            draft = draft_of(without(line.fields, job.ignore), job.defaults)
+        except (BadCompletion, BadField) as bad:
             outcomes.append(_outcome(line, refusal=str(bad)))
+            continue
+        if refusal := losses.refusal(job, _dropped(job, line)):
+            outcomes.append(_outcome(line, refusal=refusal))
+        else:
+            drafts.append((line, draft))
     prompts = _Prompts(job.pool, [draft for _line, draft in drafts])
     placed: list[tuple[Line, Draft, Prompt]] = []
     for line, draft in drafts:
@@ -77,13 +85,32 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
     return outcomes + _store(placed, now)
 
 
+def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
+    """The fields that the line's completion is taken without; nothing for a line that is none. Implements Unused."""
+    try:
+        draft_of(without(line.fields, job.ignore), job.defaults)
+    except (BadCompletion, BadField):
+        return {}
+    return _dropped(job, line)
+
+
+def _dropped(job: ImportJob, line: Line) -> dict[str, object]:
+    used = without(line.fields, job.ignore).keys() & KNOWN
+    return {name: value for name, value in line.fields.items() if name not in used}
+
+
 def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Outcome:
     return Outcome(line, prompt, refusal, ignored=line.fields.keys() - KNOWN)
 
 
 def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
-    """What a line says, before anything is looked up. Raises BadCompletion."""
-    text = next((fields[name] for name in TEXT if name in fields), None)
+    """What a line says, before anything is looked up. Raises BadCompletion or BadField."""
+    texts = {name: fields[name] for name in TEXT if name in fields}
+    text = next(iter(texts.values()), None)
+    if any(other != text for other in texts.values()):
+        raise contradiction(texts)
+    for name in (*texts, *PARAMETERS, "model"):
+        check_storable(name, fields.get(name))
     if text is None:
         raise BadCompletion(_("There is no completion: the line needs a field response, completion or text."))
     if not isinstance(text, str) or not text.strip():
@@ -102,15 +129,26 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
     return Draft(
         text=text,
         model=model,
-        external_id=str(next((fields[name] for name in IDS if name in fields), "")).strip(),
+        external_id=_external_id(fields),
         prompt_hash=_prompt_hash(fields),
         parameters={name: fields[name] for name in PARAMETERS if name in fields},
     )
 
 
+def _external_id(fields: Mapping[str, Any]) -> str:
+    external_id = id_of(fields, *IDS)
+    check_storable("id", external_id)
+    return external_id
+
+
 def _prompt_hash(fields: Mapping[str, Any]) -> str:
     """Of the prompt that a line quotes; empty if it quotes none, or one as it stood in some template."""
-    quoted = next((fields[name] for name in PROMPT if name in fields), None)
+    hashes = {name: made for name in PROMPT if name in fields and (made := _hash_of(fields[name]))}
+    check_agree(hashes, set(hashes.values()))
+    return next(iter(hashes.values()), "")
+
+
+def _hash_of(quoted: object) -> str:
     try:
         return content_hash(
             canonical_messages([{"role": "user", "content": quoted}] if isinstance(quoted, str) else quoted)

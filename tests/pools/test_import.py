@@ -192,11 +192,13 @@ def test_inputs_of_one_instruction_stay_on_one_side(pool):
     assert Prompt.objects.values("group").distinct().count() == 1
 
 
-def test_fields_that_mean_nothing_are_left_out_and_told_once(pool):
+def test_fields_that_hold_no_text_are_left_out_and_told_once(pool):
     job = load(
-        pool, [{"prompt": f"Prompt {n}", "score": n, "output": "x"} for n in range(3)] + [{"prompt": "x", "note": 1}]
+        pool,
+        [{"prompt": f"Prompt {n}", "score": n, "flags": ["7", True, ""]} for n in range(3)]
+        + [{"prompt": "x", "note": 1}],
     )
-    assert job.ignored_fields == ["note", "output", "score"]
+    assert job.ignored_fields == ["flags", "note", "score"]
     assert job.taken == 4
 
 
@@ -205,7 +207,7 @@ def test_fields_that_mean_nothing_are_left_out_and_told_once(pool):
     [
         ({"text": "hi"}, "There is no prompt: the line needs a field messages, prompt or instruction."),
         ({"prompt": "a", "messages": []}, "Write the prompt in one field: this line has messages, prompt."),
-        ({"prompt": 7}, "Message 1 is empty."),
+        ({"prompt": 7}, "The field prompt must be a text or a list of messages."),
         ({"messages": "hi"}, "The messages must be a list of objects"),
         ({"instruction": ["x"]}, "The field instruction must be a text."),
         ({"instruction": "x", "instances": {"input": "a"}}, "The instances must be a list"),
@@ -244,7 +246,8 @@ def test_csv_is_numbered_as_an_editor_numbers_its_lines(pool):
         ("a.json", b'[{"prompt": "a"}]', "one JSON list"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "é"}\n'.encode("latin-1"), "Line 2 is not UTF-8 text."),
         ("a.jsonl", '{"prompt": "é'.encode()[:-1], "Line 1 is not UTF-8 text."),
-        ("a.csv", "prompt\nhi\n".encode("utf-16"), "Line 1 is not UTF-8 text."),
+        ("a.csv", "prompt\nhi\n".encode("utf-16"), "This file is UTF-16 text."),
+        ("a.csv", "prompt\nhi\n".encode("utf-16-le"), "This file is UTF-16 text."),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_before_it_is_a_job(pool, name, data, sentence):
@@ -376,7 +379,7 @@ def test_a_line_without_end_is_refused_with_its_number_before_it_is_read(pool, a
 
 
 def test_a_large_file_of_lines_is_taken(pool):
-    lines = 6 * [json.dumps({"prompt": "One.", "note": "b" * 2_500_000}) + "\n"]
+    lines = 6 * [json.dumps({"prompt": "One.", "note": 800_000 * [1]}) + "\n"]
     assert load(pool, "".join(lines)).refused == 5
 
 

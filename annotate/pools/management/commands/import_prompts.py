@@ -9,6 +9,7 @@ class Command(ImportFile):
     help = "Import prompts from a JSONL or CSV file. Prints what was refused, line by line, and why."
     kind = ImportKind.PROMPTS
     take = staticmethod(prompts.take)
+    unused = staticmethod(prompts.unused)
     columns = ("kind", "source", "category", "language", "licence")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
