@@ -187,6 +187,7 @@ def test_the_answer_that_came_with_a_prompt_is_kept_as_it_was(pool, line, refere
         ({"score": 3, "when": "2024-05-05", "note": "7"}, ["when"]),
         ({"chosen": [{"role": "user", "content": "y"}]}, ["chosen"]),
         ({"group": "poets"}, ["group"]),
+        ({"group": "poets", "split": ""}, ["group"]),
         ({"question": "Why?"}, ["question"]),
     ],
 )

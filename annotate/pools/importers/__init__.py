@@ -31,7 +31,7 @@ What is kept with it:
     licence      (or license)
     priority     a whole number from -1000 to 1000, 0 if none is given: higher comes first, in campaigns that go by it
     split        train or valid: the side of a prompt that was exported before. Its group gets that side where it is
-                 new; if it is on the other side, the line is refused. Other values are refused: import without the field
+                 new; if it is on the other side, the line is refused, and so are other values
     group        with a split, what it was exported with: the prompts of a group stay together
 
 A line whose fields contradict each other is refused. A field that is not named here is left out. If it holds more than

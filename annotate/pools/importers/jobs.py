@@ -137,9 +137,8 @@ def check(*, job_id: int, unused: Unused, clock: Callable[[], datetime]) -> bool
     except (OperationalError, InterfaceError):
         raise
     except Exception:
-        _end(
-            job, clock(), ImportState.FAILED, _("An error in the program stopped the import; the log has the details.")
-        )
+        error = _("An error in the program stopped the import; the log has the details.")
+        _end(job, clock(), ImportState.FAILED, error)
         raise
 
 

@@ -107,10 +107,13 @@ def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
 
 
 def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
-    """The fields that say nothing here, and those inside of messages, instances and pairs as `messages.name`."""
+    """The fields that say nothing here, and those inside of messages, instances and pairs as `messages.name`.
+
+    Raises BadPrompt or BadField for a line that `prepared_of` refuses.
+    """
     used = read.without(fields, job.ignore)
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
-    known = known | {"group"} if "split" in used else known
+    known = known | {"group"} if _split(used) else known
     found = {name: value for name, value in fields.items() if name not in known or name not in used}
     for name, parts, inner in (
         ("messages", used.get("messages"), ("role", "content")),
@@ -121,9 +124,8 @@ def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
     ):
         found |= _inside(name, parts, inner)
     shots = used.get("shots")
-    return found | _inside(
-        "shots.pairs", shots.get("pairs") if isinstance(shots, Mapping) else None, ("query", "response")
-    )
+    pairs = shots.get("pairs") if isinstance(shots, Mapping) else None
+    return found | _inside("shots.pairs", pairs, ("query", "response"))
 
 
 def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, object]:
