@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypedDict
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FileKind = Literal["sft", "rm", "rm_pairs", "ppo"]
 FILE_KINDS: tuple[FileKind, ...] = ("sft", "rm", "rm_pairs", "ppo")
@@ -27,7 +27,10 @@ class Pair(TypedDict):
 
 
 class Row(Protocol):
-    """`split` names the file that the line belongs to; `as_json` is the line."""
+    """`split` names the file that the line belongs to; `as_json` is the line.
+
+    The line says its split too, so that its prompt stays on that side when the file is imported again.
+    """
 
     @property
     def kind(self) -> FileKind: ...
@@ -83,6 +86,7 @@ class SftRow:
             "prompt": self.prompt,
             "completion": assistant(self.completion),
             "example": self.example,
+            "split": self.split,
             **vars(self.about_prompt),
             **vars(self.about_answer),
         }
@@ -143,6 +147,7 @@ class RmRow:
             "tie_rule": "dropped",
             "weight": self.weight,
             "ranking_id": self.ranking_id,
+            "split": self.split,
             **vars(self.about_prompt),
             **vars(self.about_answer),
         }
@@ -176,6 +181,7 @@ class RmPairRow:
             "chosen_id": chosen.completion_id,
             "rejected_id": rejected.completion_id,
             "ranking_id": ranking.ranking_id,
+            "split": ranking.split,
             **vars(ranking.about_prompt),
             **vars(ranking.about_answer),
         }
@@ -191,7 +197,7 @@ class PpoRow:
     kind: FileKind = "ppo"
 
     def as_json(self) -> dict[str, Any]:
-        return {"prompt": self.prompt, **vars(self.about_prompt)}
+        return {"prompt": self.prompt, "split": self.split, **vars(self.about_prompt)}
 
 
 def assistant(text: str) -> list[Message]:

@@ -1,4 +1,3 @@
-import re
 from typing import Any
 
 from allauth.account import forms as allauth
@@ -9,8 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.actions import OnlyLabelersHeldOut
 from annotate.accounts.models import Cohort, Qualification, Role, User
 from annotate.lib import mail
-
-LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*")
+from annotate.lib.languages import BadLanguage, canonical
 
 
 class RoleForm(forms.Form):
@@ -35,7 +33,10 @@ class WorkForm(forms.Form):
         label=_("Languages"),
         required=False,
         max_length=300,
-        help_text=_("Language tags with commas between them, such as en, pt-BR. None: tasks in every language."),
+        help_text=_(
+            "Language tags separated by commas, such as en, pt-BR. en takes all English tasks, en-GB those in en and "
+            "en-GB. None: tasks in every language."
+        ),
     )
     qualifications = forms.ModelMultipleChoiceField(
         label=_("Qualifications"),
@@ -53,20 +54,12 @@ class WorkForm(forms.Form):
     )
 
     def clean_languages(self) -> list[str]:
-        """The tags, in the one way they are written, each once."""
-        tags = [tag.strip() for tag in self.cleaned_data["languages"].replace(";", ",").split(",")]
-        wrong = [tag for tag in tags if tag and not LANGUAGE_TAG.fullmatch(tag)]
-        if wrong:
-            raise forms.ValidationError(
-                _("“%(tag)s” is no language tag; write one such as en or pt-BR.") % {"tag": wrong[0]}
-            )
-        return list(dict.fromkeys(written(tag) for tag in tags if tag))
-
-
-def written(tag: str) -> str:
-    """Language in small letters, a region of two in capital ones: pt-BR, zh-Hant-TW."""
-    first, *rest = tag.replace("_", "-").split("-")
-    return "-".join([first.lower(), *(part.upper() if len(part) == 2 else part.capitalize() for part in rest)])
+        """The tags in their canonical form, each once."""
+        tags = [tag for tag in self.cleaned_data["languages"].replace(";", ",").split(",") if tag.strip()]
+        try:
+            return list(dict.fromkeys(canonical(tag) for tag in tags))
+        except BadLanguage as bad:
+            raise forms.ValidationError(str(bad)) from bad
 
 
 class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # allauth ships no types

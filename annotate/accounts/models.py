@@ -33,7 +33,7 @@ class Qualification(models.Model):
 class User(AbstractUser):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.LABELER)
     cohort = models.CharField(_("cohort"), max_length=16, choices=Cohort.choices, default=Cohort.TRAINING)
-    # Language tags, such as "en" or "pt-BR"; none: tasks in every language.
+    # Canonical language tags (annotate/lib/languages.py), such as "en" or "pt-BR"; none: tasks in every language.
     languages = models.JSONField(_("languages"), default=list, blank=True)
     qualifications = models.ManyToManyField(
         Qualification, blank=True, related_name="people", verbose_name=_("qualifications")
@@ -67,7 +67,7 @@ class User(AbstractUser):
 
         A login that only renews the hash of the same password is no new password: Django then clears `_password`.
         """
-        if self._password is None or self._state.adding:
+        if getattr(self, "_password", None) is None or self._state.adding:
             return super().save(*args, **kwargs)
         self.is_demo = False
         if kwargs.get("update_fields") is not None:

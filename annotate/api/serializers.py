@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from annotate.accounts.models import Cohort
+from annotate.pools.importers.fields import holds_text
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
 from annotate.rankings.models import MOST_AHEAD, Pointer
 from annotate.rankings.rules import MOST, Share
@@ -55,6 +56,7 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
             "group",
             "split",
             "parent",
+            "reference",
             "created_at",
             "quarantined_at",
             "quarantine_reason",
@@ -94,6 +96,22 @@ class NewPromptSerializer(serializers.Serializer[Any]):
     licence = serializers.CharField(max_length=100, default="", allow_blank=True)
     external_id = serializers.CharField(max_length=200, default="", allow_blank=True)
     priority = serializers.IntegerField(default=0, min_value=-MOST_PRIORITY, max_value=MOST_PRIORITY)
+    ignore = serializers.ListField(
+        child=serializers.CharField(), default=list, help_text=_("fields to leave out although they hold text")
+    )
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse fields that hold text and that nobody reads, unless the request says to leave them out."""
+        given = dict(self.initial_data.items())
+        unread = {name: value for name, value in given.items() if name not in self.fields}
+        for message in given["messages"]:
+            unread |= {f"messages.{name}": text for name, text in message.items() if name not in ("role", "content")}
+        ignore = values.pop("ignore")
+        lost = [name for name, value in unread.items() if name not in ignore and holds_text(value)]
+        if lost:
+            problem = _("This field would be left out. Remove it, or name it in “ignore”.")
+            raise serializers.ValidationError({name: [problem] for name in lost})
+        return values
 
 
 class CompletionSerializer(serializers.ModelSerializer[Completion]):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -16,6 +16,7 @@ from annotate.pools.models import (
     ExampleText,
     ImportJob,
     ImportKind,
+    ImportState,
     Pool,
     Prompt,
     PromptGroup,
@@ -46,6 +47,21 @@ class DuplicatePrompt(Exception):
             "id": self.prompt.id,
             "pool": self.prompt.pool.name,
         }
+
+
+class OtherSide(Exception):
+    """The prompt was exported on one side of the split, and its group is on the other here."""
+
+    def __init__(self, group: str, wanted: str, side: str) -> None:
+        super().__init__(group, wanted, side)
+        self.group, self.wanted, self.side = group, wanted, side
+
+    def __str__(self) -> str:
+        return gettext(
+            "The file has this prompt on the side “%(wanted)s” of the split, and its group “%(group)s” is on the side "
+            "“%(side)s” here. A group never changes sides: leave the prompt out, or, if no model has learned from that "
+            "file, import it without its fields split and group."
+        ) % {"group": self.group[:100], "wanted": self.wanted, "side": self.side}
 
 
 def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
@@ -113,6 +129,27 @@ def hold_split_map() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
 
 
+def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
+    """Why a prompt that says its side of the split cannot be on it, or "", in the order of `prompts`.
+
+    Call it in the transaction that adds them: nobody else adds any until it ends.
+    """
+    if not any(prompt.draft.split for prompt in prompts):
+        return [""] * len(prompts)
+    hold_split_map()
+    here, holders = _in_pool(pool, prompts), Holders.of({prompt.content_hash for prompt in prompts})
+    keys = [group_key(prompt, author_id=None) for prompt in prompts]
+    sides = dict(PromptGroup.objects.filter(key__in=keys).values_list("key", "split"))
+    refusals: list[str] = []
+    for prompt, key in zip(prompts, keys, strict=True):
+        wanted = prompt.draft.split
+        holder = holders.of_text(prompt.content_hash) if key.startswith(ALONE) else None
+        side = holder.group.split if holder else sides.setdefault(key, wanted) if wanted else wanted
+        is_there = not wanted or side == wanted or prompt.content_hash in here
+        refusals.append("" if is_there else str(OtherSide(holder.group.key if holder else key, wanted, side)))
+    return refusals
+
+
 def _add(
     pool: Pool, prompts: Sequence[Prepared], now: datetime, parent: Prompt | None, author: User | None
 ) -> list[Added]:
@@ -123,7 +160,8 @@ def _add(
     keys = {prompt.content_hash: group_key(prompt, author_id=author.id if author else None) for prompt in prompts}
     new = {text: key for text, key in keys.items() if text not in here}
     unmet = {key for text, key in new.items() if not key.startswith(ALONE) or not holders.of_text(text)}
-    groups = {} if parent else _groups(unmet, now)
+    sides = {keys[prompt.content_hash]: prompt.draft.split for prompt in prompts if prompt.draft.split}
+    groups = {} if parent else _groups(unmet, now, sides)
     added: list[Added] = []
     examples: list[ExampleText] = []
     for prompt in prompts:
@@ -158,10 +196,12 @@ def _in_pool(pool: Pool, prompts: Sequence[Prepared]) -> dict[str, Prompt]:
     return {row.content_hash: row for row in equal.select_related("pool").only("content_hash", "pool__name")}
 
 
-def _groups(keys: set[str], now: datetime) -> dict[str, PromptGroup]:
-    """The groups of these keys. A new one draws its side of the split here, once."""
+def _groups(keys: set[str], now: datetime, sides: Mapping[str, str]) -> dict[str, PromptGroup]:
+    """The groups of these keys. A new one draws its side of the split here, once, unless `sides` says it."""
     found = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
-    made = [PromptGroup(key=key, split=_side(key), created_at=now) for key in sorted(keys - found.keys())]
+    made = [
+        PromptGroup(key=key, split=sides.get(key) or _side(key), created_at=now) for key in sorted(keys - found.keys())
+    ]
     return found | {group.key: group for group in PromptGroup.objects.bulk_create(made)}
 
 
@@ -178,6 +218,7 @@ def _row(
         group=group,
         messages=prompt.messages,
         shots=prompt.shots,
+        reference=draft.reference,
         kind=draft.kind,
         source=draft.source,
         source_user=draft.source_user,
@@ -205,7 +246,7 @@ def start_import(
     by: User | None,
     now: datetime,
 ) -> ImportJob:
-    """Store the file and wake a worker that puts its lines into the pool.
+    """Store the file and wake a worker that puts its lines into the pool, or asks first (`drop_fields`).
 
     `defaults` are values for what the file does not say. Raises BadFile.
     """
@@ -213,6 +254,31 @@ def start_import(
         job = jobs.store(pool=pool, kind=kind, file_name=file_name, data=data, defaults=defaults, by=by, now=now)
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)
     return job
+
+
+class AlreadyDecided(Exception):
+    def __str__(self) -> str:
+        return gettext("Somebody has decided about this import already.")
+
+
+def drop_fields(*, job: ImportJob) -> None:
+    """Leave out the fields that the job asks about, and wake a worker that takes the lines. Raises AlreadyDecided."""
+    names = [loss["name"] for loss in job.losses]
+    with transaction.atomic():
+        _decide(job, state=ImportState.WAITING, ignore=sorted({*job.ignore, *names}))
+        wake(jobs.TASKS[ImportKind(job.kind)], job.id)
+
+
+def cancel_import(*, job: ImportJob, now: datetime) -> None:
+    """Take nothing of a file whose fields would be dropped, and forget it. Raises AlreadyDecided."""
+    with transaction.atomic():
+        _decide(job, state=ImportState.CANCELLED, finished_at=now)
+        job.chunks.all().delete()
+
+
+def _decide(job: ImportJob, **columns: Any) -> None:
+    if not ImportJob.objects.filter(id=job.id, state=ImportState.ASKING).update(**columns):
+        raise AlreadyDecided
 
 
 def sweep_imports(*, now: datetime) -> int:

@@ -3,6 +3,7 @@ from typing import IO, Any, cast
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib.languages import BadLanguage, canonical
 from annotate.pools.models import MOST_PRIORITY, Category, ImportKind, Kind, Pool, Prompt, Source, Split
 from annotate.pools.queries import Filters
 
@@ -35,13 +36,12 @@ class ImportForm(forms.Form):
     kind = forms.ChoiceField(label=_("Kind"), required=False, choices=Kind.choices)
     source = forms.ChoiceField(label=_("Source"), required=False, choices=Source.choices)
     category = forms.ChoiceField(label=_("Use case"), required=False, choices=[("", _("Unknown")), *Category.choices])
-    language = forms.RegexField(
-        r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{1,8})*$",
+    language = forms.CharField(
         label=_("Language"),
         required=False,
         initial="en",
         max_length=Prompt._meta.get_field("language").max_length,
-        help_text=_("A code such as en or pt-BR."),
+        help_text=_("A tag such as en or pt-BR."),
     )
     licence = forms.CharField(
         label=_("Licence"), required=False, max_length=Prompt._meta.get_field("licence").max_length
@@ -52,6 +52,13 @@ class ImportForm(forms.Form):
         max_length=120,
         help_text=_("Who wrote the completions, where a line does not say."),
     )
+
+    def clean_language(self) -> str:
+        tag = str(self.cleaned_data["language"])
+        try:
+            return canonical(tag) if tag else ""
+        except BadLanguage as bad:
+            raise forms.ValidationError(str(bad)) from bad
 
     def file_of(self) -> IO[bytes]:
         return cast(IO[bytes], self.cleaned_data["file"])
@@ -83,7 +90,12 @@ class PromptSearchForm(forms.Form):
     language = forms.CharField(label=_("Language"), required=False, max_length=16)
 
     def clean_language(self) -> str:
-        return str(self.cleaned_data["language"]).lower().replace("_", "-")
+        tag = str(self.cleaned_data["language"])
+        try:
+            return canonical(tag) if tag else ""
+        except BadLanguage:
+            # No prompt has it, and the list says so.
+            return tag
 
     def filters(self) -> Filters:
         """What was chosen. A value that is none of the choices, typed into the address, narrows nothing."""

@@ -94,6 +94,8 @@ class Prompt(models.Model):
     messages = models.JSONField(help_text=_("a list of {role, content}; the last one is the user's"))
     # Few-shot only: the instruction and its query/response pairs, from which an SFT export makes K examples.
     shots = models.JSONField(null=True)
+    # Answers that came with the prompt, {field of its file: what it said}. Managers see them, labelers never do.
+    reference = models.JSONField(_("reference answer"), null=True)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     source = models.CharField(_("source"), max_length=16, choices=Source.choices)
     source_user = models.CharField(_("source user"), max_length=200, blank=True)
@@ -230,8 +232,14 @@ class ImportKind(models.TextChoices):
 class ImportState(models.TextChoices):
     WAITING = "waiting", _("Waiting")
     RUNNING = "running", _("Running")
+    # Fields that hold text would be dropped: a manager decides before anything is taken.
+    ASKING = "asking", _("Needs your decision")
     DONE = "done", _("Done")
     FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+
+
+ENDED = (ImportState.DONE, ImportState.FAILED, ImportState.CANCELLED)
 
 
 class ImportJob(models.Model):
@@ -244,6 +252,12 @@ class ImportJob(models.Model):
     defaults = models.JSONField(default=dict)
     # Fields of the file that mean nothing here, each once.
     ignored_fields = models.JSONField(default=list)
+    # Fields that somebody decided to leave out, whatever they say.
+    ignore = models.JSONField(default=list)
+    # Has the whole file been looked through for fields that hold text and would be dropped? Nothing is taken before.
+    checked = models.BooleanField(default=False)
+    # Those that were found: [{"name", "lines", "examples"}].
+    losses = models.JSONField(default=list)
     state = models.CharField(max_length=16, choices=ImportState.choices, default=ImportState.WAITING)
     leased_until = models.DateTimeField(null=True)
     lines_total = models.PositiveIntegerField(default=0)
@@ -263,11 +277,11 @@ class ImportJob(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(state__in=ImportState.values), name="importjob_state_known"),
             models.CheckConstraint(
-                condition=models.Q(state=ImportState.WAITING, leased_until=None, finished_at=None)
+                condition=models.Q(
+                    state__in=[ImportState.WAITING, ImportState.ASKING], leased_until=None, finished_at=None
+                )
                 | models.Q(state=ImportState.RUNNING, leased_until__isnull=False, finished_at=None)
-                | models.Q(
-                    state__in=[ImportState.DONE, ImportState.FAILED], leased_until=None, finished_at__isnull=False
-                ),
+                | models.Q(state__in=ENDED, leased_until=None, finished_at__isnull=False),
                 name="importjob_state_and_columns_agree",
             ),
         ]

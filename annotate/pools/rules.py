@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,13 +11,13 @@ from typing import Any, Final, NamedTuple, TypedDict, cast
 from django.db.models import CharField
 from django.utils.translation import gettext as _
 
+from annotate.lib import languages
 from annotate.lib.text import is_blank, loose_form, loose_hash, storable, tidy
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source, Split
 
 ROLES: Final = ("system", "user", "assistant")
 # Far beyond any context a policy has, and below what PostgreSQL takes in one search index entry.
 LONGEST_PROMPT: Final = 200_000
-LANGUAGE = re.compile(r"[a-z]{2,3}(-[a-z0-9]{1,8})*")
 
 
 class Message(TypedDict):
@@ -57,6 +56,11 @@ class PromptDraft:
     external_id: str = ""
     # Higher comes first, in campaigns that go by it.
     priority: int = 0
+    # Answers that came with it, by the names of their fields in the file; never shown to labelers.
+    reference: Mapping[str, Any] | None = None
+    # Of a prompt that was exported before: its side of the split, and the name of its group there.
+    split: str = ""
+    group: str = ""
     # What this prompt shares with others of its source: the instruction, where the input differs.
     instruction: str = ""
 
@@ -219,18 +223,20 @@ def _tidied(draft: PromptDraft) -> PromptDraft:
             _("The priority %(value)d is not between -%(most)d and %(most)d.")
             % {"value": draft.priority, "most": MOST_PRIORITY}
         )
-    language = draft.language.strip().lower().replace("_", "-")
-    if not LANGUAGE.fullmatch(language):
-        raise BadPrompt(
-            _("“%(value)s” is no language code; write one such as en or pt-BR.") % {"value": draft.language}
-        )
     return replace(
         draft,
-        language=_fitting(language, "language"),
+        language=_fitting(_language(draft.language), "language"),
         source_user=_fitting(draft.source_user, "source_user"),
         licence=_fitting(draft.licence, "licence"),
         external_id=_fitting(draft.external_id, "external_id"),
     )
+
+
+def _language(tag: str) -> str:
+    try:
+        return languages.canonical(tag)
+    except languages.BadLanguage as bad:
+        raise BadPrompt(str(bad)) from bad
 
 
 def _fitting(value: str, column: str) -> str:
@@ -260,7 +266,8 @@ def _spoken_hash(messages: Sequence[Message], form: Callable[[str], str]) -> str
 
 
 def group_key(prompt: Prepared, *, author_id: int | None) -> str:
-    """What shares one side of the split with this prompt: its customer, its writer or its instruction, else its text.
+    """What shares one side of the split with this prompt: its customer, its writer, the group it was exported with or
+    its instruction, else its text.
 
     Names and texts enter by their loose form. So prompts that differ in spacing or in compatibility characters only are
     two prompts in one group, and a key never changes: a stored group's split was drawn from it.
@@ -268,6 +275,8 @@ def group_key(prompt: Prepared, *, author_id: int | None) -> str:
     draft = prompt.draft
     if owner := owner_key(source=draft.source, source_user=draft.source_user, author_id=author_id):
         return owner
+    if draft.group:
+        return f"imported:{name_key(draft.group)}"
     if draft.instruction:
         return f"instruction:{loose_hash(draft.instruction)}"
     return f"{ALONE}{_spoken_hash(prompt.messages, loose_form)}"

@@ -7,7 +7,8 @@ from annotate.pools.importers import jobs, prompts
 
 @shared_task(name="pools.run_import")
 def run_import(job_id: int) -> None:
-    jobs.run(job_id=job_id, take=prompts.take, clock=timezone.now)
+    if jobs.check(job_id=job_id, unused=prompts.unused, clock=timezone.now):
+        jobs.run(job_id=job_id, take=prompts.take, clock=timezone.now)
 
 
 @shared_task(name="pools.sweep")

@@ -34,7 +34,9 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
     if policies:
         on_its_way = on_its_way.filter(run__policy__in=policies)
     importing = ImportJob.objects.filter(
-        pool=campaign.pool_id, kind=ImportKind.COMPLETIONS, state__in=[ImportState.WAITING, ImportState.RUNNING]
+        pool=campaign.pool_id,
+        kind=ImportKind.COMPLETIONS,
+        state__in=[ImportState.WAITING, ImportState.RUNNING, ImportState.ASKING],
     )
     texts = Count("completions__text_hash", distinct=True, filter=_by(policies, "completions__"))
     return (

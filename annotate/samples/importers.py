@@ -5,10 +5,10 @@
     prompt       or the prompt itself: a text, or (also as messages) a list of {"role", "content"}
     model        who wrote it, unless that was chosen for the whole file
 
-and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion.
+and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion. Before
+another field that holds text is left out, somebody must decide so, as with prompts (annotate/pools/importers).
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,9 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from annotate.lib.text import storable, text_hash, tidy
+from annotate.lib.text import text_hash, tidy
+from annotate.pools.importers import losses
+from annotate.pools.importers.fields import BadField, check_agree, check_storable, contradiction, id_of, without
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob, Pool, Prompt
@@ -65,9 +67,14 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
     drafts: list[tuple[Line, Draft]] = []
     for line in batch:
         try:
-            drafts.append((line, draft_of(_fields(line), job.defaults)))
-        except BadCompletion as bad:
+            draft = draft_of(without(_fields(line), job.ignore), job.defaults)
+        except (BadCompletion, BadField) as bad:
             outcomes.append(_outcome(line, refusal=str(bad)))
+            continue
+        if refusal := losses.refusal(job, _dropped(job, line)):
+            outcomes.append(_outcome(line, refusal=refusal))
+        else:
+            drafts.append((line, draft))
     prompts = _Prompts(job.pool, [draft for _line, draft in drafts])
     placed: list[tuple[Line, Draft, Prompt]] = []
     for line, draft in drafts:
@@ -76,6 +83,20 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
         except BadCompletion as bad:
             outcomes.append(_outcome(line, refusal=str(bad)))
     return outcomes + _store(placed, now)
+
+
+def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
+    """The fields that the line's completion is taken without; nothing for a line that is none. Implements Unused."""
+    try:
+        draft_of(without(_fields(line), job.ignore), job.defaults)
+    except (BadCompletion, BadField):
+        return {}
+    return _dropped(job, line)
+
+
+def _dropped(job: ImportJob, line: Line) -> dict[str, object]:
+    used = without(line.fields, job.ignore).keys() & KNOWN
+    return {name: value for name, value in line.fields.items() if name not in used}
 
 
 def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Outcome:
@@ -90,19 +111,22 @@ def _fields(line: Line) -> Mapping[str, Any]:
 
 
 def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
-    """What a line says, before anything is looked up. Raises BadCompletion."""
-    text = next((fields[name] for name in TEXT if name in fields), None)
+    """What a line says, before anything is looked up. Raises BadCompletion or BadField."""
+    texts = {name: fields[name] for name in TEXT if name in fields}
+    text = next(iter(texts.values()), None)
+    if any(other != text for other in texts.values()):
+        raise contradiction(texts)
+    for name in (*texts, *PARAMETERS, "model"):
+        check_storable(name, fields.get(name))
     if text is None:
         raise BadCompletion(_("There is no completion: the line needs a field response, completion or text."))
     if not isinstance(text, str):
         raise BadCompletion(_no_text(text))
-    _check_storable(text, _("The completion"))
     if len(text) > LONGEST:
         raise BadCompletion(_("The completion is longer than %(most)d characters.") % {"most": LONGEST})
     model = fields.get("model") or defaults.get("model", "")
     if not isinstance(model, str):
         raise BadCompletion(_("The model must be a text: write its name alone."))
-    _check_storable(model, _("The name of the model"))
     model = tidy(model).strip()
     if not model:
         raise BadCompletion(
@@ -113,39 +137,10 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
     return Draft(
         text=text,
         model=model,
-        external_id=_id(next((fields[name] for name in IDS if name in fields), "")),
+        external_id=_external_id(fields),
         prompt_hash=_prompt_hash(fields),
-        parameters=_parameters(fields),
+        parameters={name: fields[name] for name in PARAMETERS if name in fields},
     )
-
-
-def _check_storable(text: str, name: str) -> None:
-    if not storable(text):
-        raise BadCompletion(
-            _("%(name)s holds a character that cannot be stored (NUL, or half of a surrogate pair). Remove it.")
-            % {"name": name}
-        )
-
-
-def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = {name: fields[name] for name in PARAMETERS if name in fields}
-    for name, value in parameters.items():
-        if not _storable(value):
-            raise BadCompletion(
-                _("The field %(name)s holds what cannot be stored: NUL, half a surrogate pair, or an endless number.")
-                % {"name": name}
-            )
-    return parameters
-
-
-def _storable(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(storable(name) and _storable(item) for name, item in value.items())
-    if isinstance(value, list):
-        return all(map(_storable, value))
-    return not isinstance(value, str) or storable(value)
 
 
 def _no_text(value: object) -> str:
@@ -156,19 +151,20 @@ def _no_text(value: object) -> str:
     return _("The completion is no text. Write it in quotation marks, exactly as the model wrote it.")
 
 
-def _id(value: object) -> str:
-    """An id as the import of prompts stores it; tables write whole numbers as 17.0. Raises BadCompletion."""
-    if isinstance(value, bool | list | dict):
-        raise BadCompletion(_("The id of the prompt must be a text or a number."))
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    _check_storable(str(value), _("The id of the prompt"))
-    return tidy(str(value)).strip()
+def _external_id(fields: Mapping[str, Any]) -> str:
+    external_id = id_of(fields, *IDS)
+    check_storable("id", external_id)
+    return external_id
 
 
 def _prompt_hash(fields: Mapping[str, Any]) -> str:
     """Of the prompt that a line quotes; empty if it quotes none, or one as it stood in some template."""
-    quoted = next((fields[name] for name in PROMPT if name in fields), None)
+    hashes = {name: made for name in PROMPT if name in fields and (made := _hash_of(fields[name]))}
+    check_agree(hashes, set(hashes.values()))
+    return next(iter(hashes.values()), "")
+
+
+def _hash_of(quoted: object) -> str:
     try:
         return content_hash(
             canonical_messages([{"role": "user", "content": quoted}] if isinstance(quoted, str) else quoted)

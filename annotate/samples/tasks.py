@@ -7,4 +7,5 @@ from annotate.samples import importers
 
 @shared_task(name="samples.run_completion_import")
 def run_completion_import(job_id: int) -> None:
-    jobs.run(job_id=job_id, take=importers.take, clock=timezone.now)
+    if jobs.check(job_id=job_id, unused=importers.unused, clock=timezone.now):
+        jobs.run(job_id=job_id, take=importers.take, clock=timezone.now)

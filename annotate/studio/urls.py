@@ -23,6 +23,7 @@ urlpatterns = [
     path("pools/<int:pool_id>/quarantine/", quarantine.quarantine, name="quarantine"),
     path("pools/<int:pool_id>/import/", imports.import_new, name="import-new"),
     path("imports/<int:job_id>/", imports.imported, name="import"),
+    path("imports/<int:job_id>/decide/", imports.import_decide, name="import-decide"),
     path("imports/<int:job_id>/progress/", imports.import_progress, name="import-progress"),
     path("prompts/<int:prompt_id>/", pools.prompt, name="prompt"),
     path("prompts/<int:prompt_id>/quarantine/", quarantine.decide, name="quarantine-decide"),

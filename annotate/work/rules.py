@@ -4,6 +4,8 @@ import hashlib
 import hmac
 from datetime import UTC, datetime
 
+from annotate.lib.languages import matches
+
 # What may change of a campaign while people work in it; all else would make its answers differ in kind.
 CHANGEABLE = frozenset(
     {
@@ -27,12 +29,9 @@ def may_work(*, role: str, cohort: str, cohorts: list[str], anyone_named: bool, 
 
 
 def speaks(language: str, languages: list[str]) -> bool:
-    """Does somebody who works in `languages` (none given: in all) take tasks in this one? "pt" covers "pt-BR"."""
-    if not languages or not language:
-        return True
-    tag = language.lower()
-    known = {known.lower() for known in languages}
-    return tag in known or tag.split("-")[0] in known
+    """Does somebody who works in `languages` take tasks in this language? Without languages they take all tasks, and
+    tasks without a language are for everybody."""
+    return not languages or not language or any(matches(spoken, language) for spoken in languages)
 
 
 def needs_review(assignment_id: int, submitted_at: datetime, percent: int, key: str) -> bool:

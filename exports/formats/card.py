@@ -14,6 +14,7 @@ FILE_NAME = "README.md"
 
 MESSAGES = "list: [{name: role, dtype: string}, {name: content, dtype: string}]"
 PROMPT = {
+    "split": "dtype: string",
     "prompt_id": "dtype: int64",
     "group": "dtype: string",
     "source": "dtype: string",

@@ -75,6 +75,36 @@ def test_a_prompt_gets_its_group_and_split(api):
     assert "priority" in api("post", "prompts/", body | {"priority": 1001}, status=400)
 
 
+@pytest.mark.parametrize(
+    ("extra", "names"),
+    [
+        ({"context": "By the sea."}, ["context"]),
+        ({"lang": "de", "score": 3}, ["lang"]),
+        ({"split": "valid"}, ["split"]),
+    ],
+)
+def test_a_prompt_with_text_that_would_be_dropped_is_refused_unless_it_is_ignored(api, extra, names):
+    body = {"pool": make.pool().id, "messages": [{"role": "user", "content": "Name a river."}], "source": "labeler"}
+    refusal = api("post", "prompts/", body | extra, status=400)
+    assert list(refusal) == names
+    assert "Remove it, or name it in “ignore”." in refusal[names[0]][0]
+    assert not Prompt.objects.exists()
+    assert api("post", "prompts/", body | extra | {"ignore": names}, status=201)["reference"] is None
+
+
+def test_text_inside_a_message_is_refused_too(api):
+    message = {"role": "user", "content": "Name a river.", "name": "Bo"}
+    body = {"pool": make.pool().id, "messages": [message], "source": "labeler"}
+    assert list(api("post", "prompts/", body, status=400)) == ["messages.name"]
+    assert api("post", "prompts/", body | {"ignore": ["messages.name"]}, status=201)
+
+
+def test_a_prompts_language_has_one_form(api):
+    body = {"pool": make.pool().id, "messages": [{"role": "user", "content": "Name a river."}], "source": "labeler"}
+    assert api("post", "prompts/", body | {"language": "EN_gb"}, status=201)["language"] == "en-GB"
+    assert "is not a language tag" in api("post", "prompts/", body | {"language": "English"}, status=409)["detail"]
+
+
 def test_a_duplicate_prompt_is_refused_with_the_one_it_equals(api):
     pool = make.pool()
     body = {"pool": pool.id, "messages": [{"role": "user", "content": "Name a river."}], "source": "labeler"}

@@ -179,7 +179,7 @@ def _people(mia: User, now: datetime) -> list[User]:
 
 
 def _imports(pool: Pool, by: User, now: datetime) -> list[ImportJob]:
-    """One that is done, with its refusals, and one that waits for a worker."""
+    """One that is done, with its refusals, one that waits for a worker, and one that asks about a field."""
     data = "\n".join([*(json.dumps(line) for line in LINES), "no json"]).encode()
     made = [
         jobs.store(
@@ -188,6 +188,11 @@ def _imports(pool: Pool, by: User, now: datetime) -> list[ImportJob]:
         for _ in range(2)
     ]
     jobs.run(job_id=made[0].id, take=prompts.take, clock=lambda: now)
+    asking = json.dumps({"prompt": "Translate the passage.", "passage": f"Guten Tag. {LONG_WORD}"}).encode()
+    made.append(
+        jobs.store(pool=pool, kind=ImportKind.PROMPTS, file_name="p.jsonl", data=asking, defaults={}, by=by, now=now)
+    )
+    jobs.check(job_id=made[2].id, unused=prompts.unused, clock=lambda: now)
     return made
 
 

@@ -24,8 +24,8 @@ FIRST = 735_100_000
 def secret(db):
     """A ranking campaign whose ids, names and provenance are unmistakable, and the list of all that must not show."""
     pool = make.pool()
-    prompt = make.prompt(pool)
-    banned = []
+    prompt = make.prompt(pool, reference={"output": "The narwhal's answer."})
+    banned = ["narwhal"]
     for number in range(5):
         policy = make.policy(
             f"zebra-{number}", id=FIRST + number, revision=f"quagga-{number}", location=f"/okapi/{number}"

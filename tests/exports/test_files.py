@@ -77,7 +77,7 @@ def test_the_manifest_has_the_form_of_table_6(full, export):
         "guideline": "helpfulness",
         "accepted_answers_by_guideline_version": {"1": 4},
     }
-    assert described["schema_version"] == 2
+    assert described["schema_version"] == 3
     assert described["code_version"] == manifest.code_version()
     assert described["tie_rule"] == "dropped"
 

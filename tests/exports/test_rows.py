@@ -24,6 +24,7 @@ def test_a_demonstration_is_a_prompt_and_what_a_person_wrote(day, export):
             "prompt": [{"role": "user", "content": "Why is the sky blue?"}],
             "completion": [{"role": "assistant", "content": "Small things scatter blue light."}],
             "example": "demonstration",
+            "split": "train",
             "prompt_id": prompt.id,
             "group": f"group-{prompt.group_id}",
             "source": "customer",
@@ -100,6 +101,7 @@ def test_a_ranking_is_one_line_with_all_its_pairs(day, export):
             "tie_rule": "dropped",
             "weight": pytest.approx(1 / 6),
             "ranking_id": ranking.id,
+            "split": "train",
             "prompt_id": prompt.id,
             "group": f"group-{prompt.group_id}",
             "source": "labeler",
@@ -197,6 +199,7 @@ def test_ppo_prompts_are_customers_only_and_need_no_answer(day, export):
     assert lines == [
         {
             "prompt": [{"role": "user", "content": "A customer's question."}],
+            "split": "train",
             "prompt_id": asked.id,
             "group": f"group-{asked.group_id}",
             "source": "customer",

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from django.core.management import CommandError, call_command
 
-from annotate.pools.models import Prompt, QuarantineReason, Source, Split
+from annotate.pools.models import ImportJob, Prompt, PromptGroup, QuarantineReason, Source, Split
 from annotate.pools.quarantine import Case
+from annotate.pools.rules import content_hash
 from exports import manifest
 from exports.formats import jsonl
 from exports.splits import Leak
@@ -120,3 +122,41 @@ def test_an_export_with_a_leak_is_not_there(day, export, tmp_path):
     with pytest.raises(Leak):
         export()
     assert list(tmp_path.iterdir()) == []
+
+
+OF_ANSWERS = ("example", "labeler", "campaign", "guideline", "submitted_at")
+
+
+def test_exported_prompts_are_on_the_same_side_when_another_platform_imports_them(day, export):
+    for number in range(3):
+        for split in Split:
+            day.prompt(f"{number} for {split}.", split, Source.CUSTOMER)
+    written = export()
+    # The platform they come to has none of them.
+    Prompt.objects.all().delete()
+    PromptGroup.objects.all().delete()
+    for split in Split:
+        call_command("import_prompts", "elsewhere", str(written.folder / f"ppo_{split}.jsonl"), "--create")
+    assert {(job.taken, job.refused, tuple(job.ignored_fields)) for job in ImportJob.objects.all()} == {(3, 0, ())}
+    sides = {prompt.text: prompt.group.split for prompt in Prompt.objects.select_related("group")}
+    assert sides == {f"{number} for {split}.": split for number in range(3) for split in Split}
+
+
+def test_exported_answers_come_back_as_prompts_with_a_reference_once_their_labelers_are_left_out(written):
+    path = str(written.folder / "sft_valid.jsonl")
+    with pytest.raises(CommandError, match="labeler"):
+        call_command("import_prompts", "elsewhere", path, "--create")
+    ignore = [option for name in OF_ANSWERS for option in ("--ignore", name)]
+    call_command("import_prompts", "elsewhere", path, "--create", *ignore)
+    prompt = Prompt.objects.get(pool__name="elsewhere")
+    assert prompt.group.split == Split.VALID
+    assert prompt.reference["completion"][0]["role"] == "assistant"
+
+
+def test_where_they_come_from_exported_prompts_are_duplicates(day, export):
+    messages = [{"role": "user", "content": "For valid."}]
+    day.prompt("For valid.", Split.VALID, Source.CUSTOMER, content_hash=content_hash(messages))
+    written = export()
+    with pytest.raises(CommandError, match="Nothing was taken"):
+        call_command("import_prompts", day.pool.name, str(written.folder / "ppo_valid.jsonl"))
+    assert Prompt.objects.count() == 1

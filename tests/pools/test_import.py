@@ -187,7 +187,7 @@ def test_every_column_can_be_said_by_the_line(pool):
         Source.CUSTOMER,
         "42",
     )
-    assert (prompt.category, prompt.language, prompt.licence) == ("open_qa", "pt-br", "CC-BY")
+    assert (prompt.category, prompt.language, prompt.licence) == ("open_qa", "pt-BR", "CC-BY")
     assert prompt.group.key == "customer:42"
 
 
@@ -224,11 +224,13 @@ def test_inputs_of_one_instruction_stay_on_one_side(pool):
     assert Prompt.objects.values("group").distinct().count() == 1
 
 
-def test_fields_that_mean_nothing_are_left_out_and_told_once(pool):
+def test_fields_that_hold_no_text_are_left_out_and_told_once(pool):
     job = load(
-        pool, [{"prompt": f"Prompt {n}", "score": n, "output": "x"} for n in range(3)] + [{"prompt": "x", "note": 1}]
+        pool,
+        [{"prompt": f"Prompt {n}", "score": n, "flags": ["7", True, ""]} for n in range(3)]
+        + [{"prompt": "x", "note": 1}],
     )
-    assert job.ignored_fields == ["note", "output", "score"]
+    assert job.ignored_fields == ["flags", "note", "score"]
     assert job.taken == 4
 
 
@@ -237,7 +239,7 @@ def test_fields_that_mean_nothing_are_left_out_and_told_once(pool):
     [
         ({"text": "hi"}, "There is no prompt: the line needs a field messages, prompt or instruction."),
         ({"prompt": "a", "messages": []}, "Write the prompt in one field: this line has messages, prompt."),
-        ({"prompt": 7}, "Message 1 is empty."),
+        ({"prompt": 7}, "The field prompt must be a text or a list of messages."),
         ({"messages": "hi"}, "The messages must be a list of objects"),
         ({"instruction": ["x"]}, "The field instruction must be a text."),
         ({"instruction": "x", "instances": {"input": "a"}}, "The instances must be a list"),
@@ -248,7 +250,7 @@ def test_fields_that_mean_nothing_are_left_out_and_told_once(pool):
         ({"prompt": "a", "source_user": {"name": "x"}}, "The field source_user must be a text."),
         ({"prompt": "a", "id": True}, "The field id must be a text."),
         ({"prompt": "a", "source": "web"}, "“web” is no source"),
-        ({"prompt": "a", "language": "German"}, "“German” is no language code"),
+        ({"prompt": "a", "language": "German"}, "“German” is not a language tag"),
         ({"messages": [{"role": "system", "content": "x"}, *CONVERSATION], "system": "y"}, "Message 2 is the system's"),
     ],
 )
@@ -276,7 +278,8 @@ def test_csv_is_numbered_as_an_editor_numbers_its_lines(pool):
         ("a.json", b'[{"prompt": "a"}]', "one JSON list"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "é"}\n'.encode("latin-1"), "Line 2 is not UTF-8 text."),
         ("a.jsonl", '{"prompt": "é'.encode()[:-1], "Line 1 is not UTF-8 text."),
-        ("a.csv", "prompt\nhi\n".encode("utf-16"), "Line 1 is not UTF-8 text."),
+        ("a.csv", "prompt\nhi\n".encode("utf-16"), "This file is UTF-16 text."),
+        ("a.csv", "prompt\nhi\n".encode("utf-16-le"), "This file is UTF-16 text."),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_before_it_is_a_job(pool, name, data, sentence):
@@ -295,7 +298,7 @@ def test_a_file_larger_than_allowed_is_refused(pool, settings):
 
 
 def test_defaults_are_checked_before_the_file_is_taken(pool):
-    with pytest.raises(BadFile, match="“Klingon” is no language code"):
+    with pytest.raises(BadFile, match="“Klingon” is not a language tag"):
         start(pool, [{"prompt": "a"}], language="Klingon")
 
 
@@ -408,7 +411,7 @@ def test_a_line_without_end_is_refused_with_its_number_before_it_is_read(pool, a
 
 
 def test_a_large_file_of_lines_is_taken(pool):
-    lines = 6 * [json.dumps({"prompt": "One.", "note": "b" * 2_500_000}) + "\n"]
+    lines = 6 * [json.dumps({"prompt": "One.", "note": 800_000 * [1]}) + "\n"]
     assert load(pool, "".join(lines)).refused == 5
 
 

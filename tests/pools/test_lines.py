@@ -48,13 +48,6 @@ def test_line_separators_inside_a_text_end_no_line():
         ('{"prompt": ', "This is not valid JSON"),
         ("prompt: hi", "This is not valid JSON"),
         ("{" + '"a": {' * 5000, "This is not valid JSON"),
-        ('{"id": ' + "9" * 5000 + "}", "This is not valid JSON"),
-        ('{"prompt": "a\\u0000b"}', "cannot be stored"),
-        ('{"prompt": "\\ud83d"}', "cannot be stored"),
-        ('{"\\ud83d": "x"}', "cannot be stored"),
-        ('{"messages": [{"role": "user", "content": "a\\u0000"}]}', "cannot be stored"),
-        ('{"temperature": NaN}', "cannot be stored"),
-        ('{"temperature": 1e999}', "cannot be stored"),
     ],
 )
 def test_an_unreadable_line_is_told_and_the_next_is_read(line, sentence):
@@ -63,9 +56,23 @@ def test_an_unreadable_line_is_told_and_the_next_is_read(line, sentence):
     assert found[1] == (2, 2, {"prompt": "next"})
 
 
-def test_a_json_list_is_told_how_to_become_lines():
+@pytest.mark.parametrize(
+    "field", ['"\\ud83d": "x"', '"score": NaN', '"score": 1e999', '"n": ' + "9" * 5000, '"tag": "a\\u0000"']
+)
+def test_what_cannot_be_stored_is_read_as_long_as_nobody_stores_it(field):
+    (line,) = read("a.jsonl", f'{{"prompt": "a", {field}}}')
+    assert line[2]["prompt"] == "a"
+
+
+@pytest.mark.parametrize("data", ['[\n{"prompt": "a"}\n]', '\n[{"prompt": "a"}]', '\ufeff\n[{"prompt": "a"}]'])
+def test_a_json_list_is_told_how_to_become_lines(data):
     with pytest.raises(BadFile, match="one JSON list"):
-        read("a.json", '[\n{"prompt": "a"}\n]')
+        read("a.json", data, chunk=1000)
+
+
+def test_an_object_over_several_lines_is_told_how_to_become_one():
+    with pytest.raises(BadFile, match="one JSON object over several lines"):
+        read("a.json", '{\n  "prompt": "a"\n}')
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.xlsx", "a.jsonl.gz", "jsonl"])
@@ -103,7 +110,6 @@ def test_lists_and_objects_are_json_in_their_cell():
         ("a", "This row has 1 cells and the header 2"),
         ('"a"b,c', "This is not valid CSV"),
         ("[{],x", "This is not valid JSON"),
-        ("a\x00,x", "cannot be stored"),
     ],
 )
 def test_an_unreadable_row_is_told_and_the_next_is_read(row, sentence):
@@ -118,9 +124,75 @@ def test_a_quotation_that_never_ends_is_told_where_it_began():
     assert found[0] == (2, 2, {"prompt": "fine", "id": "1"})
     assert found[1][:2] == (3, 4)
     assert "not valid CSV" in found[1][2]
+    assert "Lines 3 to 4 were read as one row because of a quotation mark" in found[1][2]
 
 
-@pytest.mark.parametrize("header", ["", "prompt,", "prompt,Prompt", '"prompt'])
+@pytest.mark.parametrize(
+    ("rows", "last"),
+    [
+        # The mark after inches closes the cell that the mark before Second opened.
+        ('"Second,q2\nThird,q3\nFourth,q4\nFor 27",q5\n', 6),
+        ('"Second,q2\nThird,\nFourth,q4\nFor 27",q5\n', 6),
+        ('"Second,"q2"\nThird,q3\n', 3),
+        ('"Second, and more,q2\n"Third, quoted",q3\n', 4),
+    ],
+)
+def test_rows_that_a_missing_mark_made_one_are_told_and_none_is_a_prompt(rows, last):
+    first, swallowed, *others = read("a.csv", f"prompt,id\nFirst,q1\n{rows}Last,q9\n", chunk=1000)
+    assert first == (2, 2, {"prompt": "First", "id": "q1"})
+    assert swallowed[:2] == (3, last) if last > 3 else swallowed[:2] == (3, 3)
+    assert isinstance(swallowed[2], str)
+    assert last == 3 or f"Lines 3 to {last}" in swallowed[2]
+    assert others[-1][2] == {"prompt": "Last", "id": "q9"}
+
+
+def test_a_mark_in_another_column_swallows_rows_too():
+    found = read("a.csv", 'id,prompt\nq1,"First\nq2,Second\nq3,For 27"\nq4,Last\n', chunk=1000)
+    assert "Lines 2 to 4 look like several rows" in found[0][2]
+    assert found[1] == (5, 5, {"id": "q4", "prompt": "Last"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Roses are red,\nviolets, I am told,\nare blue",
+        "Roses are red,\nviolets are blue",
+        "Sort these rows:\nanna,3\nbob,4",
+        "name,age\nanna,3\nbob,4",
+        "f(a, b)\ng(a, b)",
+        "One, two\n\nthree",
+    ],
+)
+def test_a_text_of_several_lines_is_one_cell(text):
+    assert read("a.csv", f'prompt,id\n"{text}",1\n', chunk=1000)[0][2] == {"prompt": text, "id": "1"}
+
+
+@pytest.mark.parametrize(
+    ("data", "rows"),
+    [
+        (
+            '"prompt";"notes, remarks, comments";"id"\r\nA;b;1\r\n',
+            [{"prompt": "A", "notes,_remarks,_comments": "b", "id": "1"}],
+        ),
+        ('prompt;"notes, remarks"\nA;b\n', [{"prompt": "A", "notes,_remarks": "b"}]),
+        ("sep=;\r\nprompt;id\r\nA, b;1\r\n", [{"prompt": "A, b", "id": "1"}]),
+        ('"sep=|"\nprompt|id\nA|1\n', [{"prompt": "A", "id": "1"}]),
+        ("prompt,id,,\nA,1,,\nB,2\n", [{"prompt": "A", "id": "1"}, {"prompt": "B", "id": "2"}]),
+        ("prompt,id\nA,1,,\n", [{"prompt": "A", "id": "1"}]),
+        (",prompt\n0,A\n1,B\n", [{"column_1": "0", "prompt": "A"}, {"column_1": "1", "prompt": "B"}]),
+        ("prompt,id\rA,1\rB,2\r", [{"prompt": "A", "id": "1"}, {"prompt": "B", "id": "2"}]),
+        ("prompt,\nA,x\n", [{"prompt": "A", "column_2": "x"}]),
+    ],
+)
+def test_spreadsheets_write_it_in_many_ways(data, rows):
+    assert [fields for _number, _last, fields in read("a.csv", data, chunk=1000)] == rows
+
+
+def test_lines_after_a_named_delimiter_keep_their_numbers():
+    assert read("a.csv", "sep=;\nprompt;id\nA;1\nB\n", chunk=1000)[1][:2] == (4, 4)
+
+
+@pytest.mark.parametrize("header", ["", ",", "prompt,Prompt", '"prompt', '"prompt,id\nA,1\nB",2'])
 def test_a_header_names_every_column_once(header):
     with pytest.raises(BadFile, match="The header, line 1"):
         read("a.csv", f"{header}\nhi,x\n")

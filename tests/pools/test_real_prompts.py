@@ -32,7 +32,16 @@ def test_all_252_user_oriented_tasks_are_customers_prompts():
 
 
 def test_all_175_seed_tasks_are_labelers_prompts():
-    call_command("import_prompts", "seeds", str(DATA / "seed_tasks.jsonl"), "--create", "--licence", "Apache-2.0")
+    call_command(
+        "import_prompts",
+        "seeds",
+        str(DATA / "seed_tasks.jsonl"),
+        "--create",
+        "--licence",
+        "Apache-2.0",
+        "--ignore",
+        "name",
+    )
     job = ImportJob.objects.get()
     assert (job.taken, job.refused) == (175, 0)
     assert job.ignored_fields == ["is_classification", "name"]
@@ -44,6 +53,6 @@ def test_all_175_seed_tasks_are_labelers_prompts():
 
 def test_a_file_read_twice_into_two_pools_keeps_its_sides():
     for pool in ("one", "two"):
-        call_command("import_prompts", pool, str(DATA / "seed_tasks.jsonl"), "--create")
+        call_command("import_prompts", pool, str(DATA / "seed_tasks.jsonl"), "--create", "--ignore", "name")
     groups = [Pool.objects.get(name=name).prompts.order_by("id").values_list("group") for name in ("one", "two")]
     assert list(groups[0]) == list(groups[1])

@@ -89,8 +89,8 @@ def test_a_prompt_has_a_length_that_a_policy_could_read():
         ({"kind": "poem"}, "“poem” is no kind; choose one of plain, few_shot, user_based."),
         ({"source": "web"}, "“web” is no source; choose one of labeler, customer."),
         ({"category": "poems"}, "“poems” is no use case; choose one of generation, open_qa"),
-        ({"language": "English"}, "“English” is no language code"),
-        ({"language": "en-verylongthing"}, "is no language code"),
+        ({"language": "English"}, "“English” is not a language tag"),
+        ({"language": "en-verylongthing"}, "is not a language tag"),
         ({"source_user": "x" * 201}, "The source user is longer than 200 characters."),
         ({"external_id": "x" * 201}, "The id in its source is longer than 200 characters."),
         ({"licence": "x" * 101}, "The licence is longer than 100 characters."),
@@ -104,7 +104,7 @@ def test_columns_hold_what_they_may(fields, sentence):
 
 
 def test_a_language_code_has_one_spelling():
-    assert prepared(language="PT_br").draft.language == "pt-br"
+    assert prepared(language="PT_br").draft.language == "pt-BR"
 
 
 def test_a_prompt_is_listed_as_one_text():

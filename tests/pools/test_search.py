@@ -73,7 +73,7 @@ def test_a_prompt_longer_than_an_index_entry_is_found_by_its_beginning(db):
 
 def test_the_form_makes_filters_and_ignores_what_is_no_choice():
     form = PromptSearchForm({"words": "sea", "kind": "plain", "split": "middle", "language": "pt_BR"})
-    assert form.filters() == Filters(words="sea", kind="plain", language="pt-br")
+    assert form.filters() == Filters(words="sea", kind="plain", language="pt-BR")
     assert PromptSearchForm({}).filters() == Filters()
 
 

@@ -162,6 +162,8 @@ def test_a_slate_does_not_wait_for_policies_that_the_campaign_does_not_rank(pool
     ("kind", "state", "opened"),
     [
         (ImportKind.COMPLETIONS, ImportState.RUNNING, 0),
+        (ImportKind.COMPLETIONS, ImportState.ASKING, 0),
+        (ImportKind.COMPLETIONS, ImportState.CANCELLED, 1),
         (ImportKind.COMPLETIONS, ImportState.WAITING, 0),
         (ImportKind.COMPLETIONS, ImportState.DONE, 1),
         (ImportKind.COMPLETIONS, ImportState.FAILED, 1),
@@ -174,6 +176,7 @@ def test_slates_wait_for_an_import_of_completions(pool, kind, state, opened):
         ImportState.RUNNING: {"leased_until": NOW + timedelta(minutes=5)},
         ImportState.DONE: {"finished_at": NOW},
         ImportState.FAILED: {"finished_at": NOW},
+        ImportState.CANCELLED: {"finished_at": NOW},
     }
     ImportJob.objects.create(
         pool=pool, kind=kind, state=state, file_name="x.jsonl", created_at=NOW, **columns.get(state, {})

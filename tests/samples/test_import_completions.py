@@ -139,6 +139,14 @@ def test_the_model_may_be_chosen_for_the_whole_file(pool):
         ({"model": "x" * 121}, "The name of the model is longer than 120 characters."),
         ({"id": "p9"}, "No prompt of this pool has the id “p9”. Import the prompts first."),
         ({"id": None}, "The line must say which prompt it answers, in a field id or prompt."),
+        ({"id": True}, "The field id must be a text."),
+        ({"id": {"$oid": "5f"}}, "The field id must be a text."),
+        ({"id": "p0", "prompt_id": "p1"}, "The fields id, prompt_id say different things"),
+        ({"completion": "Violets."}, "The fields response, completion say different things"),
+        ({"response": "\ud83d"}, "The field response holds something that cannot be stored"),
+        ({"temperature": float("nan")}, "The field temperature holds something that cannot be stored"),
+        ({"stop": ["\x00"]}, "The field stop holds something that cannot be stored"),
+        ({"id": "\x00"}, "The field id holds something that cannot be stored"),
         ({"id": None, "prompt": "Write poem 9."}, "The prompt is not in this pool. Import the prompts first."),
     ],
 )
@@ -179,8 +187,46 @@ def test_a_policy_that_is_sampled_here_gets_no_foreign_completions(pool):
 
 
 def test_unknown_fields_are_told_once(pool):
-    job = load(pool, [line(judge=1), line(id="p1", judge=2), line(id="nobody", note="x")])
+    job = load(pool, [line(judge=1), line(id="p1", judge=2), line(id="nobody", note=3)])
     assert job.ignored_fields == ["judge", "note"]
+
+
+def test_nothing_is_taken_before_somebody_decided_about_text_that_would_be_dropped(pool):
+    job = store(pool, [line(), line(id="p1", critique="Too short.")])
+    tasks.run_completion_import(job.id)
+    job.refresh_from_db()
+    assert (job.state, [loss["name"] for loss in job.losses]) == (ImportState.ASKING, ["critique"])
+    jobs.run(job_id=job.id, take=importers.take, clock=lambda: NOW)
+    assert not Completion.objects.exists()
+    actions.drop_fields(job=job)
+    tasks.run_completion_import(job.id)
+    job.refresh_from_db()
+    assert (job.state, job.taken, job.ignored_fields) == (ImportState.DONE, 2, ["critique"])
+
+
+def test_a_line_with_text_that_nobody_decided_about_is_refused(pool):
+    job = load(pool, [line(critique="Too short."), line(id="p1")])
+    assert sorted(refusals(job)) == ["", "Nobody decided to leave out the fields critique, which hold text."]
+
+
+@pytest.mark.parametrize("field", [{"logprob": float("nan")}, {"raw": ["\ud83d", 1]}, {"a\x00b": 1}])
+def test_a_field_that_is_not_stored_decides_nothing(pool, field):
+    job = store(pool, [line(**field)])
+    tasks.run_completion_import(job.id)
+    job.refresh_from_db()
+    if job.state == ImportState.ASKING:
+        actions.drop_fields(job=job)
+        tasks.run_completion_import(job.id)
+    assert Completion.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "given"), [("7", 7.0), ("7", 7), ("7", " 7 "), ("caf\u00e9", "cafe\u0301"), ("0", 0)]
+)
+def test_an_id_is_one_whether_it_is_a_number_or_a_text(pool, stored, given):
+    prompt = make.prompt(pool, external_id=stored)
+    load(pool, [line(id=given)])
+    assert Completion.objects.get().prompt == prompt
 
 
 @pytest.mark.django_db(transaction=True)
@@ -264,7 +310,7 @@ def test_an_id_or_a_model_is_the_same_however_its_characters_are_made(pool):
     assert Policy.objects.filter(name="cl\u00e9").count() == 1
 
 
-def test_a_field_that_is_not_stored_decides_nothing(pool):
+def test_an_empty_field_of_another_name_decides_nothing(pool):
     assert refusals(load(pool, [line(response=" as it is ", text=None)])) == [""]
     assert Completion.objects.get().text == " as it is "
 

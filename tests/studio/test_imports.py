@@ -8,10 +8,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate.accounts.models import Role
+from annotate.pools import tasks
 from annotate.pools.importers import jobs, prompts
-from annotate.pools.models import ImportJob, ImportState
+from annotate.pools.models import ImportJob, ImportState, Prompt
 from tests import factories as make
-from tests.studio.conftest import words
+from tests.studio.conftest import client_of, words
 
 
 def jsonl(*rows):
@@ -113,3 +115,66 @@ def test_a_long_report_is_paged_in_the_same_queries(studio, django_assert_num_qu
         with django_assert_num_queries(5):
             page = studio.get(reverse("studio:import", args=[job.id])).context["page"]
     assert (len(page), page.paginator.num_pages) == (50, 2)
+
+
+@pytest.fixture
+def asking(db):
+    """An import that waits for a decision about the field passage."""
+    job = started(make.pool(), {"prompt": "Translate.", "passage": "Guten Tag"}, {"prompt": "Hello?"})
+    tasks.run_import(job.id)
+    job.refresh_from_db()
+    return job
+
+
+def decide(client, job, decision):
+    return client.post(reverse("studio:import-decide", args=[job.id]), {"decision": decision})
+
+
+def test_the_page_asks_about_each_field_whose_text_would_be_dropped(studio, asking):
+    assert studio.get(reverse("studio:import-progress", args=[asking.id]))["HX-Refresh"] == "true"
+    page = words(studio.get(reverse("studio:import", args=[asking.id])))
+    assert "These fields would be left out" in page
+    assert "<code>passage</code>" in page
+    assert "Guten Tag" in page
+    assert "Needs your decision" in page
+    assert not Prompt.objects.exists()
+
+
+def test_whoever_decides_to_leave_the_fields_out_reads_it_in_the_report(
+    studio, asking, monkeypatch, django_capture_on_commit_callbacks
+):
+    sent = []
+    monkeypatch.setattr("annotate.lib.wake.app.send_task", lambda task, args, **_: sent.append((task, args)))
+    with django_capture_on_commit_callbacks(execute=True):
+        response = decide(studio, asking, "drop")
+    assert response.url == reverse("studio:import", args=[asking.id])
+    assert sent == [("pools.run_import", (asking.id,))]
+    tasks.run_import(asking.id)
+    page = words(studio.get(response.url))
+    assert "Fields left out by decision</dt><dd>passage" in page
+    assert "Taken (2)" in page
+
+
+def test_whoever_cancels_imports_nothing_and_a_second_decision_changes_nothing(studio, asking):
+    decide(studio, asking, "cancel")
+    page = words(studio.get(reverse("studio:import", args=[asking.id])))
+    assert "Cancelled before anything was imported." in page
+    response = studio.post(reverse("studio:import-decide", args=[asking.id]), {"decision": "drop"}, follow=True)
+    assert "Somebody has decided about this import already." in words(response)
+    tasks.run_import(asking.id)
+    assert not Prompt.objects.exists()
+
+
+@pytest.mark.parametrize("role", [Role.LABELER, Role.REVIEWER])
+def test_only_managers_decide(asking, role):
+    assert decide(client_of(make.user(role)), asking, "drop").status_code == 403
+    asking.refresh_from_db()
+    assert asking.state == ImportState.ASKING
+
+
+def test_the_reference_answer_is_on_the_prompts_page(studio):
+    pool = make.pool()
+    run(started(pool, {"instruction": "When?", "response": "In <1931>."}))
+    page = words(studio.get(reverse("studio:prompt", args=[pool.prompts.get().id])))
+    assert "Reference answer" in page
+    assert "In &lt;1931&gt;." in page

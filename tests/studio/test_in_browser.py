@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
+from annotate.pools import tasks
 from annotate.pools.models import Kind
 from annotate.work import actions as work
 from annotate.work.models import Assignment, Workflow
@@ -98,6 +99,20 @@ def test_an_import_is_followed_to_its_report(page: Page):
     expect(page.get_by_text("Waiting for a worker")).to_be_visible()
     run_import(job)
     expect(page.get_by_text("There is no prompt")).to_be_visible()
+    expect(page.locator("[hx-get]")).to_have_count(0)
+
+
+def test_an_import_asks_about_a_field_and_goes_on_without_it(page: Page):
+    job = start_import(make.pool(), {"prompt": "Translate.", "passage": "Guten Tag"})
+    page.goto(reverse("studio:import", args=[job.id]))
+    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    tasks.run_import(job.id)
+    # The page finds out by itself.
+    expect(page.get_by_role("row", name="passage")).to_contain_text("Guten Tag")
+    page.get_by_role("button", name="Import without these fields").click()
+    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    tasks.run_import(job.id)
+    expect(page.get_by_role("link", name="Translate.")).to_be_visible()
     expect(page.locator("[hx-get]")).to_have_count(0)
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from annotate.accounts.forms import WorkForm
 from annotate.accounts.models import Cohort, Qualification, User
 from annotate.pools.actions import add_prompt
 from annotate.pools.rules import PromptDraft
@@ -32,7 +33,11 @@ def spoken(desk, labeler):
         (["en"], ["en", "en"]),
         (["EN"], ["en", "en"]),
         (["pt"], ["pt", "pt-BR"]),
-        (["pt-BR"], ["pt-BR"]),
+        # A region narrows a language down; what names none is for all its regions.
+        (["pt-BR"], ["pt", "pt-BR"]),
+        (["por_br"], ["pt", "pt-BR"]),
+        (["pt-PT"], ["pt"]),
+        (["en-GB"], ["en", "en"]),
         (["pt", "en"], ["en", "pt", "pt-BR", "en"]),
         (["de"], []),
     ],
@@ -40,6 +45,24 @@ def spoken(desk, labeler):
 def test_tasks_go_to_those_who_speak_their_language_in_the_campaigns_order(open_desk, languages, gets):
     desk = open_desk(prompts=[{"language": language} for language in ("en", "pt", "pt-BR", "en")])
     assert spoken(desk, desk.labeler(languages=languages)) == gets
+
+
+@pytest.mark.parametrize(
+    ("languages", "gets"), [(["zh-Hant"], ["zh", "zh-Hant"]), (["zh"], ["zh", "zh-Hant", "zh-Hans"]), (["nb"], ["no"])]
+)
+def test_who_reads_one_script_gets_no_task_in_another(open_desk, languages, gets):
+    desk = open_desk(prompts=[{"language": language} for language in ("zh", "zh-Hant", "zh-Hans", "no", "nn")])
+    assert spoken(desk, desk.labeler(languages=languages)) == gets
+
+
+def test_a_tag_of_the_form_prompts_import_finds_the_labeler_of_the_form_on_the_people_page(open_desk):
+    desk = open_desk(tasks=0)
+    message = {"role": "user", "content": "What is a moor?"}
+    add_prompt(pool=desk.campaign.pool, draft=PromptDraft(messages=[message], language="EN"), now=NOW)
+    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    form = WorkForm({"languages": "en_gb"})
+    assert form.is_valid()
+    assert spoken(desk, desk.labeler(languages=form.cleaned_data["languages"])) == ["en"]
 
 
 def test_what_came_back_goes_first_in_all_languages_alike(open_desk):

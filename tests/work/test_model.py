@@ -460,7 +460,8 @@ class Engine(RuleBasedStateMachine):
 
     def speaks(self, labeler, language):
         tags = labeler.languages
-        return not tags or language in tags or language.split("-")[0] in tags
+        same = language in tags or language.split("-")[0] in tags
+        return not tags or same or any(tag.split("-")[0] == language for tag in tags)
 
     def eligible(self, labeler):
         """Every open slot that the labeler may take, in any order and by any right."""

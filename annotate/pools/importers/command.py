@@ -1,5 +1,6 @@
 """What the two import commands share: a file is imported here and now, and every refusal is printed."""
 
+import shlex
 from argparse import ArgumentParser
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate.pools import actions, queries
-from annotate.pools.importers import jobs
+from annotate.pools.importers import files, jobs, lines
 from annotate.pools.importers.files import BadFile
+from annotate.pools.importers.losses import Losses, TooManyFields, Unused
 from annotate.pools.models import ImportJob, ImportKind, ImportState, Pool, Prompt
 
 
@@ -20,6 +22,7 @@ class ImportFile(BaseCommand):
 
     kind: ImportKind
     take: jobs.Take
+    unused: Unused
     # The options that are defaults for what the file does not say.
     columns: tuple[str, ...]
 
@@ -27,6 +30,13 @@ class ImportFile(BaseCommand):
         parser.add_argument("pool", help="name of the pool")
         parser.add_argument("file", type=Path, help="a .jsonl or .csv file, in UTF-8")
         parser.add_argument("--create", action="store_true", help="make the pool if there is none of this name")
+        parser.add_argument(
+            "--ignore",
+            action="append",
+            default=[],
+            metavar="FIELD",
+            help="leave this field out although it holds text (repeat for several)",
+        )
 
     def handle(self, **options: Any) -> None:
         job = self._claimed(options, timezone.now())
@@ -65,10 +75,27 @@ class ImportFile(BaseCommand):
                     defaults=defaults,
                     by=None,
                     now=now,
+                    ignore=options["ignore"],
                 )
+                self._check(job)
                 return cast(ImportJob, jobs.claim(job_id=job.id, now=now))
-        except (OSError, BadFile) as problem:
+        except (OSError, BadFile, TooManyFields) as problem:
             raise CommandError(str(problem)) from problem
+
+    def _check(self, job: ImportJob) -> None:
+        """Nothing is stored, not even the job, while fields that hold text would be dropped."""
+        found = Losses(job, self.unused)
+        found.look(lines.read(job.file_name, files.chunks(job)))
+        if losses := found.found():
+            named = "\n".join(f"  {loss.name} ({loss.lines} lines), such as: {loss.examples[0]}" for loss in losses)
+            options = " ".join(f"--ignore {shlex.quote(loss.name)}" for loss in losses)
+            raise CommandError(
+                f"Nothing was imported: fields that hold text would be left out.\n{named}\n"
+                f"To import the file without them, add: {options}",
+                returncode=2,
+            )
+        job.checked = True
+        job.save(update_fields=["checked"])
 
     def _pool(self, options: dict[str, Any], now: datetime) -> Pool:
         pool = Pool.objects.filter(name=options["pool"]).first()

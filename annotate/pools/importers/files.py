@@ -26,26 +26,44 @@ def keep(job: ImportJob, file: IO[bytes]) -> int:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     ends = size = number = unended = 0
-    data = b""
+    data = end = b""
     for number, data in enumerate(iter(partial(file.read, CHUNK), b"")):
         size += len(data)
         if size > settings.IMPORT_MAX_BYTES:
             most = settings.IMPORT_MAX_BYTES // (1024 * 1024)
             raise BadFile(_("The file is larger than %(most)d MB. Cut it into several.") % {"most": most})
+        if not number:
+            _check_encoding(data)
+            end = line_end(data)
         _decode(decoder, data, ends)
-        first = data.find(b"\n")
+        first = data.find(end)
         if unended + (first if first >= 0 else len(data)) > LONGEST_LINE:
             raise BadFile(
                 _("Line %(number)d is longer than %(most)d MB. Write one prompt or completion a line.")
                 % {"number": ends + 1, "most": LONGEST_LINE // (1024 * 1024)}
             )
-        unended = len(data) - data.rfind(b"\n") - 1 if first >= 0 else unended + len(data)
+        unended = len(data) - data.rfind(end) - 1 if first >= 0 else unended + len(data)
         ImportChunk.objects.create(job=job, number=number, data=data)
-        ends += data.count(b"\n")
+        ends += data.count(end)
     _decode(decoder, b"", ends, final=True)
     if not size:
         raise BadFile(_("The file is empty."))
-    return ends if data.endswith(b"\n") else ends + 1
+    return ends if data.endswith(end) else ends + 1
+
+
+def line_end(data: bytes) -> bytes:
+    """What ends the lines of a file that begins with `data`: a newline, or a carriage return where there is no other
+    end, as old spreadsheets for the Macintosh write it."""
+    return b"\r" if b"\n" not in data and b"\r" in data[:-1] else b"\n"
+
+
+def _check_encoding(data: bytes) -> None:
+    """UTF-16 without a byte order mark is valid UTF-8 as long as it holds only ASCII: every other byte is NUL."""
+    begin = data[:1000]
+    if len(begin) > 1 and begin.count(0) * 3 > len(begin):
+        raise BadFile(
+            _("This file is UTF-16 text. Save the file as UTF-8 (in Excel: “CSV UTF-8”) and import it again.")
+        )
 
 
 def _decode(decoder: codecs.IncrementalDecoder, data: bytes, lines_before: int, *, final: bool = False) -> None:

@@ -17,7 +17,9 @@ from django.utils.translation import gettext as _
 
 from annotate.accounts.models import User
 from annotate.pools.importers import files, lines
+from annotate.pools.importers.fields import shown
 from annotate.pools.importers.lines import Line
+from annotate.pools.importers.losses import Losses, TooManyFields, Unused
 from annotate.pools.models import ImportJob, ImportKind, ImportLine, ImportState, Pool, Prompt
 from annotate.pools.rules import BadPrompt, PromptDraft, prepare
 
@@ -65,14 +67,21 @@ def store(
     defaults: Mapping[str, str],
     by: User | None,
     now: datetime,
+    ignore: Iterable[str] = (),
 ) -> ImportJob:
-    """A job that waits for a worker. Raises BadFile."""
+    """A job that waits for a worker; `ignore` are fields to leave out whatever they say. Raises BadFile."""
     defaults = {name: value for name, value in defaults.items() if value}
     if kind == ImportKind.PROMPTS:
         _check_defaults(defaults)
     with transaction.atomic():
         job = ImportJob.objects.create(
-            pool=pool, kind=kind, file_name=file_name[-255:], defaults=defaults, created_by=by, created_at=now
+            pool=pool,
+            kind=kind,
+            file_name=file_name[-255:],
+            defaults=defaults,
+            ignore=sorted(set(ignore)),
+            created_by=by,
+            created_at=now,
         )
         job.lines_total = files.keep(job, BytesIO(data) if isinstance(data, bytes) else data)
         job.save(update_fields=["lines_total"])
@@ -102,6 +111,54 @@ def claim(*, job_id: int, now: datetime) -> ImportJob | None:
             job.state, job.leased_until = ImportState.RUNNING, now + LEASE
             job.save(update_fields=["state", "leased_until"])
     return job
+
+
+def check(*, job_id: int, unused: Unused, clock: Callable[[], datetime]) -> bool:
+    """Look through the file for fields that hold text and would be dropped. Returns whether the import can begin.
+
+    If there are any, the job waits for a manager's decision. Nothing is taken here, so a check that was interrupted is
+    simply begun again.
+    """
+    job = ImportJob.objects.filter(id=job_id).first()
+    if job is None or job.checked:
+        return job is not None
+    job = claim(job_id=job_id, now=clock())
+    if job is None:
+        return False
+    found = Losses(job, unused)
+    try:
+        for batch in _batches(lines.read(job.file_name, files.chunks(job))):
+            found.look(batch)
+            _renew(job, clock())
+        return _checked(job, found)
+    except _LeaseLost:
+        return False
+    except TooManyFields as refusal:
+        _end(job, clock(), ImportState.FAILED, str(refusal))
+        return False
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        error = _("An error in the program stopped the import; the log has the details.")
+        _end(job, clock(), ImportState.FAILED, error)
+        raise
+
+
+def _renew(job: ImportJob, now: datetime) -> None:
+    with transaction.atomic():
+        _check_lease(job)
+        job.leased_until = now + LEASE
+        job.save(update_fields=["leased_until"])
+
+
+def _checked(job: ImportJob, found: Losses) -> bool:
+    losses = found.found()
+    with transaction.atomic():
+        _check_lease(job)
+        job.state = ImportState.ASKING if losses else ImportState.WAITING
+        job.checked, job.losses, job.leased_until = True, [loss.as_json() for loss in losses], None
+        job.save(update_fields=["state", "checked", "losses", "leased_until"])
+    return not losses
 
 
 def run(*, job_id: int, take: Take, clock: Callable[[], datetime]) -> None:
@@ -172,7 +229,7 @@ def _take_batch(job: ImportJob, batch: Sequence[Line], take: Take, now: datetime
 
 
 def _ignored(job: ImportJob, outcomes: Iterable[Outcome]) -> list[str]:
-    names = {name[:100] for each in outcomes for name in each.ignored}
+    names = {shown(name) for each in outcomes for name in each.ignored}
     return sorted({*job.ignored_fields, *names})[:MOST_IGNORED]
 
 

@@ -2,7 +2,8 @@
 
 import csv
 import json
-import math
+import re
+import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,13 +12,14 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
-from annotate.lib.text import storable
-from annotate.pools.importers.files import BadFile
+from annotate.pools.importers.files import BadFile, line_end
 
 JSONL: Final = (".jsonl", ".ndjson", ".json")
 CSV: Final = (".csv", ".tsv")
 # Columns of a CSV file whose cells hold lists and objects.
-JSON_COLUMNS: Final = ("messages", "shots", "instances", "parameters")
+JSON_COLUMNS: Final = ("messages", "shots", "instances", "history")
+SEPARATOR: Final = re.compile(r'"?sep=(?P<sign>[^"])"?', re.IGNORECASE)
+QUOTED: Final = re.compile(r'"(?:[^"]|"")*"?')
 # The csv module refuses cells beyond 128 kB, which a prompt may be.
 csv.field_size_limit(10_000_000)
 
@@ -52,9 +54,10 @@ def read(file_name: str, chunks: Iterable[bytes]) -> Iterator[Line]:
 
 
 def _physical(chunks: Iterable[bytes]) -> Iterator[str]:
-    rest = b""
+    rest, end = b"", b""
     for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
+        end = end or line_end(chunk)
+        *whole, rest = (rest + chunk).split(end)
         for line in whole:
             yield _text(line) + "\n"
     if rest:
@@ -67,15 +70,27 @@ def _text(line: bytes) -> str:
 
 
 def _jsonl(physical: Iterator[str]) -> Iterator[Line]:
+    is_first = True
     for number, text in enumerate(physical, start=1):
         if not text.strip():
             continue
-        if number == 1 and text.lstrip().startswith("["):
-            raise BadFile(_("This file is one JSON list. Write one object a line instead, for example by: jq -c '.[]'"))
+        if is_first:
+            _check_is_lines(text.strip())
+            is_first = False
         try:
             yield Line(number, number, len(text), fields=_object(text))
         except _Bad as bad:
             yield Line(number, number, len(text), problem=str(bad))
+
+
+def _check_is_lines(first: str) -> None:
+    """Refuse a whole file that is one JSON value: read line by line, it would be an error for each."""
+    if first.startswith("["):
+        raise BadFile(_("This file is one JSON list. Write one object a line instead, for example by: jq -c '.[]'"))
+    if first == "{":
+        raise BadFile(
+            _("This file is one JSON object over several lines. Write each object in one line, for example by: jq -c .")
+        )
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -87,50 +102,62 @@ def _object(text: str) -> dict[str, Any]:
 
 def _json(text: str) -> Any:
     try:
-        value = json.loads(text)
-        whole = _storable(value)
+        return json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise _Bad(_("This is not valid JSON: %(error)s") % {"error": error}) from error
-    if not whole:
-        raise _Bad(
-            _("There is something in it that cannot be stored: NUL, half of a surrogate pair, or a number without end.")
-        )
-    return value
 
 
-def _storable(value: object) -> bool:
-    if isinstance(value, str):
-        return storable(value)
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, dict):
-        return all(storable(name) and _storable(item) for name, item in value.items())
-    return not isinstance(value, list) or all(map(_storable, value))
+def _whole(digits: str) -> int | float:
+    """An integer that is longer than Python reads is infinite, so that it matters only where it is used."""
+    return int(digits) if len(digits) <= sys.int_info.default_max_str_digits else float(digits)
+
+
+class _Remembered:
+    """Physical lines; `row` has those that were read since it was cleared."""
+
+    def __init__(self, physical: Iterator[str]) -> None:
+        self.physical = physical
+        self.row: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.physical:
+            self.row.append(line)
+            yield line
 
 
 def _csv(physical: Iterator[str], delimiter: str) -> Iterator[Line]:
     first = next(physical, "")
-    # Where the comma is the decimal sign, spreadsheets write semicolons.
-    delimiter = delimiter or max(",;\t", key=first.count)
-    rows = csv.reader(_again(first, physical), delimiter=delimiter, strict=True)
-    header = _header(rows)
-    last = rows.line_num
+    # Excel reads this line as the name of the delimiter, and so do we.
+    named = SEPARATOR.fullmatch(first.strip("\r\n"))
+    if named:
+        delimiter, first = named["sign"], next(physical, "")
+    # Where the comma is the decimal sign, spreadsheets write semicolons. Those inside quotation marks are text.
+    delimiter = delimiter or max(",;\t", key=QUOTED.sub("", first).count)
+    source = _Remembered(_again(first, physical))
+    rows = csv.reader(iter(source), delimiter=delimiter, strict=True)
+    skipped = 1 if named else 0
+    header = _header(rows, skipped + 1)
+    last = rows.line_num + skipped
     while True:
         number = last + 1
+        source.row.clear()
         try:
             row = next(rows, None)
         except csv.Error as error:
-            last = rows.line_num
-            yield Line(number, last, 0, problem=_("This is not valid CSV: %(error)s") % {"error": error})
+            last = rows.line_num + skipped
+            yield Line(number, last, 0, problem=_unreadable(error, number, last))
             continue
         if row is None:
             return
-        last = rows.line_num
+        last = rows.line_num + skipped
         if not any(cell.strip() for cell in row):
             continue
         size = sum(map(len, row))
         try:
-            yield Line(number, last, size, fields=_cells(header, row), blank=_blank(header, row))
+            if _joins_rows(source.row, len(header), delimiter):
+                raise _Bad(_joined(number, last))
+            blank = _blank(header, row)
+            yield Line(number, last, size, fields=_cells(header, row), blank=blank)
         except _Bad as bad:
             yield Line(number, last, size, problem=str(bad))
 
@@ -140,13 +167,52 @@ def _again(first: str, rest: Iterator[str]) -> Iterator[str]:
     yield from rest
 
 
-def _header(rows: Iterator[list[str]]) -> list[str]:
+def _unreadable(error: csv.Error, number: int, last: int) -> str:
+    problem = _("This is not valid CSV: %(error)s") % {"error": error}
+    if last > number:
+        span = _(
+            "Lines %(number)d to %(last)d were read as one row because of a quotation mark, and none of them is taken. "
+            "Add the missing mark, or write each mark inside a text twice."
+        )
+        problem = f"{problem}. {span % {'number': number, 'last': last}}"
+    return problem
+
+
+def _joined(number: int, last: int) -> str:
+    return _(
+        "Lines %(number)d to %(last)d look like several rows that a missing quotation mark made one, and none of them "
+        "is taken. Add the missing mark; if this is the text of one prompt, write it as JSONL."
+    ) % {"number": number, "last": last}
+
+
+def _joins_rows(physical: list[str], columns: int, delimiter: str) -> bool:
+    """Does a row that spans several lines consist of lines that are rows themselves?
+
+    A quotation mark that is not closed reaches to the next one that is followed by a delimiter, and everything between
+    becomes one cell. Then each line has as many cells as the header. The commas of prose are followed by a space or end
+    a line. So every line must have that width, and the first, the last and most others no cell that is empty or begins
+    with a space.
+    """
+    if len(physical) < 2 or columns < 2:
+        return False
+    rows = [line.rstrip("\r\n").split(delimiter) for line in physical]
+    if any(len(cells) != columns for cells in rows):
+        return False
+    whole = [all(cell and not cell[0].isspace() for cell in cells) for cells in rows]
+    return whole[0] and whole[-1] and sum(whole) * 2 > len(whole)
+
+
+def _header(rows: Iterator[list[str]], line: int) -> list[str]:
+    """The names of the columns. Those without a name, such as a data frame's index, are `column_1` by their place."""
     try:
-        header = [name.strip().lower().replace(" ", "_").replace("-", "_") for name in next(rows, [])]
+        given = [name.strip().lower().replace(" ", "_").replace("-", "_") for name in next(rows, [])]
     except csv.Error as error:
-        raise BadFile(_("The header, line 1, is not valid CSV: %(error)s") % {"error": error}) from error
-    if not header or not all(header) or len(set(header)) < len(header):
-        raise BadFile(_("The header, line 1, must name every column, and each name once."))
+        raise BadFile(
+            _("The header, line %(line)d, is not valid CSV: %(error)s") % {"line": line, "error": error}
+        ) from error
+    header = [name or f"column_{place}" for place, name in enumerate(given, start=1)]
+    if not any(given) or len(set(header)) < len(header) or any("\n" in name for name in given):
+        raise BadFile(_("The header, line %(line)d, must name every column once, in one line.") % {"line": line})
     return header
 
 
@@ -155,12 +221,16 @@ def _blank(header: list[str], row: list[str]) -> dict[str, str]:
 
 
 def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
-    if len(row) != len(header):
+    # Spreadsheets end rows with the delimiters of empty columns, or leave these out.
+    while len(row) > len(header) and not row[-1].strip():
+        row.pop()
+    named = max(place for place, name in enumerate(header, start=1) if name != f"column_{place}")
+    if not named <= len(row) <= len(header):
         raise _Bad(
             _("This row has %(cells)d cells and the header %(names)d: is a quotation mark missing?")
             % {"cells": len(row), "names": len(header)}
         )
-    cells: dict[str, Any] = {name: cell for name, cell in zip(header, row, strict=True) if cell.strip()}
-    if not _storable(cells):
-        raise _Bad(_("There is a NUL character in it, which cannot be stored."))
-    return cells | {name: _json(cells[name]) for name in JSON_COLUMNS if name in cells}
+    cells: dict[str, Any] = {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
+    return cells | {
+        name: _json(cells[name]) for name in JSON_COLUMNS if name in cells and cells[name].lstrip()[0] in "[{"
+    }

@@ -1,5 +1,6 @@
 """A line of a file as a prompt. The fields are described in the package."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,58 +9,150 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
-from annotate.pools.actions import DuplicatePrompt, add_prompts
+from annotate.lib import languages
+from annotate.pools.actions import DuplicatePrompt, add_prompts, other_side
+from annotate.pools.importers import fields as read
+from annotate.pools.importers import losses
+from annotate.pools.importers.fields import BadField
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
-from annotate.pools.models import Category, ImportJob, Kind, Source
-from annotate.pools.rules import BadPrompt, PromptDraft, prepare
+from annotate.pools.models import Category, ImportJob, Kind, Source, Split
+from annotate.pools.rules import LONGEST_PROMPT, BadPrompt, Prepared, PromptDraft, prepare
 
-CONTENT: Final = ("messages", "prompt", "instruction", "shots")
-COLUMNS: Final = ("kind", "source", "source_user", "category", "language", "licence", "external_id")
-ALIASES: Final = {"external_id": "id", "licence": "license"}
-OTHERS: Final = ("input", "instances", "system", "motivation_app", "priority")
-KNOWN: Final = frozenset({*CONTENT, *COLUMNS, *ALIASES.values(), *OTHERS})
+CONTENT: Final = ("messages", "prompt", "instruction", "question", "shots")
+# Columns of a prompt, with all the names that a file may have for each.
+COLUMNS: Final = {
+    "kind": ("kind", "prompt_kind"),
+    "source": ("source",),
+    "source_user": ("source_user", "motivation_app"),
+    "category": ("category",),
+    "language": ("language", "lang"),
+    "licence": ("licence", "license"),
+    "external_id": ("external_id", "id", "prompt_id"),
+}
+SYSTEM: Final = ("system", "system_prompt")
+# What stands below the text of the prompt, in this order.
+BELOW: Final = ("input", "context")
+EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+# Answers that came with a prompt.
+REFERENCES: Final = ("output", "response", "completion", "reference", "answer", "answers")
+INSTANCES: Final = ("instances",)
+INPUTS: Final = ("input", "instances.input")
+OTHERS: Final = (*INSTANCES, "history", "priority", "split")
+KNOWN: Final = frozenset(
+    {*CONTENT, *SYSTEM, *BELOW, *REFERENCES, *OTHERS, *(name for names in COLUMNS.values() for name in names)}
+)
 # Far longer numbers are refused in words, too, and never become an integer first.
 WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}")
-# As the tables of InstructGPT (arXiv 2203.02155) call them.
+# As the tables of InstructGPT (arXiv 2203.02155) call them, and as Dolly and No Robots do.
 CATEGORIES: Final = {
     "rewrite": Category.REWRITING,
     "extract": Category.EXTRACTION,
+    "information_extraction": Category.EXTRACTION,
     "qa_open": Category.OPEN_QA,
+    "general_qa": Category.OPEN_QA,
     "qa_closed": Category.CLOSED_QA,
+    "brainstorm": Category.BRAINSTORMING,
+    "creative_writing": Category.GENERATION,
+    "summarize": Category.SUMMARIZATION,
+    "classify": Category.CLASSIFICATION,
 }
 
 
 def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
     """Put the prompts of a batch of lines into the job's pool."""
-    outcomes, lines, prompts = [], [], []
+    outcomes: list[Outcome] = []
+    good: list[tuple[Line, Prepared]] = []
     for line in batch:
         try:
-            prompts.append(prepare(draft_of(line.fields, job.defaults)))
-            lines.append(line)
-        except BadPrompt as bad:
+            prepared = prepared_of(job, line)
+        except (BadPrompt, BadField) as bad:
             outcomes.append(Outcome(line, refusal=str(bad)))
-    for line, added in zip(lines, add_prompts(pool=job.pool, prompts=prompts, now=now), strict=True):
+            continue
+        if refusal := losses.refusal(job, dropped(job, line.fields)):
+            outcomes.append(Outcome(line, refusal=refusal))
+        else:
+            good.append((line, prepared))
+    refusals = other_side(pool=job.pool, prompts=[prepared for _line, prepared in good])
+    outcomes += [Outcome(line, refusal=no) for (line, _prepared), no in zip(good, refusals, strict=True) if no]
+    good = [each for each, no in zip(good, refusals, strict=True) if not no]
+    all_added = add_prompts(pool=job.pool, prompts=[prepared for _line, prepared in good], now=now)
+    for (line, prepared), added in zip(good, all_added, strict=True):
         refusal = "" if added.is_new else str(DuplicatePrompt(added.prompt))
-        nobodys = added.is_new and added.prompt.source == Source.CUSTOMER and not added.prompt.source_user
         outcomes.append(
             Outcome(
                 line,
                 prompt=added.prompt,
                 refusal=refusal,
-                ignored=line.fields.keys() - KNOWN,
-                nobodys=nobodys,
+                ignored=dropped(job, line.fields).keys(),
+                nobodys=added.is_new and _is_nobodys(prepared.draft),
                 quarantined=added.is_quarantined,
             )
         )
     return outcomes
 
 
+def _is_nobodys(draft: PromptDraft) -> bool:
+    """A customer's prompt, and nothing says which prompts are theirs too."""
+    return draft.source == Source.CUSTOMER and not draft.source_user and not draft.group
+
+
+def prepared_of(job: ImportJob, line: Line) -> Prepared:
+    """The prompt that a line says, checked. Raises BadPrompt or BadField."""
+    draft = draft_of(read.without(line.fields, job.ignore), job.defaults)
+    # The groups of a file are those of the pool it goes into: another platform's file may have equal names for others.
+    return prepare(replace(draft, group=f"{job.pool_id}:{draft.group}") if draft.group else draft)
+
+
+def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
+    """The fields that the line's prompt is made without; nothing for a line that is no prompt. Implements Unused."""
+    try:
+        prepared_of(job, line)
+    except (BadPrompt, BadField):
+        return {}
+    return dropped(job, line.fields)
+
+
+def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
+    """The fields that say nothing here, and those inside of messages, instances and pairs as `messages.name`.
+
+    Raises BadPrompt or BadField for a line that `prepared_of` refuses.
+    """
+    used = read.without(fields, job.ignore)
+    known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
+    known = known | {"group"} if _split(used) else known
+    found = {name: value for name, value in fields.items() if name not in known or name not in used}
+    for name, parts, inner in (
+        ("messages", used.get("messages"), ("role", "content")),
+        ("prompt", used.get("prompt"), ("role", "content")),
+        ("history", used.get("history"), ("role", "content")),
+        ("instances", used.get("instances"), ("input", "output")),
+        ("shots", [used.get("shots")], ("instruction", "pairs")),
+    ):
+        found |= _inside(name, parts, inner)
+    shots = used.get("shots")
+    pairs = shots.get("pairs") if isinstance(shots, Mapping) else None
+    return found | _inside("shots.pairs", pairs, ("query", "response"))
+
+
+def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, Mapping):
+            for inner, value in part.items():
+                # One that holds text tells more than the first.
+                if inner not in known and value not in EMPTY and not read.holds_text(found.get(f"{name}.{inner}")):
+                    found[f"{name}.{inner}"] = value
+    return found
+
+
 def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDraft:
-    """What a line says, and the defaults for what it does not say. Raises BadPrompt."""
-    columns: dict[str, Any] = {name: _text(fields, name) or _text(fields, ALIASES.get(name, name)) for name in COLUMNS}
-    if app := _text(fields, "motivation_app"):
-        columns = {"source": Source.CUSTOMER, "source_user": app} | {k: v for k, v in columns.items() if v}
+    """What a line says, and the defaults for what it does not say. Raises BadPrompt or BadField."""
+    columns: dict[str, Any] = {"language": _language(fields)}
+    columns |= {name: read.text_of(fields, *names) for name, names in COLUMNS.items() if name not in columns}
+    columns["external_id"] = read.id_of(fields, *COLUMNS["external_id"])
+    if read.text_of(fields, "motivation_app"):
+        columns["source"] = columns["source"] or Source.CUSTOMER
     content = _content(fields)
     if "shots" in content:
         columns["kind"] = columns.get("kind") or Kind.FEW_SHOT
@@ -69,65 +162,174 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDr
             columns[name] = _code(columns[name])
     if "category" in columns:
         columns["category"] = CATEGORIES.get(columns["category"], columns["category"])
-    return replace(PromptDraft(**content), priority=_priority(fields), **columns)
+    split = _split(fields)
+    # Other files call anything a group. In ours it goes with a split.
+    group = read.text_of(fields, "group").strip() if split else ""
+    draft = PromptDraft(**content, split=split, group=group, reference=_reference(fields), priority=_priority(fields))
+    return replace(draft, **columns)
+
+
+def _language(fields: Mapping[str, Any]) -> str:
+    """Two tags that are one when they are written alike are no contradiction."""
+    given = {name: tag for name in COLUMNS["language"] if (tag := read.text_of(fields, name)).strip()}
+    try:
+        read.check_agree(given, {languages.canonical(tag) for tag in given.values()})
+    except languages.BadLanguage as bad:
+        raise BadPrompt(str(bad)) from bad
+    return next(iter(given.values()), "")
+
+
+def _split(fields: Mapping[str, Any]) -> str:
+    """The side of the split that the prompt had where the file was exported."""
+    split = read.text_of(fields, "split").strip().lower()
+    if split not in ("", *Split.values):
+        raise BadPrompt(
+            _(
+                "The split “%(value)s” is not one of %(known)s. Write one of these, or import the file without its "
+                "field split: then the platform draws a side for each group."
+            )
+            % {"value": split[:40], "known": ", ".join(Split.values)}
+        )
+    return split
+
+
+def _reference(fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The answers that came with the prompt, as the line wrote them, by the names of their fields."""
+    found = {name: fields[name] for name in REFERENCES if fields.get(name) not in EMPTY}
+    instances = fields.get("instances")
+    if isinstance(instances, list) and len(instances) == 1 and isinstance(instances[0], Mapping):
+        output = instances[0].get("output")
+        if output not in EMPTY and found.setdefault("output", output) != output:
+            raise read.contradiction(("output", "instances.output"))
+    for name, value in found.items():
+        read.check_storable(name, value)
+    if len(json.dumps(found, ensure_ascii=False)) > LONGEST_PROMPT:
+        raise BadPrompt(_("The reference answer is longer than %(most)d characters.") % {"most": LONGEST_PROMPT})
+    return found or None
 
 
 def _priority(fields: Mapping[str, Any]) -> int:
     given = fields.get("priority", 0)
     digits = "" if isinstance(given, bool) else str(given).strip()
     if not WHOLE.fullmatch(digits):
-        raise BadPrompt(_("The priority “%(value)s” is no whole number.") % {"value": str(given)[:40]})
+        raise BadPrompt(_("The priority “%(value)s” is no whole number.") % {"value": read.shown(str(given), 40)})
     return int(digits)
 
 
-def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the ways to write a prompt the one this line uses, as the fields of a draft."""
+def _content_name(fields: Mapping[str, Any]) -> str:
+    """Of the ways to write a prompt the one this line uses. A question is one where there is no other."""
     given = [name for name in CONTENT if name in fields]
+    if len(given) > 1 and "question" in given:
+        given.remove("question")
     if not given:
         raise BadPrompt(_("There is no prompt: the line needs a field messages, prompt or instruction."))
     if len(given) > 1:
         raise BadPrompt(_("Write the prompt in one field: this line has %(fields)s.") % {"fields": ", ".join(given)})
-    (name,) = given
+    return given[0]
+
+
+def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompt of the line as the fields of a draft."""
+    name = _content_name(fields)
     value = fields[name]
     if name == "shots":
         if not isinstance(value, Mapping):
             raise BadPrompt(_("The shots must be an object with an instruction and pairs."))
-        return {"shots": value}
+        return _few_shot(value, fields)
     if name == "instruction":
         return _instruction(fields)
     if name == "messages" and not isinstance(value, list):
         raise BadPrompt(_("The messages must be a list of objects with a role and a content."))
-    messages = value if isinstance(value, list) else [{"role": "user", "content": value}]
-    return {"messages": _with_system(messages, fields)}
+    if isinstance(value, list):
+        messages = [_spoken(number, message) for number, message in enumerate(value, start=1)]
+        return {"messages": _conversation(messages, fields)}
+    if not isinstance(value, str):
+        raise BadPrompt(_("The field %(name)s must be a text or a list of messages.") % {"name": name})
+    problem = _("The field %(name)s goes with an instruction. Leave it out, or name the prompt instruction.")
+    _refuse_with(problem, fields, INSTANCES)
+    return {"messages": _conversation([_asked(value, fields)], fields, takes_below=True)}
+
+
+def _few_shot(shots: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    problem = _("A few-shot prompt is made of its pairs: the field %(name)s has no place in it. Leave it out.")
+    _refuse_with(problem, fields, (*SYSTEM, *BELOW, "history"))
+    return {"shots": shots}
+
+
+def _refuse_with(sentence: str, fields: Mapping[str, Any], names: Sequence[str]) -> None:
+    for name in names:
+        if fields.get(name) not in EMPTY:
+            raise BadPrompt(sentence % {"name": name})
 
 
 def _instruction(fields: Mapping[str, Any]) -> dict[str, Any]:
-    instruction, given = _text(fields, "instruction"), _text(fields, "input")
+    instruction = read.text_of(fields, "instruction")
     instances = fields.get("instances", [])
     if not isinstance(instances, list) or not all(isinstance(instance, Mapping) for instance in instances):
         raise BadPrompt(_("The instances must be a list of objects with an input and an output."))
     if len(instances) > 1:
         pairs = [{"query": instance.get("input"), "response": instance.get("output")} for instance in instances]
-        return {"shots": {"instruction": instruction, "pairs": pairs}}
+        return _few_shot({"instruction": instruction, "pairs": pairs}, fields)
     if instances:
-        given = _text(instances[0], "input")
-    text = f"{instruction}\n\n{given}" if given.strip() else instruction
-    return {"messages": _with_system([{"role": "user", "content": text}], fields), "instruction": instruction}
+        both = {**fields, "instances.input": instances[0].get("input") or ""}
+        fields = {**fields, "input": read.text_of(both, *INPUTS)}
+    return {
+        "messages": _conversation([_asked(instruction, fields)], fields, takes_below=True),
+        "instruction": instruction,
+    }
 
 
-def _with_system(messages: list[Any], fields: Mapping[str, Any]) -> list[Any]:
-    system = _text(fields, "system")
-    return [{"role": "system", "content": system}, *messages] if system.strip() else messages
+def _asked(text: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The user's message: the text, and below it, each after a blank line, the input and the context."""
+    below = [given for name in BELOW if (given := read.text_of(fields, name)).strip()]
+    return {"role": "user", "content": "\n\n".join([text, *below]) if text.strip() else text}
 
 
-def _text(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name, "")
-    # Ids and customers are often numbers.
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise BadPrompt(_("The field %(name)s must be a text.") % {"name": name})
-    return value
+def _spoken(number: int, message: object) -> object:
+    """A message whose content is a list of texts, with these joined. Raises BadPrompt for what is no text."""
+    if not isinstance(message, Mapping):
+        return message
+    content = message.get("content")
+    if content is None and message.get("tool_calls"):
+        raise BadPrompt(
+            _("Message %(number)d calls tools and says nothing; a prompt holds texts only.") % {"number": number}
+        )
+    if not isinstance(content, list):
+        return message
+    for part in content:
+        if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise BadPrompt(
+                _("Message %(number)d has a part that is no text (%(kind)s); a prompt holds texts only.")
+                % {"number": number, "kind": read.shown(str(kind), 40)}
+            )
+    return {**message, "content": "\n".join(part["text"] for part in content)}
+
+
+def _conversation(messages: list[Any], fields: Mapping[str, Any], *, takes_below: bool = False) -> list[Any]:
+    """The messages after the system message and the earlier turns that stand in other fields."""
+    if not takes_below:
+        _refuse_with(
+            _("The field %(name)s goes with a prompt that is one text. Write it into the messages, or leave it out."),
+            fields,
+            (*BELOW, *INSTANCES, "history"),
+        )
+    system = read.text_of(fields, *SYSTEM)
+    before = [{"role": "system", "content": system}] if system.strip() else []
+    return [*before, *_turns(fields.get("history", [])), *messages]
+
+
+def _turns(history: object) -> list[Any]:
+    """Earlier turns: pairs of what the user said and what was answered, or messages."""
+    turns: list[Any] = []
+    for turn in history if isinstance(history, list) else [history]:
+        if isinstance(turn, Mapping) and "role" in turn:
+            turns.append(turn)
+        elif isinstance(turn, list) and len(turn) == 2:
+            turns += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
+        elif turn:
+            raise BadPrompt(_("The history must be a list of pairs, each a question and its answer."))
+    return turns
 
 
 def _code(label: str) -> str:

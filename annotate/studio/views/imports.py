@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.accounts.access import managers, person
 from annotate.lib.paging import page_of
@@ -13,6 +14,8 @@ from annotate.pools import actions, queries
 from annotate.pools.forms import ImportForm
 from annotate.pools.importers.files import BadFile
 from annotate.pools.models import ImportJob, ImportState, Pool
+
+RUNNING = (ImportState.WAITING, ImportState.RUNNING)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -55,9 +58,24 @@ def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
     """The part that keeps itself up to date; with the end of the import the whole page, and its report, is loaded."""
     job = _job(job_id)
     response = render(request, "studio/_import_progress.html", _progress(job))
-    if job.finished_at:
+    if job.state not in RUNNING:
         response["HX-Refresh"] = "true"
     return response
+
+
+@require_POST
+@managers
+def import_decide(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Import the file without the fields that would be dropped, or not at all."""
+    job = _job(job_id)
+    try:
+        if request.POST.get("decision") == "drop":
+            actions.drop_fields(job=job)
+        else:
+            actions.cancel_import(job=job, now=timezone.now())
+    except actions.AlreadyDecided as refusal:
+        messages.error(request, str(refusal))
+    return redirect("studio:import", job.id)
 
 
 def _job(job_id: int) -> ImportJob:
@@ -65,4 +83,4 @@ def _job(job_id: int) -> ImportJob:
 
 
 def _progress(job: ImportJob) -> dict[str, Any]:
-    return {"job": job, "running": job.state in (ImportState.WAITING, ImportState.RUNNING)}
+    return {"job": job, "running": job.state in RUNNING}

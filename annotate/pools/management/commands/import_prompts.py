@@ -9,6 +9,7 @@ class Command(ImportFile):
     help = "Import prompts from a JSONL or CSV file. Prints what was refused, line by line, and why."
     kind = ImportKind.PROMPTS
     take = staticmethod(prompts.take)
+    unused = staticmethod(prompts.unused)
     columns = ("kind", "source", "category", "language", "licence")
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -17,5 +18,5 @@ class Command(ImportFile):
         values.add_argument("--kind", choices=Kind.values)
         values.add_argument("--source", choices=Source.values)
         values.add_argument("--category", choices=Category.values)
-        values.add_argument("--language", help="a code such as en or pt-BR")
+        values.add_argument("--language", help="a BCP 47 tag such as en or pt-BR")
         values.add_argument("--licence")

@@ -9,6 +9,7 @@ class Command(ImportFile):
     help = "Import completions of a pool's prompts from a JSONL or CSV file. Prints what was refused, and why."
     kind = ImportKind.COMPLETIONS
     take = staticmethod(importers.take)
+    unused = staticmethod(importers.unused)
     columns = ("model",)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
