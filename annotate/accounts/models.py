@@ -67,7 +67,7 @@ class User(AbstractUser):
 
         A login that only renews the hash of the same password is no new password: Django then clears `_password`.
         """
-        if self._password is None or self._state.adding:
+        if getattr(self, "_password", None) is None or self._state.adding:
             return super().save(*args, **kwargs)
         self.is_demo = False
         if kwargs.get("update_fields") is not None:
