@@ -97,7 +97,7 @@ def invite(
     OnlyLabelersHeldOut or ManagersOnly.
     """
     _check_cohort(role, cohort)
-    _check_right(User(), by)
+    _check_manager(by)
     # One field: where a name is cut into a first and a last one differs between people.
     user = User(username=username, email=email, first_name=full_name, role=role, cohort=cohort, date_joined=now)
     user.set_unusable_password()
@@ -142,6 +142,10 @@ def _check_right(user: User, by: User) -> None:
     """A manager may not take over, demote, lock out or let in a superuser, who administers the machine."""
     if user.is_superuser and not by.is_superuser:
         raise SuperusersOnly
+    _check_manager(by)
+
+
+def _check_manager(by: User) -> None:
     if not by.is_superuser and (by.role != Role.MANAGER or not by.is_active):
         raise ManagersOnly
 

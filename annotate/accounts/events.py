@@ -43,7 +43,7 @@ def record(
         User.objects.filter(id=subject.id).update(has_notices=True)
         subject.has_notices = True
         if by_mail and subject.email:
-            transaction.on_commit(partial(_mail, event))
+            transaction.on_commit(partial(_mail, event, subject.email))
     return event
 
 
@@ -68,7 +68,7 @@ def dismiss(*, user: User, ids: Sequence[int], now: datetime) -> None:
         User.objects.filter(id=user.id).update(has_notices=notices.exists())
 
 
-def _mail(event: AccountEvent) -> None:
+def _mail(event: AccountEvent, to: str) -> None:
     text = gettext(
         "Hello %(name)s,\n\n%(what)s\n\nIf you did not expect this, ask a manager of your team. Your user name is "
         "%(username)s.\n"
@@ -77,5 +77,5 @@ def _mail(event: AccountEvent) -> None:
     mail.send(
         subject=gettext("A change to your account"),
         text=text % {"name": user.name, "what": sentence(event), "username": user.username},
-        to=user.email,
+        to=to,
     )

@@ -237,6 +237,25 @@ def test_what_is_told_is_mailed_too(ada, manager, mailoutbox, django_capture_on_
     assert "Grace changed your role" in mail.body
 
 
+def test_a_changed_address_is_told_to_the_old_one(ada, manager, mailoutbox, django_capture_on_commit_callbacks):
+    link = new_link(ada, manager)
+    mailoutbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        actions.change_email(user=ada, email="new@example.org", by=manager, now=timezone.now())
+    (mail,) = mailoutbox
+    assert mail.to == ["ada@example.org"]
+    assert not works(link)
+    with pytest.raises(actions.EmailTaken):
+        actions.change_email(user=make.user(), email="New@example.org", by=manager, now=timezone.now())
+
+
+@pytest.mark.parametrize("role", [Role.LABELER, Role.REVIEWER])
+def test_only_managers_invite(role, db):
+    row = {"username": "lea", "email": "", "full_name": "", "role": Role.LABELER, "cohort": Cohort.TRAINING}
+    with pytest.raises(actions.ManagersOnly):
+        actions.invite(**row, site=SITE, by=make.user(role), now=timezone.now())
+
+
 def test_a_superuser_is_reactivated_by_a_superuser_alone(manager):
     root = make.user(Role.MANAGER, is_superuser=True, is_active=False)
     with pytest.raises(actions.SuperusersOnly):
