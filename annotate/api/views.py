@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
@@ -290,7 +291,7 @@ class CampaignViewSet(
     def _ranked(self) -> Campaign:
         campaign: Campaign = self.get_object()
         if campaign.workflow != Workflow.RANKINGS:
-            raise NotFound
+            raise NotFound(_("“%(name)s” is not a ranking campaign, so it has no mix.") % {"name": campaign.name})
         return campaign
 
     def _mix(self, campaign: Campaign) -> Any:

@@ -401,4 +401,5 @@ def test_a_mix_says_what_slates_are_sampled_from_and_how_they_stand(api):
     assert api("get", path)["supply"] == {"ready": 0, "sampling": 1, "retired": 0, "none": {}}
     assert api("post", f"campaigns/{campaign.id}/go_on/")["seed"] == 8
     other = make.campaign()
-    api("get", f"campaigns/{other.id}/mix/", status=404)
+    refused = api("get", f"campaigns/{other.id}/mix/", status=404)
+    assert refused["detail"] == f"“{other.name}” is not a ranking campaign, so it has no mix."

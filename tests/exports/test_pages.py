@@ -252,7 +252,7 @@ def test_few_prompts_are_called_insufficient(manager, day):
 
 
 def test_agreement_without_anything_to_compare_says_what_to_do(manager, db):
-    assert "There is not a ranking campaign yet" in manager.get(reverse("exports:agreement")).content.decode()
+    assert "There is no ranking campaign yet" in manager.get(reverse("exports:agreement")).content.decode()
     make.campaign("rankings", name="New")
     assert "“New” has no rankings yet." in manager.get(reverse("exports:agreement")).content.decode()
 

@@ -16,7 +16,7 @@ class Command(BaseCommand):
     help = "How often labelers who ranked the same completions agree, with 95% intervals over prompts."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("campaign", metavar="CAMPAIGN", help="name or id of a ranking campaign")
+        parser.add_argument("campaign", metavar="CAMPAIGN", help="name, or id where no name equals it")
         parser.add_argument(
             "--ties",
             choices=[rule.value for rule in TieRule],

@@ -16,7 +16,7 @@ class Command(BaseCommand):
     help = "Write the SFT, RM and PPO training files of campaigns, with their manifest, into a folder."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("campaigns", nargs="+", metavar="CAMPAIGN", help="name or id")
+        parser.add_argument("campaigns", nargs="+", metavar="CAMPAIGN", help="name, or id where no name equals it")
         parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
         parser.add_argument("--force", action="store_true", help="replace the export that is in the folder")
 
