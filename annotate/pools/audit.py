@@ -17,7 +17,6 @@ from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from django.db import connection
 
 from annotate.pools.models import Prompt, PromptGroup, QuarantineReason, Split
 from annotate.pools.quarantine import Case
@@ -99,30 +98,37 @@ def prompts_in_use() -> Iterator[Seen]:
         after = rows[-1][0]
         owner = owners_of([row[0] for row in rows])
         for prompt_id, split, messages, shots in rows:
+            if prompt_id not in owner:
+                continue
             text = content_hash(messages)
             examples = example_hashes(shots) - {text} if shots else ()
             yield Seen(prompt_id, split, owner[prompt_id], text, examples)
 
 
-ROOTS = """
-WITH RECURSIVE line AS (
-    SELECT id AS prompt, id, parent_id FROM pools_prompt WHERE id = ANY(%s)
-    UNION ALL
-    SELECT line.prompt, parent.id, parent.parent_id FROM line JOIN pools_prompt parent ON parent.id = line.parent_id
-)
-SELECT line.prompt, root.id, root.source, root.source_user, root.author_id
-FROM line JOIN pools_prompt root ON root.id = line.id WHERE line.parent_id IS NULL
-"""
-
-
 def owners_of(prompts: Sequence[int]) -> dict[int, str]:
-    """By prompt id: the key of the owner's group, or for prompts of nobody a name that they share with their edits."""
-    with connection.cursor() as cursor:
-        cursor.execute(ROOTS, [list(prompts)])
-        return {
-            prompt: owner_key(source=source, source_user=source_user, author_id=author_id) or f"nobody:{root}"
-            for prompt, root, source, source_user, author_id in cursor.fetchall()
-        }
+    """By prompt id: the key of the owner's group, or for prompts of nobody a name that they share with their edits.
+    A prompt that was deleted meanwhile is left out.
+
+    One query, and one for each generation of edits before these: a recursive one would read the whole table each time.
+    """
+    known: dict[int, tuple[int | None, str, str, int | None]] = {}
+    missing = set(prompts)
+    while missing:
+        rows = Prompt.objects.filter(id__in=missing).values_list("id", "parent", "source", "source_user", "author")
+        known |= {row[0]: row[1:] for row in rows}
+        missing = {row[0] for row in known.values() if row[0] is not None} - known.keys()
+    return {prompt: _owner(_root(prompt, known), known) for prompt in prompts if prompt in known}
+
+
+def _root(prompt: int, known: Mapping[int, tuple[int | None, str, str, int | None]]) -> int:
+    while (parent := known[prompt][0]) is not None:
+        prompt = parent
+    return prompt
+
+
+def _owner(root: int, known: Mapping[int, tuple[int | None, str, str, int | None]]) -> str:
+    _parent, source, source_user, author = known[root]
+    return owner_key(source=source, source_user=source_user, author_id=author) or f"nobody:{root}"
 
 
 def owners_of_many(prompts: Iterable[int]) -> Iterator[tuple[int, str]]:

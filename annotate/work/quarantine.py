@@ -137,8 +137,8 @@ def _hold_prompts(ids: Collection[int]) -> dict[int, Prompt]:
 
 
 def _quarantined(rows: dict[int, Prompt], prompt_id: int) -> Prompt:
-    prompt = rows[prompt_id]
-    if prompt.quarantined_at is None:
+    prompt = rows.get(prompt_id)
+    if prompt is None or prompt.quarantined_at is None:
         raise NotInQuarantine
     return prompt
 

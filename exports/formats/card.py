@@ -90,7 +90,8 @@ of each file. A file without rows is not written.
 - `ppo`: customers' prompts, without answers.
 
 `active_seconds` is how long the labeler looked at the task and did something, -1 where no browser told it.
-No group and no prompt text is in both splits. `labeler`, `group` and the ids name rows of the platform, not people.
+No customer, no group and no prompt text is in both splits. `labeler`, `group` and the ids name rows of the platform,
+not people.
 
     from datasets import load_dataset
     sft = load_dataset("path/to/this/folder", "sft", split="train")

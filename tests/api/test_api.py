@@ -18,6 +18,9 @@ from exports.models import Export
 from tests import factories as make
 from tests.studio.test_campaigns import with_tasks
 from tests.studio.test_stopped import skipped_until_stopped
+from tests.work.test_quarantine import twins
+
+__all__ = ["twins"]
 
 pytestmark = pytest.mark.django_db
 
@@ -403,3 +406,31 @@ def test_a_mix_says_what_slates_are_sampled_from_and_how_they_stand(api):
     other = make.campaign()
     refused = api("get", f"campaigns/{other.id}/mix/", status=404)
     assert refused["detail"] == f"“{other.name}” is not a ranking campaign, so it has no mix."
+
+
+def test_prompts_in_quarantine_are_filtered_kept_and_released(api, twins):
+    used, copy = twins
+    (found,) = api("get", "prompts/?quarantined=true")["results"]
+    assert (found["id"], found["quarantine_reason"], found["quarantine_twin"]) == (copy.id, "equal_text", used.id)
+    assert [row["id"] for row in api("get", "prompts/?quarantined=false")["results"]] == [used.id]
+    assert len(api("get", "prompts/")["results"]) == 2
+    assert api("post", f"prompts/{copy.id}/keep/")["quarantine_decided_at"]
+    refused = api("post", f"prompts/{copy.id}/release/", {}, status=409)
+    assert f"in use on the other side of the split: {used.id}" in refused["detail"]
+    assert api("post", f"prompts/{copy.id}/release/", {"instead": True})["quarantined_at"] is None
+    assert api("get", f"prompts/{used.id}/")["quarantine_twin"] == copy.id
+    assert "not in quarantine" in api("post", f"prompts/{copy.id}/keep/", status=409)["detail"]
+
+
+def test_a_prompt_added_in_quarantine_says_so(api, twins):
+    body = {"messages": [{"role": "user", "content": "Same."}], "source": "customer", "source_user": "zenith"}
+    made = api("post", "prompts/", body | {"pool": make.pool().id}, status=201)
+    assert (made["quarantine_reason"], made["quarantine_twin"]) == ("equal_text", twins[0].id)
+
+
+def test_what_a_failed_export_found_is_put_away(api, manager, twins):
+    used, copy = twins
+    leak = {"prompt": used.id, "twin": make.prompt(make.pool()).id, "reason": "equal_text"}
+    export = Export.objects.create(created_by=manager, created_at=make.NOW, leaks=[leak])
+    assert api("post", f"exports/{export.id}/quarantine/")["leaks"] == [leak]
+    assert Prompt.objects.get(id=used.id).quarantined_at

@@ -7,13 +7,17 @@ from django.utils import timezone
 
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
-from annotate.pools.models import Prompt
+from annotate.pools import actions as pools
+from annotate.pools.models import Prompt, QuarantineEvent, Source, Split
 from annotate.rankings.models import Placing, Ranking
 from annotate.work import actions
 from annotate.work.models import Assignment, Draft, Event, Hand
+from annotate.work.quarantine import release
 from annotate.work.states import Move, State
+from annotate.workflows import readmit
 from tests import factories as make
 from tests.desk.conftest import marks
+from tests.pools.test_add_prompt import customer_of, draft
 
 
 def undo(me, assignment):
@@ -116,6 +120,37 @@ def test_an_instruction_that_stands_for_an_equal_one_stays_until_that_is_taken_b
     for held in (mine, equal):
         held.refresh_from_db()
         assert held.state == State.LEASED
+
+
+def test_an_instruction_whose_prompt_is_in_quarantine_takes_it_along(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    equal = pools.add_prompt(pool=make.pool(), draft=draft("Write about two frogs.", **other_side(held)), now=make.NOW)
+    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
+    written = Prompt.objects.get(author=me.user)
+    assert written.quarantine_twin == equal
+    undo(me, held)
+    assert not Prompt.objects.filter(id=written.id).exists()
+    assert not QuarantineEvent.objects.exists()
+
+
+def test_a_copy_in_quarantine_can_be_used_once_the_instruction_it_equals_is_taken_back(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
+    copy = pools.add_prompt(pool=make.pool(), draft=draft("Write about two frogs.", **other_side(held)), now=make.NOW)
+    assert copy.quarantine_twin.author == me.user
+    undo(me, held)
+    assert not Prompt.objects.filter(author=me.user).exists()
+    assert not release(prompt_id=copy.id, by=None, now=make.NOW, readmit=readmit).quarantined_at
+
+
+def other_side(held):
+    """A customer on the other side of the split than the prompt that is rewritten."""
+    (side,) = set(Split.values) - {held.task.prompt.group.split}
+    return {"source": Source.CUSTOMER, "source_user": customer_of(side)}
 
 
 @pytest.mark.parametrize("why", ["late", "later answer", "decided", "read by an export", "final", "closed"])

@@ -5,8 +5,9 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
-from annotate.pools.models import ImportJob, ImportState, Pool, Prompt
+from annotate.pools.models import ImportJob, ImportState, Pool, Prompt, Source, Split
 from tests import factories as make
+from tests.pools.test_add_prompt import add, customer_of
 
 pytestmark = pytest.mark.django_db
 
@@ -35,6 +36,20 @@ def test_it_prints_what_was_taken_and_every_refusal(file, capsys):
     assert (first.pool, first.source, first.licence) == (pool, "customer", "CC0")
     job = ImportJob.objects.get()
     assert (job.state, job.created_by) == (ImportState.DONE, None)
+
+
+def test_it_prints_what_went_into_quarantine(tmp_path, capsys):
+    """The first line is in use on the other side of the split; the file says nothing else about it."""
+    used, other = customer_of(Split.TRAIN), customer_of(Split.VALID)
+    add(make.pool(), "Same.", source=Source.CUSTOMER, source_user=used)
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": text, "source_user": other}) + "\n" for text in ("Same.", "Mine.")))
+    call_command("import_prompts", "Poems", str(path), "--create", "--source", "customer")
+    assert capsys.readouterr().out.splitlines() == [
+        "line 1: in quarantine. An equal prompt is on the other side of the split",
+        "1 in quarantine. Decide about them on the page of the pool.",
+        "2 taken, 0 refused.",
+    ]
 
 
 def test_a_pool_is_made_only_when_asked(file):

@@ -80,8 +80,8 @@ def test_a_pool_costs_the_same_queries_however_full_it_is(studio, filled, django
     for prompts in (0, 20):
         for _ in range(prompts):
             make.prompt(filled)
-        # Session, user, pool, counts, imports, campaigns, and the page's count and rows.
-        with django_assert_num_queries(8):
+        # Session, user, pool, counts, quarantine, imports, campaigns, and the page's count and rows.
+        with django_assert_num_queries(9):
             page = studio.get(reverse("studio:pool", args=[filled.id])).context["page"]
     assert page.paginator.count == 23
 
@@ -130,7 +130,7 @@ def test_a_prompt_costs_the_same_queries_however_many_completions_it_has(studio,
     for completions in (1, 2):
         for _ in range(completions):
             make.completion(prompt, policy)
-        with django_assert_num_queries(8):
+        with django_assert_num_queries(9):
             page = studio.get(reverse("studio:prompt", args=[prompt.id])).context["page"]
     assert page.paginator.count == 3
 

@@ -39,6 +39,8 @@ numbers, truth values and nothing, no line is taken before somebody decided to l
 the import, or with --ignore FIELD. Fields inside of messages and instances count, as `messages.name`. What cannot be
 stored in a field that is left out does not matter.
 
+A prompt whose text is in use on the other side of the split is taken, but goes into quarantine.
+
 In CSV, lists and objects are JSON in their cell, and an empty cell says nothing. A line `sep=;` before the header names
 the delimiter. Columns without a name, such as a data frame's index, are `column_1` by their place. The fields of
 completions are described in annotate/samples/importers.py.

@@ -46,7 +46,8 @@ class Command(BaseCommand):
         rows = Prompt.objects.filter(id__in=ids).values_list("id", "pool__name", "group__split")
         named = {prompt_id: f"prompt {prompt_id} of “{pool}” in {split}" for prompt_id, pool, split in rows}
         for case in batch:
-            self.stdout.write(f"{named[case.prompt_id]}, against {named[case.twin_id]}: {case.reason.label}")
+            prompt, twin = (named.get(prompt_id, str(prompt_id)) for prompt_id in (case.prompt_id, case.twin_id))
+            self.stdout.write(f"{prompt}, against {twin}: {case.reason.label}")
 
     def _count(self, found: list[Case]) -> None:
         for reason in QuarantineReason:
