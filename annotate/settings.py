@@ -111,8 +111,9 @@ if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Rate limits of the login count across all web processes, so their counters stand in the database.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}}
+# Rate limits of the login count across all web processes, so their counters stand in the database. None may be
+# forgotten early: Django's own backend makes room for new names by dropping others, locked ones among them.
+CACHES = {"default": {"BACKEND": "annotate.lib.cache.KeepingCache", "LOCATION": "cache"}}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["annotate.accounts.sessions.Backend"]
@@ -259,6 +260,7 @@ CELERY_BEAT_SCHEDULE = {
     "make tasks for new prompts and ready slates": {"task": "studio.fill_campaigns", "schedule": 20.0},
     "go on with sampling": {"task": "models_worker.sweep", "schedule": 10.0},
     "go on with exports": {"task": "exports.sweep", "schedule": 30.0},
+    "forget expired tries to log in": {"task": "accounts.sweep", "schedule": 300.0},
 }
 
 LOGGING = {
