@@ -69,6 +69,9 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "annotate.lib.addresses.KnownNumbers",
+    # Before the check of the CSRF token, which reads the whole body.
+    "annotate.accounts.bodies.BodyGate",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -109,6 +112,19 @@ if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: the queue rests on its row locks.")
 # A pooler that gives each transaction another connection, such as pgbouncer's transaction mode, needs them off.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
+# Seconds that anything waits for a connection, and that a page waits for one statement and for one lock; 0: no limit.
+# Workers and commands have no limit for statements and locks (annotate/lib/waiting.py).
+DB_CONNECT_TIMEOUT = env.number("DB_CONNECT_TIMEOUT", default=5)
+DB_STATEMENT_TIMEOUT = env.number("DB_STATEMENT_TIMEOUT", default=15)
+DB_LOCK_TIMEOUT = env.number("DB_LOCK_TIMEOUT", default=5)
+# A host that is gone says nothing: half a minute without any sign of life ends its connections, the workers' too.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": DB_CONNECT_TIMEOUT,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+} | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Rate limits of the login count across all web processes, so their counters stand in the database. None may be
@@ -202,7 +218,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["annotate.accounts.permissions.Tokens"],
     "DEFAULT_PERMISSION_CLASSES": ["annotate.accounts.permissions.ManagerOnly"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["annotate.lib.parsers.ShallowJSONParser"],
@@ -216,7 +232,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["annotate.accounts.permissions.ManagerOnly"],
-    "SERVE_AUTHENTICATION": ["rest_framework.authentication.TokenAuthentication"],
+    "SERVE_AUTHENTICATION": ["annotate.accounts.permissions.Tokens"],
     "ENUM_NAME_OVERRIDES": {
         "CampaignStateEnum": "annotate.work.states.CampaignState",
         "RunStateEnum": "annotate.samples.states.RunState",
