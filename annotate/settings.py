@@ -69,6 +69,9 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "annotate.lib.addresses.KnownNumbers",
+    # Before the check of the CSRF token, which reads the whole body.
+    "annotate.accounts.bodies.BodyGate",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -110,10 +113,24 @@ if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: the queue rests on its row locks.")
 # A pooler that gives each transaction another connection, such as pgbouncer's transaction mode, needs them off.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
+# Seconds that anything waits for a connection, and that a page waits for one statement and for one lock; 0: no limit.
+# Workers and commands have no limit for statements and locks (annotate/lib/waiting.py).
+DB_CONNECT_TIMEOUT = env.number("DB_CONNECT_TIMEOUT", default=5)
+DB_STATEMENT_TIMEOUT = env.number("DB_STATEMENT_TIMEOUT", default=15)
+DB_LOCK_TIMEOUT = env.number("DB_LOCK_TIMEOUT", default=5)
+# A host that is gone says nothing: half a minute without any sign of life ends its connections, the workers' too.
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": DB_CONNECT_TIMEOUT,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+} | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Rate limits of the login count across all web processes, so their counters stand in the database.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"}}
+# Rate limits of the login count across all web processes, so their counters stand in the database. None may be
+# forgotten early: Django's own backend makes room for new names by dropping others, locked ones among them.
+CACHES = {"default": {"BACKEND": "annotate.lib.cache.KeepingCache", "LOCATION": "cache"}}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["annotate.accounts.sessions.Backend"]
@@ -281,6 +298,7 @@ CELERY_BEAT_SCHEDULE = {
     "make tasks for new prompts and ready slates": {"task": "studio.fill_campaigns", "schedule": 20.0},
     "go on with sampling": {"task": "models_worker.sweep", "schedule": 10.0},
     "go on with exports": {"task": "exports.sweep", "schedule": 30.0},
+    "forget expired tries to log in": {"task": "accounts.sweep", "schedule": 300.0},
 }
 
 LOGGING = {

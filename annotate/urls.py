@@ -8,6 +8,8 @@ from rest_framework.routers import SimpleRouter
 from annotate.accounts import views as accounts
 from exports.endpoints import ExportViewSet
 
+handler500 = "annotate.lib.unavailable.server_error"
+
 exports = SimpleRouter()
 exports.register("exports", ExportViewSet, basename="export")
 

@@ -27,10 +27,11 @@ class NotLoaded(Exception):
 
 
 def sampler(policy: Policy) -> "TransformersSampler":
-    """Load a policy, or take the loaded one. Raises NotLoaded."""
+    """Load a policy, or take the loaded one. Raises NotLoaded or engine.templates.Interrupted."""
     leave_room_for_others(os.environ)
     from models_worker.engine.checkpoint import LoadError
     from models_worker.engine.loader import load_policy
+    from models_worker.engine.templates import Interrupted
     from models_worker.engine.transformers_engine import TransformersSampler
 
     location, revision = _place(policy.location, on_hub=policy.origin == Origin.HUB)
@@ -53,6 +54,8 @@ def sampler(policy: Policy) -> "TransformersSampler":
         return TransformersSampler(loaded)
     except LoadError as error:
         raise NotLoaded(str(error)) from error
+    except Interrupted:
+        raise
     except Exception as error:
         # Whatever a checkpoint makes its libraries raise: it must not stop the runs of other policies.
         log.exception("Loading policy %d broke off", policy.id)

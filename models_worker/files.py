@@ -127,8 +127,9 @@ def _sample(
     complain: Callable[[str], None],
 ) -> None:
     # Not with the modules of this one: it loads the template language, which the web does not have.
-    from models_worker.engine.chat import ChatError
+    from models_worker.engine.chat import ChatError, Overruns
 
+    overruns = Overruns()
     requests, prompts, hashes = [], {each.id: each for each in chunk}, {}
     for each in prompts.values():
         if not missing[each.id]:
@@ -138,7 +139,9 @@ def _sample(
         except ChatError as error:
             outcome.failed += 1
             complain(_("Prompt %(id)s: %(error)s") % {"id": each.id, "error": error})
+            overruns.note(error)
             continue
+        overruns.note(None)
         hashes[each.id] = rendered.sha256
         requests += [
             SampleRequest(

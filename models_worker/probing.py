@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 
 from annotate.samples import probes
 from annotate.samples.models import ServerProbe
+from models_worker.engine.templates import Interrupted, interruptible
 from models_worker.engine.types import SamplerUnusable
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def probe_waiting(stopping: Event) -> None:
 def _probe(probe: ServerProbe, stopping: Event) -> None:
     # The HTTP client is loaded by whoever needs it.
     from models_worker import servers
+    from models_worker.engine.chat import ChatError
     from models_worker.engine.probe import ProbeFailed
     from models_worker.engine.probe import probe as ask
 
@@ -45,10 +47,11 @@ def _probe(probe: ServerProbe, stopping: Event) -> None:
             raise Stopped
 
     try:
-        findings = ask(servers.server_of(probe.policy), patience=servers.PROBING, on_stage=on_stage)
-    except Stopped:
+        with interruptible(stopping.is_set):
+            findings = ask(servers.server_of(probe.policy), patience=servers.PROBING, on_stage=on_stage)
+    except (Stopped, Interrupted):
         probes.release(probe=probe)
-    except (servers.NotAllowed, ProbeFailed, SamplerUnusable) as reason:
+    except (servers.NotAllowed, ProbeFailed, SamplerUnusable, ChatError) as reason:
         log.warning("The server of policy %d cannot be probed; its page says why", probe.policy_id)
         probes.fail(probe=probe, error=str(reason))
     except django.db.Error:

@@ -31,6 +31,7 @@ from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.states import RunState
 from models_worker import checkpoints, probing, provenance
 from models_worker.engine.params import derive_seed
+from models_worker.engine.templates import Interrupted, interruptible
 from models_worker.engine.types import (
     InvalidParams,
     Sampler,
@@ -42,7 +43,7 @@ from models_worker.engine.types import (
 
 # Torch is loaded by the first run and not by this module: every Celery process imports it, also one that never samples.
 if TYPE_CHECKING:
-    from models_worker.engine.chat import RenderedPrompt
+    from models_worker.engine.chat import Overruns, RenderedPrompt
 
 log = logging.getLogger(__name__)
 
@@ -145,9 +146,11 @@ def _announced() -> bool:
 
 def _sample_run(run: SampleRun) -> None:
     worker = f"{platform.node()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
-    with Watch(run, worker) as watch:
+    with Watch(run, worker) as watch, interruptible(watch.over):
         try:
             _sample_chunks(run, worker, watch)
+        except Interrupted:
+            log.info("Run %d ended while a chat template was rendered", run.id)
         except Unusable as reason:
             log.warning("Run %d cannot be sampled; its page says why", run.id)
             actions.fail_rest(run=run, worker=worker, error=str(reason), now=timezone.now())
@@ -161,7 +164,10 @@ def _sample_run(run: SampleRun) -> None:
 
 
 def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
-    params, sampler, breakdowns = _params(run), None, 0
+    # With the first run, and not with this module: it is for those that sample.
+    from models_worker.engine.chat import Overruns
+
+    params, sampler, breakdowns, overruns = _params(run), None, 0, Overruns()
     while not watch.over():
         probing.probe_waiting(stopping)
         claimed = actions.claim_requests(run=run, worker=worker, limit=_share(run), lease=LEASE, now=timezone.now())
@@ -169,7 +175,7 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
             return
         # After the claim: a policy too large for the machine takes the process down, and that must count as an attempt.
         sampler = sampler or load_sampler(run.policy)
-        chunk = Chunk(run, sampler, params, claimed)
+        chunk = Chunk(run, sampler, params, claimed, overruns)
         try:
             chunk.sample(cancelled=watch.over)
             breakdowns = 0
@@ -273,8 +279,15 @@ class Chunk:
     Samples end in any order, but they are judged in the order of k, so that it is always the same one that gives way.
     """
 
-    def __init__(self, run: SampleRun, sampler: Sampler, params: SamplingParams, claimed: Iterable[Asked]) -> None:
-        self.run, self.sampler, self.params = run, sampler, params
+    def __init__(
+        self,
+        run: SampleRun,
+        sampler: Sampler,
+        params: SamplingParams,
+        claimed: Iterable[Asked],
+        overruns: "Overruns",
+    ) -> None:
+        self.run, self.sampler, self.params, self.overruns = run, sampler, params, overruns
         # What follows goes by prompt, named as the engine names it.
         self.asked = {str(request.prompt_id): request for request in claimed}
         stored = queries.stored(run, [request.prompt_id for request in self.asked.values()])
@@ -290,12 +303,14 @@ class Chunk:
     def sample(self, *, cancelled: Callable[[], bool]) -> None:
         """Store and finish what can be; note for each other prompt why not, unless `cancelled()`.
 
-        Raises Breakdown or Unusable.
+        Raises Breakdown, Unusable or Interrupted.
         """
         try:
             self._sample(cancelled)
         except django.db.Error:
             # Nothing can be noted now. The leases end, and the sweep goes on from what is stored.
+            raise
+        except Interrupted:
             raise
         except SamplerUnusable as error:
             raise Unusable(str(error)) from error
@@ -310,6 +325,8 @@ class Chunk:
     def _sample(self, cancelled: Callable[[], bool]) -> None:
         wanted = {}
         for prompt in self.asked:
+            if cancelled():
+                return
             if not (missing := self._missing(prompt)):
                 # All was stored by a worker that was killed before it could say so.
                 self._finish(prompt)
@@ -332,7 +349,9 @@ class Chunk:
         except ChatError as error:
             # No attempt would change that.
             actions.fail_request(request=request, error=str(error), now=timezone.now(), final=True)
+            self.overruns.note(error)
             return False
+        self.overruns.note(None)
         return True
 
     def _fill(self, wanted: Mapping[str, list[int]], cancelled: Callable[[], bool]) -> None:

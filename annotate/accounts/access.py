@@ -29,18 +29,23 @@ def door(*roles: Role) -> Callable[[View[P]], View[P]]:
     def guard(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            if not request.user.is_authenticated:
-                # Whoever sent a form after the session had ended comes back to a page, not to the form's address.
-                back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("home")
-                return redirect_to_login(back)
-            if person(request).role not in roles or _speaks_for_another(request):
-                raise PermissionDenied
-            return view(request, *args, **kwargs)
+            return refusal(request, frozenset(roles)) or view(request, *args, **kwargs)
 
         cast(Any, guarded).door = frozenset(roles)
         return cast(View[P], guarded)
 
     return guard
+
+
+def refusal(request: HttpRequest, roles: frozenset[Role]) -> HttpResponseBase | None:
+    """None for people of these roles, the way to the login for strangers. Raises PermissionDenied for others."""
+    if not request.user.is_authenticated:
+        # Whoever sent a form after the session had ended comes back to a page, not to the form's address.
+        back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("home")
+        return redirect_to_login(back)
+    if person(request).role not in roles or _speaks_for_another(request):
+        raise PermissionDenied
+    return None
 
 
 def _speaks_for_another(request: HttpRequest) -> bool:

@@ -29,5 +29,8 @@ class WholePageRedirects:
         login = resolve_url(settings.LOGIN_URL)
         if urlsplit(response.get("Location", "")).path != login:
             return response
-        back = htmx.current_url_abs_path
+        try:
+            back = htmx.current_url_abs_path
+        except ValueError:
+            back = None  # the header holds no address
         return HttpResponseClientRedirect(f"{login}?{urlencode({REDIRECT_FIELD_NAME: back})}" if back else login)

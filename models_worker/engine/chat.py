@@ -1,11 +1,13 @@
 """From messages to the token ids a policy continues."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from jinja2 import TemplateError, TemplateSyntaxError
+from models_worker.engine import templates
+from models_worker.engine.templates import Allowance, OverLimit, Refused
+from models_worker.engine.types import SamplerUnusable
 
 # Where only servers are asked for completions, there need be no transformers.
 if TYPE_CHECKING:
@@ -14,17 +16,6 @@ if TYPE_CHECKING:
 Message = Mapping[str, str]
 
 ROLES = ("system", "user", "assistant")
-
-# What Jinja raises, and what the expressions of a template make Python raise: a matter of this prompt alone.
-TEMPLATE_ERRORS = (
-    TemplateError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    LookupError,
-    AttributeError,
-    RecursionError,
-)
 
 # For base models, which have no template of their own. A version never changes: completions name the one they had.
 # Line breaks are written as values, because Jinja drops one that follows a tag.
@@ -46,6 +37,31 @@ class PromptTooLong(ChatError):
     """What must stay of the prompt does not fit beside the answer."""
 
 
+class BadTemplate(ChatError):
+    """The template is at fault, whatever the prompt: it is not Jinja."""
+
+
+class TemplateOverLimit(ChatError):
+    """The template took too much time or memory, or wrote too much, for these messages."""
+
+
+@dataclass
+class Overruns:
+    """How many prompts in a row exceeded the limits of the template.
+
+    One long prompt may. If all do, each would hold up the worker until its limit, so a few are enough to give up.
+    """
+
+    most: int = 5
+    count: int = 0
+
+    def note(self, error: ChatError | None) -> None:
+        """error: what the prompt was refused with, None if it was rendered. Raises SamplerUnusable at the most."""
+        self.count = self.count + 1 if isinstance(error, TemplateOverLimit) else 0
+        if self.count == self.most:
+            raise SamplerUnusable(str(error))
+
+
 @dataclass(frozen=True)
 class Template:
     """How messages become text.
@@ -60,6 +76,10 @@ class Template:
     stop: tuple[str, ...] = ()
     lead: str = ""
     begins_text: bool = False
+
+    @property
+    def whose(self) -> str:
+        return f"{self.name}'s" if self.name in ("tokenizer", "policy") else self.name
 
     @property
     def sha256(self) -> str:
@@ -107,11 +127,13 @@ def render(
 
     examples: messages that stand before every prompt of this policy.
     What does not fit loses its oldest turns, whole: examples, system message and the last user turn always stay.
-    Raises PromptTooLong if those alone are too long, ChatError if the messages make no prompt.
+    Raises PromptTooLong if those alone are too long, TemplateOverLimit if the template is, ChatError if the messages
+    make no prompt, and templates.Interrupted.
     """
     _check(messages, tokenizer)
     head, turns = after_examples(examples, messages)
-    text, ids = _encode([*head, *turns], tokenizer, template)
+    allowance = Allowance.of_a_prompt()
+    text, ids = _encode([*head, *turns], tokenizer, template, allowance)
     whole = len(ids)
     room = whole if max_model_len is None else max_model_len - max_new_tokens
     while len(ids) > room:
@@ -121,7 +143,7 @@ def render(
                 f"The end of this prompt has {len(ids)} tokens, and at most {max(room, 0)} fit: the policy reads "
                 f"{max_model_len} in all, {max_new_tokens} of them kept for its answer."
             )
-        text, ids = _encode([*head, *turns], tokenizer, template)
+        text, ids = _encode([*head, *turns], tokenizer, template, allowance)
     return RenderedPrompt(
         text=text, ids=tuple(ids), truncated=whole - len(ids), sha256=sha256(text.encode()).hexdigest()
     )
@@ -138,6 +160,7 @@ def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> fr
             [{"role": "user", "content": "Q"}, {"role": "assistant", "content": answer}],
             tokenizer,
             template,
+            Allowance.of_a_prompt(),
             answering=False,
         )
     except ChatError:
@@ -147,15 +170,18 @@ def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> fr
 
 
 def check_template(tokenizer: "PreTrainedTokenizerBase", template: Template, examples: Sequence[Message]) -> None:
-    """Raises ChatError if the template is no Jinja, or if the examples cannot stand before a prompt."""
+    """Raises ChatError if the template is no Jinja or exceeds its limits, or if the examples cannot stand before a
+    prompt."""
     question = {"role": "user", "content": "Q"}
     if examples:
         _check([*examples, question], tokenizer)
     try:
-        _encode([*examples, question], tokenizer, template)
-    except ChatError as error:
+        _encode([*examples, question], tokenizer, template, Allowance.of_a_prompt())
+    except (BadTemplate, TemplateOverLimit):
+        raise
+    except ChatError:
         # One that refuses this question alone may take others.
-        if examples or isinstance(error.__cause__, TemplateSyntaxError):
+        if examples:
             raise
 
 
@@ -190,16 +216,39 @@ def _without_oldest(turns: list[Message]) -> list[Message]:
 
 
 def _encode(
-    messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase", template: Template, *, answering: bool = True
+    messages: Sequence[Message],
+    tokenizer: "PreTrainedTokenizerBase",
+    template: Template,
+    allowance: Allowance,
+    *,
+    answering: bool = True,
 ) -> tuple[str, list[int]]:
-    try:
-        text = tokenizer.apply_chat_template(
-            [dict(message) for message in messages],
-            chat_template=template.source,
-            tokenize=False,
-            add_generation_prompt=answering,
-        )
-    except TEMPLATE_ERRORS as error:
-        raise ChatError(f"The chat template refuses this prompt: {error}") from error
+    # A tokenizer may have several templates, by name.
+    source = tokenizer.get_chat_template(template.source)
+    text = from_template(
+        template,
+        lambda: templates.render(
+            source,
+            messages,
+            style="transformers",
+            allowance=allowance,
+            values=tokenizer.special_tokens_map,
+            answering=answering,
+        ),
+    )
     # In two steps: templates write begin-of-text themselves, and tokenising would add a second one.
-    return str(text), list(tokenizer(text, add_special_tokens=template.begins_text)["input_ids"])
+    return text, list(tokenizer(text, add_special_tokens=template.begins_text)["input_ids"])
+
+
+def from_template(template: Template, render: Callable[[], str]) -> str:
+    """The rendered text. Raises ChatError in place of what `render` raises, or templates.Interrupted."""
+    try:
+        return render()
+    except Refused as refusal:
+        kind = BadTemplate if refusal.syntax else ChatError
+        raise kind(f"The chat template refuses this prompt: {refusal}") from refusal
+    except OverLimit as over:
+        raise TemplateOverLimit(
+            f"The {template.whose} chat template {over}, and was stopped. Register the policy with a simpler chat "
+            "template of its own, or with the template plain-v1."
+        ) from over

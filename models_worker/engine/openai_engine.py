@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import Any
 
 import httpx2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from models_worker.engine.chat import ROLES, TEMPLATE_ERRORS, ChatError, Message, RenderedPrompt, after_examples
+from models_worker.engine import templates
+from models_worker.engine.chat import ROLES, ChatError, Message, RenderedPrompt, after_examples, from_template
 from models_worker.engine.patience import GivenUp, Line, Patience, line_to
 from models_worker.engine.server import Refused, Reply, Server, ended
 from models_worker.engine.types import OnResult, SampleRequest, SampleResult, SamplerUnusable, failed, never
@@ -165,7 +165,7 @@ async def _come(answers: Answers) -> list[SampleResult | Exception]:
 def prompt_text(server: Server, messages: Sequence[Message]) -> str:
     """What this server is sent as a prompt: a text made by its template, or for chat the messages as JSON.
 
-    Raises ChatError.
+    Raises ChatError or templates.Interrupted.
     """
     head, turns = after_examples(server.examples, messages)
     whole = [dict(each) for each in (*head, *turns)]
@@ -175,12 +175,11 @@ def prompt_text(server: Server, messages: Sequence[Message]) -> str:
         raise ChatError(f"A message has the role {min(unknown)!r}; it can be {', '.join(ROLES)}.")
     if server.endpoint == "chat":
         return json.dumps(whole, ensure_ascii=False)
-    # Set up as transformers reads chat templates.
-    jinja = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    try:
-        return jinja.from_string(server.template.source).render(messages=whole, add_generation_prompt=True)
-    except TEMPLATE_ERRORS as error:
-        raise ChatError(f"The chat template refuses this prompt: {error}") from error
+    allowance = templates.Allowance.of_a_prompt()
+    return from_template(
+        server.template,
+        lambda: templates.render(server.template.source, whole, style="server", allowance=allowance),
+    )
 
 
 def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 import re
 import subprocess
 import sys
+import threading
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 import pytest
+from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from pytest_django.asserts import assertContains, assertNotContains
@@ -100,6 +104,48 @@ def test_the_failures_count_across_web_processes(client, ada, monkeypatch):
         # 200 is the form once more; with the right password only the limit stands in the way.
         assert process.stdout.strip() == "200"
     assertContains(log_in(client), TOO_MANY)
+
+
+def test_a_thousand_other_names_do_not_unlock_an_account(ada, rf, settings):
+    """From a hundred addresses, as a botnet tries them. Django's own cache drops the keys that sort first."""
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    client = Client(headers={"x-forwarded-for": "203.0.113.9"})
+    names = sorted([f"worker{number}" for number in range(500)], key=lambda name: sha256(name.encode()).hexdigest())
+    User.objects.filter(id=ada.id).update(username=names[0])
+    for _ in range(5):
+        log_in(client, names[0], "wrong")
+    assertContains(log_in(client, names[0]), TOO_MANY)
+    for number in range(1000):
+        request = rf.post("/", headers={"x-forwarded-for": f"198.51.100.{number // 10}"})
+        DefaultAccountAdapter(request).pre_authenticate(request, username=f"name{number}")
+    assertContains(log_in(client, names[0]), TOO_MANY)
+
+
+def test_tries_at_the_same_time_are_all_counted(db_with_threads, monkeypatch):
+    """Of twelve at once, in threads with connections of their own, five reach the password."""
+    checked = []
+    monkeypatch.setattr(User, "check_password", lambda self, _password: bool(checked.append(self.pk)))
+
+    def guess():
+        log_in(Client(), password="wrong")
+        connection.close()
+
+    threads = [threading.Thread(target=guess) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= len(checked) <= 5
+    assertContains(log_in(Client()), TOO_MANY)
+
+
+@pytest.fixture
+def db_with_threads(transactional_db):
+    user = make.user(username="ada")
+    user.set_password(PASSWORD)
+    user.save()
+    yield user
+    cache.clear()
 
 
 def test_behind_a_proxy_one_visitor_does_not_use_up_the_tries_of_all(ada, settings):

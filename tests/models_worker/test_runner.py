@@ -20,6 +20,7 @@ from annotate.samples.models import Completion, FinishReason, Origin, Quantisati
 from annotate.samples.states import RequestState, RunState
 from models_worker import runner
 from models_worker.checkpoints import leave_room_for_others
+from models_worker.engine import templates
 from models_worker.engine.loader import forget_policies
 from models_worker.engine.params import derive_seed
 from models_worker.engine.transformers_engine import TransformersSampler
@@ -577,3 +578,64 @@ def test_torch_leaves_a_core_to_others_unless_the_operator_says_otherwise(monkey
     environment = {}
     leave_room_for_others(environment)
     assert environment["OMP_NUM_THREADS"] == "1"
+
+
+# Such a template takes hours. The first renderings are fast: it is loaded as any other.
+SLOW = (
+    "{% if 'wind' in messages[-1].content %}{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}"
+    "{% endfor %}{% endif %}{{ messages[-1].content }}"
+)
+
+
+@pytest.mark.parametrize("in_thread", [False, True], ids=["solo", "threads"])
+def test_a_run_that_is_cancelled_does_not_wait_for_its_template(tiny, in_thread):
+    """Also where the worker runs its tasks in threads, which no signal reaches."""
+    run = start(tiny, 3, policy=make.policy(location=str(tiny), chat_template=SLOW))
+    cancelled_at = []
+
+    def cancel():
+        actions.cancel_run(run=run, now=timezone.now())
+        cancelled_at.append(time.monotonic())
+        connection.close()
+
+    threading.Timer(3, cancel).start()
+    if in_thread:
+        worker = threading.Thread(target=lambda: (runner.sample(run.id), connection.close()))
+        worker.start()
+        worker.join()
+    else:
+        runner.sample(run.id)
+    assert time.monotonic() - cancelled_at[0] < runner.LOOK + 5
+    run.refresh_from_db()
+    assert run.state == RunState.CANCELLED
+    assert not Completion.objects.filter(run=run).exists()
+
+
+def test_a_worker_told_to_stop_gives_back_what_a_slow_template_holds(tiny):
+    run = start(tiny, 3, policy=make.policy(location=str(tiny), chat_template=SLOW))
+    threading.Timer(3, runner.stopping.set).start()
+    runner.sample(run.id)
+    assert set(run.requests.values_list("state", "attempts")) == {(RequestState.WAITING, 0)}
+
+
+def test_a_template_over_its_limit_fails_its_prompts_and_then_the_run(tiny, monkeypatch):
+    monkeypatch.setattr(templates, "SECONDS", 0.3)
+    run = start(tiny, 9, policy=make.policy(location=str(tiny), chat_template=SLOW))
+    began = time.monotonic()
+    runner.sample(run.id)
+    assert set(run.requests.values_list("state", flat=True)) == {RequestState.FAILED}
+    (error,) = errors(run)
+    assert "The policy's chat template takes more than 0.3 seconds" in error
+    assert "Register the policy with a simpler chat template" in error
+    assert time.monotonic() - began < 9 * 5
+
+
+def test_one_prompt_that_is_too_much_for_a_template_costs_no_other(tiny, monkeypatch):
+    monkeypatch.setattr(templates, "SECONDS", 0.5)
+    pool, group = make.pool(), make.group()
+    for text in ("calm", "the wind", "quiet"):
+        make.prompt(pool, text, in_group=group)
+    run = start(tiny, pool=pool, policy=make.policy(location=str(tiny), chat_template=SLOW))
+    runner.sample(run.id)
+    states = dict(run.requests.values_list("prompt__text", "state"))
+    assert states == {"calm": RequestState.DONE, "the wind": RequestState.FAILED, "quiet": RequestState.DONE}

@@ -51,8 +51,8 @@ def services(*, host: str, port: int, sampling: bool) -> list[Service]:
     named = [
         _service(
             "web",
-            f"gunicorn annotate.wsgi --bind {_in_url(host)}:{port} --worker-class gthread --workers {WEB_PROCESSES} "
-            f"--threads {WEB_THREADS} --graceful-timeout 8 --no-control-socket",
+            f"gunicorn annotate.wsgi --bind {_in_url(host)}:{port} --workers {WEB_PROCESSES} --threads {WEB_THREADS} "
+            "--worker-class annotate.lib.launch.gunicorn_worker.Worker --graceful-timeout 8 --no-control-socket",
         ),
         _service("worker", f"{queue} -Q default -P threads -c {WORKER_THREADS} -n default@%h"),
         _service("beat", "celery -A annotate.celery beat --pidfile="),

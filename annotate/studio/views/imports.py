@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from annotate.accounts.access import managers, person
+from annotate.accounts.bodies import takes_files
 from annotate.lib.paging import page_of
 from annotate.pools import actions, queries
 from annotate.pools.forms import ImportForm
@@ -18,6 +19,7 @@ from annotate.pools.models import ImportJob, ImportState, Pool
 RUNNING = (ImportState.WAITING, ImportState.RUNNING)
 
 
+@takes_files
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def import_new(request: HttpRequest, pool_id: int) -> HttpResponse:

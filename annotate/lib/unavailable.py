@@ -1,0 +1,38 @@
+"""What a person or a script is told while the database does not answer."""
+
+import sys
+from http import HTTPStatus
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from django.views import defaults
+
+RETRY_AFTER = 5
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's page for an exception that nobody caught; where the database is the reason, one that says: try again.
+
+    The database does not take the connection, ended it, or did not answer in time: statement, lock, or silence.
+    """
+    if not isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        return defaults.server_error(request)
+    # Nothing of this request is kept, and to save its session would only wait for the database once more.
+    if hasattr(request, "session"):
+        request.session.modified = False
+    response: HttpResponse
+    if _is_for_a_script(request):
+        words = _("The database does not answer in time. Try again in a few seconds.")
+        response = JsonResponse({"words": words, "detail": words}, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    else:
+        response = HttpResponse(render_to_string("503.html"), status=HTTPStatus.SERVICE_UNAVAILABLE)
+    response["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+def _is_for_a_script(request: HttpRequest) -> bool:
+    found = request.resolver_match
+    of_the_api = found is not None and hasattr(found.func, "cls")
+    return of_the_api or request.get_preferred_type(["text/html", "application/json"]) == "application/json"

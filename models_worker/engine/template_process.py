@@ -1,0 +1,98 @@
+"""The process that renders chat templates for templates.py: one JSON object per line in, one per line out.
+
+It runs as a script, so that it loads neither torch nor anything else of the worker. A template comes from a checkpoint
+and can ask for any amount of time and memory, in loops as well as inside single operations of Python. The kernel bounds
+the memory; templates.py bounds the time and kills this process.
+"""
+
+import json
+import math
+import os
+import resource
+import signal
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Template, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+# What Jinja raises, and what the expressions of a template make Python raise: a matter of this prompt alone.
+REFUSALS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
+
+
+@lru_cache(maxsize=16)
+def _compiled(source: str) -> Template:
+    # Set up as transformers reads chat templates.
+    return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(source)
+
+
+def _text(asked: Mapping[str, Any]) -> str:
+    if asked["style"] == "server":
+        return _compiled(asked["source"]).render(
+            messages=asked["messages"], add_generation_prompt=asked["answering"], **asked["values"]
+        )
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    texts, _tokens_of_answers = render_jinja_template(
+        conversations=[asked["messages"]],
+        chat_template=asked["source"],
+        add_generation_prompt=asked["answering"],
+        **asked["values"],
+    )
+    return str(texts[0])
+
+
+def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        text = _text(asked)
+    except MemoryError:
+        return {"over": "memory"}
+    except TemplateSyntaxError as error:
+        return {"refused": str(error), "syntax": True}
+    except REFUSALS as error:
+        return {"refused": str(error) or type(error).__name__, "syntax": False}
+    return {"text": text} if len(text) <= asked["most"] else {"over": "length"}
+
+
+def _bound_memory(more: int) -> None:
+    """Allow this process `more` bytes beyond what it has. Systems without /proc do not enforce such a limit either."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        with open("/proc/self/statm") as file:
+            has = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (has + more, has + more))
+
+
+def _bound_time(seconds: float) -> None:
+    """The kernel ends this process if it goes on computing after the worker is gone."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(usage.ru_utime + usage.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def main(style: str, memory: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the worker, which then ends this process
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)  # what a library prints is no answer
+    if style == "transformers":
+        import transformers.utils.chat_template_utils  # noqa: F401  # before the limit on memory
+    _bound_memory(memory)
+    answers.write("ready\n")
+    answers.flush()
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        _bound_time(asked["seconds"])
+        try:
+            said = json.dumps(_answer(asked))
+        except MemoryError:
+            said = '{"over": "memory"}'
+        answers.write(said + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
