@@ -125,7 +125,7 @@ def ours(world: World) -> Iterator[Address]:
         variants = [needed | more for more in VARIANTS.get(name, lambda world: [{}])(world)]
         urls = [reverse(name, kwargs=variant) for variant in variants]
         urls += [f"{urls[0]}?{query}" for query in QUERIES.get(name, [])]
-        if is_page(user, urls[0]):
+        if not hasattr(entry.callback, "takes_only_forms") and is_page(user, urls[0]):
             yield from (Address(user, url) for url in urls)
     for user in (world.cleo, world.hedy):
         yield Address(user, reverse("desk:home"))
