@@ -192,14 +192,15 @@ def test_a_skip_asks_its_reason_in_a_dialog(sit, demonstrations):
     campaign = demonstrations(prompts=2)
     _me, page = sit(campaign)
     begin(page)
-    press(page, "s")
+    skip = page.get_by_role("button", name="Skip", exact=True)
+    skip.click()
     dialog = page.get_by_role("dialog", name="Skip this task")
     expect(dialog).to_be_visible()
     press(page, "Escape")
     expect(dialog).to_be_hidden()
-    press(page, "s")
+    skip.click()
     dialog.get_by_label("The task is very unclear").check()
-    dialog.get_by_role("button", name="Skip").click()
+    dialog.get_by_role("button", name="Skip", exact=True).click()
     expect(page.get_by_text("You skipped the task.")).to_be_visible()
     assert Skip.objects.get().reason == "unclear"
 

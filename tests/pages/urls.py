@@ -19,7 +19,7 @@ FRAME = """{% extends "base.html" %}{% load static %}
 <form method="post" data-submit-shortcut data-draft-url="/draft">{% csrf_token %}
 FORM
 {% include "parts/save_state.html" %}
-<div class="actionbar"><button type="submit">Submit</button></div>
+<div class="actionbar"><p class="missing" data-incomplete hidden></p><button type="submit">Submit</button></div>
 </form>
 <div data-renew-url="/renew" data-renew-seconds="1"></div>
 <button type="button" hx-get="/part" hx-target="#part" data-key="x">Load</button><div id="part"></div>
