@@ -9,9 +9,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers, person
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.pools.models import Prompt, Split
 from annotate.work.quarantine import quarantine as put_into_quarantine
@@ -60,8 +61,8 @@ def progress(request: HttpRequest, export_id: int) -> HttpResponse:
     return render(request, "exports/_export.html", _described(export_id))
 
 
-@require_POST
 @managers
+@post_or_redirect("exports:export", "export_id")
 def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
     """Put prompts that this export found on both sides away: the one that was chosen, or all that are listed."""
     chosen, now = request.POST.get("prompt", ""), timezone.now()

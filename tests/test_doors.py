@@ -67,6 +67,18 @@ def test_people_of_other_roles_are_refused(client, name, entry, role, method):
     assert getattr(client, method)(reverse(name, kwargs=arguments(entry))).status_code in (403, 405)
 
 
+# Only scripts call these addresses; no person comes to one by reloading a page or by logging in.
+SCRIPTED = {"desk:draft", "desk:renew", "desk:ahead", "desk:preview", "desk:compare", "studio:guideline-preview"}
+
+
+@pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
+@pytest.mark.django_db
+def test_no_address_that_a_person_can_reach_refuses_a_get(client, name, entry):
+    client.force_login(make.user(next(iter(entry.callback.door))))
+    status = client.get(reverse(name, kwargs=arguments(entry))).status_code
+    assert (status == 405) == (name in SCRIPTED)
+
+
 @pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.django_db

@@ -1,11 +1,12 @@
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from annotate.accounts import events
 from annotate.accounts.access import everyone, person
 from annotate.accounts.models import Role
+from annotate.lib.methods import post_or_redirect
 
 # Names, not imports: the rooms are above this one.
 FIRST_PAGE = {Role.LABELER: "desk:home", Role.REVIEWER: "studio:review", Role.MANAGER: "studio:campaigns"}
@@ -17,8 +18,8 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect(FIRST_PAGE[Role(person(request).role)])
 
 
-@require_POST
 @everyone
+@post_or_redirect("home")
 def dismiss_notices(request: HttpRequest) -> HttpResponse:
     """Hide the notices that the page showed. With JavaScript the page stays, and only its notice goes."""
     shown = [int(word) for word in request.POST.getlist("notice") if word.isascii() and word.isdecimal()]

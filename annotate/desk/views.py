@@ -29,6 +29,7 @@ from annotate.edits import workflow as edits
 from annotate.guidelines.actions import acknowledge
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.lib.text import Piece, word_diff
 from annotate.lib.wake import wake
@@ -43,6 +44,22 @@ from annotate.workflows import WORKFLOWS
 
 # Markdown of a novel would keep a web worker busy for the sake of a look.
 PREVIEWED = 200_000
+
+
+def _task_page(request: HttpRequest, assignment_id: int) -> str:
+    """Where a form of this task is; for outsiders there is nothing."""
+    return reverse("desk:task", args=[_had_or_404(person(request), assignment_id).id])
+
+
+def _held_page(request: HttpRequest, campaign_id: int) -> str:
+    """The task that the labeler works on in this campaign, or the list of campaigns."""
+    labeler = person(request)
+    held = [assignment.id for assignment in work.held(labeler) if assignment.campaign_id == campaign_id]
+    if held:
+        return reverse("desk:task", args=held[:1])
+    if not work.allowed(get_object_or_404(Campaign, id=campaign_id), labeler):
+        raise Http404
+    return reverse("desk:home")
 
 
 @require_safe
@@ -65,8 +82,8 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "desk/home.html", context)
 
 
-@require_POST
 @labelers
+@post_or_redirect(_held_page)
 def next_task(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return _go_on(request, campaign_id, timezone.now())
 
@@ -100,7 +117,8 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
     except leases.LeaseLost:
         leased_until = None
     if not leased_until and not queries.can_still_submit(labeler, assignment):
-        return _lost(request, assignment, draft.body if draft else {}, leases.LeaseLost(), key=None, status=200)
+        refused = leases.lease_lost(assignment.task_id, labeler)
+        return _lost(request, assignment, draft.body if draft else {}, refused, key=None, status=200)
     part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
     return _page(request, assignment, part | {"seen": draft.version if draft else ""}, leased_until)
 
@@ -121,8 +139,8 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
     return JsonResponse({"page": reverse("desk:task", args=[claimed.id]), "leased_until": claimed.leased_until})
 
 
-@require_POST
 @labelers
+@post_or_redirect(_task_page)
 def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """The whole form, or its fields from the page's script, which asks for JSON: a proxy's error page is no JSON."""
     labeler, now, scripted = person(request), timezone.now(), _scripted(request)
@@ -152,7 +170,9 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         taken_back = reverse("desk:undo", args=[submission.assignment.id]) if assignment.campaign.undo_minutes else None
         return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": taken_back})
     _say_submitted(request)
-    return _after_submit(request, assignment, now)
+    # The next text gets the focus, also where no script gives it: people go on typing.
+    field = "" if assignment.campaign.workflow == Workflow.RANKINGS else "#id_text"
+    return _after_submit(request, assignment, now, field)
 
 
 @require_POST
@@ -172,8 +192,8 @@ def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
     return JsonResponse({"saved_at": saved.saved_at, "version": saved.version, "unseen": saved.unseen})
 
 
-@require_POST
 @labelers
+@post_or_redirect(_task_page)
 def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """Take the last submit back. What was claimed after it stays ready ahead."""
     labeler, now = person(request), timezone.now()
@@ -201,8 +221,8 @@ def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
     return JsonResponse({"leased_until": until})
 
 
-@require_POST
 @labelers
+@post_or_redirect(_task_page)
 def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """Pass on the task. Without JavaScript the button sends the whole form, and a page of its own asks the reason."""
     labeler, now = person(request), timezone.now()
@@ -223,8 +243,8 @@ def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return _go_on(request, assignment.campaign_id, now)
 
 
-@require_POST
 @labelers
+@post_or_redirect(_task_page)
 def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """Put the task back. The button sends the whole form, so that its text is kept also without the autosave."""
     labeler, now = person(request), timezone.now()
@@ -239,8 +259,8 @@ def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
     return redirect("desk:home")
 
 
-@require_POST
 @labelers
+@post_or_redirect(_task_page)
 def resume(request: HttpRequest, assignment_id: int) -> HttpResponse:
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
@@ -357,6 +377,7 @@ def _lost(
     """The task is not theirs to submit any more: their text, to be copied."""
     context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused), "submit_key": key}
     context["handed_in"] = isinstance(refused, leases.AlreadySubmitted)
+    context["skipped"] = isinstance(refused, leases.Skipped)
     return render(request, "desk/lost.html", context, status=status)
 
 
@@ -386,19 +407,20 @@ def _say_submitted(request: HttpRequest) -> None:
     said.used = False  # looked at, not shown
 
 
-def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime) -> HttpResponseRedirect:
+def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime, field: str = "") -> HttpResponseRedirect:
     if request.POST.get("then") == "stop":
         leases.put_down(campaign_id=assignment.campaign_id, labeler=person(request), now=now)
         return redirect("desk:home")
     try:
-        return _go_on(request, assignment.campaign_id, now)
+        return _go_on(request, assignment.campaign_id, now, field)
     except Http404:
         # The campaign is not open to them any more. What they handed in is handed in all the same.
         return redirect("desk:home")
 
 
-def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpResponseRedirect:
-    """To the labeler's next task of the campaign; where there is none, home with the reason."""
+def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "") -> HttpResponseRedirect:
+    """Redirect to the labeler's next task of the campaign, to this `#field` of it; where there is none, home with the
+    reason."""
     try:
         claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
     except leases.NotYours as outsider:
@@ -411,7 +433,7 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpRespons
         _ask_for_more(campaign_id, refused)
         messages.info(request, str(refused))
         return redirect("desk:home")
-    return redirect("desk:task", claimed.id)
+    return redirect(reverse("desk:task", args=[claimed.id]) + field)
 
 
 def _ask_for_more(campaign_id: int, refused: leases.Refused) -> None:

@@ -76,6 +76,10 @@ class LeaseLost(Refused):
     words = _("Your time for this task ended and it went to somebody else. Your text is kept, and you can copy it.")
 
 
+class Skipped(LeaseLost):
+    words = _("You skipped this task. It does not come back to you.")
+
+
 class AlreadySubmitted(Refused):
     words = _("You have already submitted this task.")
 
@@ -179,8 +183,7 @@ def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
         execute(cursor, RENEW, {"assignment": assignment_id, "labeler": labeler.id, "now": now, "ahead": Hand.AHEAD})
         found = cursor.fetchone()
     if found is None:
-        _own(assignment_id, labeler)
-        raise LeaseLost
+        raise lease_lost(_own(assignment_id, labeler).task_id, labeler)
     until: datetime = found[0]
     return until
 
@@ -668,8 +671,13 @@ def _held(wanted: Assignment, labeler: User) -> Assignment:
     """The row, locked, if the labeler holds it now."""
     assignment = Assignment.objects.select_for_update().get(id=wanted.id)
     if assignment.labeler_id != labeler.id or assignment.state != State.LEASED:
-        raise LeaseLost
+        raise lease_lost(assignment.task_id, labeler)
     return assignment
+
+
+def lease_lost(task_id: int, labeler: User) -> LeaseLost:
+    """The refusal that names the cause: the labeler skipped the task, or their time for it ended."""
+    return Skipped() if Skip.objects.filter(task_id=task_id, labeler=labeler).exists() else LeaseLost()
 
 
 def _is_this_submit(earlier: Assignment, task_id: int, labeler: User) -> bool:
@@ -694,9 +702,9 @@ def _last_move(assignment: Assignment) -> str | None:
 def _free_slot(campaign: Campaign, task_id: int, assignment_id: int, labeler: User) -> Assignment:
     """After an expired lease: the same slot, or any other of the task that is free."""
     if campaign.state == CampaignState.CLOSED or not queries.allowed(campaign, labeler):
-        raise LeaseLost
+        raise lease_lost(task_id, labeler)
     free = Assignment.objects.select_for_update(skip_locked=True).filter(task_id=task_id, state=State.OPEN)
     slot = free.filter(id=assignment_id).first() or free.order_by("slot").first()
     if slot is None or Skip.objects.filter(task_id=task_id, labeler=labeler).exists():
-        raise LeaseLost
+        raise lease_lost(task_id, labeler)
     return slot

@@ -129,15 +129,76 @@ def test_a_labeler_who_was_given_another_role_has_no_desk_any_more(labeler, demo
     assert me.get("task", held.id).status_code == 403
 
 
-@pytest.mark.parametrize(
-    "name", ["submit", "draft", "renew", "skip", "release", "resume", "next", "ahead", "preview", "compare", "undo"]
-)
-def test_reading_changes_nothing(labeler, demonstrations, name):
+@pytest.mark.parametrize("name", ["draft", "renew", "ahead", "preview", "compare"])
+def test_an_address_for_scripts_takes_no_get(labeler, demonstrations, name):
     campaign = demonstrations()
     me = labeler(campaign)
     held = me.take(campaign)
     assert me.client.get(address(name, held)).status_code == 405
     assert Assignment.objects.get(id=held.id).state == State.LEASED
+
+
+FORMS = ["submit", "skip", "release", "resume", "undo", "next"]
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_the_address_of_a_form_leads_back_to_its_task_and_changes_nothing(labeler, demonstrations, name, method):
+    campaign = demonstrations(prompts=2)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.save(held, text="Mine")
+    response = getattr(me.client, method)(address(name, held))
+    assert (response.status_code, response.url) == (302, reverse("desk:task", args=[held.id]))
+    assert untouched(held, me)
+    assert me.client.put(address(name, held)).status_code == 405
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_an_outsider_is_not_led_to_a_task_by_the_address_of_its_form(labeler, demonstrations, name):
+    campaign = demonstrations(prompts=2, cohorts=[Cohort.TRAINING])
+    owner, outsider = labeler(campaign), labeler(campaign, cohort=Cohort.HELD_OUT)
+    held = owner.take(campaign)
+    there, nowhere = outsider.client.get(address(name, held)), outsider.get(name, 10**9)
+    assert there.status_code == nowhere.status_code == 404
+    assert without_tokens(there) == without_tokens(nowhere)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_who_logs_in_at_the_address_of_a_form_comes_to_its_task(client, labeler, demonstrations, name):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    stranger = client.get(address(name, held))
+    assert stranger.url == f"{reverse('account_login')}?next={address(name, held)}"
+    client.force_login(me.user)
+    back = client.get(stranger.url.partition("?next=")[2], follow=True)
+    assert (back.status_code, back.redirect_chain[-1][0]) == (200, reverse("desk:task", args=[held.id]))
+
+
+@pytest.mark.parametrize("role", [Role.REVIEWER, Role.MANAGER])
+@pytest.mark.parametrize("name", FORMS)
+def test_reviewers_and_managers_are_not_led_to_a_task(labeler, demonstrations, role, name):
+    campaign = demonstrations()
+    held = labeler(campaign).take(campaign)
+    assert Labeler(make.user(role)).client.get(address(name, held)).status_code == 403
+
+
+def test_the_address_of_the_next_task_leads_to_the_list_where_none_is_held(labeler, demonstrations):
+    campaign = demonstrations()
+    response = labeler(campaign).get("next", campaign.id)
+    assert (response.status_code, response.url) == (302, reverse("desk:home"))
+    assert not Assignment.objects.exclude(state=State.OPEN).exists()
+
+
+def test_the_address_of_a_form_of_an_answered_task_leads_to_the_answer(labeler, demonstrations):
+    campaign = demonstrations()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="An answer")
+    for name in ("submit", "skip", "undo"):
+        response = me.client.get(address(name, held), follow=True)
+        assert response.redirect_chain[-1][0] == reverse("desk:answer", args=[held.id])
 
 
 @pytest.mark.parametrize("name", ["submit", "release", "skip", "next", "ahead", "undo"])

@@ -152,6 +152,24 @@ def test_a_skip_needs_a_reason_and_leads_to_another_task(labeler, demonstrations
     assert other.task_id != held.task_id
 
 
+def test_a_skipped_task_says_so_on_its_page_and_to_its_forms_and_scripts(labeler, demonstrations):
+    campaign = demonstrations(prompts=2)
+    me, other = labeler(campaign), labeler(campaign)
+    held = me.take(campaign)
+    me.save(held, text="Half a sentence")
+    reason = {"skip-sent": "1", "skip-reason": "unclear"}
+    me.post("skip", held.id, data=reason)
+    assert other.take(campaign).id == held.id
+    again = me.client.get(me.post("skip", held.id, data=reason).url)
+    shown = [page(me, held), me.submit(held, text="Late").content.decode(), again.content.decode()]
+    for html in shown:
+        assert "You skipped this task" in html
+        assert "went to somebody else" not in html
+    assert "Half a sentence" in shown[0]
+    told = [me.post("renew", held.id), me.submit_by_script(held, text="Late")]
+    assert [response.json()["words"] for response in told] == [str(leases.Skipped.words)] * 2
+
+
 def test_without_javascript_the_skip_button_sends_the_form_and_its_text_is_kept(labeler, demonstrations):
     campaign = demonstrations()
     me = labeler(campaign)

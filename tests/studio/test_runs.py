@@ -120,7 +120,9 @@ def test_a_run_says_why_it_waits(studio, pool, run):
 
 
 def test_cancelling(studio, run):
-    assert studio.get(address("run-cancel", run)).status_code == 405
+    assert studio.get(address("run-cancel", run)).url == address("run", run)
+    run.refresh_from_db()
+    assert run.state == RunState.RUNNING
     studio.post(address("run-cancel", run))
     run.refresh_from_db()
     assert run.state == RunState.CANCELLED

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers, person
 from annotate.accounts.models import Cohort
@@ -18,6 +18,7 @@ from annotate.edits.actions import add_briefs
 from annotate.edits.models import Brief
 from annotate.guidelines.models import Guideline
 from annotate.guidelines.queries import current_version
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.lib.wake import wake
 from annotate.pools.models import Kind, Pool
@@ -123,8 +124,8 @@ def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpRespo
     return render(request, "studio/campaign_state.html", context | _progress(campaign))
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:campaign", "campaign_id")
 def replace_sent_back(request: HttpRequest, campaign_id: int, assignment_id: int) -> HttpResponse:
     """Ask another labeler instead of waiting for the writer of a sent-back answer."""
     get_object_or_404(Assignment, id=assignment_id, campaign=campaign_id)
@@ -137,8 +138,8 @@ def replace_sent_back(request: HttpRequest, campaign_id: int, assignment_id: int
     return redirect("studio:campaign", campaign_id)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:campaign", "campaign_id")
 def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask for new instructions."""
     campaign = get_object_or_404(_with_related(), id=campaign_id, workflow=Workflow.EDITS)

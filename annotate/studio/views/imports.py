@@ -6,10 +6,11 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers, person
 from annotate.accounts.bodies import takes_files
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.pools import actions, queries
 from annotate.pools.forms import ImportForm
@@ -65,8 +66,8 @@ def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
     return response
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:import", "job_id")
 def import_decide(request: HttpRequest, job_id: int) -> HttpResponse:
     """Import the file without the fields that would be dropped, or not at all."""
     job = _job(job_id)

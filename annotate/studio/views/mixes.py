@@ -7,9 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers
+from annotate.lib.methods import post_or_redirect
 from annotate.rankings import stock, supply
 from annotate.rankings.forms import MixForm, part_forms
 from annotate.rankings.models import Mix, Portion
@@ -54,8 +55,8 @@ def mix(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return render(request, "studio/mix.html", {"campaign": campaign, "form": form, "parts": parts})
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:campaign", "campaign_id")
 def go_on(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
     try:

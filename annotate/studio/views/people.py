@@ -7,13 +7,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts import actions, links
 from annotate.accounts import queries as accounts
 from annotate.accounts.access import managers, person
 from annotate.accounts.forms import InviteForm, RoleForm, WorkForm
 from annotate.accounts.models import Role, User
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.studio import queries
 from annotate.studio.forms import PeopleFilter
@@ -67,8 +68,8 @@ def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
     return render(request, "studio/person.html", _person(user) | {"form": form})
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:person", "user_id")
 def person_work(request: HttpRequest, user_id: int) -> HttpResponse:
     """Which languages, qualifications and how much a day a labeler is given."""
     user = get_object_or_404(User, id=user_id, role=Role.LABELER)
@@ -97,8 +98,8 @@ def _person(user: User) -> dict[str, Any]:
     }
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:person", "user_id")
 def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
@@ -109,8 +110,8 @@ def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
     return _hand_over(request, invitation)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:person", "user_id")
 def withdraw_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
@@ -122,8 +123,8 @@ def withdraw_link(request: HttpRequest, user_id: int) -> HttpResponse:
     return redirect("studio:person", user.id)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:person", "user_id")
 def deactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
@@ -135,8 +136,8 @@ def deactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     return redirect("studio:person", user.id)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:person", "user_id")
 def reactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:

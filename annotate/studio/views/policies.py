@@ -7,9 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers, person
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.samples import actions, probes
 from annotate.samples.forms import PolicyForm
@@ -56,8 +57,8 @@ def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
     return render(request, "studio/policy.html", context)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:policy", "policy_id")
 def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
     policy = get_object_or_404(Policy, id=policy_id)
     try:
@@ -70,8 +71,8 @@ def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
     return redirect("studio:policies")
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:policy", "policy_id")
 def probe(request: HttpRequest, policy_id: int) -> HttpResponse:
     """Have a worker ask the server once more what it can do."""
     policy = get_object_or_404(Policy, id=policy_id)

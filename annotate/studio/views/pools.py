@@ -8,9 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.pools import actions
 from annotate.pools import queries as prompts
@@ -71,8 +72,8 @@ def prompt(request: HttpRequest, prompt_id: int) -> HttpResponse:
     return render(request, "studio/prompt.html", _prompt(request, prompt))
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:prompt", "prompt_id")
 def prompt_priority(request: HttpRequest, prompt_id: int) -> HttpResponse:
     """Where the prompt stands in campaigns that go by priority, in those under way too."""
     prompt = get_object_or_404(_prompts(), id=prompt_id)

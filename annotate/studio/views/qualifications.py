@@ -4,13 +4,14 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from annotate.accounts import actions
 from annotate.accounts import queries as accounts
 from annotate.accounts.access import managers
 from annotate.accounts.forms import QualificationForm
 from annotate.accounts.models import Qualification
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 
 
@@ -56,8 +57,8 @@ def qualification(request: HttpRequest, qualification_id: int) -> HttpResponse:
     return render(request, "studio/qualification.html", context)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:qualification", "qualification_id")
 def qualification_delete(request: HttpRequest, qualification_id: int) -> HttpResponse:
     found = get_object_or_404(Qualification, id=qualification_id)
     try:

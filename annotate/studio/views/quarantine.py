@@ -6,9 +6,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.lib.wake import wake
 from annotate.pools import queries
@@ -37,8 +38,8 @@ def _movable(prompt: Prompt) -> bool:
     return prompt.quarantine_reason != QuarantineReason.OTHER_SIDE
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:prompt", "prompt_id")
 def decide(request: HttpRequest, prompt_id: int) -> HttpResponse:
     prompt = get_object_or_404(Prompt.objects.only("id", "pool"), id=prompt_id)
     form = QuarantineForm(request.POST)

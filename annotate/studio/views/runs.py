@@ -8,9 +8,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers, person
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.pools.models import Pool
 from annotate.rankings.supply import try_again
@@ -85,8 +86,8 @@ def run_progress(request: HttpRequest, run_id: int) -> HttpResponse:
     return response
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:run", "run_id")
 def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
     try:
         actions.cancel_run(run=_run(run_id), now=timezone.now())
@@ -97,8 +98,8 @@ def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
     return redirect("studio:run", run_id)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:run", "run_id")
 def run_retry(request: HttpRequest, run_id: int) -> HttpResponse:
     try:
         count = try_again(run=_run(run_id))

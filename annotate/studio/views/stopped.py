@@ -6,9 +6,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
+from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.studio.forms import StoppedForm
 from annotate.work import actions
@@ -24,8 +25,8 @@ def stopped(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return render(request, "studio/stopped.html", context)
 
 
-@require_POST
 @managers
+@post_or_redirect("studio:stopped", "campaign_id")
 def decide(request: HttpRequest, campaign_id: int, task_id: int) -> HttpResponse:
     """Put the task back into the queue, or want no more answers of it."""
     task = get_object_or_404(Task, id=task_id, campaign=campaign_id)
