@@ -4,6 +4,7 @@ A unit is about a microsecond of a slow processor. The estimate depends on the t
 cache, so the same page always looks the same. Work that no longer fits is not begun: the text is shown plainly.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,27 +14,31 @@ from django.http import HttpRequest, HttpResponse
 # Half a second is the longest that texts may hold up a page. The rest is room for a slower or busier processor.
 UNITS_PER_REQUEST = 180_000
 
-_left: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
+_budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 
 
 @contextmanager
 def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
     """Everything shown inside shares `units`. An inner budget replaces an outer one until it ends."""
-    token = _left.set([units])
+    token = _budget.set([units])
     try:
         yield
     finally:
-        _left.reset(token)
+        _budget.reset(token)
+
+
+def left() -> float:
+    """The units that the request may still spend; outside of a request they have no limit."""
+    budget = _budget.get()
+    return math.inf if budget is None else budget[0]
 
 
 def spend(units: int) -> bool:
     """Whether work that costs `units` may begin. If so, they are spent. Outside of a request everything may."""
-    left = _left.get()
-    if left is None:
-        return True
-    if left[0] < units:
+    if left() < units:
         return False
-    left[0] -= units
+    if budget := _budget.get():
+        budget[0] -= units
     return True
 
 

@@ -31,7 +31,7 @@ from html import escape
 import nh3
 from django.utils.safestring import SafeString, mark_safe
 
-from annotate.lib.budget import spend
+from annotate.lib.budget import left, spend
 
 TAGS = set(
     "a blockquote code div em h2 h3 h4 h5 h6 li mark ol p pre small span strong table tbody td th thead tr ul".split()
@@ -54,7 +54,7 @@ LINK = re.compile(r"(?:https?://|mailto:)[^\s<>\"]", re.IGNORECASE)
 
 # Blocks nested deeper are text: nobody reads a ninth level, and each level costs another pass over its lines.
 MAX_DEPTH = 8
-# Units of annotate.lib.budget for one text. Twelve such texts fit into a request: a prompt, a guideline, nine candidates.
+# Units of annotate.lib.budget for one text. Twelve such texts fit into a request: a prompt, a guideline and candidates.
 MAX_COST = 15_000
 
 # A guideline is on every page of its campaign, and a prompt is shown to several people.
@@ -75,8 +75,8 @@ CONTROLS = re.compile(
 
 
 def visible(text: str) -> SafeString:
-    """`text`, escaped, with a marked code such as U+202E in place of each character of CONTROLS."""
-    return mark_safe(_shown_controls(escape(_plain_newlines(text))))  # noqa: S308  # escaped
+    """`text` as the content of an element, with a marked code such as U+202E for each character of CONTROLS."""
+    return mark_safe(_shown_controls(_text(_plain_newlines(text))))  # noqa: S308  # escaped
 
 
 def _shown_controls(html: str) -> str:
@@ -92,6 +92,10 @@ def as_written(text: str) -> SafeString:
     return mark_safe(f'<pre class="as-written" dir="auto">\n{visible(text)}</pre>')  # noqa: S308  # escaped
 
 
+def _text(text: str) -> str:
+    return escape(text, quote=False)
+
+
 def _plain_newlines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
@@ -99,12 +103,11 @@ def _plain_newlines(text: str) -> str:
 # ---- The cost of a text ---------------------------------------------------------------------------------------------
 
 
-# Reading characters that are no marks costs a unit for so many. Longer texts need no estimate.
-UNIT_CHARACTERS = 12
-MAX_CHARACTERS = MAX_COST * UNIT_CHARACTERS
+# Characters that are no marks cost a unit for so many.
+UNIT_CHARACTERS = 10
 # Lines that open lists, quotes and headings, several on a line too, and lines that are only indented.
-OPENERS = re.compile(r"^(?:[ \t]*+(?:[-*+>]|\#{1,6}+|[0-9]{1,9}+[.)])[ \t]++)++", re.MULTILINE)
-INDENTED = re.compile(r"^[ \t]++", re.MULTILINE)
+OPENERS = re.compile(r"\n(?:[ \t]*+(?:[-*+>]|\#{1,6}+|[0-9]{1,9}+[.)])[ \t]++)++")
+INDENTED = re.compile(r"\n[ \t]++")
 MAX_LEAD = 2 * MAX_DEPTH + 2
 
 
@@ -113,13 +116,13 @@ def cost(text: str) -> int:
 
     The weights are measured: bench/rendering.py searches for the text that takes longest for its estimate.
     """
-    lowered = text.lower()
+    lines = "\n" + text
     units = len(text) / UNIT_CHARACTERS + 1.2 * text.count("\n") + 3 * text.count("\n\n")
-    for lead in OPENERS.findall(text):
+    for lead in OPENERS.findall(lines):
         units += 9 * min(MAX_DEPTH + 1, len(lead.split())) + 0.7 * min(MAX_LEAD, len(lead))
-    units += sum(0.7 * min(MAX_LEAD, len(lead)) for lead in INDENTED.findall(text))
+    units += sum(0.7 * min(MAX_LEAD, len(lead)) for lead in INDENTED.findall(lines))
     units += 3.5 * (text.count("*") - text.count("**")) + 2.5 * text.count("`") + 3.5 * text.count("|")
-    units += 8 * text.count("](") + 7 * (lowered.count("<http") + lowered.count("<mailto:"))
+    units += 8 * text.count("](") + 7 * (text.count("<http") + text.count("<mailto:"))
     units += 0.6 * sum(text.count(character) for character in "<>&") + 3 * text.count("~~~")
     if CONTROLS.search(text):
         units += 2 * len(CONTROLS.findall(text))
@@ -131,7 +134,7 @@ def cost(text: str) -> int:
 
 def render(text: str, *, top_heading: int = 3) -> SafeString:
     """`text` as HTML. Its first heading becomes an `h<top_heading>` (2..6), and no level below it is left out."""
-    if len(text) > MAX_CHARACTERS or (units := cost(text)) > MAX_COST or not spend(units):
+    if len(text) > UNIT_CHARACTERS * min(MAX_COST, left()) or (units := cost(text)) > MAX_COST or not spend(units):
         return as_written(text)
     if len(text) > MAX_CACHED_CHARACTERS:
         return _rendered(text, top_heading)
@@ -167,10 +170,6 @@ START = re.compile(
 QUOTED = re.compile(r" {0,3}+>(?: |\Z)")
 DASHES = re.compile(r" {0,3}+\|?+[ \t]*+:?+-++:?+[ \t]*+(?:\|[ \t]*+:?+-++:?+[ \t]*+)*+\|?+[ \t]*+\Z")
 PIPE = re.compile(r"(?<!\\)\|")
-
-
-def _text(text: str) -> str:
-    return escape(text, quote=False)
 
 
 class _Page:
@@ -391,10 +390,9 @@ MARK = re.compile(
     r"(?P<ticks>`++)|(?P<stars>\*++)"
     r"|(?<!!)\[(?P<words>[^\[\]]*+)\]\((?P<url>[^\s()<>\"]++(?:\([^\s()<>\"]*+\)[^\s()<>\"]*+){0,3}+)"
     r"(?P<title>[ ]\"[^\"]*+\")?+\)"
-    r"|<(?P<auto>(?:https?://|mailto:)[^\s<>\"]++)>",
-    re.IGNORECASE,
+    r"|<(?P<auto>(?:https?://|mailto:)[^\s<>\"]++)>"
 )
-ANY_MARK = re.compile(r"[*`]|\]\(|<[hm]", re.IGNORECASE)
+ANY_MARK = re.compile(r"[*`]|\]\(|<http|<mailto:")
 TICKS = re.compile(r"`++")
 LETTER = re.compile(r"[^\W\d_]")
 # What is right outside of emphasised words, and right inside of them.
@@ -458,8 +456,10 @@ def _add_stars(line: str, mark: "re.Match[str]", html: list[str], opened: list[t
     before, after = line[start - 1 : start] if start else "", line[end : end + 1]
     if LAST.match(before) and _is_outside(AFTER, after, length):
         for number, (stars, place, began) in enumerate(opened):
-            if stars == length and (length > 1 or LETTER.search(line, began, start)):
-                html[place], html[-1] = EMPHASIS[length]
+            if stars == length:
+                # Without a letter between them, single stars may be a product. No span is searched twice.
+                if length > 1 or LETTER.search(line, began, start):
+                    html[place], html[-1] = EMPHASIS[length]
                 del opened[number:]
                 return
     if FIRST.match(after) and _is_outside(BEFORE, before, length):
