@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -138,8 +139,11 @@ def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) ->
 def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
     """As difflib finds them: the longest run first, then those on both sides of it, while there are steps left."""
     matcher = SequenceMatcher(None, before, after)
-    # A search looks at each token, and at each of its places in `after`, be they inside of the region or not.
-    steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * len(matcher.b2j.get(token, ())) for token in before)
+    # A search looks at each token, and at each of its places in `after`, be they inside of the region or not. difflib
+    # passes over what makes up more than a hundredth of a long text.
+    places = Counter(after)
+    most = len(after) // 100 + 1 if len(after) >= 200 else len(after)
+    steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * (places[token] if places[token] <= most else 0) for token in before)
     until = list(accumulate(steps, initial=0.0))
     found = []
     regions = [(0, len(before), 0, len(after))]

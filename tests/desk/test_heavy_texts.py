@@ -37,7 +37,7 @@ def quickly():
         patch.setattr(markdown, "_cached", lambda text, top: spent.append(markdown.cost(text)) or rendered(text, top))
         began = time.process_time()
         yield spent
-        assert time.process_time() - began < 4
+        assert time.process_time() - began < 1.5
     assert sum(spent) <= UNITS_PER_REQUEST
     assert markdown.MAX_COST * 12 <= UNITS_PER_REQUEST >= 2 * MAX_DIFF_UNITS
 
@@ -74,7 +74,7 @@ def test_a_slate_of_nine(labeler, rankings, text):
         page = me.get("task", held.id).content.decode()
     assert page.count("lazy") >= 9 * 39_000 * (text == QUOTES)
     # Candidates are all rendered, or none is: which one is read easily must not depend on its place.
-    assert page.count('<div class="prose full"><p') == 9 * (text == DENSE)
+    assert page.count('<div class="prose full"><p ') == 9 * (text == DENSE)
     assert page.count("formatting it would take too long") == 9 * (text == QUOTES)
     assert len(spent) >= 9 * (text == DENSE)
 
