@@ -140,20 +140,24 @@ def cost(text: str) -> int:
 
 def render(text: str, *, top_heading: int = 3) -> SafeString:
     """`text` as HTML. Its first heading becomes an `h<top_heading>` (2..6), and no level below it is left out."""
-    if len(text) > UNIT_CHARACTERS * min(MAX_COST, left()) or (units := cost(text)) > MAX_COST or not spend(units):
+    text = _plain_newlines(text)
+    if len(text) > UNIT_CHARACTERS * min(MAX_COST, left()):
         return as_written(text)
-    if len(text) > MAX_CACHED_CHARACTERS:
-        return _rendered(text, top_heading)
-    return _cached(text, top_heading)
+    cached = len(text) <= MAX_CACHED_CHARACTERS
+    units = _cached_cost(text) if cached else cost(text)
+    if units > MAX_COST or not spend(units):
+        return as_written(text)
+    return _cached(text, top_heading) if cached else _rendered(text, top_heading)
 
 
 def _rendered(text: str, top_heading: int) -> SafeString:
     page = _Page(top_heading)
-    page.add_blocks(_plain_newlines(text).split("\n"), depth=0)
+    page.add_blocks(text.split("\n"), depth=0)
     return mark_safe(CLEANER.clean(_shown_controls("".join(page.html))))  # noqa: S308  # this is what makes it safe
 
 
 _cached = lru_cache(maxsize=CACHED_TEXTS)(_rendered)
+_cached_cost = lru_cache(maxsize=CACHED_TEXTS)(cost)
 
 CLEANER = nh3.Cleaner(
     tags=TAGS,
@@ -193,7 +197,7 @@ class _Page:
             label, own = "", False
         at = 0
         while at < len(lines):
-            if not lines[at].strip():
+            if _is_blank(lines[at]):
                 at += 1
                 continue
             if start := self._start(lines, at, depth):
@@ -228,7 +232,7 @@ class _Page:
 
     def _add_paragraph(self, lines: list[str], at: int, depth: int, label: str, own: bool) -> int:
         end = at + 1
-        while end < len(lines) and lines[end].strip() and not self._start(lines, end, depth):
+        while end < len(lines) and not _is_blank(lines[end]) and not self._start(lines, end, depth):
             end += 1
         opening = "<p>" if own else '<p dir="auto">'
         self.html.append(f"{opening}{label}{_inline(lines[at:end])}</p>\n")
@@ -248,7 +252,7 @@ class _Page:
         fence = start["fence"]
         end = next((n for n in range(at + 1, len(lines)) if _closes(fence, lines[n])), None)
         # Without its second fence, the first one is no mark: a reader should see that it is left open.
-        info = lines[at].strip() if end is None else lines[at][start.end() :].strip()
+        info = (lines[at] if end is None else lines[at][start.end() :]).strip(" \t")
         small = f"<small>{_text(info)}</small>" if info else ""
         code = "".join(f"{line}\n" for line in lines[at + 1 : end])
         self.html.append(f'<pre dir="ltr">{small}<code dir="ltr">{_text(code)}</code></pre>\n')
@@ -259,7 +263,7 @@ class _Page:
         for number in range(at, len(lines)):
             if _is_code(lines[number]):
                 end = number + 1
-            elif lines[number].strip():
+            elif not _is_blank(lines[number]):
                 break
         code = "\n".join(lines[at:end])
         self.html.append(f'<pre dir="ltr"><code dir="ltr">{_text(code)}\n</code></pre>\n')
@@ -271,7 +275,7 @@ class _Page:
             quoted.append(lines[at][mark.end() :])
             at += 1
         bare = 0  # a lone > is a mark only between quoted lines
-        while not quoted[-1].strip():
+        while _is_blank(quoted[-1]):
             quoted.pop()
             bare += 1
         self.html.append('<blockquote dir="auto">')
@@ -287,7 +291,7 @@ class _Page:
         following: re.Match[str] | None = start
         while following:
             at = self._add_item(following, lines, at, depth)
-            while at < len(lines) and not lines[at].strip():
+            while at < len(lines) and _is_blank(lines[at]):
                 at += 1
             following = START.match(lines[at]) if at < len(lines) else None
             if following and not following["number" if kind == "ol" else "bullet"]:
@@ -309,7 +313,7 @@ class _Page:
         blank = 0
         at += 1
         while at < len(lines):
-            if not lines[at].strip():
+            if _is_blank(lines[at]):
                 blank += 1
             elif _indentation(lines[at]) > before:
                 inner += [""] * blank
@@ -347,8 +351,13 @@ class _Page:
         self.html.append("</tr>\n")
 
 
+def _is_blank(line: str) -> bool:
+    """Other white space than spaces and tabs is text: some of it is shown by its code."""
+    return not line.strip(" \t")
+
+
 def _is_code(line: str) -> bool:
-    return line.startswith(("    ", "\t", " \t", "  \t", "   \t")) and not line.isspace()
+    return line.startswith(("    ", "\t", " \t", "  \t", "   \t")) and not _is_blank(line)
 
 
 def _closes(fence: str, line: str) -> bool:
@@ -377,11 +386,10 @@ def _is_table(head: str, dashes: str) -> bool:
 
 
 def _cells(line: str) -> list[str]:
-    row = line.strip()
-    row = row.removeprefix("|")
+    row = line.strip(" \t").removeprefix("|")
     if row.endswith("|") and not row.endswith("\\|"):
         row = row[:-1]
-    return [cell.strip() for cell in PIPE.split(row)]
+    return [cell.strip(" \t") for cell in PIPE.split(row)]
 
 
 def _alignment(dashes: str) -> str:

@@ -48,6 +48,7 @@ TEXTS = {
     "a table": ("| a | b |\n|---|--:|\n| 1 \\| 2 | 3 | 4 |\n| 5", "a b\n1 \\| 2 3 4\n5"),
     "no table": ("a | b\n---\nx || y", None),
     "an outline": ("1. **One**\n   - sub\n     more\n2. Two\nthree", "1. One\nsub\nmore\n2. Two\nthree"),
+    "hidden lines": ("a\n\x1f\n- \x1e\n|\x1f|\n|-|\n    \x1d\n\x0b", "a\nU+001F\n- U+001E\nU+001F\nU+001D\nU+000B"),
     "hidden characters": (
         "a\u200bb\u202ecd\u202c e\u00adf\x00\x1b",
         "aU+200BbU+202EcdU+202C eU+00ADfU+0000U+001B",
