@@ -78,6 +78,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "annotate.lib.htmx.WholePageRedirects",
+    "annotate.lib.budget.RequestBudget",
     "allauth.account.middleware.AccountMiddleware",
 ]
 

@@ -1,120 +1,497 @@
 """Markdown by anybody, a model included, as HTML that can do no harm and hides nothing.
 
-Two fences, each enough alone: markdown-it-py never passes on raw HTML, and nh3 keeps only the few elements below.
-Nothing in the result loads anything: an image stays the text it was written as. What Markdown would swallow (link
-definitions, the first line of a code block, text nested too deep) stays readable, because people judge these texts.
+People judge these texts, so every visible character of the source is visible in the result, in the same order. The
+only exceptions are the marks below, and each is hidden only where its effect can be seen instead:
+
+- `#` to `######` and a space before a heading;
+- `-`, `*` or `+` and a space before a list item (the number of a numbered item stays, as it was written);
+- `>` and a space before a quoted line, and a lone `>` between two quoted lines;
+- the lines of at least three backticks or tildes around code, if both are there (the info string stays);
+- the pipes of a table and the row of dashes under its head (an escaped pipe stays, with its backslash);
+- backticks around code, if both are on one line;
+- `*`, `**` or `***` around words of one line, outside of which are white space, punctuation or Chinese or Japanese
+  characters: `2*3*4` and `f(*args)` stay. Underscores are never marks: `__init__` stays;
+- the brackets of `[text](https://...)`: the address and its title follow the text.
+
+Everything else is text: backslashes, entities, HTML, images, `---`, footnotes, link definitions. Line breaks, spaces
+and indentation are kept by the style sheet (`white-space: pre-wrap`). Lines indented by four spaces are code.
+
+Characters that cannot be seen, or that reorder the text around them, are shown as their code (see CONTROLS).
+
+The parser takes time in proportion to the text. Before it begins, `cost` estimates that time from the text alone;
+a text that costs more than MAX_COST, or more than is left of the request's budget, is shown as it was written.
+
+Two fences, each enough alone, keep markup out: all text is escaped, and nh3 keeps only the few elements below.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
+from html import escape
 
 import nh3
-from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
 
-TAGS = set("a blockquote br code em h2 h3 h4 h5 h6 hr li ol p pre small strong table tbody td th thead tr ul".split())
-ATTRIBUTES = {"a": {"href", "title"}, "ol": {"start"}}
+from annotate.lib.budget import left, spend
+
+TAGS = set(
+    "a blockquote code div em h2 h3 h4 h5 h6 li mark ol p pre small span strong table tbody td th thead tr ul".split()
+)
+ATTRIBUTES = {
+    "a": {"href"},
+    "div": {"tabindex"},
+    **{tag: {"dir"} for tag in "blockquote code h2 h3 h4 h5 h6 li p pre table td th".split()},
+}
+CLASSES = {
+    "div": {"wide-table"},
+    "li": {"numbered"},
+    "pre": {"as-written"},
+    "span": {"number"},
+    "td": {"to-center", "to-right"},
+    "th": {"to-center", "to-right"},
+}
 SCHEMES = {"http", "https", "mailto"}
-LINK = re.compile(r"(https?://|mailto:)\S", re.IGNORECASE)
-# The style attributes that markdown-it gives to cells of aligned columns, which the content security policy forbids.
-ALIGNED = {"text-align:center": "to-center", "text-align:right": "to-right"}
-# markdown-it drops what is nested deeper, without a word; such a text is shown as it was written.
-DEEPEST = 50
-# From each opening bracket markdown-it looks for the closing one up to the end of its paragraph: a hundred thousand
-# take it half a minute. So many make data, not prose, and they are shown as they were written too.
-MOST_BRACKETS = 5_000
+LINK = re.compile(r"(?:https?://|mailto:)[^\s<>\"]", re.IGNORECASE)
+
+# Blocks nested deeper are text: nobody reads a ninth level, and each level costs another pass over its lines.
+MAX_DEPTH = 8
+# Units of annotate.lib.budget for one text. Twelve such texts fit into a request: a prompt, a guideline and candidates.
+MAX_COST = 15_000
+
+# A guideline is on every page of its campaign, and a prompt is shown to several people.
+CACHED_TEXTS = 500
+MAX_CACHED_CHARACTERS = 20_000
 
 
-# A guideline stands on every page of its campaign, and a prompt is shown to several people.
-KEPT = 500
-MOST_KEPT_CHARACTERS = 20_000
+# ---- Characters that cannot be seen ---------------------------------------------------------------------------------
+
+# Shown as their code, because a reader would not notice them or would read another text than is there: controls,
+# embeddings, overrides and isolates (which reorder the text around them), soft hyphens, spaces and joiners without
+# width, tags and lone surrogates. Not among them, because scripts and emoji need them: U+200C, U+200D, U+200E, U+200F,
+# U+061C and variation selectors.
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u180e\u200b\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> SafeString:
+    """`text` as the content of an element, with a marked code such as U+202E for each character of CONTROLS."""
+    return mark_safe(_shown_controls(_text(_plain_newlines(text))))  # noqa: S308  # escaped
+
+
+def _shown_controls(html: str) -> str:
+    if CONTROLS.search(html):
+        for character in sorted(set(CONTROLS.findall(html))):
+            html = html.replace(character, f"<mark>U+{ord(character):04X}</mark>")
+    return html
+
+
+class AsWritten(SafeString):
+    """What `render` returns for a text that it does not render."""
+
+    unrendered = True
+
+
+def as_written(text: str) -> AsWritten:
+    """`text` unrendered: every character and space as it is, in lines that each find their own direction."""
+    # A browser drops a newline right after <pre>, so the text's own first newline needs one before it.
+    return AsWritten(f'<pre class="as-written" dir="auto">\n{visible(text)}</pre>')
+
+
+def _text(text: str) -> str:
+    return escape(text, quote=False)
+
+
+def _plain_newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+# ---- The cost of a text ---------------------------------------------------------------------------------------------
+
+
+# Characters that are no marks cost a unit for so many.
+UNIT_CHARACTERS = 10
+# Lines that open lists, quotes and headings, several on a line too, and lines that are only indented.
+OPENERS = re.compile(r"\n(?:[ \t]*+(?:[-*+>]|\#{1,6}+|[0-9]{1,9}+[.)])[ \t]++)++")
+INDENTED = re.compile(r"\n[ \t]++")
+MAX_LEAD = 2 * MAX_DEPTH + 2
+
+
+def cost(text: str) -> int:
+    """Estimate what rendering `text` takes, in units of annotate.lib.budget, from counts of what makes work.
+
+    The weights are measured: bench/rendering.py searches for the text that takes longest for its estimate.
+    """
+    lines = "\n" + text
+    units = len(text) / UNIT_CHARACTERS + 1.2 * text.count("\n") + 3 * text.count("\n\n")
+    for lead in OPENERS.findall(lines):
+        units += 9 * min(MAX_DEPTH + 1, len(lead.split())) + 0.7 * min(MAX_LEAD, len(lead))
+    units += sum(0.7 * min(MAX_LEAD, len(lead)) for lead in INDENTED.findall(lines))
+    units += 3.5 * (text.count("*") - text.count("**")) + 2.5 * text.count("`") + 3.5 * text.count("|")
+    units += 8 * text.count("](") + 7 * (text.count("<http") + text.count("<mailto:"))
+    units += 0.6 * sum(text.count(character) for character in "<>&") + 3 * text.count("~~~")
+    if CONTROLS.search(text):
+        units += 2 * len(CONTROLS.findall(text))
+    return int(units) + 1
+
+
+# ---- Rendering ------------------------------------------------------------------------------------------------------
 
 
 def render(text: str, *, top_heading: int = 3) -> SafeString:
     """`text` as HTML. Its first heading becomes an `h<top_heading>` (2..6), and no level below it is left out."""
-    if len(text) > MOST_KEPT_CHARACTERS:
-        return _rendered(text, top_heading)
-    return _kept(text, top_heading)
+    text = _plain_newlines(text)
+    if len(text) > UNIT_CHARACTERS * min(MAX_COST, left()):
+        return as_written(text)
+    cached = len(text) <= MAX_CACHED_CHARACTERS
+    units = _cached_cost(text) if cached else cost(text)
+    if units > MAX_COST or not spend(units):
+        return as_written(text)
+    return _cached(text, top_heading) if cached else _rendered(text, top_heading)
 
 
 def _rendered(text: str, top_heading: int) -> SafeString:
-    if text.count("[") > MOST_BRACKETS:
-        return _as_written(text)
-    parser = _parser()
-    tokens = parser.parse(text)
-    if any(token.level >= DEEPEST - 1 for token in tokens):
-        return _as_written(text)
-    _set_heading_levels(tokens, top_heading)
-    return _cleaned(parser.renderer.render(tokens, parser.options, {}))
+    page = _Page(top_heading)
+    page.add_blocks(text.split("\n"), depth=0)
+    return mark_safe(CLEANER.clean(_shown_controls("".join(page.html))))  # noqa: S308  # this is what makes it safe
 
 
-_kept = lru_cache(maxsize=KEPT)(_rendered)
+_cached = lru_cache(maxsize=CACHED_TEXTS)(_rendered)
+_cached_cost = lru_cache(maxsize=CACHED_TEXTS)(cost)
+
+CLEANER = nh3.Cleaner(
+    tags=TAGS,
+    attributes=ATTRIBUTES,
+    allowed_classes=CLASSES,
+    link_rel="noopener noreferrer nofollow",
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+    url_schemes=SCHEMES,
+    url_relative="deny",
+)
+
+# What begins a block. Quantifiers are possessive, so that no line makes the search go back.
+START = re.compile(
+    r" {0,3}+(?:(?P<fence>`{3,}+(?=[^`]*+\Z)|~{3,}+)"
+    r"|(?P<heading>\#{1,6}+)[ \t]++(?=\S)"
+    r"|(?P<quote>>)\ (?=[ \t]*+\S)"
+    r"|(?P<bullet>[-*+])[ \t]++(?=\S)"
+    r"|(?P<number>[0-9]{1,9}+[.)])[ \t]++(?=\S))"
+)
+QUOTED = re.compile(r" {0,3}+>(?: |\Z)")
+DASHES = re.compile(r" {0,3}+\|?+[ \t]*+:?+-++:?+[ \t]*+(?:\|[ \t]*+:?+-++:?+[ \t]*+)*+\|?+[ \t]*+\Z")
+PIPE = re.compile(r"(?<!\\)\|")
 
 
-@cache
-def _parser() -> MarkdownIt:
-    # People and models write lines and mean lines, so a single newline is a line break, unlike in CommonMark.
-    parser = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": DEEPEST})
-    parser.enable("table").disable("reference")
-    parser.validateLink = lambda url: LINK.match(url) is not None  # type: ignore[method-assign]
-    parser.add_render_rule("image", _image_as_written)
-    parser.add_render_rule("fence", _fence)
-    parser.add_render_rule("th_open", _cell)
-    parser.add_render_rule("td_open", _cell)
-    return parser
+class _Page:
+    """The HTML so far and the headings that the next one is under."""
+
+    def __init__(self, top_heading: int) -> None:
+        self.top_heading = top_heading
+        self.html: list[str] = []
+        self.outline: list[int] = []
+
+    def add_blocks(self, lines: list[str], *, depth: int, label: str = "", own: bool = False) -> None:
+        """Add `lines`. `label`: HTML before the first paragraph. `own`: its direction is that of the block around."""
+        if label and (not lines or self._start(lines, 0, depth) or _is_code(lines[0])):
+            self.html.append(f"<p>{label}</p>")
+            label, own = "", False
+        at = 0
+        while at < len(lines):
+            if _is_blank(lines[at]):
+                at += 1
+                continue
+            if start := self._start(lines, at, depth):
+                at = self._add_block(start, lines, at, depth)
+            elif _is_code(lines[at]):
+                at = self._add_indented_code(lines, at)
+            else:
+                at = self._add_paragraph(lines, at, depth, label, own)
+            label, own = "", False
+
+    def _start(self, lines: list[str], at: int, depth: int) -> "re.Match[str] | str | None":
+        """The match of what begins a block on this line, "table" for the head of a table, None for text and code."""
+        line = lines[at]
+        start = START.match(line)
+        if start and (depth < MAX_DEPTH or start["fence"] or start["heading"]):
+            return start
+        if "|" in line and at + 1 < len(lines) and _is_table(line, lines[at + 1]):
+            return "table"
+        return None
+
+    def _add_block(self, start: "re.Match[str] | str", lines: list[str], at: int, depth: int) -> int:
+        """Add the block that begins at line `at`, and return the number of the line after it."""
+        if isinstance(start, str):
+            return self._add_table(lines, at)
+        if start["fence"]:
+            return self._add_fence(start, lines, at)
+        if start["heading"]:
+            return self._add_heading(start, lines, at)
+        if start["quote"]:
+            return self._add_quote(lines, at, depth)
+        return self._add_list(start, lines, at, depth)
+
+    def _add_paragraph(self, lines: list[str], at: int, depth: int, label: str, own: bool) -> int:
+        end = at + 1
+        while end < len(lines) and not _is_blank(lines[end]) and not self._start(lines, end, depth):
+            end += 1
+        opening = "<p>" if own else '<p dir="auto">'
+        self.html.append(f"{opening}{label}{_inline(lines[at:end])}</p>\n")
+        return end
+
+    def _add_heading(self, start: "re.Match[str]", lines: list[str], at: int) -> int:
+        """As an outline below the page's own: relative to the first heading, never two steps down at a time."""
+        written = len(start["heading"])
+        while self.outline and self.outline[-1] >= written:
+            self.outline.pop()
+        self.outline.append(written)
+        tag = f"h{min(self.top_heading + len(self.outline) - 1, 6)}"
+        self.html.append(f'<{tag} dir="auto">{_inline([lines[at][start.end() :]])}</{tag}>\n')
+        return at + 1
+
+    def _add_fence(self, start: "re.Match[str]", lines: list[str], at: int) -> int:
+        fence = start["fence"]
+        end = next((n for n in range(at + 1, len(lines)) if _closes(fence, lines[n])), None)
+        # Without its second fence, the first one is no mark: a reader should see that it is left open.
+        info = (lines[at] if end is None else lines[at][start.end() :]).strip(" \t")
+        small = f"<small>{_text(info)}</small>" if info else ""
+        code = "".join(f"{line}\n" for line in lines[at + 1 : end])
+        self.html.append(f'<pre dir="ltr">{small}<code dir="ltr">{_text(code)}</code></pre>\n')
+        return len(lines) if end is None else end + 1
+
+    def _add_indented_code(self, lines: list[str], at: int) -> int:
+        end = at
+        for number in range(at, len(lines)):
+            if _is_code(lines[number]):
+                end = number + 1
+            elif not _is_blank(lines[number]):
+                break
+        code = "\n".join(lines[at:end])
+        self.html.append(f'<pre dir="ltr"><code dir="ltr">{_text(code)}\n</code></pre>\n')
+        return end
+
+    def _add_quote(self, lines: list[str], at: int, depth: int) -> int:
+        quoted = []
+        while at < len(lines) and (mark := QUOTED.match(lines[at])):
+            quoted.append(lines[at][mark.end() :])
+            at += 1
+        bare = 0  # a lone > is a mark only between quoted lines
+        while _is_blank(quoted[-1]):
+            quoted.pop()
+            bare += 1
+        self.html.append('<blockquote dir="auto">')
+        self.add_blocks(quoted, depth=depth + 1, own=True)
+        self.html.append("</blockquote>\n")
+        for number in range(at - bare, at):
+            self.html.append(f"<p>{_text(lines[number])}</p>\n")
+        return at
+
+    def _add_list(self, start: "re.Match[str]", lines: list[str], at: int, depth: int) -> int:
+        kind = "ol" if start["number"] else "ul"
+        self.html.append(f"<{kind}>")
+        following: re.Match[str] | None = start
+        while following:
+            at = self._add_item(following, lines, at, depth)
+            while at < len(lines) and _is_blank(lines[at]):
+                at += 1
+            following = START.match(lines[at]) if at < len(lines) else None
+            if following and not following["number" if kind == "ol" else "bullet"]:
+                following = None
+        self.html.append(f"</{kind}>\n")
+        return at
+
+    def _add_item(self, start: "re.Match[str]", lines: list[str], at: int, depth: int) -> int:
+        """An item's lines are those indented further than its mark, and blank ones between them."""
+        line = lines[at]
+        marker = start["number"] or start["bullet"]
+        before = line.index(marker)
+        width = len(line[: start.end()].expandtabs(4))
+        first = line[start.end() :]
+        if width > before + len(marker) + 4:  # code: its indentation is not the mark's
+            width = before + len(marker) + 1
+            first = line[width:]
+        inner = [first]
+        blank = 0
+        at += 1
+        while at < len(lines):
+            if _is_blank(lines[at]):
+                blank += 1
+            elif _indentation(lines[at]) > before:
+                inner += [""] * blank
+                blank = 0
+                inner.append(_outdented(lines[at], width))
+            else:
+                break
+            at += 1
+        label = f'<span class="number">{marker} </span>' if start["number"] else ""
+        self.html.append('<li class="numbered" dir="auto">' if label else '<li dir="auto">')
+        self.add_blocks(inner, depth=depth + 1, label=label, own=True)
+        self.html.append("</li>\n")
+        return at - blank
+
+    def _add_table(self, lines: list[str], at: int) -> int:
+        classes = [_alignment(cell) for cell in _cells(lines[at + 1])]
+        # The table takes its direction, and so the order of its columns, from the first cell of its head.
+        self.html.append('<div class="wide-table" tabindex="0"><table dir="auto"><thead>')
+        self._add_row("th", lines[at], classes, first="")
+        self.html.append("</thead><tbody>")
+        at += 2
+        while at < len(lines) and "|" in lines[at] and not START.match(lines[at]):
+            self._add_row("td", lines[at], classes)
+            at += 1
+        self.html.append("</tbody></table></div>\n")
+        return at
+
+    def _add_row(self, tag: str, line: str, classes: list[str], first: str = ' dir="auto"') -> None:
+        self.html.append("<tr>")
+        direction = first
+        for number, cell in enumerate(_cells(line)):
+            aligned = classes[number] if number < len(classes) else ""
+            self.html.append(f"<{tag}{direction}{aligned}>{_inline([cell])}</{tag}>")
+            direction = ' dir="auto"'
+        self.html.append("</tr>\n")
 
 
-def _cleaned(html: str) -> SafeString:
-    return mark_safe(  # noqa: S308  # this is what makes it safe
-        nh3.clean(
-            html,
-            tags=TAGS,
-            attributes=ATTRIBUTES,
-            allowed_classes={"td": set(ALIGNED.values()), "th": set(ALIGNED.values())},
-            link_rel="noopener noreferrer nofollow",
-            set_tag_attribute_values={"a": {"target": "_blank"}},
-            url_schemes=SCHEMES,
-            url_relative="deny",
-        )
+def _is_blank(line: str) -> bool:
+    """Other white space than spaces and tabs is text: some of it is shown by its code."""
+    return not line.strip(" \t")
+
+
+def _is_code(line: str) -> bool:
+    return line.startswith(("    ", "\t", " \t", "  \t", "   \t")) and not _is_blank(line)
+
+
+def _closes(fence: str, line: str) -> bool:
+    run = line.strip(" \t")
+    return len(run) >= len(fence) and run == fence[0] * len(run) and not _is_code(line)
+
+
+def _indentation(line: str) -> int:
+    """In columns. A tab goes to the next multiple of four."""
+    if "\t" not in line:
+        return len(line) - len(line.lstrip(" "))
+    lead = line[: len(line) - len(line.lstrip(" \t"))]
+    return len(lead.expandtabs(4))
+
+
+def _outdented(line: str, columns: int) -> str:
+    """`line` without `columns` of its indentation. A tab that reaches beyond them leaves spaces."""
+    lead = line[: len(line) - len(line.lstrip(" \t"))]
+    return " " * max(0, len(lead.expandtabs(4)) - columns) + line[len(lead) :]
+
+
+def _is_table(head: str, dashes: str) -> bool:
+    return bool(
+        "|" in dashes and DASHES.match(dashes) and not _is_code(head) and len(_cells(head)) == len(_cells(dashes))
     )
 
 
-def _as_written(text: str) -> SafeString:
-    return mark_safe(f"<pre><code>{escape(text)}</code></pre>")  # noqa: S308  # escaped
+def _cells(line: str) -> list[str]:
+    row = line.strip(" \t").removeprefix("|")
+    if row.endswith("|") and not row.endswith("\\|"):
+        row = row[:-1]
+    return [cell.strip(" \t") for cell in PIPE.split(row)]
 
 
-def _set_heading_levels(tokens: Iterable[Token], top: int) -> None:
-    """Levels as an outline below the page's own: relative to the first heading, never two steps down at once."""
-    outline: list[int] = []  # the written levels of the headings that the current one stands under
-    for token in tokens:
-        if token.type == "heading_open":
-            written = int(token.tag[1])
-            while outline and outline[-1] >= written:
-                outline.pop()
-            outline.append(written)
-        if token.type in {"heading_open", "heading_close"}:
-            token.tag = f"h{min(top + len(outline) - 1, 6)}"
+def _alignment(dashes: str) -> str:
+    if not dashes.endswith(":"):
+        return ""
+    return ' class="to-center"' if dashes.startswith(":") else ' class="to-right"'
 
 
-def _image_as_written(
-    renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType
-) -> str:
-    image = tokens[index]
-    words = renderer.renderInlineAsText(image.children or [], options, env)
-    return escape(f"![{words}]({image.attrs['src']})")
+# ---- Marks inside a line --------------------------------------------------------------------------------------------
+
+MARK = re.compile(
+    r"(?P<ticks>`++)|(?P<stars>\*++)"
+    r"|(?<!!)\[(?P<words>[^\[\]]*+)\]\((?P<url>[^\s()<>\"]++(?:\([^\s()<>\"]*+\)[^\s()<>\"]*+){0,3}+)"
+    r"(?P<title>[ ]\"[^\"]*+\")?+\)"
+    r"|<(?P<auto>(?:https?://|mailto:)[^\s<>\"]++)>"
+)
+ANY_MARK = re.compile(r"[*`]|\]\(|<http|<mailto:")
+TICKS = re.compile(r"`++")
+LETTER = re.compile(r"[^\W\d_]")
+# What is right outside of emphasised words, and right inside of them.
+BEFORE = re.compile(r"[\s(\[{\"'“‘«„:,;.!?…—–\-、。，：；！？（「『《]")
+FIRST = re.compile(r"[\w(\[{\"'“‘«„`$#@&.\-（「『《]")
+LAST = re.compile(r"[^\s(\[{“‘«„*（「『《]")
+AFTER = re.compile(r"[\s)\]}\"'”’»:,;.!?…—–\-、。，：；！？）」』》]")
+# Chinese, Japanese and Korean put no space around words; `**` there is emphasis, a single star may multiply.
+CJK = re.compile("[\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
+EMPHASIS = {1: ("<em>", "</em>"), 2: ("<strong>", "</strong>"), 3: ("<strong><em>", "</em></strong>")}
 
 
-def _fence(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
-    fence = tokens[index]
-    info = f"<small>{escape(fence.info.strip())}</small>" if fence.info.strip() else ""
-    return f"<pre>{info}<code>{escape(fence.content)}</code></pre>\n"
+def _inline(lines: list[str]) -> str:
+    text = "\n".join(lines)
+    if not ANY_MARK.search(text):
+        return _text(text)
+    return "\n".join([_line(line) if ANY_MARK.search(line) else _text(line) for line in lines])
 
 
-def _cell(renderer: RendererHTML, tokens: Sequence[Token], index: int, options: OptionsDict, env: EnvType) -> str:
-    aligned = ALIGNED.get(str(tokens[index].attrs.get("style", "")))
-    return f'<{tokens[index].tag} class="{aligned}">' if aligned else f"<{tokens[index].tag}>"
+def _line(line: str, links: bool = True) -> str:
+    """One line as HTML. Emphasis opens and closes like brackets; each length of stars is open once at most."""
+    html: list[str] = []
+    opened: list[tuple[int, int, int]] = []  # number of stars, place in html, place in line
+    closing = _closing_ticks(line)
+    at = 0
+    while mark := MARK.search(line, at):
+        html.append(_text(line[at : mark.start()]))
+        at = mark.end()
+        if mark["ticks"]:
+            if end := closing.get(mark.start()):
+                html.append(f'<code dir="ltr">{_text(line[at:end])}</code>')
+                at = end + at - mark.start()
+            else:
+                html.append(mark[0])
+        elif mark["stars"]:
+            _add_stars(line, mark, html, opened)
+        else:
+            html.append(_link(mark) if links else _text(mark[0]))
+    html.append(_text(line[at:]))
+    return "".join(html)
+
+
+def _closing_ticks(line: str) -> dict[int, int]:
+    """Where each run of backticks is closed by the next run of its length."""
+    closing: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for run in TICKS.finditer(line):
+        length = run.end() - run.start()
+        if length in last:
+            closing[last[length]] = run.start()
+        last[length] = run.start()
+    return closing
+
+
+def _add_stars(line: str, mark: "re.Match[str]", html: list[str], opened: list[tuple[int, int, int]]) -> None:
+    start, end = mark.span()
+    length = end - start
+    html.append(mark[0])
+    if length not in EMPHASIS:
+        return
+    before, after = line[start - 1 : start] if start else "", line[end : end + 1]
+    if LAST.match(before) and _is_outside(AFTER, after, length):
+        for number, (stars, place, began) in enumerate(opened):
+            if stars == length:
+                # Without a letter between them, single stars may be a product. No span is searched twice.
+                if length > 1 or LETTER.search(line, began, start):
+                    html[place], html[-1] = EMPHASIS[length]
+                del opened[number:]
+                return
+    if FIRST.match(after) and _is_outside(BEFORE, before, length):
+        opened[:] = [entry for entry in opened if entry[0] != length]
+        opened.append((length, len(html) - 1, end))
+
+
+def _is_outside(pattern: "re.Pattern[str]", character: str, length: int) -> bool:
+    return not character or bool(pattern.match(character) or (length > 1 and CJK.match(character)))
+
+
+def _link(mark: "re.Match[str]") -> str:
+    url = mark["auto"] or mark["url"]
+    if not LINK.match(url) or CONTROLS.search(url):
+        return _text(mark[0])
+    anchor = f'<a href="{escape(url)}">'
+    if mark["auto"]:
+        return f"&lt;{anchor}{_text(url)}</a>&gt;"
+    if not mark["words"].strip():
+        return _text(mark[0])
+    return f"{anchor}{_line(mark['words'], links=False)}</a> ({_text(url)}{_text(mark['title'] or '')})"

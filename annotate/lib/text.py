@@ -4,11 +4,14 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final
+
+from annotate.lib.budget import spend
 
 
 def storable(text: str) -> bool:
@@ -118,71 +121,127 @@ def words(text: str) -> list[str]:
     return [word for word in WORDS.split(tidy(text).casefold()) if word and not word.isspace()]
 
 
-# difflib's time grows with the equal pairs it looks at: this many take a second or two. Texts with more, some ten
-# thousand words that share little but their language, are no comparison that a person reads: shown as replaced.
-PAIRS_COMPARED = 400_000
-# Cutting texts takes time too, and what is typed may be as large as a request.
-CHARACTERS_COMPARED = 1_000_000
+# What one comparison may take at most, in units of annotate.lib.budget, and what its steps take, as measured by
+# bench/rendering.py: cutting a text (for each of its characters), looking at a token, at a pair of equal tokens.
+MAX_DIFF_UNITS = 40_000
+UNITS_PER_CHARACTER = (0.06, 0.12, 0.5)  # by grain
+UNITS_PER_TOKEN = 0.6
+UNITS_PER_PAIR = 0.15
+# Texts of this many characters together may take MAX_DIFF_UNITS, shorter ones less in proportion.
+CHARACTERS_FOR_ALL = 2_000
 
 
 def word_diff(old: str, new: str) -> list[Piece]:
-    """What stayed, went and came, in reading order; what went stands before what came in its place.
+    """What stayed, what was removed and what was added, in reading order; removed text comes before its replacement.
 
-    The same and removed pieces together are `old`, the same and added ones are `new`. None is empty.
+    The same and removed pieces together are `old`, the same and added ones are `new`. None is empty. The comparison
+    counts its steps. What it has no steps left for is shown as replaced: texts of thousands of words that share
+    little but their language. The same two texts always take the same steps.
     """
-    grains = GRAINS if len(old) + len(new) <= CHARACTERS_COMPARED else ()
-    return list(_joined(_pieces(old, new, grains)))
+    units = MAX_DIFF_UNITS * min(1, (len(old) + len(new)) / CHARACTERS_FOR_ALL)
+    allowance = _Allowance(units if old != new and spend(int(units) + 1) else 0)
+    return list(_joined(_pieces(old, new, 0, allowance)))
 
 
-def _pieces(old: str, new: str, grains: Sequence[re.Pattern[str]]) -> Iterator[Piece]:
+@dataclass
+class _Allowance:
+    left: float
+
+    def take(self, units: float) -> bool:
+        """Whether a step of so many units may be made. If so, they are taken."""
+        if units > self.left:
+            return False
+        self.left -= units
+        return True
+
+
+def _pieces(old: str, new: str, grain: int, allowance: _Allowance) -> Iterator[Piece]:
     if old == new:
         yield Piece(Op.SAME, old)
         return
-    if not (old and new and grains):
+    comparable = old and new and grain < len(GRAINS)
+    if not (comparable and allowance.take(UNITS_PER_CHARACTER[grain] * (len(old) + len(new)))):
         yield Piece(Op.REMOVED, old)
         yield Piece(Op.ADDED, new)
         return
-    before, after = grains[0].split(old), grains[0].split(new)
-    if _pairs(before, after) > PAIRS_COMPARED:
-        yield from _pieces(old, new, grains[1:])
+    before, after = GRAINS[grain].split(old), GRAINS[grain].split(new)
+    # Coarse grains leave half of the steps to finer ones, or a long text's changed lines would not be looked into.
+    share = _Allowance(allowance.left if grain == len(GRAINS) - 1 else allowance.left / 2)
+    allowance.left -= share.left
+    blocks = list(_equal_blocks(before, after, share))
+    allowance.left += share.left
+    a = b = 0
+    for start_before, start_after, length in [*blocks, (len(before), len(after), 0)]:
+        yield from _pieces("".join(before[a:start_before]), "".join(after[b:start_after]), grain + 1, allowance)
+        a, b = start_before + length, start_after + length
+        yield Piece(Op.SAME, "".join(before[start_before:a]))
+
+
+def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) -> Iterator[tuple[int, int, int]]:
+    """Runs of equal tokens in order: where each starts in `before` and in `after`, and its length."""
+    if not allowance.take(UNITS_PER_TOKEN * (len(before) + len(after))):
         return
-    for _tag, a, b, c, d in SequenceMatcher(None, before, after).get_opcodes():
-        yield from _pieces("".join(before[a:b]), "".join(after[c:d]), grains[1:])
+    shorter = min(len(before), len(after))
+    head = next((n for n in range(shorter) if before[n] != after[n]), shorter)
+    tail = next((n for n in range(shorter - head) if before[-n - 1] != after[-n - 1]), shorter - head)
+    yield 0, 0, head
+    inner = _matches(before[head : len(before) - tail], after[head : len(after) - tail], allowance)
+    for start_before, start_after, length in inner:
+        yield head + start_before, head + start_after, length
+    yield len(before) - tail, len(after) - tail, tail
 
 
-def _pairs(before: Sequence[str], after: Sequence[str]) -> int:
-    counts = Counter(after)
-    # difflib itself passes over what makes up more than a hundredth of a long text.
+def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
+    """As difflib finds them: the longest run first, then those on both sides of it, while there are steps left."""
+    matcher = SequenceMatcher(None, before, after)
+    # A search looks at each token, and at each of its places in `after`, be they inside of the region or not. difflib
+    # passes over what makes up more than a hundredth of a long text.
+    places = Counter(after)
     most = len(after) // 100 + 1 if len(after) >= 200 else len(after)
-    return sum(counts[token] for token in before if counts[token] <= most)
+    steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * (places[token] if places[token] <= most else 0) for token in before)
+    until = list(accumulate(steps, initial=0.0))
+    found = []
+    regions = [(0, len(before), 0, len(after))]
+    while regions:
+        a, b, c, d = regions.pop()
+        if a == b or c == d or not allowance.take(until[b] - until[a]):
+            continue
+        start_before, start_after, length = matcher.find_longest_match(a, b, c, d)
+        if length:
+            found.append((start_before, start_after, length))
+            regions.append((a, start_before, c, start_after))
+            regions.append((start_before + length, b, start_after + length, d))
+    return sorted(found)
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Neighbours of a kind become one, and a space between two replaced words joins them, or the page would flicker."""
-    removed = added = same = ""
+    """Join neighbours of a kind, and replaced words with the space between them, or the page would flicker."""
+    removed: list[str] = []
+    added: list[str] = []
+    same: list[str] = []
     for piece in pieces:
+        if not piece.text:
+            continue
         if piece.op == Op.SAME:
             if same or not (removed and added and piece.text.isspace() and "\n" not in piece.text):
                 yield from _change(removed, added)
-                removed = added = ""
-            same += piece.text
+            same.append(piece.text)
             continue
         if removed or added:
-            removed, added = removed + same, added + same
+            removed += same
+            added += same
         elif same:
-            yield Piece(Op.SAME, same)
-        same = ""
-        if piece.op == Op.REMOVED:
-            removed += piece.text
-        else:
-            added += piece.text
+            yield Piece(Op.SAME, "".join(same))
+        same.clear()
+        (removed if piece.op == Op.REMOVED else added).append(piece.text)
     yield from _change(removed, added)
     if same:
-        yield Piece(Op.SAME, same)
+        yield Piece(Op.SAME, "".join(same))
 
 
-def _change(removed: str, added: str) -> Iterator[Piece]:
-    if removed:
-        yield Piece(Op.REMOVED, removed)
-    if added:
-        yield Piece(Op.ADDED, added)
+def _change(removed: list[str], added: list[str]) -> Iterator[Piece]:
+    """The pieces of a change, which is over then: both lists are emptied."""
+    for op, texts in ((Op.REMOVED, removed), (Op.ADDED, added)):
+        if texts:
+            yield Piece(op, "".join(texts))
+            texts.clear()

@@ -8,10 +8,11 @@ from uuid import uuid4
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template import RequestContext, Template
+from django.template.loader import render_to_string
 from django.urls import include, path
 from django.views.decorators.csrf import ensure_csrf_cookie
 
-from annotate.lib.markdown import render as markdown
+from tests.lib.markdown_texts import TEXTS as KEPT
 from tests.pages.conftest import told
 
 FRAME = """{% extends "base.html" %}{% load static %}
@@ -52,6 +53,9 @@ ANSWERING = """
 <div data-answer><label for="id_text">Answer</label><textarea id="id_text" name="text" rows="4"></textarea></div>
 {% include "desk/_hand_in.html" with page="/task" %}
 """
+
+PROSE = """{% for text in texts %}<article data-source>
+{% include "parts/prose.html" with text=text of=forloop.counter only %}</article>{% endfor %}"""
 
 TEXTS = (
     "Because air scatters blue light.",
@@ -130,7 +134,13 @@ def _failing(status: int) -> HttpResponse:
 
 
 def preview(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(markdown(request.POST["text"]))
+    return HttpResponse(render_to_string("desk/_preview.html", {"text": request.POST["text"]}))
+
+
+def prose(request: HttpRequest) -> HttpResponse:
+    """Every text of tests/lib/markdown_texts.py, or that of `?text=`."""
+    texts = [request.GET["text"]] if "text" in request.GET else [source for source, _seen in KEPT.values()]
+    return _page(request, PROSE, texts=texts)
 
 
 def part(request: HttpRequest) -> HttpResponse:
@@ -149,5 +159,6 @@ urlpatterns = [
     path("renew", renew),
     path("preview", preview),
     path("part", part),
+    path("prose", prose),
     path("account/", include("allauth.account.urls")),
 ]

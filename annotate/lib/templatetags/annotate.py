@@ -17,7 +17,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib import mail
-from annotate.lib.markdown import render
+from annotate.lib import markdown as markup
 from annotate.lib.text import is_blank
 
 register = template.Library()
@@ -58,7 +58,19 @@ def mail_is_set_up() -> bool:
 @register.filter
 def markdown(text: str, top_heading: int = 3) -> SafeString:
     """`{{ text|markdown }}`, or `{{ text|markdown:2 }}` where the text's headings stand right below the page's."""
-    return render(text or "", top_heading=top_heading)
+    return markup.render(text or "", top_heading=top_heading)
+
+
+@register.filter
+def as_written(text: str) -> SafeString:
+    """`{{ text|as_written }}`: every character of the text as it is, in a `pre` of its own."""
+    return markup.as_written(text or "")
+
+
+@register.filter
+def visible(text: str) -> SafeString:
+    """`{{ text|visible }}`: the text with a code in place of each character that nobody could see."""
+    return markup.visible(text or "")
 
 
 @register.filter

@@ -1,0 +1,137 @@
+"""Every visible character of a text is seen in its rendered view, in order, but the marks that the module names."""
+
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotate.lib.markdown import CONTROLS, as_written, render
+from tests.lib.markdown_texts import TEXTS
+
+MARKS = "#*`~>-+|:[]"
+BLOCKS = {"blockquote", "div", "h2", "h3", "h4", "h5", "h6", "li", "p", "pre", "small", "table", "tr"}
+
+
+class Seen(HTMLParser):
+    """The text of the page, with a newline around each block and a space between cells."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag in BLOCKS:
+            self.parts.append("\n")
+        elif tag in {"td", "th"}:
+            self.parts.append(" ")
+
+    def handle_endtag(self, tag):
+        if tag in BLOCKS:
+            self.parts.append("\n")
+
+    def handle_data(self, data):
+        self.parts.append(data)
+
+
+def seen(html: str) -> str:
+    parser = Seen()
+    parser.feed(html)
+    parser.close()
+    return "".join(parser.parts)
+
+
+def solid(text: str) -> str:
+    return "".join(text.split())
+
+
+def with_codes(text: str) -> str:
+    return CONTROLS.sub(lambda found: f"U+{ord(found[0]):04X}", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def kept(text: str) -> None:
+    """Fails unless what is seen is the text, but for marks."""
+    source, shown = solid(with_codes(text)), solid(seen(render(text)))
+    rest = iter(source)
+    assert all(character in rest for character in shown), "something was added or changed its place"
+    lost = Counter(source) - Counter(shown)
+    assert set(lost) <= set(MARKS), lost
+    assert solid(seen(as_written(text))) == source
+
+
+@pytest.mark.parametrize(("source", "shown"), TEXTS.values(), ids=TEXTS.keys())
+def test_a_reader_sees_what_was_written(source, shown):
+    lines = [line.rstrip() for line in seen(render(source)).split("\n") if line.strip()]
+    wanted = [line.rstrip() for line in (source if shown is None else shown).split("\n") if line.strip()]
+    assert [line.lstrip() for line in lines] == [line.lstrip() for line in wanted]
+    kept(source)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("def f(x):\n    if x:\n        return 1\n\n    return 2", None),
+        ("    x = 1\n        y = 2", None),
+        ("while x:\n\ty()\n\t\tz()", None),
+        ("Text:\n  one\n    two", None),
+        ("- name: a\n  values:\n      b: 1", "name: a\nvalues:\n    b: 1"),
+        ("1.      five spaces", "1.\n     five spaces"),
+        ("> def f():\n>     return 1", "def f():\n    return 1"),
+    ],
+)
+def test_the_indentation_of_code_is_seen(source, shown):
+    lines = [line.rstrip() for line in seen(render(source)).split("\n") if line.strip()]
+    assert lines == [line for line in (shown or source).splitlines() if line.strip()]
+
+
+words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
+fragments = st.sampled_from(
+    [
+        *"*`_~[]()<>|#-+\\&:.!$\"' \n\tax1א文",
+        *("**", "***", "``", "```", "~~~", "> ", ">", "- ", "1. ", "12) ", "# ", "## ", "    ", "\n\n", "](", "\r\n"),
+        *("*a*", "**b**", "`c`", "[a](https://b.c)", '[a](https://b.c "d")', "<https://b.c>", "|a|b|\n|-|-:|\n|c|d|\n"),
+        *("\n- a", "\n  - b", "\n> a", "\n```\n", "\n1. a", "\n# a\n", "&amp;", "&#65;", "\\*", "\\|", "<!-- a -->"),
+        *("[a]: https://b.c\n", "\u202e", "\u200b", "---\n", "===\n", "![a](https://b.c)", "__init__", "2*3*4"),
+    ]
+)
+texts = st.lists(st.one_of(fragments, fragments, words), max_size=40).map("".join)
+
+
+@settings(max_examples=400, deadline=None)
+@given(texts)
+def test_no_visible_character_is_lost_or_moved(text):
+    kept(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.characters(codec="utf-8", exclude_characters=MARKS), max_size=200))
+def test_a_text_without_marks_is_shown_whole(text):
+    assert solid(seen(render(text))) == solid(with_codes(text))
+
+
+@given(st.lists(st.text("abé7_", min_size=1, max_size=4), min_size=2, max_size=6))
+def test_stars_inside_of_words_stay(parts):
+    for stars in ("*", "**", "***"):
+        text = stars.join(parts)
+        assert solid(seen(render(text))) == text
+
+
+@given(st.lists(st.tuples(st.integers(0, 999_999_999), st.sampled_from(".)")), min_size=1, max_size=5))
+def test_each_number_of_a_list_is_seen_as_it_was_written(numbers):
+    source = [f"{number}{sign} item" for number, sign in numbers]
+    assert [line for line in seen(render("\n".join(source))).splitlines() if line.strip()] == source
+
+
+def test_what_cannot_be_seen_is_shown_by_its_code_and_reorders_nothing():
+    for character in "\u202a\u202e\u2066\u2069\u200b\u00ad\ufeff\U000e0041":
+        for html in (render(f"a{character}b"), render(f"`a{character}b`"), as_written(f"a{character}b")):
+            assert character not in html
+            assert f"<mark>U+{ord(character):04X}</mark>" in html
+    # A link that contains one is no link: what is followed is what is read.
+    assert "<a" not in render("[a](https://x.y/\u202egpj)")
+
+
+def test_what_scripts_and_emoji_need_stays():
+    text = "می\u200cخواهم 👩\u200d💻 ❤\ufe0f \u200fא\u200e"
+    assert text in render(text)

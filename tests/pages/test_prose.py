@@ -1,0 +1,127 @@
+"""What Chromium shows of rendered texts: every character, number and indentation, each block in its own direction."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.lib.markdown_texts import TEXTS
+from tests.pages.conftest import Told, violations
+
+pytestmark = pytest.mark.browser
+
+HEBREW = "שלום עולם"
+MIXED = f"""{HEBREW} `x = [1, 2]`
+
+English words first, then {HEBREW}.
+
+1. {HEBREW}
+2. English
+
+> {HEBREW}
+
+```python
+if x > 1:  # {HEBREW}
+    return (x)
+```
+
+| {HEBREW} | b |
+|---|---|
+| 1 | {HEBREW} |
+"""
+
+
+def shown(page: Page, text: str) -> None:
+    page.goto("/")
+    page.get_by_role("tab", name="Write").focus()
+    page.fill("#id_text", text)
+    page.get_by_role("tab", name="Preview").click()
+    expect(page.locator(".preview .prose")).to_be_visible()
+
+
+def lines(text: str) -> list[str]:
+    """Lines with something on them. Any white space in a line is one space: innerText has a tab between cells."""
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+def test_a_reader_sees_every_character_in_order(page: Page) -> None:
+    page.goto("/prose")
+    articles = page.locator("[data-source]")
+    expect(articles).to_have_count(len(TEXTS))
+    for number, (source, seen) in enumerate(TEXTS.values()):
+        wanted = source if seen is None else seen
+        assert lines(articles.nth(number).locator(".prose").inner_text()) == lines(wanted)
+
+
+def test_spaces_and_indentation_are_seen(page: Page) -> None:
+    shown(page, "def f(x):\n    if x:\n        return  1\n\n    \treturn 2\n\n1. a\n       b\n\n> c\n>   d")
+    text = page.locator(".preview .prose").inner_text()
+    assert [line.rstrip() for line in text.splitlines() if line.strip()] == [
+        *("def f(x):", "    if x:", "        return  1", "    \treturn 2", "1. a", "    b", "c", "  d")
+    ]
+
+
+def test_the_text_as_written_is_a_click_away(page: Page) -> None:
+    text = "1. **a**\n\n   `b`  \\*\n"
+    shown(page, text)
+    page.get_by_text("As written").click()
+    assert page.locator(".preview .as-written").inner_text() == text
+
+
+def test_each_block_has_its_own_direction_and_code_runs_left_to_right(page: Page) -> None:
+    shown(page, MIXED)
+    box = page.locator(".preview .prose")
+
+    def directions(selector: str) -> list[str]:
+        return box.locator(selector).evaluate_all("all => all.map(one => getComputedStyle(one).direction)")
+
+    assert directions(":scope > p") == ["rtl", "ltr"]
+    assert directions("li") == ["rtl", "ltr"]
+    assert directions("li > p") == ["rtl", "ltr"]
+    assert directions("blockquote") == ["rtl"]
+    assert directions("table") == ["rtl"]
+    assert directions("th, td") == ["rtl", "ltr", "ltr", "rtl"]
+    assert set(directions("code, pre")) == {"ltr"}
+    # The item's number is to the right of its words.
+    number, item = (box.locator(name).first.bounding_box() for name in (".number", "li p"))
+    assert number
+    assert item
+    assert number["x"] > item["x"] + item["width"] / 2
+    # The first line of the code begins at the left edge of its box.
+    left = box.locator("pre code").evaluate(
+        "e => { const r = document.createRange(); r.setStart(e.firstChild, 0); r.setEnd(e.firstChild, 2);"
+        " return r.getBoundingClientRect().left - e.closest('pre').getBoundingClientRect().left; }"
+    )
+    assert left < 40
+
+
+def test_as_written_each_line_has_its_own_direction(page: Page) -> None:
+    shown(page, f"{HEBREW}\nEnglish")
+    page.get_by_text("As written").click()
+    edges = page.locator(".preview .as-written").evaluate(
+        """e => { const box = e.getBoundingClientRect(), text = e.firstChild, at = text.data.indexOf("\\n", 1);
+        return [[0, at], [at + 1, text.data.length]].map(([from, to]) => { const range = document.createRange();
+        range.setStart(text, from); range.setEnd(text, to); const line = range.getBoundingClientRect();
+        return line.left - box.left < box.right - line.right ? "left" : "right"; }); }"""
+    )
+    assert edges == ["right", "left"]
+
+
+def test_a_wide_table_scrolls_in_its_own_box_and_breaks_no_word(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    words = [f"incomprehensibilities{number}" for number in range(6)]
+    shown(page, "|" + "|".join(words) + "|\n" + "|-" * 6 + "|\n")
+    box = page.locator(".preview .wide-table")
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    heights = page.locator(".preview th").evaluate_all("all => all.map(e => e.clientHeight)")
+    assert max(heights) < 60
+    box.focus()
+    expect(box).to_be_focused()  # so that arrow keys scroll it
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_are_accessible(browser: Browser, address: str, server: Told, scheme: str) -> None:
+    with browser.new_context(base_url=address, color_scheme=scheme) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto("/prose")
+        # On this page, unlike on others, no heading comes between the page's own and those of the texts.
+        assert [line for line in violations(page) if not line.startswith("heading-order")] == []
