@@ -14,8 +14,9 @@ from exports.agreement.pairs import Numbers, TieRule
 
 RATINGS = np.arange(1.0, 8.0)
 SEED = 0
-# Forty labelers are 780 pairs of people: fewer replicates each, and ends that are exact to half a percent.
-REPLICATES_OF_A_PAIR = 2000
+# Forty labelers are 780 pairs of people. Where there are more than 50, each gets fewer replicates, so that a page does
+# not take many seconds; the ends of the intervals are then exact to half a percent.
+MANY_PAIRS, REPLICATES_OF_MANY = 50, 2000
 UNITS_AT_ONCE = 20_000
 
 
@@ -148,12 +149,14 @@ def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, repli
 
 
 def by_pair(
-    answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES_OF_A_PAIR
+    answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES
 ) -> list[PairAgreement]:
     """Every two people who share a prompt; those who share most come first."""
     compared = compare(answers)
     agreed, of = pairs.credit(compared.counts, rule)
     people, person = np.unique(np.stack([compared.first, compared.second]), axis=1, return_inverse=True)
+    if people.shape[1] > MANY_PAIRS:
+        replicates = min(replicates, REPLICATES_OF_MANY)
     found = []
     for number, (first, second) in enumerate(people.T):
         theirs = person == number
