@@ -390,7 +390,7 @@ def test_a_prompt_added_in_quarantine_says_so(api, twins):
 
 
 def test_what_a_failed_export_found_is_put_away(api, manager, twins):
-    used, copy = twins
+    used, _copy = twins
     leak = {"prompt": used.id, "twin": make.prompt(make.pool()).id, "reason": "equal_text"}
     export = Export.objects.create(created_by=manager, created_at=make.NOW, leaks=[leak])
     assert api("post", f"exports/{export.id}/quarantine/")["leaks"] == [leak]
