@@ -1,4 +1,4 @@
 from annotate.lib.admin import show
-from annotate.pools.models import ImportJob, ImportLine, Pool, Prompt, PromptGroup
+from annotate.pools.models import ExampleText, ImportJob, ImportLine, Pool, Prompt, PromptGroup, QuarantineEvent
 
-show(Pool, PromptGroup, Prompt, ImportJob, ImportLine)
+show(Pool, PromptGroup, Prompt, ExampleText, QuarantineEvent, ImportJob, ImportLine)

@@ -359,7 +359,8 @@ def retry_failed(*, run: SampleRun) -> int:
 def claim_requests(*, run: SampleRun, worker: str, limit: int, lease: timedelta, now: datetime) -> list[SampleRequest]:
     """Lease up to `limit` waiting prompts of a run, oldest first; none when nothing waits that nobody else is taking.
 
-    A prompt on its last attempt is leased alone: if it takes its worker down, it takes no other prompt along.
+    A prompt on its last attempt is leased alone: if it takes its worker down, it takes no other prompt along. Waiting
+    requests of prompts in quarantine are cancelled.
     """
     with transaction.atomic():
         waiting = (
@@ -369,6 +370,8 @@ def claim_requests(*, run: SampleRun, worker: str, limit: int, lease: timedelta,
             .values_list("id", "attempts")[:limit]
         )
         found = list(waiting)
+        away = _cancel_quarantined([request_id for request_id, _attempts in found], now)
+        found = [(request_id, attempts) for request_id, attempts in found if request_id not in away]
         if found and found[0][1] >= MAX_ATTEMPTS - 1:
             chosen = [found[0][0]]
         else:
@@ -376,8 +379,25 @@ def claim_requests(*, run: SampleRun, worker: str, limit: int, lease: timedelta,
         SampleRequest.objects.filter(id__in=chosen, state=RequestState.WAITING).update(
             state=RequestState.LEASED, leased_until=now + lease, worker=worker, attempts=F("attempts") + 1
         )
+    if away:
+        with transaction.atomic():
+            _close_if_over(_locked(run.id), now)
+        if not chosen:
+            return claim_requests(run=run, worker=worker, limit=limit, lease=lease, now=now)
     claimed = SampleRequest.objects.filter(id__in=chosen, state=RequestState.LEASED, worker=worker)
     return list(claimed.select_related("prompt").order_by("id"))
+
+
+def _cancel_quarantined(requests: Collection[int], now: datetime) -> set[int]:
+    """Of these waiting requests, locked by the caller, cancel those whose prompts are in quarantine; return which.
+
+    They were being sampled when their prompt was put there, or failed and were to be tried again.
+    """
+    found = SampleRequest.objects.filter(id__in=requests, prompt__quarantined_at__isnull=False)
+    away = set(found.values_list("id", flat=True))
+    if away:
+        SampleRequest.objects.filter(id__in=away).update(state=RequestState.CANCELLED, finished_at=now)
+    return away
 
 
 def renew(*, run: SampleRun, worker: str, lease: timedelta, now: datetime) -> int:

@@ -259,6 +259,11 @@ def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
     )
 
 
+def held_tasks(campaign: Campaign) -> QuerySet[Task]:
+    """Tasks that are not handed out because their prompts are in quarantine."""
+    return Task.objects.filter(campaign=campaign, held_at__isnull=False, retired_at=None).order_by("id")
+
+
 def history(assignment: Assignment) -> QuerySet[Event]:
     return Event.objects.filter(assignment=assignment).select_related("actor").order_by("id")
 

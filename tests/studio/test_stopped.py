@@ -10,6 +10,7 @@ from annotate.work.states import State
 from tests import factories as make
 from tests.studio.conftest import client_of, told, words
 from tests.studio.test_campaigns import with_tasks
+from tests.work.test_quarantine import away
 
 pytestmark = pytest.mark.django_db
 
@@ -99,3 +100,11 @@ def test_nobody_but_managers_sees_or_decides(role):
     assert outsider.get(page_of(task.campaign)).status_code == 403
     assert decide(outsider, task, "restart").status_code == 403
     assert states(task) == [State.STOPPED]
+
+
+def test_the_page_tells_of_tasks_whose_prompts_are_in_quarantine(studio):
+    campaign = with_tasks(make.campaign())
+    away(campaign.pool.prompts.first())
+    page = words(studio.get(page_of(campaign)))
+    assert "1 task is not handed out because its prompt is in quarantine." in page
+    assert reverse("studio:quarantine", args=[campaign.pool_id]) in page

@@ -163,6 +163,28 @@ def test_it_is_not_sampled_and_a_run_does_not_wait_for_it():
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("how", ["its worker stopped", "it failed and is tried again"])
+def test_what_waits_again_though_it_is_in_quarantine_is_not_sampled(how):
+    pool = make.pool()
+    prompt = make.prompt(pool)
+    run = start_run(pool, k=1, temperature=0)
+    lease = {"run": run, "worker": "w", "limit": 9, "lease": 9 * make.MINUTE, "now": NOW}
+    (request,) = samples.claim_requests(**lease)
+    if how == "its worker stopped":
+        away(prompt)
+        samples.release(run=run, worker="w")
+    else:
+        samples.fail_request(request=request, error="No memory.", now=NOW, final=True)
+        away(prompt)
+        samples.retry_failed(run=run)
+    assert samples.claim_requests(**lease) == []
+    run.refresh_from_db()
+    assert (run.state, run.requests.get().state) == (RunState.DONE, RequestState.CANCELLED)
+    back(prompt)
+    assert len(samples.claim_requests(**lease)) == 1
+
+
+@pytest.mark.django_db
 def test_a_new_run_leaves_it_out():
     pool = make.pool()
     prompt, other = make.prompt(pool), make.prompt(pool)

@@ -21,7 +21,11 @@ from annotate.work.models import Campaign, Task
 @managers
 def stopped(request: HttpRequest, campaign_id: int) -> HttpResponse:
     campaign = get_object_or_404(Campaign, id=campaign_id)
-    context = {"campaign": campaign, "page": page_of(request, work.stopped_tasks(campaign), size=20)}
+    context = {
+        "campaign": campaign,
+        "page": page_of(request, work.stopped_tasks(campaign), size=20),
+        "held": work.held_tasks(campaign).count(),
+    }
     return render(request, "studio/stopped.html", context)
 
 
