@@ -40,7 +40,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     if hasattr(request, "session"):
         request.session.modified = False
     response: HttpResponse
-    if _is_for_a_script(request):
+    if is_for_a_script(request):
         words = _("The database does not answer in time. Try again in a few seconds.")
         response = JsonResponse({"words": words, "detail": words}, status=HTTPStatus.SERVICE_UNAVAILABLE)
     else:
@@ -54,7 +54,8 @@ def _unread(request: HttpRequest) -> HttpRequest:
     return request
 
 
-def _is_for_a_script(request: HttpRequest) -> bool:
+def is_for_a_script(request: HttpRequest) -> bool:
+    """Does a script rather than a person read the answer?"""
     found = request.resolver_match
     of_the_api = found is not None and hasattr(found.func, "cls")
     return of_the_api or request.get_preferred_type(["text/html", "application/json"]) == "application/json"
