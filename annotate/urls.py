@@ -8,7 +8,10 @@ from rest_framework.routers import SimpleRouter
 from annotate.accounts import views as accounts
 from exports.endpoints import ExportViewSet
 
-handler500 = "annotate.lib.unavailable.server_error"
+handler400 = "annotate.lib.errors.bad_request"
+handler403 = "annotate.lib.errors.permission_denied"
+handler404 = "annotate.lib.errors.page_not_found"
+handler500 = "annotate.lib.errors.server_error"
 
 exports = SimpleRouter()
 exports.register("exports", ExportViewSet, basename="export")

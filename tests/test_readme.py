@@ -59,6 +59,10 @@ PROMISES = {
         "models_worker/test_engine_server.py::test_a_request_is_one_completion_with_its_own_seed_and_key",
         "models_worker/test_engine_probe.py::test_vllm_is_asked_and_repeats_its_samples",
     ),
+    "DB_CONNECT_TIMEOUT": (
+        "launch/test_web_limits.py::test_static_files_do_not_wait_and_pages_say_when_to_try_again",
+        "launch/test_web_limits.py::test_a_lock_that_is_not_given_back_is_not_waited_for",
+    ),
     "ALLOWED_HOSTS": ("accounts/test_https.py::test_with_https_pages_and_cookies_go_over_tls_only",),
     "EMAIL_HOST": (
         "accounts/test_links.py::test_a_mail_server_is_what_the_operator_names",

@@ -15,6 +15,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from annotate.accounts.access import refusal
+from annotate.lib.errors import is_for_a_script
 
 AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
@@ -105,6 +106,6 @@ def _drop(request: HttpRequest, length: int) -> None:
 
 
 def _answer(request: HttpRequest, status: int, words: str) -> HttpResponse:
-    if request.accepts("text/html"):
-        return render(request, "413.html", {"words": words}, status=status)
-    return JsonResponse({"words": words, "detail": words}, status=status)
+    if is_for_a_script(request):
+        return JsonResponse({"words": words, "detail": words}, status=status)
+    return render(request, "413.html", {"words": words}, status=status)

@@ -1,10 +1,15 @@
-"""What a person or a script is told while the database does not answer."""
+"""The pages for requests that fail, and what is said while the database does not answer.
+
+Django's own handlers check the CSRF token first, and for that read a form with its files and store them, also what a
+stranger sends to an address that does not exist. The pages need no such check: their forms get their token anyway.
+"""
 
 import sys
 from http import HTTPStatus
+from typing import Any, cast
 
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views import defaults
@@ -12,18 +17,30 @@ from django.views import defaults
 RETRY_AFTER = 5
 
 
-def server_error(request: HttpRequest) -> HttpResponse:
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return defaults.bad_request(_unread(request), exception)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return defaults.permission_denied(_unread(request), exception)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    return defaults.page_not_found(_unread(request), exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django's page for an exception that nobody caught; where the database is the reason, one that says: try again.
 
     The database does not take the connection, ended it, or did not answer in time: statement, lock, or silence.
     """
     if not isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
-        return defaults.server_error(request)
+        return defaults.server_error(_unread(request))
     # Nothing of this request is kept, and to save its session would only wait for the database once more.
     if hasattr(request, "session"):
         request.session.modified = False
     response: HttpResponse
-    if _is_for_a_script(request):
+    if is_for_a_script(request):
         words = _("The database does not answer in time. Try again in a few seconds.")
         response = JsonResponse({"words": words, "detail": words}, status=HTTPStatus.SERVICE_UNAVAILABLE)
     else:
@@ -32,7 +49,13 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _is_for_a_script(request: HttpRequest) -> bool:
+def _unread(request: HttpRequest) -> HttpRequest:
+    cast(Any, request).csrf_processing_done = True
+    return request
+
+
+def is_for_a_script(request: HttpRequest) -> bool:
+    """Does a script rather than a person read the answer?"""
     found = request.resolver_match
     of_the_api = found is not None and hasattr(found.func, "cls")
     return of_the_api or request.get_preferred_type(["text/html", "application/json"]) == "application/json"
