@@ -1,6 +1,6 @@
 """How long the slowest page of texts takes: rendered Markdown and word differences, found by a seeded search.
 
-    python bench/rendering.py [--rounds 3000] [--seed 1]
+    python bench/rendering.py [--rounds 1000] [--seed 1]
 
 Starts from the patterns below, combines and changes them at random and keeps what takes the most CPU time for its
 estimated cost. A page then shows the slowest text found until the request's budget is spent, and twice as often
@@ -186,7 +186,7 @@ def slowest_pair(rng: random.Random, rounds: int, sizes: Sequence[int]) -> Pair:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3000)
+    parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng = random.Random(options.seed)  # a search, not a secret
