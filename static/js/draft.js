@@ -17,8 +17,11 @@ import { remove } from "./storage.js";
 import { moment } from "./times.js";
 import { collect, differs, fields, fill, same } from "./values.js";
 
+// A pause in the typing saves; who types or drags without a pause is saved all the same after the longer time.
 const PAUSE = 1500;
+const LONGEST = 4000; // leaves a slow machine a second of the five that are promised
 const MIRROR_PAUSE = 300;
+const MIRROR_LONGEST = 1000;
 const RETRY = [5_000, 15_000, 30_000, 60_000];
 const KEEPALIVE_BYTES = 60_000; // browsers refuse more than 64 kB in requests that outlive the page
 
@@ -32,6 +35,7 @@ function watch(form) {
   const state = form.querySelector("[data-save-state]");
   const trouble = form.querySelector("[data-save-trouble]");
   const timers = {};
+  const since = {}; // when the first change that a timer waits for was made
   let edits = 0; // how often the form has changed
   let saved = 0; // the newest of these that the server has
   let failures = 0;
@@ -44,6 +48,11 @@ function watch(form) {
   const later = (name, pause, act) => {
     clearTimeout(timers[name]);
     timers[name] = setTimeout(act, pause);
+  };
+  const afterPause = (name, pause, longest, act) => {
+    const now = performance.now();
+    since[name] ??= now;
+    later(name, Math.max(0, Math.min(pause, since[name] + longest - now)), act);
   };
 
   function show(name, values = {}) {
@@ -58,20 +67,22 @@ function watch(form) {
 
   function keep() {
     clearTimeout(timers.mirror);
+    delete since.mirror;
     return mirror(own, body(), submitted);
   }
 
   function edited() {
     edits += 1;
     if (submitted) return;
-    later("mirror", MIRROR_PAUSE, keep);
-    later("save", PAUSE, save);
+    afterPause("mirror", MIRROR_PAUSE, MIRROR_LONGEST, keep);
+    afterPause("save", PAUSE, LONGEST, save);
     if (state?.dataset.saveState === "saved") show("typing");
   }
 
   async function save({ leaving = false } = {}) {
     clearTimeout(timers.save);
     if (edits === saved || submitted || (sending && !leaving)) return;
+    delete since.save;
     const kept = keep();
     const sent = edits;
     const text = body();
@@ -97,10 +108,11 @@ function watch(form) {
       offer();
     }
     if (saved !== edits) {
-      later("save", PAUSE, save);
+      afterPause("save", PAUSE, LONGEST, save);
       return;
     }
     clearTimeout(timers.mirror);
+    delete since.mirror;
     remove(own);
     show("saved", { time: moment(new Date(), "time") });
   }

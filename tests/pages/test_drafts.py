@@ -160,3 +160,29 @@ def test_what_was_typed_before_the_script_arrived_is_saved_too(page: Page, serve
     held[0].continue_()
     state(page, "saved")
     assert server.drafts[-1]["text"] == "typed on a slow line"
+
+
+def test_who_types_without_a_pause_is_saved_every_five_seconds(page: Page, server: Told) -> None:
+    page.clock.install()
+    page.goto("/")
+    page.clock.pause_at("2100-01-01")
+    page.focus("#id_text")
+    for fives in (1, 2):
+        with page.expect_request("**/draft", timeout=10_000) as saving:
+            for _ in range(50):
+                page.keyboard.type("x")
+                page.clock.run_for(100)
+        assert 0 < len(saving.value.post_data_json["body"]["text"]) <= 50 * fives
+        saving.value.response()
+        assert len(server.drafts) >= fives
+
+
+def test_who_types_without_a_pause_has_a_copy_in_the_browser_after_a_second(page: Page) -> None:
+    page.clock.install()
+    page.goto("/")
+    page.clock.pause_at("2100-01-01")
+    page.focus("#id_text")
+    for _ in range(11):
+        page.keyboard.type("x")
+        page.clock.run_for(100)
+    assert kept(page) == 1
