@@ -170,7 +170,9 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         taken_back = reverse("desk:undo", args=[submission.assignment.id]) if assignment.campaign.undo_minutes else None
         return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": taken_back})
     _say_submitted(request)
-    return _after_submit(request, assignment, now)
+    # The next text gets the focus, also where no script gives it: people go on typing.
+    field = "" if assignment.campaign.workflow == Workflow.RANKINGS else "#id_text"
+    return _after_submit(request, assignment, now, field)
 
 
 @require_POST
@@ -405,19 +407,20 @@ def _say_submitted(request: HttpRequest) -> None:
     said.used = False  # looked at, not shown
 
 
-def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime) -> HttpResponseRedirect:
+def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime, field: str = "") -> HttpResponseRedirect:
     if request.POST.get("then") == "stop":
         leases.put_down(campaign_id=assignment.campaign_id, labeler=person(request), now=now)
         return redirect("desk:home")
     try:
-        return _go_on(request, assignment.campaign_id, now)
+        return _go_on(request, assignment.campaign_id, now, field)
     except Http404:
         # The campaign is not open to them any more. What they handed in is handed in all the same.
         return redirect("desk:home")
 
 
-def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpResponseRedirect:
-    """To the labeler's next task of the campaign; where there is none, home with the reason."""
+def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "") -> HttpResponseRedirect:
+    """Redirect to the labeler's next task of the campaign, to this `#field` of it; where there is none, home with the
+    reason."""
     try:
         claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
     except leases.NotYours as outsider:
@@ -430,7 +433,7 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime) -> HttpRespons
         _ask_for_more(campaign_id, refused)
         messages.info(request, str(refused))
         return redirect("desk:home")
-    return redirect("desk:task", claimed.id)
+    return redirect(reverse("desk:task", args=[claimed.id]) + field)
 
 
 def _ask_for_more(campaign_id: int, refused: leases.Refused) -> None:

@@ -31,6 +31,15 @@ class PairRow:
     response: str = ""
     error: str = ""
 
+    @property
+    def query_error(self) -> bool:
+        """Is the query at fault? Then it is empty; otherwise the response is."""
+        return bool(self.error) and not self.query.strip()
+
+    @property
+    def response_error(self) -> bool:
+        return bool(self.error) and not self.query_error
+
 
 class InstructionForm(forms.Form):
     """A new instruction, or with `source` the rewriting of one. `cleaned_data` has `whole`, its text and pairs."""
@@ -82,7 +91,9 @@ class InstructionForm(forms.Form):
             for number, pair in enumerate(self.pairs, start=1)
         ]
         wanted = min(max(FEWEST_PAIRS + 1, len(filled) + 1), MOST_PAIRS)
-        return filled + [PairRow(number) for number in range(len(filled) + 1, wanted + 1)]
+        return filled + [
+            PairRow(number, error=complaints.get(number, "")) for number in range(len(filled) + 1, wanted + 1)
+        ]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -91,7 +102,8 @@ class InstructionForm(forms.Form):
             return values
         whole = Text(tidy(values["text"]), tuple(pairs))
         if self.source and unchanged(self.source.text, whole):
-            raise ValidationError(_("Nothing is changed yet. If the instruction is good as it is, pass on the task."))
+            self.add_error("text", _("Nothing is changed yet. If the instruction is good as it is, pass on the task."))
+            return values
         try:
             prepare(prompt_draft(whole, kind=self.kind, category=values["category"], source=self.source))
         except BadPrompt as bad:
@@ -111,6 +123,7 @@ class InstructionForm(forms.Form):
             self.add_error(None, _("Some pairs are incomplete: fill or empty both of their fields."))
         elif len(self.pairs) < FEWEST_PAIRS:
             self.add_error(None, _("Write at least two pairs: one is asked, the others show how."))
+            self.pair_errors[len(self.pairs) + 1] = str(_("This pair is missing."))
         elif len(self.pairs) > MOST_PAIRS:
             self.add_error(None, _("Write at most %(most)s pairs.") % {"most": MOST_PAIRS})
         return [Pair(query=tidy(pair["query"]), response=tidy(pair["response"])) for pair in self.pairs]

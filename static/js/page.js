@@ -2,6 +2,9 @@
 // that htmx could not load says so.
 // Without it: what a dialog offers is also reached by links, panels open by a click, and htmx is not there either.
 
+import { show } from "./dialog.js";
+import { pointAt } from "./sight.js";
+
 // data-opens="id-of-a-dialog" on a button (hidden until this runs, or one that sends its form to a page that does the
 // same) or on a link to that page; data-closes in the dialog.
 for (const opener of document.querySelectorAll("[data-opens]")) opener.hidden = false;
@@ -10,10 +13,12 @@ document.addEventListener("click", (event) => {
   const dialog = document.getElementById(event.target.closest("[data-opens]")?.dataset.opens);
   const open = event.target.closest("[data-closes]")?.closest("dialog[open]");
   if (dialog || open) event.preventDefault();
-  dialog?.showModal();
+  if (dialog) show(dialog);
   open?.close();
-  // A click on the backdrop has the dialog itself as its target, outside of its box.
-  if (event.target instanceof HTMLDialogElement && outside(event, event.target)) event.target.close();
+  // A click on the backdrop has the dialog itself as its target, outside of its box. The second click of a double click
+  // was meant for the button that opened the dialog.
+  const backdrop = event.target instanceof HTMLDialogElement && outside(event, event.target);
+  if (backdrop && event.detail < 2) event.target.close();
 });
 
 function outside({ clientX: x, clientY: y }, element) {
@@ -47,9 +52,12 @@ function write(key, value) {
 }
 
 // A form that came back may have its first fault far below, and would look as if nothing had happened.
-const fault = document.querySelector("main .errorlist");
-const faulty = fault?.closest(".field")?.querySelector("input, select, textarea");
-if (faulty) faulty.focus();
+const fault = document.querySelector("main .errorlist:not([hidden])");
+const faulty =
+  document.querySelector("main :is(input, select, textarea)[aria-invalid=true]") ??
+  fault?.closest(".field")?.querySelector("input, select, textarea") ??
+  fault?.closest("[data-answer]")?.querySelector("textarea");
+if (faulty) pointAt(faulty);
 else fault?.scrollIntoView({ block: "center" });
 
 // Failures of htmx requests, told where eyes and screen readers find them.

@@ -9,6 +9,7 @@ for (const [index, box] of [...document.querySelectorAll("[data-preview-url]")].
 
 function build(box, index) {
   const area = box.querySelector("textarea");
+  const focused = document.activeElement === area; // a field that is moved loses it
   const writing = document.createElement("div");
   const preview = document.createElement("div");
   writing.append(...box.childNodes);
@@ -63,6 +64,7 @@ function build(box, index) {
     choose(chosen);
   });
   // A field that is missing, or gone to by its key, must be seen to be pointed at.
-  for (const event of ["invalid", "wanted"]) area.addEventListener(event, () => choose(0));
+  area.addEventListener("wanted", () => choose(0));
   choose(0);
+  if (focused) area.focus({ preventScroll: true });
 }

@@ -4,6 +4,8 @@
 // The radio buttons and the lists stay the truth. Whatever happens here ends in one of them, with a change event, and
 // the board is drawn from them again: a draft put back, a choice in the list and a drag all take the same way.
 
+import { watch } from "./complete.js";
+
 const root = document.querySelector("[data-ranking]");
 const board = root.querySelector("[data-board]");
 const cards = new Map([...root.querySelectorAll("[data-candidate]")].map((card) => [card.dataset.candidate, card]));
@@ -11,9 +13,11 @@ const slots = [...board.querySelectorAll("[data-place]")];
 const letters = [...cards.keys()];
 const chips = new Map(letters.map((letter) => [letter, chip(letter)]));
 const pinned = new Set();
+const GAP = 6; // pixels: more than lies between two places
+const MOVES = ["dragover", "drop", "pointermove", "pointerup", "touchmove", "touchend", "mousemove", "mouseup"];
+const CANCELS = ["dragend", "touchcancel", "pointercancel"]; // a drop that is taken ends in "drop"
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let mode = "rate";
-let pointing = false; // at what is missing
 
 const card = (letter) => cards.get(letter);
 const list = (letter) => card(letter).querySelector("select");
@@ -194,21 +198,29 @@ root.addEventListener("focusin", (event) => {
   const letter = lettered(event.target);
   if (letter) select(letter);
 });
-// What is missing is said beside each candidate, all at once, instead of in the browser's own bubble at the first one.
-root.addEventListener("invalid", (event) => {
-  if (!lettered(event.target)) return; // the note's own bubble
-  event.preventDefault();
-  // A field that is hidden could not be pointed at, and the form would silently not be sent.
-  if (pinned.size > 1) showAll();
-  if (!pointing) queueMicrotask(() => point(event.target));
-  pointing = true;
-}, true);
+// What is missing is said beside each candidate and in the action bar, instead of in the browser's own bubble at one.
+const complete = watch(root.closest("form"), {
+  words: toDo,
+  reveal,
+  shown: (field) => (lettered(field) ? card(lettered(field)).querySelector("[data-missing]") : field),
+});
 
-function point(first) {
-  pointing = false;
+function reveal(fields) {
+  // A field that is hidden, or behind the open board, could not be seen.
+  if (pinned.size > 1) showAll();
+  open(false);
   drawMissing(letters);
-  first.focus();
-  say(missing(lettered(first)));
+  const letter = lettered(fields[0]);
+  if (letter) say(missing(letter));
+}
+
+function toDo() {
+  const lines = [text("Incomplete")];
+  for (const [name, done] of [["ToRate", rating], ["ToPlace", place]]) {
+    const left = letters.filter((letter) => !done(letter));
+    if (left.length) lines.push(text(name, { letters: listed(left) }));
+  }
+  return lines.join(" ");
 }
 
 function missing(letter) {
@@ -245,29 +257,58 @@ root.addEventListener("click", (event) => {
   }
 });
 
+// During a drag nothing on the board moves: the letter stays in its row until it is dropped, and the place under the
+// pointer is only marked. A row that grew or shrank would move all places below it away from under the pointer.
+let target = null; // that place
+
 for (const slot of slots) {
   window.Sortable.create(slot.querySelector("ul"), {
     group: "places",
     sort: false, // in one place there is no order
-    animation: still ? 0 : 120,
+    animation: 0,
     delay: 120,
     delayOnTouchOnly: true,
-    emptyInsertThreshold: 8,
     scroll: board.querySelector(".places"), // not the page, whose edge is near everywhere on a small screen
     bubbleScroll: false,
-    onStart: ({ item }) => select(item.dataset.chip),
-    onEnd({ item, to, originalEvent }) {
-      put(item.dataset.chip, Number((slotAt(originalEvent) ?? to.closest("[data-place]")).dataset.place));
-      draw(); // also when nothing changed: the chip goes back to where it belongs
+    onMove: () => false,
+    onStart({ item }) {
+      select(item.dataset.chip);
+      for (const name of MOVES) document.addEventListener(name, follow, true);
+    },
+    onEnd({ item, originalEvent }) {
+      for (const name of MOVES) document.removeEventListener(name, follow, true);
+      const dropped = CANCELS.includes(originalEvent?.type) ? null : target;
+      mark(null);
+      if (dropped) put(item.dataset.chip, Number(dropped.dataset.place));
       grip(item.dataset.chip).focus({ preventScroll: true });
     },
   });
 }
 
-// Sortable looks for a position between chips and finds none beside or right upon one. Here all of a place is one target.
-function slotAt(event) {
-  const { clientX: x, clientY: y } = event?.changedTouches?.[0] ?? event ?? {};
-  return x || y ? document.elementFromPoint(x, y)?.closest("[data-place]") : null;
+function follow(event) {
+  const { clientX: x, clientY: y } = event.changedTouches?.[0] ?? event;
+  mark(slotAt(x, y));
+  if (target && event.type === "dragover") event.preventDefault(); // a drop is taken here
+}
+
+function mark(slot) {
+  if (slot === target) return;
+  target?.classList.remove("is-target");
+  slot?.classList.add("is-target");
+  target = slot;
+}
+
+// All of a place is one target, and a gap between two places belongs to the one that is nearer.
+function slotAt(x, y) {
+  const hit = document.elementFromPoint(x, y);
+  if (hit?.closest("[data-place]")) return hit.closest("[data-place]");
+  if (!hit?.closest(".places")) return null;
+  const away = (slot) => {
+    const { top, bottom, left, right } = slot.getBoundingClientRect();
+    return x < left || x > right ? Infinity : Math.max(top - y, y - bottom);
+  };
+  const nearest = slots.reduce((one, other) => (away(other) < away(one) ? other : one));
+  return away(nearest) < GAP ? nearest : null;
 }
 
 // In the capture phase, before the keys of the page: a letter that means a candidate means nothing else.
@@ -326,3 +367,4 @@ for (const button of root.querySelectorAll("[data-pin]")) button.hidden = false;
 board.hidden = false;
 root.classList.add("has-board");
 draw();
+if (root.querySelector(".errorlist")) complete(); // the server has sent it back

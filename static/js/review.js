@@ -1,9 +1,13 @@
-// A reviewer sends back by keys: Ctrl+Enter in the comment does it, and without a comment nothing is sent and the focus
-// goes there. Accepting stays a key of its own (a): nobody accepts by what submits everywhere else. Without it the
-// buttons do the same, and the server asks for the comment.
+// A reviewer decides by keys: Ctrl+Enter in the comment sends back, and without a comment nothing is sent and the focus
+// goes there. Accepting has keys of its own, Ctrl+Shift+Enter: nobody accepts by what submits everywhere else. No single
+// letter decides, because it may be one of the comment's. Without it the buttons do the same, and the server asks for the
+// comment.
+//
+//   [data-accept], [data-send-back]   the buttons
 
 const form = document.querySelector("form[data-decision]");
 const comment = form.elements.comment;
+const accept = form.querySelector("[data-accept]");
 const back = form.querySelector("[data-send-back]");
 const missing = form.querySelector("[data-comment-missing]");
 
@@ -21,8 +25,10 @@ comment.addEventListener("input", () => {
   comment.removeAttribute("aria-invalid");
 });
 
-comment.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.repeat) return;
+document.addEventListener("keydown", (event) => {
+  if (event.isComposing || event.keyCode === 229 || event.repeat || document.querySelector("dialog[open]")) return;
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.altKey) return;
+  if (!event.shiftKey && event.target !== comment) return;
   event.preventDefault();
-  back.click();
+  (event.shiftKey ? accept : back).click();
 });

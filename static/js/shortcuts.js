@@ -2,13 +2,24 @@
 //
 //   form[data-submit-shortcut]   Ctrl+Enter or Cmd+Enter submits it, from anywhere on the page
 //   [data-key="x"]               the key x clicks it, or goes to it if it is a field, when nobody is typing; it is
-//                                listed in the key help; a field gets a "wanted" event first, to come into sight
+//                                listed in the key help; a field gets a "wanted" event first, to come into sight.
+//                                What sends a form or leads to another page has no such key where text can be written:
+//                                people type on without looking when the focus has left their field
 //   template[data-key-help]      dt and dd elements for the key help: keys that another module listens to
 //   #key-help                    opened by ?
 
+import { show } from "./dialog.js";
+
 const dialog = document.getElementById("key-help");
 const OFF = "annotate:keys-off";
+const FIELDS = "main :is(textarea, [contenteditable], input:is([type=text], [type=search], [type=email], [type=url]))";
+const ACTS = "a, button:not([type=button]), [type=submit]";
 
+if (document.querySelector(`${FIELDS}:not([readonly])`)) {
+  for (const element of document.querySelectorAll("[data-key]")) {
+    if (element.matches(ACTS)) element.removeAttribute("data-key");
+  }
+}
 for (const element of document.querySelectorAll("[data-key]")) {
   element.setAttribute("aria-keyshortcuts", element.dataset.key);
   list(row(element.dataset.key, element.dataset.keyLabel ?? element.getAttribute("aria-label") ?? words(element)));
@@ -63,15 +74,17 @@ function typing(element) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+  // 229: the key belongs to an input method. Safari reports the end of a composition before its last key.
+  if (event.isComposing || event.keyCode === 229) return;
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey) {
     if (!event.repeat) submit(event);
     return;
   }
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
   if (typing(event.target) || document.body.hasAttribute("data-keys-off") || document.querySelector("dialog[open]")) return;
   if (event.key === "?") {
     event.preventDefault();
-    dialog.showModal();
+    show(dialog);
     return;
   }
   const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);

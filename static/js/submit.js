@@ -2,6 +2,7 @@
 // the outbox and from there to the server. Without it the form is sent as forms are.
 //
 //   form[data-hand-in]     what the list of waiting answers calls it; data-page: its task's address
+//   form[data-writing]     its answer is a text: after the submit the next text has the focus
 //   [data-answer]          in the form: its fields, which rest while the answer is on its way or waits
 //   [data-hand-in-say]     says what happens, to screen readers
 //   [data-hand-in-notice]  shown while the answer waits; templates/desk/_hand_in.html has it, and all the words
@@ -28,17 +29,44 @@ const SOON = 300;
 let entry = null; // what was handed in here, until the server has it
 let kept = true; // does the browser keep it, or only this page?
 let left = false; // on the way to the next page
+let writing = form.hasAttribute("data-writing"); // or from the text of a form that is not for writing
 let working; // the sign of it, after a moment
 
-// Whoever handed in from the text goes on in the next one: letters typed there at once must not act as keys.
+// After an answer was written and submitted, the next text has the focus, however the answer was submitted: people go on
+// typing, and what they type belongs there. Where storage is switched off, the address says so, as it does after a form
+// that was sent whole.
 const WRITING = "annotate-writing";
 const text = answer.querySelector("textarea");
-try {
-  const writing = sessionStorage.getItem(WRITING);
-  sessionStorage.removeItem(WRITING);
-  if (writing && text?.checkVisibility() && document.activeElement === document.body) text.focus({ preventScroll: true });
-} catch {
-  // Storage is switched off: the key for the text goes there.
+if (text && goesOnWriting() && text.checkVisibility() && document.activeElement === document.body) {
+  text.focus({ preventScroll: true });
+}
+
+function goesOnWriting() {
+  const addressed = location.hash === `#${text.id}`;
+  if (addressed) {
+    // The browser has scrolled to the text, past the prompt. A reload is no submit.
+    history.replaceState(null, "", location.pathname + location.search);
+    scrollTo(0, 0);
+  }
+  try {
+    const kept = sessionStorage.getItem(WRITING);
+    sessionStorage.removeItem(WRITING);
+    return addressed || kept !== null;
+  } catch {
+    return addressed;
+  }
+}
+
+/** @returns the page, under an address that says so where nothing else can */
+function writeOn(page) {
+  const shape = (path) => path.replace(/\d+/g, "").replace("?ahead", "");
+  if (!writing || shape(page) !== shape(form.dataset.page)) return page; // not a task
+  try {
+    sessionStorage.setItem(WRITING, "1");
+    return page;
+  } catch {
+    return `${page}#${text.id}`;
+  }
 }
 
 shown(key.value);
@@ -60,11 +88,7 @@ form.addEventListener("submit", (event) => {
   if (entry) return; // a second click, or Ctrl+Enter twice
   entry = entryOf(button);
   kept = keep(entry);
-  try {
-    if (document.activeElement?.matches("textarea")) sessionStorage.setItem(WRITING, "1");
-  } catch {
-    // As above.
-  }
+  writing = form.hasAttribute("data-writing") || document.activeElement?.matches("textarea");
   answer.inert = true;
   busy(button ?? form.querySelector("[type=submit]"));
   say.textContent = notice.dataset.textSending;
@@ -121,7 +145,7 @@ async function goOn() {
 
 function onward(data) {
   remember(data);
-  goTo(nearest(data.next));
+  goTo(writeOn(nearest(data.next)));
 }
 
 function goTo(page) {

@@ -35,7 +35,6 @@ function show(form) {
     return;
   }
   form.action = said.undo;
-  button.dataset.key = "z"; // not before: the key would send a form that is not there
 }
 
 show(document.querySelector("form[data-undo]"));

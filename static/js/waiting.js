@@ -14,8 +14,10 @@ import { asText } from "./values.js";
 const box = document.querySelector("[data-outbox]");
 const part = (name) => box.querySelector(`[data-outbox-${name}]`);
 const say = document.querySelector("[data-outbox-say]"); // outside: what appears with its words is not read out
-const here = document.querySelector("form[data-hand-in]")?.getAttribute("action");
-const shownHere = document.querySelector("[data-outbox-shown]")?.dataset.outboxShown;
+const task = document.querySelector("form[data-hand-in]");
+const here = task?.getAttribute("action");
+// A form that the server sends back with its faults has the key that it was sent with.
+const shownHere = document.querySelector("[data-outbox-shown]")?.dataset.outboxShown ?? task?.elements.submit_key.value;
 const plural = new Intl.PluralRules(document.documentElement.lang);
 
 const delivered = []; // from this page

@@ -212,7 +212,8 @@ def test_a_refused_form_says_what_is_missing_and_lets_one_go_on(page, world):
     start(page, "ben", "Frogs, demonstrations")
     answer = page.get_by_role("textbox", name="Answer")
     press(page, "Control+Enter")
-    expect(answer).to_be_focused()  # by the browser, which says what is missing
+    expect(answer).to_be_focused()
+    expect(page.get_by_text("Not submitted yet. Still missing: Your answer.")).to_be_visible()
     page.keyboard.type("  ")
     press(page, "Control+Enter")
     there(page, page.locator(".errorlist"))
@@ -225,7 +226,8 @@ def test_a_refused_form_says_what_is_missing_and_lets_one_go_on(page, world):
 def test_a_task_is_skipped_with_a_reason(page, world):
     start(page, "ben", "Frogs, demonstrations")
     first, before = page.url, Skip.objects.filter(labeler=world.ben).count()
-    press(page, "s")
+    tab_to(page, page.get_by_role("button", name="Skip", exact=True))
+    press(page, "Enter")
     dialog = page.get_by_role("dialog", name="Skip this task")
     expect(dialog).to_be_visible()
     # The focus stays inside, or goes to the browser's own buttons, but never to the page behind.
@@ -236,8 +238,7 @@ def test_a_task_is_skipped_with_a_reason(page, world):
     expect(dialog).to_be_hidden()
     assert page.url == first
 
-    tab_to(page, page.get_by_role("button", name="Skip", exact=False).first)
-    press(page, "Enter")
+    press(page, "Enter")  # the button has the focus again
     expect(dialog).to_be_visible()
     tab_to(page, dialog.get_by_role("radio").first)
     press(page, "Space", "ArrowDown")
@@ -254,7 +255,7 @@ def test_a_reviewer_decides_by_keys(world, visit):
     page = visit(world.rea).page
     sent_back, accepted = reviewable(world)[:2]
     page.goto(reverse("studio:review-answer", args=[sent_back.id]))
-    press(page, "s")
+    press(page, "c", "Control+Enter")
     expect(page.get_by_label("Comment")).to_be_focused()
     expect(page.get_by_text("Write what should change")).to_be_visible()
     page.keyboard.type("All of it, please.")
@@ -262,11 +263,41 @@ def test_a_reviewer_decides_by_keys(world, visit):
     press(page, "Control+Enter")
     there(page, page.get_by_text("Sent back with your comment."))
     page.goto(reverse("studio:review-answer", args=[accepted.id]))
-    press(page, "a")
+    press(page, "Control+Shift+Enter")
     there(page, page.get_by_text("Accepted.", exact=True))
     for assignment, state, comment in ((sent_back, "sent_back", "All of it, please."), (accepted, "accepted", "")):
         assignment.refresh_from_db()
         assert (assignment.state, assignment.comment) == (state, comment)
+
+
+def test_no_letter_of_a_comment_decides_or_leaves_the_page(world, visit):
+    page = visit(world.rea).page
+    answer = reviewable(world)[0]
+    page.goto(reverse("studio:review-answer", args=[answer.id]))
+    page.get_by_label("Comment").fill("Half a sen")
+    page.get_by_role("heading", level=1).click()  # the focus leaves the field, and the reviewer types on
+    press(page, *"abdefghijklmnopqrstuvwxyz", "Enter", "Space")
+    expect(page.get_by_label("Comment")).to_have_value("Half a sen")
+    press(page, "c")
+    expect(page.get_by_label("Comment")).to_be_focused()
+    answer.refresh_from_db()
+    assert answer.state == "submitted"
+
+
+def test_enter_of_an_input_method_decides_nothing(world, visit):
+    page = visit(world.rea).page
+    answer = reviewable(world)[0]
+    page.goto(reverse("studio:review-answer", args=[answer.id]))
+    comment = page.get_by_label("Comment")
+    comment.fill("もっと")
+    for more in ("isComposing: true", "keyCode: 229", "isComposing: true, shiftKey: true"):
+        taken = comment.evaluate(
+            "(field) => field.dispatchEvent(new KeyboardEvent('keydown', "
+            f"{{ key: 'Enter', ctrlKey: true, bubbles: true, cancelable: true, {more} }}))"
+        )
+        assert taken, "the key is the input method's"
+    answer.refresh_from_db()
+    assert answer.state == "submitted"
 
 
 def test_the_colours_are_chosen_and_kept(page):
@@ -284,7 +315,7 @@ def test_the_help_lists_the_keys_of_the_page_and_goes(page):
     start(page, "ben", "Frogs, rankings")
     press(page, "?")
     help_ = page.get_by_role("dialog", name="Keyboard")
-    for words in ("Switch between rating and ranking", "the same place is a tie", "Skip", "Submit, from anywhere"):
+    for words in ("Switch between rating and ranking", "the same place is a tie", "Guideline", "Submit, from anywhere"):
         expect(help_).to_contain_text(words)
     press(page, "s")  # means nothing while the help is open
     expect(page.get_by_role("dialog")).to_have_count(1)

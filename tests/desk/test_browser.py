@@ -13,6 +13,7 @@ from annotate.rankings.models import Placing, Showing
 from annotate.work.models import Assignment, Draft, Skip, Workflow
 from annotate.work.states import State
 from tests import factories as make
+from tests.desk.conftest import marks
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -116,6 +117,237 @@ def test_a_rewriting_by_keyboard_alone_with_its_changes_shown(sit, edits):
     assert (row.text, row.reasons) == ("Write a poem about a frog, number 0.", ["underspecified"])
 
 
+def by_mouse(page):
+    page.get_by_role("button", name="Submit, next task").click()
+
+
+def by_keys(page):
+    press(page, "Control+Enter")
+
+
+def from_the_preview(page):
+    page.get_by_role("tab", name="Preview").click()
+    expect(page.get_by_role("tabpanel", name="Preview")).to_contain_text("One answer")
+    by_mouse(page)
+
+
+def from_the_preview_by_keys(page):
+    page.get_by_role("tab", name="Preview").click()
+    by_keys(page)
+
+
+def from_the_page_behind(page):
+    page.get_by_role("heading", level=1).click()
+    by_keys(page)
+
+
+def without_the_outbox(page):
+    """As the form is sent where the script of the outbox is missing."""
+    page.locator("form[data-hand-in]").evaluate("form => HTMLFormElement.prototype.submit.call(form)")
+
+
+def with_the_next_task_ready(page):
+    with page.expect_response("**/tasks/*/?ahead"):
+        page.get_by_label("Your answer").press_sequentially("!")
+    by_mouse(page)
+
+
+WAYS = [
+    by_mouse,
+    by_keys,
+    from_the_preview,
+    from_the_preview_by_keys,
+    from_the_page_behind,
+    without_the_outbox,
+    with_the_next_task_ready,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WAYS])
+def test_what_is_typed_after_a_submit_goes_into_the_next_text_and_nothing_else_happens(sit, demonstrations, way):
+    campaign = demonstrations(prompts=3, undo_minutes=5)
+    _me, page = sit(campaign)
+    begin(page)
+    first = page.url
+    page.get_by_label("Your answer").fill("One answer")
+    way(page)
+    expect(page.get_by_text("Submitted.").locator("visible=true")).to_have_count(1)
+    answer = page.get_by_label("Your answer")
+    expect(answer).to_be_focused()
+    assert page.evaluate("[scrollY, location.hash]") == [0, ""]
+    assert page.url.split("?")[0] != first
+    page.keyboard.type("z s ")
+    press(page, "Enter")
+    expect(answer).to_have_value("z s \n")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert (Demonstration.objects.count(), Skip.objects.count()) == (1, 0)
+    page.reload()
+    expect(answer).not_to_be_focused()
+
+
+def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, edits):
+    campaign = edits(prompts=2)
+    _me, page = sit(campaign)
+    begin(page)
+    page.get_by_label("Instruction").fill("Write a poem about a frog.")
+    expect(page.locator("ins").first).to_be_visible()
+    page.get_by_label("Something needed was missing").check()
+    page.get_by_role("heading", name="What changes").click()
+    by_mouse(page)
+    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.get_by_label("Instruction")).to_be_focused()
+
+
+KINDS = ["demonstrations", "rankings", "edits"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_single_letter_undoes_or_skips_on_a_page_where_text_is_written(request, sit, kind):
+    campaign = request.getfixturevalue(kind)(prompts=2, undo_minutes=5)
+    me, page = sit(campaign)
+    done = me.take(campaign)
+    answer = {"demonstrations": {"text": "One"}, "rankings": marks(4), "edits": {"text": "One", "category": "chat"}}[
+        kind
+    ]
+    if kind == "edits":
+        answer["reasons"] = "unclear"
+    assert me.submit(done, **answer).status_code == 302
+    page.goto("/desk/")
+    begin(page)
+    before = page.url
+    # The page before has just submitted: it offers to take the answer back.
+    page.evaluate(
+        "(undo) => sessionStorage.setItem('annotate:submitted', JSON.stringify({ undo }))",
+        f"/desk/answers/{done.id}/undo/",
+    )
+    page.reload()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    # Letters of a ranking have a meaning that can be seen and changed; none of them leaves the page.
+    press(page, *"abcdefghijklmnopqrstvxyz")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert page.url == before
+    assert Assignment.objects.get(id=done.id).submitted_at is not None
+    assert not Skip.objects.exists()
+    listed = page.locator("#key-help dt").all_inner_texts()
+    assert not {"s", "z"} & {text.strip() for text in listed}
+    assert page.locator("[aria-keyshortcuts=s], [aria-keyshortcuts=z]").count() == 0
+
+
+def test_enter_held_on_the_skip_button_skips_nothing(sit, demonstrations):
+    campaign = demonstrations(prompts=2)
+    _me, page = sit(campaign)
+    begin(page)
+    page.get_by_role("button", name="Skip", exact=True).focus()
+    page.keyboard.down("Enter")
+    dialog = page.get_by_role("dialog", name="Skip this task")
+    expect(dialog).to_be_visible()
+    for _ in range(3):
+        page.keyboard.down("Enter")
+    page.keyboard.up("Enter")
+    press(page, " ", "Enter", "z", " ")  # typed on: nothing has the focus that would take it
+    expect(dialog).to_be_visible()
+    assert dialog.get_by_role("radio", checked=True).count() == 0
+    assert not Skip.objects.exists()
+    # What is meant works as ever.
+    press(page, "Tab", "Space", "Enter")
+    expect(page.get_by_text("You skipped the task.")).to_be_visible()
+    assert Skip.objects.count() == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_enter_of_an_input_method_submits_nothing(request, sit, kind):
+    campaign = request.getfixturevalue(kind)()
+    _me, page = sit(campaign)
+    begin(page)
+    field = page.locator("[data-answer] textarea").first
+    field.fill("にほn")
+    sent = []
+    page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/submit/") else None)
+    for more in ("isComposing: true", "keyCode: 229"):
+        field.evaluate(
+            "(field) => field.dispatchEvent(new KeyboardEvent('keydown', "
+            f"{{ key: 'Enter', ctrlKey: true, bubbles: true, cancelable: true, {more} }}))"
+        )
+    expect(page.locator("[data-incomplete]")).to_be_hidden()
+    assert sent == []
+
+
+def seen(field):
+    """The field has the focus, and no bar covers it."""
+    expect(field).to_be_focused()
+    assert field.evaluate("""(field) => {
+      const { left, top, width, height } = field.getBoundingClientRect();
+      const there = [0.1, 0.5].map((part) => document.elementFromPoint(left + width / 2, top + height * part));
+      return there.some((one) => (field.closest("label") ?? field).contains(one));
+    }""")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("by", [by_mouse, by_keys])
+def test_an_incomplete_answer_is_pointed_at(sit, demonstrations, by, width):
+    _me, page = sit(demonstrations(undo_minutes=5))
+    page.set_viewport_size({"width": width, "height": 800})
+    begin(page)
+    page.get_by_role("tab", name="Preview").click()
+    by(page)
+    seen(page.get_by_label("Your answer"))
+    bar = page.locator("[data-incomplete]")
+    expect(bar).to_have_text("Not submitted yet. Still missing: Your answer.")
+    page.keyboard.type("  ")
+    expect(bar).to_be_hidden()
+    by(page)  # white space is for the server to refuse
+    expect(page.locator(".errorlist")).to_be_visible()
+    seen(page.get_by_label("Your answer"))
+    expect(bar).to_be_visible()
+
+
+@pytest.mark.parametrize("by", [by_mouse, by_keys])
+def test_an_incomplete_rewriting_is_pointed_at(sit, edits, by):
+    _me, page = sit(edits())
+    begin(page)
+    page.get_by_label("Instruction").fill("")
+    by(page)
+    seen(page.get_by_label("Instruction"))
+    page.get_by_label("Instruction").fill("Write a poem about a frog.")
+    by(page)
+    expect(page.locator(".errorlist")).to_be_visible()
+    seen(page.get_by_label("It was unclear what is asked"))
+
+
+@pytest.mark.parametrize("by", [by_mouse, by_keys])
+def test_incomplete_pairs_are_pointed_at(sit, by):
+    _me, page = sit(few_shot())
+    begin(page)
+    page.get_by_label("Instruction").fill("Add one")
+    by(page)
+    seen(page.get_by_label("Use case"))
+    expect(page.locator("[data-incomplete]")).to_have_text("Not submitted yet. Still missing: Use case.")
+    page.get_by_label("Use case").select_option("other")
+    page.get_by_label("Query 1").fill("1")
+    page.get_by_label("Response 1").fill("2")
+    by(page)
+    expect(page.get_by_text("Write at least two pairs")).to_be_visible()  # once: no other notice repeats it
+    seen(page.get_by_label("Query 2"))
+    page.get_by_label("Query 2").fill("2")
+    by(page)
+    expect(page.get_by_text("This pair has no response.")).to_be_visible()
+    seen(page.get_by_label("Response 2"))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("by", [by_mouse, by_keys])
+def test_the_first_missing_candidate_is_pointed_at(sit, rankings, by, width):
+    _me, page = sit(rankings(texts=tuple(f"Text {letter}. " * 400 for letter in "abcdefg")))
+    page.set_viewport_size({"width": width, "height": 800})
+    begin(page)
+    press(page, "a", "5", "b", "5", "c", "5", "r", "a", "1", "b", "2", "c", "3")
+    by(page)
+    seen(page.locator("[name=rating-D]").first)
+    bar = page.locator("[data-incomplete]")
+    expect(bar).to_contain_text(re.compile("Rate D, E, F,? and G. Place D, E, F,? and G."))
+    assert not Placing.objects.exists()
+
+
 def few_shot():
     campaign = make.campaign(Workflow.EDITS, rewrite_pool=False, target_pool=make.pool())
     add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=make.NOW)
@@ -192,14 +424,15 @@ def test_a_skip_asks_its_reason_in_a_dialog(sit, demonstrations):
     campaign = demonstrations(prompts=2)
     _me, page = sit(campaign)
     begin(page)
-    press(page, "s")
+    skip = page.get_by_role("button", name="Skip", exact=True)
+    skip.click()
     dialog = page.get_by_role("dialog", name="Skip this task")
     expect(dialog).to_be_visible()
     press(page, "Escape")
     expect(dialog).to_be_hidden()
-    press(page, "s")
+    skip.click()
     dialog.get_by_label("The task is very unclear").check()
-    dialog.get_by_role("button", name="Skip").click()
+    dialog.get_by_role("button", name="Skip", exact=True).click()
     expect(page.get_by_text("You skipped the task.")).to_be_visible()
     assert Skip.objects.get().reason == "unclear"
 

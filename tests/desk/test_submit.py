@@ -26,7 +26,7 @@ def test_a_submit_leads_straight_to_the_next_task(labeler, demonstrations):
     first = me.take(campaign)
     response = me.submit(first, text="An answer")
     second = Assignment.objects.get(labeler=me.user, state=State.LEASED)
-    assert response.url == reverse("desk:task", args=[second.id])
+    assert response.url == reverse("desk:task", args=[second.id]) + "#id_text"
     assert second.id != first.id
 
 

@@ -73,6 +73,46 @@ class TestInTheBrowser:
         page.keyboard.press("?")
         expect(page.locator("#key-help")).to_be_hidden()
 
+    def test_a_key_that_is_still_down_when_a_dialog_opens_does_nothing_in_it(self, page: Page) -> None:
+        page.goto("/")
+        help_ = page.locator("#key-help")
+        page.locator("[data-opens=key-help]").focus()
+        page.keyboard.down("Enter")
+        expect(help_).to_be_visible()
+        expect(help_).to_be_focused()  # and none of its controls
+        help_.get_by_role("button", name="Close").focus()
+        page.keyboard.down("Enter")  # the same key press repeats
+        expect(help_).to_be_visible()
+        page.keyboard.up("Enter")
+        expect(help_).to_be_visible()
+        page.keyboard.press("Enter")
+        expect(help_).to_be_hidden()
+
+    @pytest.mark.parametrize("kind", ["click", "keydown"])
+    def test_what_was_on_its_way_before_a_dialog_was_on_the_screen_does_nothing_in_it(
+        self, page: Page, kind: str
+    ) -> None:
+        page.goto("/")
+        taken = page.evaluate(
+            """async (kind) => {
+              const make = () => kind === "click" ? new MouseEvent(kind, { cancelable: true, bubbles: true })
+                : new KeyboardEvent(kind, { key: " ", code: "Space", cancelable: true, bubbles: true });
+              const frames = async (count) => { while (count--) await new Promise(requestAnimationFrame); };
+              const box = document.querySelector("input[data-keys-off]");
+              const [early, unseen] = [make(), make()];
+              document.querySelector("[data-opens=key-help]").click();
+              const taken = [box.dispatchEvent(unseen)];
+              await frames(5);
+              taken.push(box.dispatchEvent(early));
+              box.dispatchEvent(new KeyboardEvent("keyup", { code: "Space", bubbles: true }));
+              taken.push(box.dispatchEvent(make()));
+              return taken;
+            }""",
+            kind,
+        )
+        assert taken == [False, False, True]
+        expect(page.locator("input[data-keys-off]")).to_be_checked(checked=kind == "click")
+
     def test_a_part_is_loaded_by_a_key_and_its_scripts_do_not_run(self, page: Page) -> None:
         page.goto("/")
         page.keyboard.press("x")

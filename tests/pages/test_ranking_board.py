@@ -64,8 +64,7 @@ def test_ranks_are_shown_as_they_will_be_stored(board: Page) -> None:
 def test_an_untouched_board_places_nothing(board: Page) -> None:
     keys(board, "r", "a", "Enter", "j", "k", "r")
     assert places(board) == "-----"
-    board.locator("form[data-submit-shortcut]").evaluate("form => form.noValidate = true")
-    keys(board, "Control+Enter")
+    board.locator("form[data-submit-shortcut]").evaluate("form => form.submit()")  # past the check of the page
     assert sent(board) == {f"place-{letter}": [""] for letter in LETTERS}
 
 
@@ -83,9 +82,63 @@ def test_what_is_missing_is_said_beside_each_candidate_and_pointed_at(board: Pag
         everything.format("E"),
     ]
     assert said(board) == "Put candidate B in a place."
+    bar = board.locator("[data-incomplete]")
+    expect(bar).to_have_text("Not submitted yet. Rate C, D, and E. Place B, D, and E.")
     board.select_option("[name=place-B]", "1")
+    expect(bar).to_have_text("Not submitted yet. Rate C, D, and E. Place D and E.")
     expect(board.locator("#missing-B")).to_be_hidden()
     expect(board.locator("#missing-C")).to_be_visible()
+
+
+SEEN = """(field) => {
+  const { left, top, width, height } = field.getBoundingClientRect();
+  const there = document.elementFromPoint(left + width / 2, top + height / 2);
+  return (field.closest("label") ?? field).contains(there);
+}"""
+
+
+def focus_is_seen(board: Page, name: str) -> None:
+    """The field with that name has the focus, and nothing covers it."""
+    field = board.locator(f"[name={name}]").first
+    expect(field).to_be_focused()
+    assert field.evaluate(SEEN)
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1024, 600), (390, 800)])
+@pytest.mark.parametrize("by", ["mouse", "keys"])
+@pytest.mark.parametrize("missing", ["rating-B", "rating-D", "place-C", "place-E"])
+def test_the_first_missing_candidate_is_seen_by_mouse_and_by_keys(
+    page: Page, by: str, missing: str, size: tuple[int, int]
+) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto("/board")
+    first = LETTERS.index(missing[-1])
+    for number, letter in enumerate(LETTERS):
+        if number < first or (number == first and missing.startswith("place")):
+            page.locator(f"[name=rating-{letter}][value='4']").check(force=True)
+        if number < first:
+            page.select_option(f"[name=place-{letter}]", "1")
+    if page.locator("[data-board-toggle]").is_visible():
+        page.click("[data-board-toggle]")  # the open board covers half of the texts
+    if by == "mouse":
+        page.click("text=Submit")
+    else:
+        keys(page, "Control+Enter")
+    focus_is_seen(page, missing)
+    expect(page.locator("[data-incomplete]")).to_contain_text(missing[-1])
+    expect(page.locator("#sent")).to_have_count(0)
+
+
+def test_the_page_and_not_the_browser_checks_what_is_missing(board: Page) -> None:
+    assert board.locator("form[data-submit-shortcut]").evaluate("form => form.noValidate")
+
+
+def test_a_ranking_that_the_server_sends_back_points_at_what_is_missing(page: Page) -> None:
+    page.goto("/board?refused")
+    focus_is_seen(page, "rating-A")
+    expect(page.locator("[data-incomplete]")).to_have_text(
+        "Not submitted yet. Rate A, B, C, D, and E. Place A, B, C, D, and E."
+    )
 
 
 def test_a_letter_is_dragged_to_a_place_and_back(board: Page) -> None:
@@ -109,6 +162,115 @@ def test_dropping_one_letter_upon_another_is_a_tie(board: Page) -> None:
 def test_a_letter_dropped_elsewhere_stays_where_it_was(board: Page) -> None:
     board.drag_and_drop("[data-chip=C]", "[data-place='2'] ul")
     board.drag_and_drop("[data-chip=C]", "h1")
+    assert places(board) == "--2--"
+
+
+ROWS = """() => Object.fromEntries([...document.querySelectorAll("[data-place]")].map((row) => {
+  const { x, y, width, height } = row.getBoundingClientRect();
+  return [row.dataset.place, [x, y, width, height]];
+}))"""
+
+
+def rows(board: Page) -> dict[str, list[float]]:
+    """Where each place is: x, y, width, height; the tray has the key ""."""
+    found = board.evaluate(ROWS)
+    assert isinstance(found, dict)
+    return found
+
+
+def middle(row: list[float]) -> tuple[float, float]:
+    x, y, width, height = row
+    return x + width * 0.8, y + height / 2
+
+
+def move(board: Page, row: list[float]) -> None:
+    """Into the middle of a place. Chromium reports a move of a drag with the next one: a resting hand makes many."""
+    board.mouse.move(*middle(row), steps=3)
+    board.mouse.move(*middle(row))
+
+
+def drag_over_all(board: Page, letter: str, to: str) -> None:
+    """Take the letter over every place to this one. A place that moves meanwhile fails."""
+    board.locator(f"[data-chip={letter}]").hover()
+    before = rows(board)
+    board.mouse.down()
+    for place in [*before, to]:
+        move(board, before[place])
+        expect(board.locator(".is-target")).to_have_attribute("data-place", place, timeout=3000)
+        assert rows(board) == before, f"over place {place or 'none'}"
+    board.mouse.up()
+    expect(board.locator(".is-target")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("k", range(4, 10))
+def test_no_place_moves_during_a_drag_and_the_letter_goes_where_it_is_dropped(page: Page, k: int, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"/board?k={k}")
+    if width < 700:
+        page.click("[data-board-toggle]")
+    page.locator("[data-board]").scroll_into_view_if_needed()
+    letters = "ABCDEFGHI"[:k]
+    placed = {letters[0]: "3", letters[-1]: "3"}
+    for letter, place in placed.items():  # from the tray
+        drag_over_all(page, letter, place)
+    drag_over_all(page, letters[0], "2")  # from a place that shrinks
+    for letter in letters[1:-1]:  # to a place that grows to a second row
+        page.locator(f"[name=place-{letter}]").evaluate("(list) => { list.value = '2'; }")
+    page.locator(f"[name=place-{letters[1]}]").dispatch_event("change")
+    drag_over_all(page, letters[1], "1")
+    drag_over_all(page, letters[2], "")
+    values = {letter: page.locator(f"[name=place-{letter}]").input_value() for letter in letters}
+    expected = dict.fromkeys(letters, "2") | {letters[-1]: "3", letters[1]: "1", letters[2]: ""}
+    assert values == expected
+
+
+def test_a_finger_drags_a_letter_and_no_place_moves(browser: Browser, address: str) -> None:
+    size = {"width": 390, "height": 800}
+    with browser.new_context(base_url=address, viewport=size, has_touch=True, is_mobile=True) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto("/board?k=7")
+        page.tap("[data-board-toggle]")
+        before = rows(page)
+        finger = context.new_cdp_session(page)
+
+        def touch(kind: str, *at: float) -> None:
+            points = [{"x": at[0], "y": at[1]}] if at else []
+            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        box = page.locator("[data-chip=B]").bounding_box()
+        assert box
+        touch("touchStart", box["x"] + 10, box["y"] + 10)
+        page.locator("[data-chip=B].sortable-chosen").wait_for()  # after the delay that tells a drag from scrolling
+        touch("touchMove", box["x"] + 20, box["y"] + 20)
+        page.locator(".sortable-fallback").wait_for()
+        for place in ("7", "1", "5"):
+            touch("touchMove", *middle(before[place]))
+            expect(page.locator(".is-target")).to_have_attribute("data-place", place, timeout=3000)
+            assert rows(page) == before
+        touch("touchEnd")
+        expect(page.locator("[name=place-B]")).to_have_value("5")
+
+
+def test_a_drag_that_is_broken_off_changes_nothing(board: Page) -> None:
+    board.drag_and_drop("[data-chip=C]", "[data-place='2'] ul")
+    before = rows(board)
+    board.locator("[data-chip=C]").hover()
+    board.mouse.down()
+    move(board, before["4"])
+    expect(board.locator(".is-target")).to_have_attribute("data-place", "4")
+    keys(board, "Escape")
+    board.mouse.up()
+    expect(board.locator(".is-target")).to_have_count(0)
+    assert places(board) == "--2--"
+
+
+def test_a_letter_dropped_between_two_places_goes_to_the_nearer_one(board: Page) -> None:
+    x, y, width, height = rows(board)["2"]
+    board.locator("[data-chip=C]").hover()
+    board.mouse.down()
+    board.mouse.move(x + width / 2, y + height + 1, steps=5)
+    board.mouse.up()
     assert places(board) == "--2--"
 
 

@@ -1,6 +1,7 @@
 """Pages for the browser tests of what all rooms share: the board, the drafts, the frame. No room, no database."""
 
 import json
+from itertools import cycle
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ FRAME = """{% extends "base.html" %}{% load static %}
 <form method="post" data-submit-shortcut data-draft-url="/draft">{% csrf_token %}
 FORM
 {% include "parts/save_state.html" %}
-<div class="actionbar"><button type="submit">Submit</button></div>
+<div class="actionbar"><p class="missing" data-incomplete hidden></p><button type="submit">Submit</button></div>
 </form>
 <div data-renew-url="/renew" data-renew-seconds="1"></div>
 <button type="button" hx-get="/part" hx-target="#part" data-key="x">Load</button><div id="part"></div>
@@ -69,9 +70,11 @@ def _page(request: HttpRequest, form: str, scripts: tuple[str, ...] = (), **cont
 
 
 def board(request: HttpRequest) -> HttpResponse:
+    """Five candidates, or `?k=`; with `?refused` as the server sends an incomplete ranking back."""
+    errors = ["Rate it."] if "refused" in request.GET else []
     candidates = [
-        SimpleNamespace(letter=letter, text=text, finish_note="", rating="", place="", errors=())
-        for letter, text in zip("ABCDE", TEXTS, strict=True)
+        SimpleNamespace(letter=letter, text=text, finish_note="", rating="", place="", errors=errors)
+        for letter, text in zip("ABCDEFGHI"[: int(request.GET.get("k", 5))], cycle(TEXTS))
     ]
     return _page(request, '{% include "parts/ranking_board.html" %}', ("draft",), candidates=candidates)
 

@@ -1,0 +1,68 @@
+// An incomplete form is not sent: the first field that is missing gets the focus, in sight, and the action bar says what
+// is missing until it is there. Without it the browser points at a required field, and the server names the faults.
+//
+//   form[data-complete]   a form that is checked like this; other modules call `watch` for theirs
+//   [data-incomplete]     in the action bar, with data-text="... {names} ..."
+
+import { filled } from "./http.js";
+import { pointAt } from "./sight.js";
+
+for (const form of document.querySelectorAll("form[data-complete]")) {
+  watch(form, { reveal: (fields) => fields.forEach(mark) });
+}
+
+/**
+ * @param {object} how
+ *   words(fields): what the action bar says; the names of the fields, where it is left out
+ *   reveal(fields): makes them visible before the first one gets the focus
+ *   shown(field): what has to be in sight with it
+ * @returns {() => boolean} points at what is missing; true if nothing is
+ */
+export function watch(form, { words, reveal, shown = (field) => field }) {
+  const line = form.querySelector("[data-incomplete]");
+  let told = false;
+
+  const missing = () => [...form.elements].filter((field) => field.willValidate && !field.validity.valid);
+
+  function tell(fields) {
+    if (!line) return;
+    line.textContent = fields.length ? (words?.(fields) ?? filled(line.dataset.text, { names: names(fields) })) : "";
+    line.hidden = !fields.length;
+  }
+
+  function check() {
+    const fields = missing();
+    told = true;
+    tell(fields);
+    if (!fields.length) return true;
+    reveal(fields);
+    fields[0].dispatchEvent(new Event("wanted"));
+    pointAt(fields[0], shown(fields[0]));
+    return false;
+  }
+
+  // The browser would show a bubble at the first field, also where a bar covers it.
+  form.noValidate = true;
+  // Before all other listeners: for them a form that is not sent has not been submitted.
+  window.addEventListener(
+    "submit",
+    (event) => {
+      if (event.target !== form || event.submitter?.formNoValidate || check()) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+    },
+    true,
+  );
+  for (const name of ["input", "change"]) form.addEventListener(name, () => told && tell(missing()));
+  return check;
+}
+
+function names(fields) {
+  const each = fields.map((field) => field.labels[0]?.textContent.trim() ?? field.name);
+  return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(new Set(each));
+}
+
+function mark(field) {
+  field.setAttribute("aria-invalid", "true");
+  field.addEventListener("input", () => field.removeAttribute("aria-invalid"), { once: true });
+}

@@ -1,0 +1,10 @@
+// Points at a field so that it is seen: in the middle of the window, where no bar that sticks to an edge covers it.
+// Without it the browser scrolls to a field just as far as it must.
+
+/** Focuses the field, and scrolls until `shown` (the field itself, or what names it) is in sight. */
+export function pointAt(field, shown = field) {
+  field.focus({ preventScroll: true });
+  // Of what is higher than the room for it, the beginning counts.
+  const block = shown.getBoundingClientRect().height > innerHeight / 2 ? "start" : "center";
+  shown.scrollIntoView({ block, behavior: "instant" });
+}
