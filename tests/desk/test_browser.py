@@ -220,16 +220,17 @@ def test_no_single_letter_undoes_or_skips_on_a_page_where_text_is_written(reques
     before = page.url
     # The page before has just submitted: it offers to take the answer back.
     page.evaluate(
-        "sessionStorage.setItem('annotate:submitted', JSON.stringify({undo: '/desk/answers/%s/undo/'}))" % done.id
+        "(undo) => sessionStorage.setItem('annotate:submitted', JSON.stringify({ undo }))",
+        f"/desk/answers/{done.id}/undo/",
     )
     page.reload()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
     # Letters of a ranking have a meaning that can be seen and changed; none of them leaves the page.
-    press(page, *(set("abcdefghijklmnopqrstuvwxyz") - {"u", "w"}))
+    press(page, *"abcdefghijklmnopqrstvxyz")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert page.url == before
-    assert (Assignment.objects.get(id=done.id).submitted_at, Skip.objects.count()) != (None, 1)
     assert Assignment.objects.get(id=done.id).submitted_at is not None
+    assert not Skip.objects.exists()
     listed = page.locator("#key-help dt").all_inner_texts()
     assert not {"s", "z"} & {text.strip() for text in listed}
     assert page.locator("[aria-keyshortcuts=s], [aria-keyshortcuts=z]").count() == 0
@@ -280,7 +281,7 @@ def seen(field):
     assert field.evaluate("""(field) => {
       const { left, top, width, height } = field.getBoundingClientRect();
       const there = [0.1, 0.5].map((part) => document.elementFromPoint(left + width / 2, top + height * part));
-      return there.some((one) => one && (one === field || one.closest("label, fieldset") === field.closest("label, fieldset")));
+      return there.some((one) => (field.closest("label") ?? field).contains(one));
     }""")
 
 

@@ -90,10 +90,10 @@ def test_what_is_missing_is_said_beside_each_candidate_and_pointed_at(board: Pag
     expect(board.locator("#missing-C")).to_be_visible()
 
 
-SEEN = """(element) => {
-  const { left, top, width, height } = element.getBoundingClientRect();
+SEEN = """(field) => {
+  const { left, top, width, height } = field.getBoundingClientRect();
   const there = document.elementFromPoint(left + width / 2, top + height / 2);
-  return there !== null && (element.contains(there) || there.closest("label, select") === element.closest("label, select"));
+  return (field.closest("label") ?? field).contains(there);
 }"""
 
 
