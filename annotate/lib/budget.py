@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from django.http import HttpRequest, HttpResponse
 
 # Half a second is the longest that texts may hold up a page. The rest is room for a slower or busier processor.
-UNITS_PER_REQUEST = 180_000
+UNITS_PER_REQUEST = 144_000
 
 _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 

@@ -55,7 +55,7 @@ LINK = re.compile(r"(?:https?://|mailto:)[^\s<>\"]", re.IGNORECASE)
 # Blocks nested deeper are text: nobody reads a ninth level, and each level costs another pass over its lines.
 MAX_DEPTH = 8
 # Units of annotate.lib.budget for one text. Twelve such texts fit into a request: a prompt, a guideline and candidates.
-MAX_COST = 15_000
+MAX_COST = 12_000
 
 # A guideline is on every page of its campaign, and a prompt is shown to several people.
 CACHED_TEXTS = 500

@@ -76,7 +76,7 @@ def test_the_next_task_comes_out_of_the_browser_and_is_the_labelers_for_its_whol
     with page.expect_response(lambda response: response.url.endswith(f"{ahead.id}/renew/")):
         page.keyboard.press("Control+Enter")
     expect(page).to_have_url(reverse("desk:task", args=[ahead.id]))
-    expect(page.get_by_text(ahead.task.prompt.text)).to_be_visible()
+    expect(page.locator(".prose").get_by_text(ahead.task.prompt.text)).to_be_visible()
     assert list(pages.values()) == [True]
     row = Assignment.objects.get(id=ahead.id)
     assert row.hand == Hand.WORK

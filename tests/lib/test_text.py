@@ -71,9 +71,9 @@ def test_both_texts_can_be_read_from_their_difference(old, new):
     ],
 )
 def test_no_pair_of_long_texts_stops_a_page(old, new):
-    begun = time.monotonic()
+    begun = time.process_time()
     assert word_diff(old, new)
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_a_long_text_with_one_changed_word_shows_that_word():

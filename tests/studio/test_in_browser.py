@@ -54,7 +54,7 @@ def test_a_reviewer_decides_by_keys_alone(page: Page):
     first, second, third = (answered(campaign, make.user(), f"Answer {n}") for n in range(3))
     page.goto(reverse("studio:review-answer", args=[first.id]))
     page.keyboard.press("Control+Shift+Enter")
-    expect(page.get_by_text("Answer 1")).to_be_visible()
+    expect(page.locator(".prose").get_by_text("Answer 1")).to_be_visible()
     page.wait_for_load_state()
     page.keyboard.press("c")
     page.keyboard.press("Control+Enter")
@@ -64,7 +64,7 @@ def test_a_reviewer_decides_by_keys_alone(page: Page):
     # A letter that is typed is a letter.
     page.keyboard.type("as you like")
     page.get_by_role("button", name="Send back").click()
-    expect(page.get_by_text("Answer 2")).to_be_visible()
+    expect(page.locator(".prose").get_by_text("Answer 2")).to_be_visible()
     page.wait_for_load_state()
     page.keyboard.press("Control+Shift+Enter")
     expect(page.get_by_text("Nothing waits for you")).to_be_visible()
@@ -89,7 +89,7 @@ def test_a_run_is_followed_to_its_end(page: Page):
     page.goto(reverse("studio:run", args=[run.id]))
     expect(page.get_by_text("0 of 2")).to_be_visible()
     sampled(run)
-    expect(page.get_by_text("Completion 1")).to_be_visible()
+    expect(page.locator(".prose").get_by_text("Completion *1*")).to_be_visible()
     expect(page.locator("h1 [data-state=done]")).to_be_visible()
     expect(page.locator("[hx-get]")).to_have_count(0)
 
