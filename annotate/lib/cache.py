@@ -20,6 +20,8 @@ class KeepingCache(DatabaseCache):
     fails raises: a count that is not written must not look as one that is.
     """
 
+    _table: str
+
     def _base_set(self, mode: str, key: str, value: Any, timeout: float | None = DEFAULT_TIMEOUT) -> bool:
         until = self.get_backend_timeout(timeout)
         expires = datetime.max.replace(tzinfo=UTC) if until is None else datetime.fromtimestamp(until, tz=UTC)

@@ -35,13 +35,14 @@ def _text(asked: Mapping[str, Any]) -> str:
         )
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    texts, _tokens_of_answers = render_jinja_template(
+    # The annotation says str; it is the texts, and where the answers stand in them.
+    rendered: Any = render_jinja_template(
         conversations=[asked["messages"]],
         chat_template=asked["source"],
         add_generation_prompt=asked["answering"],
         **asked["values"],
     )
-    return str(texts[0])
+    return str(rendered[0][0])
 
 
 def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
