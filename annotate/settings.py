@@ -264,7 +264,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # The broker only wakes workers up: every job is a row, and the sweeps below find rows that no message announced.
-CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "filesystem://")
+CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "filesystem://localhost")
 if urlsplit(CELERY_BROKER_URL).scheme == "filesystem":
     _messages = str(VAR_DIR / "broker")
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {

@@ -46,11 +46,11 @@ class WorkForm(forms.Form):
         help_text=_("Campaigns may ask for them."),
     )
     daily_cap = forms.IntegerField(
-        label=_("Most answers a day"),
+        label=_("Daily limit"),
         required=False,
         min_value=1,
         max_value=32767,
-        help_text=_("Over all campaigns. None: no limit."),
+        help_text=_("Answers a day, over all campaigns. Empty: no limit."),
     )
 
     def clean_languages(self) -> list[str]:

@@ -60,15 +60,15 @@ class MixForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Mix
         fields = ["low", "high", "renew", "cut_off_allowed"]
         help_texts = {
-            "low": _("So many should always be waiting that nobody has to wait for one."),
+            "low": _("Workers refill the store when fewer slates than this are ready."),
             "high": _("The more are ready, the older a policy's completions may be when somebody ranks them."),
             "renew": _(
-                "When a policy of the mix moves on, or you change the mix: what nobody has opened is sampled anew, and "
-                "replaced when that is there. What somebody has opened always stays."
+                "When a policy of the mix moves on, or you change the mix: slates that nobody has opened are sampled again, "
+                "and replaced when the new ones are ready. Slates that somebody has opened always stay."
             ),
             "cut_off_allowed": _(
-                "Without it, a completion that reached the most new tokens is sampled anew, and left out if that is of"
-                " no use."
+                "Without it, a completion that reaches the max new tokens is sampled again, and left out if the new one"
+                " reaches them too."
             ),
         }
 
@@ -86,7 +86,7 @@ class PartForm(forms.Form):
     count = forms.IntegerField(label=_("Completions"), min_value=1, max_value=MOST, initial=1)
     temperature = forms.FloatField(label=_("Temperature"), min_value=0, max_value=5, initial=1.0)
     top_p = forms.FloatField(label=_("Top-p"), min_value=0.01, max_value=1, initial=1.0)
-    max_new_tokens = forms.IntegerField(label=_("Most new tokens"), min_value=1, max_value=2**31 - 1, initial=128)
+    max_new_tokens = forms.IntegerField(label=_("Max new tokens"), min_value=1, max_value=2**31 - 1, initial=128)
 
     def __init__(self, *args: Any, sources: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

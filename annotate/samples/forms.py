@@ -195,14 +195,15 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
         model = SampleRun
         fields = ["pool", "policy", "k", "temperature", "top_p", "max_new_tokens", "stop", "seed"]
         fields += ["keep_tokens", "resample_cut_off"]
+        labels = {"max_new_tokens": _("Max new tokens"), "resample_cut_off": _("Sample cut-off completions again")}
         help_texts = {
             "keep_tokens": _(
                 "With every completion its token ids, and of each the natural log of its probability under the policy "
                 "itself, before temperature and top-p."
             ),
             "resample_cut_off": _(
-                "What the policy could not end within the most new tokens is tried three times more. Empty completions "
-                "and those like another one of their prompt always are."
+                "Try a completion that reaches the max new tokens up to three times more. Empty and near-duplicate "
+                "completions are always tried again."
             ),
         }
 

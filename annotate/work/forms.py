@@ -80,10 +80,11 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             "order": _("Tasks that came back go first, whatever the order."),
             "order_seed": _("Only for the random order: the same seed gives the same order."),
             "qualifications": _("Only labelers who hold all of these may work in it."),
-            "skip_limit": _("A task that so many people skipped stops and waits for you. 0: it never stops."),
+            "skip_limit": _("After this many skips a task is paused for your decision. 0: never."),
             "undo_minutes": _("How long a labeler may take back their last answer. 0: a submit is final."),
             "review_percent": _(
-                "Of the answers, drawn at random; they count when a reviewer has accepted them. Others count at once."
+                "This share of the answers, drawn at random, counts when a reviewer accepts it. The others count"
+                " at once."
             ),
             "lease_minutes": _("How long a task stays with a labeler who left the page, before another may take it."),
             "labelers": _("If you name people, only they may work in it, whatever their cohort."),

@@ -316,7 +316,11 @@ document.addEventListener("keydown", keyed, true);
 
 function keyed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (document.querySelector("dialog[open]") || typing(event.target)) return;
+  if (document.querySelector("dialog[open]")) return;
+  // After an incomplete submit a list of places has the focus. Its entries begin with digits, so letters are free to go on
+  // to a candidate.
+  const inList = event.target.matches("[data-candidate] select");
+  if (inList ? !/^[a-z]$/i.test(event.key) : typing(event.target)) return;
   const onChip = event.target.closest("[data-chip]")?.dataset.chip;
   const action = (onChip && chipKey(event.key, onChip)) || singleKey(event);
   if (!action) return;

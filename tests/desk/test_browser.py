@@ -351,6 +351,21 @@ def test_the_first_missing_candidate_is_pointed_at(sit, rankings, by, width):
     assert not Placing.objects.exists()
 
 
+def test_letters_go_on_from_the_list_of_places_that_an_incomplete_submit_pointed_at(sit, rankings):
+    _me, page = sit(rankings())
+    begin(page)
+    press(page, "a", "7", "b", "5", "c", "4", "d", "1", "r", "a", "1", "Control+Enter")
+    expect(page.locator("[name=place-B]")).to_be_focused()
+    press(page, "c", "3", "d", "3")
+    expect(page.locator("[name=place-C]")).to_have_value("3")
+    page.locator("[name=place-B]").focus()
+    press(page, "2")  # a digit still chooses from the list itself
+    expect(page.locator("[name=place-B]")).to_have_value("2")
+    expect(page.locator("[name=rating-B]:checked")).to_have_value("5")
+    press(page, "Control+Enter")
+    expect(page.get_by_text("Submitted.")).to_be_visible()
+
+
 def few_shot():
     campaign = make.campaign(Workflow.EDITS, rewrite_pool=False, target_pool=make.pool())
     add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=make.NOW)

@@ -115,7 +115,7 @@ def test_a_run_says_why_it_waits(studio, pool, run):
     assert "for a worker with a GPU; those without one leave it to them" in words(studio.get(address("run", run)))
     other = started(pool)
     actions.claim_requests(run=run, worker="w", limit=1, lease=timedelta(minutes=1), now=timezone.now())
-    assert f"the workers are sampling run {run.id}" in words(studio.get(address("run", other)))
+    assert f"run {run.id}, which the workers are sampling" in words(studio.get(address("run", other)))
     assert "<dt>Waits</dt>" not in words(studio.get(address("run", run)))
 
 

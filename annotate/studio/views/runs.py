@@ -140,10 +140,10 @@ def _progress(run: SampleRun) -> dict[str, Any]:
 def _waits(run: SampleRun) -> str:
     """Why nobody samples it at this moment."""
     if run.policy.needs_gpu:
-        return _("for a worker with a GPU; those without one leave it to them")
+        return _("a worker with a GPU")
     if other := samples.being_sampled(run):
-        return _("the workers are sampling run %(id)s") % {"id": other.id}
-    return _("for a worker; it takes the run up by itself")
+        return _("run %(id)s, which the workers are sampling") % {"id": other.id}
+    return _("a free worker; the run starts by itself")
 
 
 def _duration(seconds: float) -> str:
