@@ -193,12 +193,8 @@ class _Prompts:
         named = self.by_id.get(draft.external_id, []) if draft.external_id else []
         quoted = self.by_hash.get(draft.prompt_hash)
         if named and quoted and quoted not in named:
-            raise BadCompletion(
-                _(
-                    "The id “%(id)s” belongs to another prompt of this pool than the one that the line quotes. Correct it."
-                )
-                % {"id": draft.external_id}
-            )
+            problem = _("The id “%(id)s” belongs to another prompt of this pool than the one that the line quotes.")
+            raise BadCompletion(problem % {"id": draft.external_id})
         if len(named) == 1:
             return named[0]
         if quoted:
