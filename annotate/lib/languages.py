@@ -27,7 +27,8 @@ def canonical(tag: str) -> str:
     codes are replaced by their current ones. Raises BadLanguage for what the IANA registry does not know.
     """
     try:
-        written = standardize_tag(tag.strip())
+        # Twice, because replacing the region may make a tag that is itself replaced: sgn-UK, sgn-GB, bfi.
+        written = standardize_tag(standardize_tag(tag.strip()))
         known = tag_is_valid(written)
     except LanguageTagError:
         known = False

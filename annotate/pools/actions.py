@@ -169,8 +169,10 @@ def _add(
             added.append(Added(equal, is_new=False))
             continue
         key, holder = keys[prompt.content_hash], holders.of_text(prompt.content_hash)
-        # A prompt of nobody joins the group of an equal one, which ties no two customers together.
-        group = parent.group if parent else holder.group if holder and key.startswith(ALONE) else groups[key]
+        # A prompt of nobody joins the group of an equal one, which ties no two customers together. If it says its side,
+        # and the other prompt came with it and is on the other side (see other_side), it keeps that side and gives way.
+        joins = holder and key.startswith(ALONE) and prompt.draft.split in ("", holder.group.split)
+        group = parent.group if parent else holder.group if holder and joins else groups[key]
         row = here[prompt.content_hash] = _row(pool, group, prompt, now, parent, author)
         if twins := holders.opposite(prompt.hashes, group.split):
             mark(row, reason=reason_of(row.content_hash, twins[0]), twin=twins[0], now=now)

@@ -22,6 +22,7 @@ from annotate.pools.importers import losses
 from annotate.pools.importers.fields import BadField, check_agree, check_storable, contradiction, id_of, without
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
+from annotate.pools.importers.prompts import spoken
 from annotate.pools.models import ImportJob, Pool, Prompt
 from annotate.pools.rules import BadPrompt, canonical_messages, content_hash
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, Stage
@@ -104,10 +105,13 @@ def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Out
 
 
 def _fields(line: Line) -> Mapping[str, Any]:
-    """The fields of a line. In CSV an empty completion is an empty cell."""
-    if any(name in line.fields for name in TEXT):
+    """The fields of a line. In CSV a blank completion is a blank cell where no other cell has a completion."""
+    blank = {name: line.blank[name] for name in TEXT if name in line.blank}
+    if not blank or any(name in line.fields for name in TEXT):
         return line.fields
-    return {name: line.blank[name] for name in TEXT if name in line.blank} | line.fields
+    # White space is what a model wrote; an empty cell may only be the place of an unused column.
+    name = max(blank, key=lambda name: bool(blank[name]))
+    return {name: blank[name]} | line.fields
 
 
 def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
@@ -165,10 +169,9 @@ def _prompt_hash(fields: Mapping[str, Any]) -> str:
 
 
 def _hash_of(quoted: object) -> str:
+    messages = [{"role": "user", "content": quoted}] if isinstance(quoted, str) else quoted
     try:
-        return content_hash(
-            canonical_messages([{"role": "user", "content": quoted}] if isinstance(quoted, str) else quoted)
-        )
+        return content_hash(canonical_messages(spoken(messages) if isinstance(messages, list) else messages))
     except BadPrompt:
         return ""
 
@@ -188,10 +191,14 @@ class _Prompts:
 
     def answered_by(self, draft: Draft) -> Prompt:
         named = self.by_id.get(draft.external_id, []) if draft.external_id else []
+        quoted = self.by_hash.get(draft.prompt_hash)
+        if named and quoted and quoted not in named:
+            problem = _("The id “%(id)s” belongs to another prompt of this pool than the one that the line quotes.")
+            raise BadCompletion(problem % {"id": draft.external_id})
         if len(named) == 1:
             return named[0]
-        if prompt := self.by_hash.get(draft.prompt_hash):
-            return prompt
+        if quoted:
+            return quoted
         if named:
             problem = _("Several prompts of this pool have the id “%(id)s”: give the prompt's text too.")
         elif draft.external_id:

@@ -24,6 +24,7 @@ from tests import factories as make
         ("zh-cmn-Hans", "zh-Hans"),
         ("iw", "he"),
         ("en-UK", "en-GB"),
+        ("sgn-UK", "bfi"),
         ("i-klingon", "tlh"),
         ("en-GB-oed", "en-GB-oxendict"),
         ("es-419", "es-419"),

@@ -7,7 +7,8 @@ import pytest
 
 from annotate.pools import actions, queries, tasks
 from annotate.pools.importers import jobs, losses, prompts
-from annotate.pools.models import ImportJob, ImportState, Prompt, PromptGroup, Source, Split
+from annotate.pools.models import ImportJob, ImportState, Prompt, PromptGroup, QuarantineReason, Source, Split
+from annotate.pools.rules import canonical_shots, shot_examples
 from tests import factories as make
 from tests.pools.test_import import CONVERSATION, imported, load, report, run, start
 from tests.pools.test_rules import SHOTS
@@ -108,6 +109,14 @@ def test_lang_is_the_language(pool, line, language):
         ({"prompt": "x", "context": ["a"]}, "The field context must be a text"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
+            "Message 1 has a part that is no text (image_url)",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}, "text": "A cat"}]}]},
+            "Message 1 has a part that is no text (image_url)",
+        ),
+        (
+            {"prompt": "x", "history": [{"role": "system", "content": [{"type": "image_url"}]}]},
             "Message 1 has a part that is no text (image_url)",
         ),
         (
@@ -213,6 +222,8 @@ def test_nothing_is_taken_before_somebody_decided_about_text_that_would_be_dropp
     "line",
     [
         {"messages": [{"role": "user", "content": "x", "name": "Bo"}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "name": "Bo"}]}]},
+        {"prompt": "x", "history": [{"role": "system", "content": [{"text": "y", "name": "Bo"}]}]},
         {"instruction": "x", "instances": [{"input": "a", "output": "b", "name": "Bo"}]},
         {"shots": SHOTS | {"name": "Bo"}},
     ],
@@ -337,13 +348,36 @@ def test_one_file_cannot_put_a_group_on_both_sides(pool):
     assert PromptGroup.objects.get().split == Split.VALID
 
 
-def test_an_equal_prompt_of_another_pool_keeps_its_group_or_refuses(pool):
+def test_an_exported_prompt_keeps_its_side_and_gives_way_to_an_equal_text_on_the_other(pool):
     load(pool, [exported("a", split="valid")])
     again = load(make.pool(), [exported("a", split="valid"), exported("b", split="valid")])
-    assert again.taken == 2
-    assert Prompt.objects.filter(text="a").values("group").distinct().count() == 1
-    refused = load(make.pool(), [exported("a", split="train")])
-    assert "is on the side “valid” here" in report(refused)[1]
+    assert (again.taken, again.quarantined) == (2, 0)
+    assert set(Prompt.objects.values_list("group__split", flat=True)) == {Split.VALID}
+    third = load(make.pool(), [exported("a", split="train"), exported("c", split="train")])
+    assert (third.taken, third.quarantined) == (2, 1)
+    twin = Prompt.objects.get(pool=third.pool, text="a")
+    assert (twin.group.split, twin.quarantine_reason) == (Split.TRAIN, QuarantineReason.EQUAL_TEXT)
+
+
+def test_a_prompt_of_nobody_on_the_other_side_than_its_equal_is_refused(pool):
+    load(pool, [{"prompt": "a", "split": "valid"}])
+    job = load(make.pool(), [{"prompt": "a", "split": "train"}, {"prompt": "b", "split": "train"}])
+    assert (job.taken, job.refused) == (1, 1)
+    assert "is on the side “valid” here" in report(job)[1]
+
+
+@pytest.mark.parametrize("first", ["shots", "prompt"])
+@pytest.mark.parametrize("split", Split.values)
+def test_a_side_holds_although_a_few_shot_prompt_of_the_file_has_the_text_as_an_example(pool, split, first):
+    text, _response = shot_examples(canonical_shots(SHOTS))[0]
+    lines = [{"shots": SHOTS}, {"prompt": text, "split": split}]
+    job = load(pool, lines if first == "shots" else lines[::-1])
+    plain, few_shot = Prompt.objects.get(kind="plain"), Prompt.objects.get(kind="few_shot")
+    assert plain.group.split == split
+    # The one that comes later gives way.
+    later = plain if first == "shots" else few_shot
+    assert (job.taken, job.quarantined) == (2, int(few_shot.group.split != split))
+    assert bool(later.quarantined_at) == (few_shot.group.split != split)
 
 
 def test_where_it_came_from_an_exported_prompt_is_a_duplicate(pool):

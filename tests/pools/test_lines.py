@@ -48,6 +48,9 @@ def test_line_separators_inside_a_text_end_no_line():
         ('{"prompt": ', "This is not valid JSON"),
         ("prompt: hi", "This is not valid JSON"),
         ("{" + '"a": {' * 5000, "This is not valid JSON"),
+        ('{"prompt": "a", "x": ' + "[" * 600 + "]" * 600 + "}", "nested more than 100 levels deep"),
+        ('{"prompt": "a", "prompt": "b"}', "The field prompt occurs twice"),
+        ('{"prompt": "a", "x": {"y": 1, "y": 2}}', "The field y occurs twice"),
     ],
 )
 def test_an_unreadable_line_is_told_and_the_next_is_read(line, sentence):
@@ -62,6 +65,11 @@ def test_an_unreadable_line_is_told_and_the_next_is_read(line, sentence):
 def test_what_cannot_be_stored_is_read_as_long_as_nobody_stores_it(field):
     (line,) = read("a.jsonl", f'{{"prompt": "a", {field}}}')
     assert line[2]["prompt"] == "a"
+
+
+def test_a_field_that_says_the_same_twice_and_much_that_is_not_nested_are_read():
+    fields = {"prompt": "a", "x": [[n] for n in range(200)]}
+    assert read("a.jsonl", f'{json.dumps(fields)[:-1]}, "prompt": "a"}}', chunk=1000)[0][2] == fields
 
 
 @pytest.mark.parametrize("data", ['[\n{"prompt": "a"}\n]', '\n[{"prompt": "a"}]', '\ufeff\n[{"prompt": "a"}]'])
@@ -93,6 +101,11 @@ def test_csv_has_a_header_and_its_cells_may_span_lines():
 def test_semicolons_and_tabs_separate_too(name, sign):
     data = f"\ufeffprompt{sign}id\r\nWell, this{sign}1\r\n"
     assert read(name, data) == [(2, 2, {"prompt": "Well, this", "id": "1"})]
+
+
+def test_a_byte_order_mark_is_removed_before_a_row_and_kept_inside_of_a_cell():
+    data = '\ufeffprompt,id\n\ufeff"one\n\ufefftwo",1\n\ufeffthree,2\n'
+    assert [fields["prompt"] for _number, _last, fields in read("a.csv", data)] == ["one\n\ufefftwo", "three"]
 
 
 def test_lists_and_objects_are_json_in_their_cell():
@@ -146,6 +159,24 @@ def test_rows_that_a_missing_mark_made_one_are_told_and_none_is_a_prompt(rows, l
     assert others[-1][2] == {"prompt": "Last", "id": "q9"}
 
 
+@pytest.mark.parametrize(
+    ("data", "last"),
+    [
+        # A column that is mostly empty.
+        ('prompt,input,id\n"B,,2\nC,,3\nD,x,4\nFor 27",,5\n', 5),
+        ('prompt,id\n"B,\nC,\nD,\nFor 27",\n', 5),
+        ('prompt,note,id\n"B,,\nC,,\nFor 27",,\n', 4),
+        # Programs that write two ends after each line.
+        ('prompt,id\n"B,2\n\nC,3\n\nFor 27",4\n\n', 6),
+        # Spreadsheets that leave the delimiters of empty columns out of some rows.
+        ('prompt,id,,\n"B,2\nC,3,,\nFor 27",4\n', 4),
+    ],
+)
+def test_swallowed_rows_are_told_however_a_program_writes_empty_cells_and_lines(data, last):
+    found = read("a.csv", data, chunk=1000)
+    assert f"Lines 2 to {last} look like several rows" in found[0][2]
+
+
 def test_a_mark_in_another_column_swallows_rows_too():
     found = read("a.csv", 'id,prompt\nq1,"First\nq2,Second\nq3,For 27"\nq4,Last\n', chunk=1000)
     assert "Lines 2 to 4 look like several rows" in found[0][2]
@@ -182,6 +213,7 @@ def test_a_text_of_several_lines_is_one_cell(text):
         (",prompt\n0,A\n1,B\n", [{"column_1": "0", "prompt": "A"}, {"column_1": "1", "prompt": "B"}]),
         ("prompt,id\rA,1\rB,2\r", [{"prompt": "A", "id": "1"}, {"prompt": "B", "id": "2"}]),
         ("prompt,\nA,x\n", [{"prompt": "A", "column_2": "x"}]),
+        ("column_1,column_2\nA,x\n", [{"column_1": "A", "column_2": "x"}]),
     ],
 )
 def test_spreadsheets_write_it_in_many_ways(data, rows):

@@ -12,6 +12,7 @@ from django.utils import timezone
 from annotate.lib.text import is_blank
 from annotate.pools import actions, queries
 from annotate.pools.importers import jobs
+from annotate.pools.importers.fields import BadField
 from annotate.pools.models import ImportJob, ImportKind, ImportState, Prompt
 from annotate.pools.rules import PromptDraft
 from annotate.samples import importers, tasks
@@ -135,12 +136,12 @@ def test_the_model_may_be_chosen_for_the_whole_file(pool):
         ({"model": " "}, "There is no model"),
         ({"model": ["x"]}, "The model must be a text"),
         ({"model": {"name": "x"}}, "The model must be a text"),
-        ({"id": ["p0"]}, "The id of the prompt must be a text or a number."),
+        ({"id": ["p0"]}, "The field id must be a text or a whole number."),
         ({"model": "x" * 121}, "The name of the model is longer than 120 characters."),
         ({"id": "p9"}, "No prompt of this pool has the id “p9”. Import the prompts first."),
         ({"id": None}, "The line must say which prompt it answers, in a field id or prompt."),
-        ({"id": True}, "The field id must be a text."),
-        ({"id": {"$oid": "5f"}}, "The field id must be a text."),
+        ({"id": True}, "The field id must be a text or a whole number."),
+        ({"id": {"$oid": "5f"}}, "The field id must be a text or a whole number."),
         ({"id": "p0", "prompt_id": "p1"}, "The fields id, prompt_id say different things"),
         ({"completion": "Violets."}, "The fields response, completion say different things"),
         ({"response": "\ud83d"}, "The field response holds something that cannot be stored"),
@@ -163,6 +164,18 @@ def test_an_id_that_several_prompts_share_needs_the_text_too(pool):
     job = load(pool, [line(), line(prompt="Write poem 0.")])
     assert refusals(job) == ["Several prompts of this pool have the id “p0”: give the prompt's text too.", ""]
     assert Completion.objects.get().prompt != twin
+
+
+def test_an_id_and_a_text_of_two_prompts_are_a_contradiction(pool):
+    prompt = pool.prompts.get(external_id="p1").text
+    job = load(pool, [line(prompt=prompt), line(id="p1", prompt=prompt), line(prompt="Human: as in a template")])
+    assert ["belongs to another prompt" in refusal for refusal in refusals(job)] == [True, False, False]
+
+
+def test_a_prompt_is_quoted_in_parts_as_it_may_be_imported(pool):
+    parts = [{"type": "text", "text": text} for text in pool.prompts.get(external_id="p1").text.split("\n")]
+    job = load(pool, [line(id=None, prompt=[{"role": "user", "content": parts}])])
+    assert refusals(job) == [""]
 
 
 def test_prompts_of_other_pools_are_not_answered(pool):
@@ -316,7 +329,7 @@ def test_an_empty_field_of_another_name_decides_nothing(pool):
 
 
 def test_an_empty_cell_of_a_csv_file_is_an_empty_completion(pool):
-    data = b'id,model,response,text\np0,a,,\np1,a,"   ",\np2,a,,said\np0,b,"  x\r\n  y  ",\n'
+    data = b'id,model,response,text\np0,a,,\np1,a,"   ",\np2,a,,said\np0,b,"  x\r\n  y  ",\np0,c,,"\n"\n'
     job = jobs.store(
         pool=pool,
         kind=ImportKind.COMPLETIONS,
@@ -329,19 +342,19 @@ def test_an_empty_cell_of_a_csv_file_is_an_empty_completion(pool):
     jobs.run(job_id=job.id, take=importers.take, clock=lambda: NOW)
     assert set(refusals(job)) == {""}
     texts = list(Completion.objects.order_by("policy__name", "prompt").values_list("text", flat=True))
-    assert texts == ["", "   ", "said", "  x\r\n  y  "]
+    assert texts == ["", "   ", "said", "  x\r\n  y  ", "\n"]
 
 
 @pytest.mark.parametrize("bad", ["a\x00", "\ud83d"])
 @pytest.mark.parametrize("field", ["response", "model", "id"])
 def test_what_cannot_be_stored_is_refused_whoever_reads_the_lines(field, bad):
-    with pytest.raises(importers.BadCompletion, match="cannot be stored"):
+    with pytest.raises(BadField, match=f"The field {field} holds something that cannot be stored"):
         importers.draft_of(line(**{field: bad}), {})
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), ["\n", "\x00"], "\ud83d", {"a": [float("nan")]}])
 def test_a_parameter_that_cannot_be_stored_is_refused_by_its_name(bad):
-    with pytest.raises(importers.BadCompletion, match="The field stop holds what cannot be stored"):
+    with pytest.raises(BadField, match="The field stop holds something that cannot be stored"):
         importers.draft_of(line(stop=bad), {})
     # What is not stored decides nothing.
     assert importers.draft_of(line(logprob=bad), {}).text == "Roses are red."

@@ -52,7 +52,7 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise BadField(_("The field %(name)s must be a text.") % {"name": name})
+        raise BadField(_("The field %(name)s must be a text or a whole number.") % {"name": name})
     return value
 
 

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 import sys
-from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
+from annotate.pools.importers.fields import shown
 from annotate.pools.importers.files import BadFile, line_end
 
 JSONL: Final = (".jsonl", ".ndjson", ".json")
@@ -20,6 +20,10 @@ CSV: Final = (".csv", ".tsv")
 JSON_COLUMNS: Final = ("messages", "shots", "instances", "history")
 SEPARATOR: Final = re.compile(r'"?sep=(?P<sign>[^"])"?', re.IGNORECASE)
 QUOTED: Final = re.compile(r'"(?:[^"]|"")*"?')
+# Windows begins files with a byte order mark; files that were joined have one in their middle.
+BYTE_ORDER_MARK: Final = "\ufeff"
+# What is nested deeper is no data. Reading it further would take more of the stack than Python has.
+MOST_LEVELS: Final = 100
 # The csv module refuses cells beyond 128 kB, which a prompt may be.
 csv.field_size_limit(10_000_000)
 
@@ -59,19 +63,15 @@ def _physical(chunks: Iterable[bytes]) -> Iterator[str]:
         end = end or line_end(chunk)
         *whole, rest = (rest + chunk).split(end)
         for line in whole:
-            yield _text(line) + "\n"
+            yield line.decode() + "\n"
     if rest:
-        yield _text(rest)
-
-
-def _text(line: bytes) -> str:
-    # Windows begins files with a byte order mark; files that were joined have one in their middle.
-    return line.removeprefix(BOM_UTF8).decode()
+        yield rest.decode()
 
 
 def _jsonl(physical: Iterator[str]) -> Iterator[Line]:
     is_first = True
-    for number, text in enumerate(physical, start=1):
+    for number, line in enumerate(physical, start=1):
+        text = line.removeprefix(BYTE_ORDER_MARK)
         if not text.strip():
             continue
         if is_first:
@@ -102,9 +102,32 @@ def _object(text: str) -> dict[str, Any]:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text, parse_int=_whole)
+        value = json.loads(text, parse_int=_whole, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise _Bad(_("This is not valid JSON: %(error)s") % {"error": error}) from error
+    if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
+        raise _Bad(_("This JSON is nested more than %(most)d levels deep.") % {"most": MOST_LEVELS})
+    return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object. Of a name that occurs twice, json would keep the last value and say nothing."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        for name, value in pairs:
+            if value != fields[name]:
+                raise _Bad(_("The field %(name)s occurs twice. Keep one of the two.") % {"name": shown(name)})
+    return fields
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _level in range(MOST_LEVELS):
+        objects = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [inner for each in objects for inner in each]
+        if not level:
+            return False
+    return True
 
 
 def _whole(digits: str) -> int | float:
@@ -113,7 +136,10 @@ def _whole(digits: str) -> int | float:
 
 
 class _Remembered:
-    """Physical lines; `row` has those that were read since it was cleared."""
+    """Physical lines; `row` has those that were read since it was cleared.
+
+    A byte order mark is removed where a row begins. Inside of a cell it is text.
+    """
 
     def __init__(self, physical: Iterator[str]) -> None:
         self.physical = physical
@@ -121,12 +147,13 @@ class _Remembered:
 
     def __iter__(self) -> Iterator[str]:
         for line in self.physical:
-            self.row.append(line)
-            yield line
+            text = line if self.row else line.removeprefix(BYTE_ORDER_MARK)
+            self.row.append(text)
+            yield text
 
 
 def _csv(physical: Iterator[str], delimiter: str) -> Iterator[Line]:
-    first = next(physical, "")
+    first = next(physical, "").removeprefix(BYTE_ORDER_MARK)
     # Excel reads this line as the name of the delimiter, and so do we.
     named = SEPARATOR.fullmatch(first.strip("\r\n"))
     if named:
@@ -154,7 +181,7 @@ def _csv(physical: Iterator[str], delimiter: str) -> Iterator[Line]:
             continue
         size = sum(map(len, row))
         try:
-            if _joins_rows(source.row, len(header), delimiter):
+            if _joins_rows(source.row, header, delimiter):
                 raise _Bad(_joined(number, last))
             blank = _blank(header, row)
             yield Line(number, last, size, fields=_cells(header, row), blank=blank)
@@ -185,21 +212,37 @@ def _joined(number: int, last: int) -> str:
     ) % {"number": number, "last": last}
 
 
-def _joins_rows(physical: list[str], columns: int, delimiter: str) -> bool:
+def _joins_rows(physical: list[str], header: list[str], delimiter: str) -> bool:
     """Does a row that spans several lines consist of lines that are rows themselves?
 
     A quotation mark that is not closed reaches to the next one that is followed by a delimiter, and everything between
-    becomes one cell. Then each line has as many cells as the header. The commas of prose are followed by a space or end
-    a line. So every line must have that width, and the first, the last and most others no cell that is empty or begins
-    with a space.
+    becomes one cell. Then each line has as many cells as the header, except for blank lines, which some programs write
+    between rows. The commas of prose are followed by a space or end a line. So every line must have that width, and the
+    first, the last and most others no cell that begins with a space. Where there are only two columns, they also must
+    have no empty cell, unless the last one has.
     """
-    if len(physical) < 2 or columns < 2:
+    lines = [line.rstrip("\r\n") for line in physical]
+    rows = [_trimmed(line.split(delimiter), header) for line in lines if line.strip()]
+    named = _named(header)
+    if len(rows) < 2 or named < 2 or not all(named <= len(cells) <= len(header) for cells in rows):
         return False
-    rows = [line.rstrip("\r\n").split(delimiter) for line in physical]
-    if any(len(cells) != columns for cells in rows):
-        return False
-    whole = [all(cell and not cell[0].isspace() for cell in cells) for cells in rows]
-    return whole[0] and whole[-1] and sum(whole) * 2 > len(whole)
+    may_be_empty = named > 2 or not rows[-1][-1]
+    alike = [all(cell[:1].strip() or (may_be_empty and not cell) for cell in cells) for cells in rows]
+    return alike[0] and alike[-1] and sum(alike) * 2 > len(alike)
+
+
+def _named(header: list[str]) -> int:
+    """The columns up to the last one that has a name."""
+    named = (place for place, name in enumerate(header, start=1) if name != f"column_{place}")
+    return max(named, default=len(header))
+
+
+def _trimmed(row: list[str], header: list[str]) -> list[str]:
+    """Spreadsheets end rows with the delimiters of empty columns, or leave these out."""
+    end = len(row)
+    while end > _named(header) and not row[end - 1].strip():
+        end -= 1
+    return row[:end]
 
 
 def _header(rows: Iterator[list[str]], line: int) -> list[str]:
@@ -221,11 +264,8 @@ def _blank(header: list[str], row: list[str]) -> dict[str, str]:
 
 
 def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
-    # Spreadsheets end rows with the delimiters of empty columns, or leave these out.
-    while len(row) > len(header) and not row[-1].strip():
-        row.pop()
-    named = max(place for place, name in enumerate(header, start=1) if name != f"column_{place}")
-    if not named <= len(row) <= len(header):
+    row = _trimmed(row, header)
+    if not _named(header) <= len(row) <= len(header):
         raise _Bad(
             _("This row has %(cells)d cells and the header %(names)d: is a quotation mark missing?")
             % {"cells": len(row), "names": len(header)}

@@ -122,17 +122,21 @@ def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
     known = known | {"group"} if _split(used) else known
     found = {name: value for name, value in fields.items() if name not in known or name not in used}
-    for name, parts, inner in (
-        ("messages", used.get("messages"), ("role", "content")),
-        ("prompt", used.get("prompt"), ("role", "content")),
-        ("history", used.get("history"), ("role", "content")),
-        ("instances", used.get("instances"), ("input", "output")),
-        ("shots", [used.get("shots")], ("instruction", "pairs")),
-    ):
-        found |= _inside(name, parts, inner)
+    for name in ("messages", "prompt", "history"):
+        found |= _inside(name, used.get(name), ("role", "content"))
+        found |= _inside(f"{name}.content", _parts(used.get(name)), ("type", "text"))
+    found |= _inside("instances", used.get("instances"), ("input", "output"))
+    found |= _inside("shots", [used.get("shots")], ("instruction", "pairs"))
     shots = used.get("shots")
     pairs = shots.get("pairs") if isinstance(shots, Mapping) else None
     return found | _inside("shots.pairs", pairs, ("query", "response"))
+
+
+def _parts(messages: object) -> list[object]:
+    """What the contents consist of that are lists."""
+    spoken = messages if isinstance(messages, list) else []
+    contents = [message.get("content") for message in spoken if isinstance(message, Mapping)]
+    return [part for content in contents if isinstance(content, list) for part in content]
 
 
 def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, object]:
@@ -241,8 +245,7 @@ def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
     if name == "messages" and not isinstance(value, list):
         raise BadPrompt(_("The messages must be a list of objects with a role and a content."))
     if isinstance(value, list):
-        messages = [_spoken(number, message) for number, message in enumerate(value, start=1)]
-        return {"messages": _conversation(messages, fields)}
+        return {"messages": _conversation(spoken(value), fields)}
     if not isinstance(value, str):
         raise BadPrompt(_("The field %(name)s must be a text or a list of messages.") % {"name": name})
     problem = _("The field %(name)s goes with an instruction. Leave it out, or name the prompt instruction.")
@@ -285,8 +288,12 @@ def _asked(text: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"role": "user", "content": "\n\n".join([text, *below]) if text.strip() else text}
 
 
-def _spoken(number: int, message: object) -> object:
-    """A message whose content is a list of texts, with these joined. Raises BadPrompt for what is no text."""
+def spoken(messages: Sequence[object]) -> list[Any]:
+    """The messages, with each content that is a list of texts joined. Raises BadPrompt for what is no text."""
+    return [_joined(number, message) for number, message in enumerate(messages, start=1)]
+
+
+def _joined(number: int, message: object) -> object:
     if not isinstance(message, Mapping):
         return message
     content = message.get("content")
@@ -297,7 +304,8 @@ def _spoken(number: int, message: object) -> object:
     if not isinstance(content, list):
         return message
     for part in content:
-        if not isinstance(part, Mapping) or not isinstance(part.get("text"), str):
+        is_text = isinstance(part, Mapping) and part.get("type", "text") == "text"
+        if not is_text or not isinstance(part.get("text"), str):
             kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
             raise BadPrompt(
                 _("Message %(number)d has a part that is no text (%(kind)s); a prompt holds texts only.")
@@ -329,7 +337,7 @@ def _turns(history: object) -> list[Any]:
             turns += [{"role": "user", "content": turn[0]}, {"role": "assistant", "content": turn[1]}]
         elif turn:
             raise BadPrompt(_("The history must be a list of pairs, each a question and its answer."))
-    return turns
+    return spoken(turns)
 
 
 def _code(label: str) -> str:
