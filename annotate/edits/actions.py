@@ -116,17 +116,30 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
         if not assignment.rounds:
             instruction.delete()
         if prompt is not None:
-            # Whoever makes a task of it at this moment holds it too: then it is used, or not there any more. A prompt
-            # that is added at this moment may get it as its twin: that waits, and so do decisions about quarantine.
-            affected = Prompt.objects.filter(Q(id=prompt.id) | Q(quarantine_twin=prompt)).defer("search")
-            rows = {row.id: row for row in affected.order_by("id").select_for_update()}
+            _delete(prompt.id)
+        return assignment
+
+
+def _delete(prompt_id: int) -> None:
+    """Delete a prompt that nobody has built on. Raises UndoOver."""
+    affected = Prompt.objects.filter(Q(id=prompt_id) | Q(quarantine_twin=prompt_id)).defer("search").order_by("id")
+    while True:
+        with transaction.atomic():
+            # Decisions about quarantine wait for these locks, and so does this for them. NO KEY: whoever holds the
+            # split map already may have named the prompt as a twin, which PostgreSQL checks when they commit.
+            held = {row.id for row in affected.select_for_update(no_key=True)}
             hold_split_map()
-            prompt = rows[prompt.id]
+            if held != set(affected.values_list("id", flat=True)):
+                # A prompt was added meanwhile, with this one as its twin. Its lock has to come before the split map.
+                transaction.set_rollback(True)
+                continue
+            # Whoever makes a task of it at this moment holds its key: then it is used, or not there any more.
+            prompt = Prompt.objects.defer("search").select_for_update().get(id=prompt_id)
             try:
                 prompt.delete()
             except ProtectedError as used:
                 raise UndoOver from used
-        return assignment
+            return
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:

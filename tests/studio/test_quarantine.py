@@ -91,7 +91,9 @@ def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
 
 def test_a_button_that_is_none_changes_nothing(studio, twins):
     assert told(decide(studio, twins[1], "burn")) == ["Choose what should become of the prompt."]
-    assert studio.get(reverse("studio:quarantine-decide", args=[twins[1].id])).status_code == 405
+    reloaded = studio.get(reverse("studio:quarantine-decide", args=[twins[1].id]))
+    assert reloaded.url == reverse("studio:prompt", args=[twins[1].id])
+    assert Prompt.objects.get(id=twins[1].id).quarantined_at
 
 
 @pytest.mark.parametrize("role", [Role.LABELER, Role.REVIEWER])

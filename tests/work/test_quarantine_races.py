@@ -1,0 +1,121 @@
+"""Decisions about quarantine under real threads: nobody waits in a circle with what else is under way."""
+
+import threading
+import time
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from annotate.edits import actions as edits
+from annotate.edits.rules import Text
+from annotate.pools import actions as pools
+from annotate.pools.models import Prompt, QuarantineReason, Source, Split
+from annotate.pools.quarantine import Case
+from annotate.rankings import supply
+from annotate.samples.models import SampleRequest
+from annotate.samples.states import RequestState
+from annotate.studio.tasks import fill_campaigns
+from annotate.work import actions, leases
+from annotate.work.models import Workflow
+from annotate.work.quarantine import quarantine
+from tests import factories as make
+from tests.pools.test_add_prompt import customer_of, draft
+from tests.rankings.test_supply import another, mixed, sample, share
+from tests.work.conftest import NOW
+from tests.work.test_races import at_once
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TEXT = "Write about two frogs."
+
+
+def wait_until_blocked():
+    """Another transaction waits for a lock."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+@pytest.fixture
+def written(db):
+    """An accepted rewriting that became a prompt: its labeler and assignment."""
+    campaign = make.campaign(Workflow.EDITS, over=make.pool(), target_pool=make.pool(), review_percent=0)
+    source = make.prompt(campaign.pool, in_group=make.group(split=Split.TRAIN))
+    actions.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=source.id), now=NOW)
+    labeler = make.user()
+    make.acknowledge(labeler, campaign)
+    held = leases.claim(campaign_id=campaign.id, labeler=labeler, now=NOW)
+    edits.submit(
+        assignment_id=held.id,
+        labeler=labeler,
+        kind="plain",
+        text=Text(TEXT),
+        category="generation",
+        reasons=["unclear"],
+        note="",
+        submit_key=uuid4(),
+        now=NOW,
+    )
+    return labeler, held
+
+
+def test_an_undo_while_an_equal_text_is_added_waits_for_it(written):
+    labeler, held = written
+    pool = make.pool()
+    added = threading.Event()
+
+    def add():
+        with transaction.atomic():
+            copy = pools.add_prompt(
+                pool=pool,
+                draft=draft(TEXT, source=Source.CUSTOMER, source_user=customer_of(Split.VALID)),
+                now=NOW,
+            )
+            added.set()
+            wait_until_blocked()
+        return copy
+
+    def undo():
+        assert added.wait(timeout=20)
+        return edits.undo(assignment_id=held.id, labeler=labeler, now=NOW)
+
+    outcomes = at_once(add, undo)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
+    assert not Prompt.objects.filter(author=labeler).exists()
+    assert Prompt.objects.get(id=outcomes[0].id).quarantine_twin is None
+
+
+def test_a_quarantine_while_slates_are_made_waits_for_them(monkeypatch):
+    """Some slates are opened, and for others a run is asked for more: the supply locks the campaign and the run."""
+    pool = make.pool()
+    ready, short, waiting = (make.prompt(pool) for _ in range(3))
+    campaign = make.campaign(Workflow.RANKINGS, over=pool)
+    mixed(campaign, share(make.policy(), 4), high=9)
+    fill_campaigns()
+    sample(lambda run, prompt, k: "Alike." if prompt == short.id else another(run, prompt, k), most=2)
+    assert SampleRequest.objects.get(prompt=waiting).state == RequestState.WAITING
+    asked = threading.Event()
+    ask_more = supply.samples.ask_more
+
+    def ask_and_wait(**more):
+        ask_more(**more)
+        asked.set()
+        wait_until_blocked()
+
+    monkeypatch.setattr(supply.samples, "ask_more", ask_and_wait)
+
+    def put_away():
+        assert asked.wait(timeout=20)
+        twin = make.prompt(make.pool(), in_group=make.group(split=Split.VALID))
+        return quarantine(cases=[Case(waiting.id, twin.id, QuarantineReason.EQUAL_TEXT)], by=None, now=NOW)
+
+    outcomes = at_once(lambda: supply.supply(campaign=campaign, now=NOW), put_away)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
+    assert list(campaign.tasks.values_list("prompt", flat=True)) == [ready.id]
+    assert SampleRequest.objects.get(prompt=waiting).state == RequestState.CANCELLED
