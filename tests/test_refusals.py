@@ -25,14 +25,18 @@ INTERNAL = {
     "annotate.pools.importers.jobs._LeaseLost": "the worker, which leaves the import to another",
     "annotate.work.workflow.BadAnswer": "the desk's view, which shows the form with its errors",
     "exports.leases.LeaseLost": "the worker, which leaves the export to another",
+    "models_worker.engine.templates.Interrupted": "the worker, which gives the run back",
     "models_worker.probing.Stopped": "the worker, which gives the probe back",
 }
 # These run without Django, and so without its translations. Their words are not empty all the same.
 WITHOUT_DJANGO = ("models_worker.engine.", "annotate.lib.launch.", "annotate.lib.postgres_binaries.")
-# What a class with words of its own is made of, where that is not nothing.
-MADE_OF: dict[str, tuple[Any, ...]] = {
-    "annotate.pools.actions.DuplicatePrompt": (SimpleNamespace(id=7, pool=SimpleNamespace(name="everyday")),),
-    "annotate.work.leases.NotAcknowledged": (None,),
+# The arguments of a class with words of its own, where it takes any.
+MADE_OF: dict[str, dict[str, Any]] = {
+    "annotate.pools.actions.DuplicatePrompt": {"prompt": SimpleNamespace(id=7, pool=SimpleNamespace(name="everyday"))},
+    "annotate.pools.actions.OtherSide": {"group": "frogs", "wanted": "train", "side": "validation"},
+    "annotate.work.leases.NotAcknowledged": {"version": None},
+    "annotate.work.quarantine.StillEqual": {"prompts": [SimpleNamespace(id=7)]},
+    "exports.splits.Leak": {"owners": 1, "texts": 2, "cases": [SimpleNamespace(prompt_id=7)]},
 }
 
 
@@ -61,13 +65,33 @@ class Module:
         return self.names.get(written, written)
 
     def values(self, name: str) -> list[ast.expr]:
-        """Everything that the module ever assigns to the name."""
-        return [
+        """Everything that the module ever assigns to the name, or passes to a parameter of that name."""
+        assigned = [
             node.value
             for node in self.nodes(ast.Assign)
             for target in node.targets
             if isinstance(target, ast.Name) and target.id == name
         ]
+        return assigned + [passed for function in self.functions.values() for passed in self.passed(function, name)]
+
+    @cached_property
+    def functions(self) -> dict[str, ast.FunctionDef]:
+        """The functions of the module, without methods."""
+        return {node.name: node for node in self.tree.body if isinstance(node, ast.FunctionDef)}
+
+    def passed(self, function: ast.FunctionDef, parameter: str) -> list[ast.expr]:
+        """What the calls in this module pass to the function's parameter."""
+        names = [argument.arg for argument in function.args.args]
+        if parameter not in names:
+            return []
+        at = names.index(parameter)
+        calls = [call for call in self.nodes(ast.Call) if ast.unparse(call.func) == function.name]
+        by_place = [call.args[at] for call in calls if len(call.args) > at]
+        return by_place + [keyword.value for call in calls for keyword in call.keywords if keyword.arg == parameter]
+
+    def returned(self, function: ast.FunctionDef) -> list[ast.expr]:
+        returns = [node for node in ast.walk(function) if isinstance(node, ast.Return)]
+        return [node.value or ast.Constant(None) for node in returns]
 
     def marked(self, words: ast.expr) -> bool:
         """Is it a text that is marked for translation, or handed on from another refusal?"""
@@ -76,6 +100,9 @@ class Module:
                 return bool(text.strip())
             case ast.Call(func=ast.Name(id="str"), args=[handed_on]):
                 return isinstance(handed_on, ast.Name) or self.marked(handed_on)
+            case ast.Call(func=ast.Name(id=name)) if name in self.functions:
+                returned = self.returned(self.functions[name])
+                return bool(returned) and all(map(self.marked, returned))
             case ast.BinOp(left=left, op=ast.Mod()):
                 return self.marked(left)
             case ast.IfExp(body=one, orelse=other):
@@ -179,7 +206,7 @@ def translated(monkeypatch):
 @pytest.mark.parametrize("name", WORDED)
 def test_an_exception_with_words_of_its_own_says_them_in_the_readers_language(translated, name):
     module, _dot, class_name = name.rpartition(".")
-    words = str(getattr(importlib.import_module(module), class_name)(*MADE_OF.get(name, ())))
+    words = str(getattr(importlib.import_module(module), class_name)(**MADE_OF.get(name, {})))
     assert words.strip("«» "), f"{name} has no words"
     assert words.startswith("«"), f"{name} is not marked for translation: {words}"
 
@@ -202,6 +229,11 @@ def test_whoever_makes_an_exception_without_words_gives_it_some(module):
         ("raise BadPrompt(str(other))", True),
         ("words = _('Words.')\nraise BadPrompt(words)", True),
         ("words = 'Plain words.'\nraise BadPrompt(words)", False),
+        ("def made():\n    return _('Words.')\nraise BadPrompt(made())", True),
+        ("def made():\n    return 'Plain words.'\nraise BadPrompt(made())", False),
+        ("def refuse(words):\n    raise BadPrompt(words)\nrefuse(_('Words.'))", True),
+        ("def refuse(words):\n    raise BadPrompt(words)\nrefuse('Plain words.')", False),
+        ("def refuse(words):\n    raise BadPrompt(words)\nrefuse(words='Plain words.')", False),
         ("raise Refused", False),
         ("raise leases.NothingLeft", True),
         ("raise ValueError('A bug.')", True),
