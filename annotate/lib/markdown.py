@@ -24,6 +24,7 @@ a text that costs more than MAX_COST, or more than is left of the request's budg
 Two fences, each enough alone, keep markup out: all text is escaped, and nh3 keeps only the few elements below.
 """
 
+import math
 import re
 from functools import lru_cache
 from html import escape
@@ -80,10 +81,11 @@ def visible(text: str) -> SafeString:
 
 
 def _shown_controls(html: str) -> str:
-    if CONTROLS.search(html):
-        for character in sorted(set(CONTROLS.findall(html))):
-            html = html.replace(character, f"<mark>U+{ord(character):04X}</mark>")
-    return html
+    return CONTROLS.sub(_code_of, html) if CONTROLS.search(html) else html
+
+
+def _code_of(found: "re.Match[str]") -> str:
+    return f"<mark>U+{ord(found[0]):04X}</mark>"
 
 
 class AsWritten(SafeString):
@@ -117,19 +119,23 @@ INDENTED = re.compile(r"\n[ \t]++")
 MAX_LEAD = 2 * MAX_DEPTH + 2
 
 
-def cost(text: str) -> int:
+def cost(text: str, enough: float = math.inf) -> int:
     """Estimate what rendering `text` takes, in units of annotate.lib.budget, from counts of what makes work.
+
+    The quick counts come first. If they exceed `enough`, the slower ones are left out.
 
     The weights are measured: bench/rendering.py searches for the text that takes longest for its estimate.
     """
-    lines = "\n" + text
     units = len(text) / UNIT_CHARACTERS + 1.2 * text.count("\n") + 3 * text.count("\n\n")
-    for lead in OPENERS.findall(lines):
-        units += 9 * min(MAX_DEPTH + 1, len(lead.split())) + 0.7 * min(MAX_LEAD, len(lead))
-    units += sum(0.7 * min(MAX_LEAD, len(lead)) for lead in INDENTED.findall(lines))
     units += 3.5 * (text.count("*") - text.count("**")) + 2.5 * text.count("`") + 3.5 * text.count("|")
     units += 8 * text.count("](") + 7 * (text.count("<http") + text.count("<mailto:"))
     units += 0.6 * sum(text.count(character) for character in "<>&") + 3 * text.count("~~~")
+    if units > enough:
+        return int(units) + 1
+    lines = "\n" + text
+    for lead in OPENERS.findall(lines):
+        units += 9 * min(MAX_DEPTH + 1, len(lead.split())) + 0.7 * min(MAX_LEAD, len(lead))
+    units += sum(0.7 * min(MAX_LEAD, len(lead)) for lead in INDENTED.findall(lines))
     if CONTROLS.search(text):
         units += 2 * len(CONTROLS.findall(text))
     return int(units) + 1
@@ -144,8 +150,9 @@ def render(text: str, *, top_heading: int = 3) -> SafeString:
     if len(text) > UNIT_CHARACTERS * min(MAX_COST, left()):
         return as_written(text)
     cached = len(text) <= MAX_CACHED_CHARACTERS
-    units = _cached_cost(text) if cached else cost(text)
+    units = _cached_cost(text, MAX_COST) if cached else cost(text, MAX_COST)
     if units > MAX_COST or not spend(units):
+        spend(len(text) // UNIT_CHARACTERS)  # finding out that it costs too much took time as well
         return as_written(text)
     return _cached(text, top_heading) if cached else _rendered(text, top_heading)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
+from functools import cache
 from itertools import accumulate
-from typing import Final
+from typing import Final, Literal
 
 from annotate.lib.budget import spend
 
@@ -59,13 +60,50 @@ def tidy(text: str) -> str:
     All else is kept: indentation, spaces within and after a line, superscripts, invisible characters. It is also the
     form in which people's texts are stored. Completions are stored as the model wrote them, and only compared by it.
     """
-    lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = composed(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first, end = 0, len(lines)
     while first < end and not lines[first].strip():
         first += 1
     while first < end and not lines[end - 1].strip():
         end -= 1
     return "\n".join(lines[first:end])
+
+
+# No script puts so many marks on one character.
+_LONG_RUN: Final = 32
+_LAST_MARK: Final = 0x1FFFF
+
+
+def composed(text: str) -> str:
+    """`text` in Unicode's normal form NFC, in time proportional to its length."""
+    return _normalized(text, "NFC", "NFD")
+
+
+def _normalized(text: str, form: Literal["NFC", "NFKC"], decomposed: Literal["NFD", "NFKD"]) -> str:
+    """What unicodedata.normalize returns. Alone, it takes minutes for a hundred thousand marks on one character.
+
+    It puts the marks in order by comparing each with all before it. In a long run they are therefore put in order first,
+    which does not change the result.
+    """
+    if unicodedata.is_normalized(form, text):  # nearly always, and the quickest to find out
+        return text
+
+    def in_order(run: "re.Match[str]") -> str:
+        marks = "".join(unicodedata.normalize(decomposed, mark) for mark in run[0])
+        return "".join(sorted(marks, key=unicodedata.combining))
+
+    return unicodedata.normalize(form, _long_runs(decomposed).sub(in_order, text))
+
+
+@cache
+def _long_runs(decomposed: Literal["NFD", "NFKD"]) -> "re.Pattern[str]":
+    """Long runs of marks: of characters that are nothing but marks when they are decomposed."""
+    marks = [
+        mark
+        for mark in map(chr, range(0x300, _LAST_MARK + 1))
+        if unicodedata.combining(unicodedata.normalize(decomposed, mark)[0])
+    ]
+    return re.compile(f"[{''.join(marks)}]{{{_LONG_RUN},}}")
 
 
 def equal(one: str, other: str) -> bool:
@@ -84,7 +122,7 @@ def loose_form(text: str) -> str:
     Never use it to decide whether two texts are equal: 2⁵ and 25 have one loose form, and so has code with and without
     its indentation. It matches names, and it keeps prompts that are alike on one side of the split.
     """
-    return " ".join(unicodedata.normalize("NFKC", text).split())
+    return " ".join(_normalized(text, "NFKC", "NFKD").split())
 
 
 def loose_hash(text: str) -> str:

@@ -7,7 +7,18 @@ from html.parser import HTMLParser
 import pytest
 
 from annotate.lib.budget import UNITS_PER_REQUEST, request_budget
-from annotate.lib.markdown import ATTRIBUTES, CLASSES, LINK, MAX_COST, TAGS, _rendered, as_written, cost, render
+from annotate.lib.markdown import (
+    ATTRIBUTES,
+    CLASSES,
+    LINK,
+    MAX_COST,
+    TAGS,
+    _rendered,
+    as_written,
+    cost,
+    render,
+    visible,
+)
 
 VECTORS = """\
 <script>alert(1)</script>
@@ -221,3 +232,20 @@ def test_what_no_longer_fits_into_a_request_is_shown_as_it_was_written() -> None
     with request_budget(cost(text)):
         assert render(text) == shown[0]
     assert render(text) == shown[0]
+
+
+def test_characters_that_nobody_sees_are_shown_in_one_pass() -> None:
+    """A pass for each kind of them takes seconds."""
+    text = "a\u202e\u200b\x00\x01\u2066" * 5_000 + "".join(map(chr, range(0xE0000, 0xE0080))) * 500
+    began = time.process_time()
+    assert visible(text).count("<mark>") == 5 * 5_000 + 128 * 500
+    assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("unit", ["\n- ", " \n", "\n1. ", "\n  - a"])
+def test_finding_out_what_texts_cost_is_paid_for_too(unit: str) -> None:
+    texts = [f"{unit * (110_000 // len(unit))}{number}" for number in range(60)]
+    began = time.process_time()
+    with request_budget():
+        assert all(render(text).startswith("<pre") for text in texts)
+    assert time.process_time() - began < 0.6

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from annotate.lib.text import (
     Op,
     Piece,
+    composed,
     equal,
     is_blank,
     loose_form,
@@ -232,3 +233,23 @@ def test_a_text_as_large_as_a_request_keeps_nobody_waiting():
     assert time.process_time() - began < 2
     assert pieces == [Piece(Op.REMOVED, old), Piece(Op.ADDED, new)]
     assert word_diff(new, new) == [Piece(Op.SAME, new)]
+
+
+MARKS = "\u0301\u0316\u0345\u0f73\u0344\u3099\uff9e\u05b0\U0001d165"
+
+
+@given(st.text(st.one_of(st.sampled_from(MARKS), st.sampled_from("aéÅ가\u1100\u1161ﾞﬁ½ \n")), max_size=120), st.integers(0, 90))
+def test_texts_are_composed_as_unicode_says(text, count):
+    text = text + MARKS * (count // 9) + text
+    assert composed(text) == unicodedata.normalize("NFC", text)
+    assert loose_form(text) == " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+@pytest.mark.parametrize("unit", ["\u0301\u0316", "\u0f73", "\u0344\u0316", "\u0301\uff9e", "é\u0301\u0316" * 15])
+def test_marks_upon_marks_take_no_longer_than_other_characters(unit):
+    """Ordered one by one, they take minutes."""
+    text = "a" + unit * (100_000 // len(unit)) + "\u0316" * 100_000
+    began = time.process_time()
+    tidy(text)
+    loose_form(text)
+    assert time.process_time() - began < 2

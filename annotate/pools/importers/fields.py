@@ -3,13 +3,12 @@
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
-from annotate.lib.text import storable
+from annotate.lib.text import composed, storable
 
 # In CSV everything is a string. These say no more than the number, truth value or nothing that JSON would have there.
 NO_TEXT: Final = re.compile(
@@ -58,7 +57,7 @@ def _text(name: str, value: object) -> str:
 
 def id_of(fields: Mapping[str, Any], *names: str) -> str:
     """An id in the form in which prompts and completions are compared: composed characters, no space around it."""
-    return unicodedata.normalize("NFC", text_of(fields, *names)).strip()
+    return composed(text_of(fields, *names)).strip()
 
 
 def holds_text(value: object) -> bool:
