@@ -150,7 +150,10 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "annotate.accounts.links.LinkTokens"  # noqa: S105  # no password
-ACCOUNT_FORMS = {"reset_password": "annotate.accounts.forms.ResetPasswordForm"}
+ACCOUNT_FORMS = {
+    "reset_password": "annotate.accounts.forms.ResetPasswordForm",
+    "reset_password_from_key": "annotate.accounts.forms.SetPasswordByLinkForm",
+}
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
 
