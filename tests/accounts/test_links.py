@@ -1,5 +1,6 @@
 """Links by which people set their password: one at a time, withdrawn at any time, recorded, and told to the person."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -244,6 +245,16 @@ def test_a_mail_server_that_is_down_fails_no_page_and_is_in_no_log_with_the_link
     assert "A mail was not sent" in caplog.text
     assert "/password/reset/key/" not in caplog.text
     assert ada.email not in caplog.text
+
+
+def test_a_mail_server_that_does_not_answer_holds_no_page(ada, settings, caplog):
+    assert value_of("EMAIL_TIMEOUT") == 10
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_TIMEOUT = 1
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.EMAIL_HOST, settings.EMAIL_PORT = silent.getsockname()
+        assert reset_of(ada.email).url == reverse("account_reset_password_done")
+    assert "A mail was not sent" in caplog.text
 
 
 @pytest.mark.parametrize(
