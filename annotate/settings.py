@@ -150,7 +150,10 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "annotate.accounts.links.LinkTokens"  # noqa: S105  # no password
-ACCOUNT_FORMS = {"reset_password": "annotate.accounts.forms.ResetPasswordForm"}
+ACCOUNT_FORMS = {
+    "reset_password": "annotate.accounts.forms.ResetPasswordForm",
+    "reset_password_from_key": "annotate.accounts.forms.SetPasswordByLinkForm",
+}
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
 
@@ -162,6 +165,8 @@ EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.number("EMAIL_PORT", default=25)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
+# Seconds. Pages send mail, so a server that does not answer must not hold them.
+EMAIL_TIMEOUT = env.number("EMAIL_TIMEOUT", default=10)
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=False)
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "annotate@localhost")
 

@@ -184,12 +184,16 @@ def change_email(*, user: User, email: str, by: User, now: datetime) -> User:
     _check_right(user, by)
     if email and User.objects.filter(email__iexact=email).exclude(id=user.id).exists():
         raise EmailTaken
-    with transaction.atomic():
-        links.end(user=user, now=now)
-        # To the old address: its owner learns of the change.
-        events.record(subject=user, actor=by, kind=EventKind.EMAIL_CHANGED, now=now, notice=True)
-        user.email = email
-        user.save(update_fields=["email"])
+    try:
+        with transaction.atomic():
+            links.end(user=user, now=now)
+            # To the old address: its owner learns of the change.
+            events.record(subject=user, actor=by, kind=EventKind.EMAIL_CHANGED, now=now, notice=True)
+            user.email = email
+            user.save(update_fields=["email"])
+    except IntegrityError as taken:
+        # Somebody else got the address at the same moment.
+        raise EmailTaken from taken
     return user
 
 
@@ -241,11 +245,12 @@ def deactivate(*, user: User, by: User, now: datetime) -> User:
 def close(*, user: User, by: User | None, now: datetime) -> None:
     """What deactivate does, for the command line too, which has no person and no last manager."""
     with transaction.atomic():
+        _lock(user)
+        if not user.is_active:
+            return
         user.is_active = False
         user.save(update_fields=["is_active"])
-        user.api_tokens.all().delete()
-        links.end(user=user, now=now)
-        _end_sessions(user, now)
+        _end_access(user, now)
         events.record(subject=user, actor=by, kind=EventKind.DEACTIVATED, now=now, notice=True)
 
 
@@ -253,10 +258,26 @@ def reactivate(*, user: User, by: User, now: datetime) -> User:
     """Raises ManagersOnly or SuperusersOnly."""
     _check_right(user, by)
     with transaction.atomic():
+        _lock(user)
+        if user.is_active:
+            return user
+        # A login, link or token that was made while the account was being deactivated does not come back with it.
+        _end_access(user, now)
         user.is_active = True
         user.save(update_fields=["is_active"])
         events.record(subject=user, actor=by, kind=EventKind.REACTIVATED, now=now, notice=True)
     return user
+
+
+def _lock(user: User) -> None:
+    """Read the row as it is now. Two managers who press the same button concurrently make one event."""
+    user.refresh_from_db(from_queryset=User.objects.select_for_update(no_key=True))
+
+
+def _end_access(user: User, now: datetime) -> None:
+    user.api_tokens.all().delete()
+    links.end(user=user, now=now)
+    _end_sessions(user, now)
 
 
 def _check_cohort(role: str, cohort: str) -> None:

@@ -1,10 +1,15 @@
 from typing import Any
 
 from allauth.account import forms as allauth
+from allauth.core.exceptions import ImmediateHttpResponse
 from django import forms
 from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.db import transaction
+from django.shortcuts import redirect
+from django.utils.http import int_to_base36
 from django.utils.translation import gettext_lazy as _
 
+from annotate.accounts import links
 from annotate.accounts.actions import OnlyLabelersHeldOut
 from annotate.accounts.models import Cohort, Qualification, Role, User
 from annotate.lib import mail
@@ -69,6 +74,20 @@ class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # all
         if not mail.is_set_up():
             raise forms.ValidationError(_("This platform sends no mail. Ask a manager for a link to set a password."))
         return str(super().clean_email())
+
+
+class SetPasswordByLinkForm(allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # allauth ships no types
+    """The page that a link leads to."""
+
+    def save(self) -> None:
+        """The view has checked the link, but another browser may have used it since: check again, behind a lock."""
+        with transaction.atomic():
+            self.user = User.objects.select_for_update(no_key=True).get(id=self.user.id)
+            if not links.TOKENS.check_token(self.user, self.temp_key):
+                # The page says that the link is used up.
+                page = {"uidb36": int_to_base36(self.user.id), "key": "set-password"}
+                raise ImmediateHttpResponse(redirect("account_reset_password_from_key", **page))
+            super().save()
 
 
 class QualificationForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -24,7 +24,7 @@ class LinkTokens(PasswordResetTokenGenerator):
         return _make(user=user, by=None, now=timezone.now())
 
     def check_token(self, user: User | None, token: str | None) -> bool:
-        return user is not None and _open_links(user).exists() and super().check_token(user, token)
+        return user is not None and user.is_active and _open_links(user).exists() and super().check_token(user, token)
 
     def _make_hash_value(self, user: User, timestamp: int) -> str:
         return f"{super()._make_hash_value(user, timestamp)}/{_open_links(user).values_list('id', flat=True).first()}"

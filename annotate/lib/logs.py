@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ import psycopg2
 
 # Their messages quote values: PostgreSQL quotes the row that broke a constraint, int() the word it could not read.
 QUOTING = (django.db.Error, psycopg2.Error, ValueError, LookupError)
+# Django names the address of a page that fails. That of a link to set a password opens the account.
+LINK = re.compile(r"(/password/reset/key/)[^\s?]+")
 LEFT_OUT = "the message is left out, because it may quote somebody's text"
 
 
@@ -21,7 +24,8 @@ class Formatter(logging.Formatter):
         shown = copy.copy(record)
         shown.exc_text = None
         error = record.exc_info[1] if record.exc_info else None
-        shown.msg, shown.args = _without_values(record, list(_chain(error)) if error else []), None
+        words = _without_values(record, list(_chain(error)) if error else [])
+        shown.msg, shown.args = LINK.sub(r"\1...", words), None
         return super().format(shown)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the parent's name

@@ -1,6 +1,10 @@
 """Links by which people set their password: one at a time, withdrawn at any time, recorded, and told to the person."""
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.contrib.auth import HASH_SESSION_KEY
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from django.urls import reverse
@@ -10,6 +14,7 @@ from pytest_django.asserts import assertContains, assertNotContains
 from annotate.accounts import actions, events, links
 from annotate.accounts.models import AccountEvent, Cohort, EventKind, PasswordLink, Role, User
 from tests import factories as make
+from tests.launch.processes import wait_until
 from tests.settings import value_of
 
 SITE = "http://testserver/"
@@ -86,6 +91,44 @@ def test_a_used_link_is_open_no_more(ada, manager):
     assert not PasswordLink.objects.filter(ended_at=None).exists()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_link_that_two_browsers_use_concurrently_sets_one_password():
+    ada = make.user(username="ada")
+    link = new_link(ada, make.user(Role.MANAGER))
+    passwords = ["the first passphrase", "the second passphrase"]
+    browsers = [Client(), Client()]
+    form = [browser.get(link, follow=True).request["PATH_INFO"] for browser in browsers][0]
+
+    def use_it(browser, password):
+        try:
+            page = browser.post(form, {"password1": password, "password2": password}, follow=True)
+            return "token_fail" not in page.context
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as both:
+        with transaction.atomic():
+            User.objects.select_for_update(no_key=True).get(id=ada.id)
+            uses = [both.submit(use_it, *use) for use in zip(browsers, passwords, strict=True)]
+            # Both have found the link open.
+            wait_until(lambda: waiting_for_locks() == 2)
+        worked = [use.result() for use in uses]
+    ada.refresh_from_db()
+    assert sorted(worked) == [False, True]
+    assert [ada.check_password(password) for password in passwords] == worked
+    assert AccountEvent.objects.filter(subject=ada, kind=EventKind.PASSWORD_SET).count() == 1
+
+
+def waiting_for_locks():
+    with connection.cursor() as cursor:
+        # Within a transaction PostgreSQL answers from the first look unless told to look again.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return cursor.fetchone()[0]
+
+
 def test_a_manager_withdraws_a_link(ada, manager):
     link, studio = new_link(ada, manager), client_of(manager)
     page = reverse("studio:person", args=[ada.id])
@@ -115,6 +158,54 @@ def test_a_link_of_a_deactivated_account_does_not_come_back_with_it(ada, manager
 
 def reset_of(email):
     return Client().post(reverse("account_reset_password"), {"email": email})
+
+
+def test_what_is_made_while_an_account_is_deactivated_does_not_come_back_with_it(ada, manager):
+    """What another process creates after the deactivation has ended everything that it saw."""
+    make.user(Role.MANAGER)
+    actions.deactivate(user=ada, by=manager, now=timezone.now())
+    key = make.api_token(ada)
+    browser = client_of(ada)
+    assert HASH_SESSION_KEY in browser.session
+    link = links.make(user=ada, site=SITE, by=manager, now=timezone.now())
+    assert not works(link)
+    actions.reactivate(user=ada, by=manager, now=timezone.now())
+    assert not works(link)
+    assert browser.get(reverse("desk:home")).status_code == 302
+    actions.change_role(user=ada, role=Role.MANAGER, cohort=Cohort.TRAINING, by=manager, now=timezone.now())
+    assert Client().get("/api/v1/pools/", headers={"Authorization": f"Token {key}"}).status_code == 401
+
+
+def test_a_second_deactivation_or_reactivation_tells_nothing_new(ada, manager):
+    stale = User.objects.get(id=ada.id)
+    for person in (ada, stale):
+        actions.deactivate(user=person, by=manager, now=timezone.now())
+    stale = User.objects.get(id=ada.id)
+    for person in (ada, stale):
+        actions.reactivate(user=person, by=manager, now=timezone.now())
+    kinds = list(AccountEvent.objects.filter(subject=ada).order_by("id").values_list("kind", flat=True))
+    assert kinds == [EventKind.DEACTIVATED, EventKind.REACTIVATED]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_who_get_one_address_concurrently_are_told():
+    by, people = make.user(Role.MANAGER), [make.user(), make.user()]
+
+    def change(person):
+        try:
+            actions.change_email(user=person, email="ada@example.org", by=by, now=timezone.now())
+        except actions.EmailTaken:
+            return "refused"
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic():
+            actions.change_email(user=people[0], email="ada@example.org", by=by, now=timezone.now())
+            second = other.submit(change, people[1])
+            wait_until(lambda: waiting_for_locks() == 1)
+        assert second.result() == "refused"
+    assert not AccountEvent.objects.filter(subject=people[1]).exists()
 
 
 @pytest.mark.parametrize("backend", NO_SERVERS)
@@ -154,6 +245,16 @@ def test_a_mail_server_that_is_down_fails_no_page_and_is_in_no_log_with_the_link
     assert "A mail was not sent" in caplog.text
     assert "/password/reset/key/" not in caplog.text
     assert ada.email not in caplog.text
+
+
+def test_a_mail_server_that_does_not_answer_holds_no_page(ada, settings, caplog):
+    assert value_of("EMAIL_TIMEOUT") == 10
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_TIMEOUT = 1
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.EMAIL_HOST, settings.EMAIL_PORT = silent.getsockname()
+        assert reset_of(ada.email).url == reverse("account_reset_password_done")
+    assert "A mail was not sent" in caplog.text
 
 
 @pytest.mark.parametrize(

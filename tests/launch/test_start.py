@@ -122,6 +122,9 @@ def test_logs_exports_and_messages_are_for_this_account_alone(tmp_path: Path, um
         if stat.S_IMODE(path.stat().st_mode) != (0o700 if path.is_dir() else 0o600)
     }
     assert wrong == {}
+    # A proxy may serve the static files, also the compressed ones, as another account.
+    served = [path for path in (var / "static").rglob("*.gz") if stat.S_IMODE(path.stat().st_mode) != 0o644]
+    assert served == []
     # Nobody else may put a file in the way either.
     assert [str(path) for path in (var, *var.iterdir()) if path.stat().st_mode & 0o022] == []
 
@@ -257,6 +260,8 @@ def test_passwords_of_the_demonstration_are_printed_once_and_its_logins_kept_fro
     said = read_until("Ctrl-C stops everything", process)
     stop(process)
     assert "createsuperuser" in said
+    # As on another machine with the same database: its logins keep their passwords, so none is promised.
+    (tmp_path / "demonstration-loaded").unlink()
     process = command(tmp_path, "--web-only", "--port", port)
     said = read_until("Ctrl-C stops everything", process)
     stop(process)

@@ -6,10 +6,12 @@ import sys
 
 import pytest
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from annotate.accounts import links
 from annotate.accounts.models import Role
 from annotate.lib.logs import Formatter
 from tests import factories as make
@@ -104,6 +106,26 @@ def test_a_page_that_fails_leaves_no_text_in_the_log(monkeypatch, db):
     said = "\n".join(lines)
     assert "SQLSTATE 23505" in said
     assert "canary" not in said
+
+
+def test_the_address_of_a_link_into_an_account_is_in_no_log(monkeypatch, db):
+    """The database may be down for a moment, and the link goes on working afterwards."""
+    (handler,) = [found for found in logging.getLogger().handlers if isinstance(found.formatter, Formatter)]
+    manager = make.user(Role.MANAGER)
+    link = links.make(user=make.user(), site="http://testserver/", by=manager, now=timezone.now())
+
+    def down(_user):
+        raise OperationalError
+
+    lines = []
+    monkeypatch.setattr(handler, "emit", lambda record: lines.append(handler.format(record)))
+    with monkeypatch.context() as broken:
+        broken.setattr(links, "_open_links", down)
+        assert Client(raise_request_exception=False).get(link).status_code >= 500
+    said = "\n".join(lines)
+    assert "/account/password/reset/key/..." in said
+    assert link.rstrip("/").rpartition("/")[2] not in said
+    assert "token_fail" not in Client().get(link, follow=True).context
 
 
 WORKER = """

@@ -26,7 +26,10 @@ def main(arguments: Sequence[str]) -> None:
     call_command("createcachetable", verbosity=0)
     _check_demo(options)
     say("Collecting the static files")
+    # Not secret: a proxy in front may serve them as another account, also the compressed ones, which follow the umask.
+    umask = os.umask(0o022)
     call_command("collectstatic", interactive=False, verbosity=0)
+    os.umask(umask)
     if options.demo:
         say("Loading the demonstration data")
         try:

@@ -116,14 +116,14 @@ def _run(options: argparse.Namespace, var: Path) -> None:
             supervisor.start(keeper(var), environment)
         else:
             require_database(environment["DATABASE_URL"])
-        loaded = _prepare(var, environment, options)
+        printed = _prepare(var, environment, options)
         for name in DEMO_PASSWORDS.values():
             environment.pop(name, None)
         for service in services(host=options.host, port=options.port, sampling=not options.web_only):
             say(f"Starting {service.name}")
             supervisor.start(service, environment)
         _wait_for_pages(supervisor, options.host, options.port)
-        _announce(options, loaded=loaded)
+        _announce(options, printed=printed)
         while True:
             supervisor.look()
             time.sleep(0.25)
@@ -152,9 +152,9 @@ def _names_of_this_machine(host: str) -> list[str]:
 
 
 def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namespace) -> bool:
-    """Returns whether the demonstration was loaded, with its passwords printed.
+    """Returns whether passwords of the demonstration's logins were printed.
 
-    It is loaded once into each database: what a person then removes stays removed.
+    The demonstration is loaded once into each database: what a person then removes stays removed.
     """
     marker, created = var / "demonstration-loaded", var / "demonstration-logins"
     database = hashlib.sha256(environment["DATABASE_URL"].encode()).hexdigest()
@@ -169,19 +169,22 @@ def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namesp
     forget_demo_passwords(var)
     if demo:
         # At once: a start that fails later would leave passwords that nobody has seen.
-        _print_logins(created.read_text().split(), passwords)
+        printed = _print_logins(created.read_text().split(), passwords)
         created.unlink()
         marker.write_text(database)
-    return demo
+        return printed
+    return False
 
 
-def _print_logins(created: Sequence[str], passwords: Mapping[str, str]) -> None:
+def _print_logins(created: Sequence[str], passwords: Mapping[str, str]) -> bool:
+    """Returns whether there was any: a database that has the demonstration already keeps its passwords."""
     shown = {login: passwords[name] for login, name in DEMO_PASSWORDS.items() if login in created}
     if shown:
         say("\n  login       password (printed only now, and kept in no file)")
         for login, password in shown.items():
             say(f"  {login:<10}  {password}")
         say("")
+    return bool(shown)
 
 
 def _wait_for_pages(supervisor: Supervisor, host: str, port: int) -> None:
@@ -209,14 +212,14 @@ def _first_page(host: str, port: int) -> int | None:
         connection.close()
 
 
-def _announce(options: argparse.Namespace, *, loaded: bool) -> None:
+def _announce(options: argparse.Namespace, *, printed: bool) -> None:
     shown = "localhost" if options.host in (*EVERY_ADDRESS, "127.0.0.1") else _in_url(options.host)
     say(f"\nThe platform is up at http://{shown}:{options.port}\n")
     if options.no_demo:
         say("  The first manager is made by: .venv/bin/python manage.py createsuperuser --role manager")
     else:
         say(f"  The demonstration's logins are {', '.join(DEMO_PASSWORDS)}.")
-        say(f"  Their passwords {'are above, this once' if loaded else 'were printed at the first start'}.")
+        say(f"  Their passwords {'are above, this once' if printed else 'were printed at the first start'}.")
         say("  A new one is set by: .venv/bin/python manage.py changepassword LOGIN")
     if options.web_only:
         say("  Sampling is off (--web-only).")
