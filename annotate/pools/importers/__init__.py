@@ -34,10 +34,10 @@ What is kept with it:
                  new; if it is on the other side, the line is refused, and so are other values
     group        with a split, what it was exported with: the prompts of a group stay together
 
-A line whose fields contradict each other, or that has one field twice with two values, is refused. A field that is not
-named here is left out. If it holds more than numbers, truth values and nothing, no line is taken before somebody decided
-to leave it out (losses.py): on the page of the import, or with --ignore FIELD. Fields inside of messages and instances
-count, as `messages.name`. What cannot be stored in a field that is left out does not matter.
+A line whose fields contradict each other, or that has one field twice with two values, is refused. A field that is
+not named here is left out. If it holds more than numbers, truth values and nothing, no line is taken before somebody
+decided to leave it out (losses.py): on the page of the import, or with --ignore FIELD. Fields inside of messages and
+instances count, as `messages.name`. What cannot be stored in a field that is left out does not matter.
 
 A prompt whose text is in use on the other side of the split is taken, but goes into quarantine.
 
