@@ -81,14 +81,14 @@ def test_a_file_that_cannot_be_read_leaves_neither_job_nor_pool(tmp_path, name, 
 
 def test_nothing_is_stored_before_the_fields_that_hold_text_are_named(tmp_path, capsys):
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "One", "my note": "Guten Tag", "score": 1}\n{"prompt": "Two"}\n')
+    path.write_text('{"prompt": "One", "my note": "Guten Tag", "-x": "Hallo", "score": 1}\n{"prompt": "Two"}\n')
     with pytest.raises(CommandError, match="Nothing was imported") as refusal:
         call_command("import_prompts", "Poems", str(path), "--create")
     assert "my note (1 lines), such as: Guten Tag" in str(refusal.value)
-    assert "add: --ignore 'my note'" in str(refusal.value)
+    assert "add: --ignore='my note' --ignore=-x" in str(refusal.value)
     assert refusal.value.returncode == 2
     assert not ImportJob.objects.exists()
     assert not Pool.objects.exists()
-    call_command("import_prompts", "Poems", str(path), "--create", "--ignore", "my note")
-    assert "Fields left out: my note, score" in capsys.readouterr().out
-    assert ImportJob.objects.get().ignore == ["my note"]
+    call_command("import_prompts", "Poems", str(path), "--create", "--ignore", "my note", "--ignore=-x")
+    assert "Fields left out: -x, my note, score" in capsys.readouterr().out
+    assert ImportJob.objects.get().ignore == ["-x", "my note"]

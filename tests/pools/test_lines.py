@@ -116,6 +116,14 @@ def test_lists_and_objects_are_json_in_their_cell():
     ]
 
 
+def test_a_prompt_in_a_cell_is_a_text_unless_it_is_a_list_of_messages():
+    messages = [{"role": "user", "content": "hi"}]
+    texts = ["[1, 2]", "[x", '[{"name": "Bo"}]', "[]"]
+    rows = "".join(f'"{cell.replace(chr(34), chr(34) * 2)}",1\n' for cell in [json.dumps(messages), *texts])
+    found = [fields["prompt"] for _number, _last, fields in read("a.csv", f"prompt,id\n{rows}", chunk=1000)]
+    assert found == [messages, *texts]
+
+
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [

@@ -34,14 +34,14 @@ What is kept with it:
                  new; if it is on the other side, the line is refused, and so are other values
     group        with a split, what it was exported with: the prompts of a group stay together
 
-A line whose fields contradict each other is refused. A field that is not named here is left out. If it holds more than
-numbers, truth values and nothing, no line is taken before somebody decided to leave it out (losses.py): on the page of
-the import, or with --ignore FIELD. Fields inside of messages and instances count, as `messages.name`. What cannot be
-stored in a field that is left out does not matter.
+A line whose fields contradict each other, or that has one field twice with two values, is refused. A field that is
+not named here is left out. If it holds more than numbers, truth values and nothing, no line is taken before somebody
+decided to leave it out (losses.py): on the page of the import, or with --ignore FIELD. Fields inside of messages and
+instances count, as `messages.name`. What cannot be stored in a field that is left out does not matter.
 
 A prompt whose text is in use on the other side of the split is taken, but goes into quarantine.
 
-In CSV, lists and objects are JSON in their cell, and an empty cell says nothing. A line `sep=;` before the header names
-the delimiter. Columns without a name, such as a data frame's index, are `column_1` by their place. The fields of
-completions are described in annotate/samples/importers.py.
+In CSV, lists and objects are JSON in their cell, where a prompt is a text unless it is a list of messages, and an empty
+cell says nothing. A line `sep=;` before the header names the delimiter. Columns without a name, such as a data frame's
+index, are `column_1` by their place. The fields of completions are described in annotate/samples/importers.py.
 """

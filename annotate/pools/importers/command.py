@@ -88,7 +88,8 @@ class ImportFile(BaseCommand):
         found.look(lines.read(job.file_name, files.chunks(job)))
         if losses := found.found():
             named = "\n".join(f"  {loss.name} ({loss.lines} lines), such as: {loss.examples[0]}" for loss in losses)
-            options = " ".join(f"--ignore {shlex.quote(loss.name)}" for loss in losses)
+            # With an equals sign, a name that begins with a hyphen is no option of its own.
+            options = " ".join(f"--ignore={shlex.quote(loss.name)}" for loss in losses)
             raise CommandError(
                 f"Nothing was imported: fields that hold text would be left out.\n{named}\n"
                 f"To import the file without them, add: {options}",

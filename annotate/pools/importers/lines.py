@@ -271,6 +271,20 @@ def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
             % {"cells": len(row), "names": len(header)}
         )
     cells: dict[str, Any] = {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
+    if messages := _messages(cells.get("prompt", "")):
+        cells["prompt"] = messages
     return cells | {
         name: _json(cells[name]) for name in JSON_COLUMNS if name in cells and cells[name].lstrip()[0] in "[{"
     }
+
+
+def _messages(cell: str) -> list[dict[str, Any]]:
+    """The messages that a prompt's cell consists of. A text may begin with a bracket too, so anything else is text."""
+    if not cell.lstrip().startswith("["):
+        return []
+    try:
+        value = _json(cell)
+    except _Bad:
+        return []
+    are_messages = isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value)
+    return value if are_messages else []
