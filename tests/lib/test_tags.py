@@ -61,7 +61,7 @@ def test_the_name_of_a_state_is_escaped() -> None:
 
 
 def test_markdown_is_safe_in_a_template() -> None:
-    assert rendered("{{ text|markdown:2 }}", text="# a <b>") == "<h2>a &lt;b&gt;</h2>\n"
+    assert rendered("{{ text|markdown:2 }}", text="# a <b>") == '<h2 dir="auto">a &lt;b&gt;</h2>\n'
 
 
 def test_the_pagination_keeps_the_search() -> None:
