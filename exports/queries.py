@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Lower, Trim
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +15,7 @@ from annotate.accounts.models import Cohort
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
 from annotate.pools.models import Kind, Prompt, Source
+from annotate.pools.rules import name_key
 from annotate.rankings.models import Ranking, Showing
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import State
@@ -230,7 +231,7 @@ NAMED_IN_A_MESSAGE = 10
 
 
 def named_campaigns(names: Sequence[str]) -> list[Campaign]:
-    """Campaigns by name, else by id, else by a name that differs in case and outer spaces only; each once, by id.
+    """Campaigns by name, else by id, else by a name that is spelt otherwise (name_key); each once, by id.
 
     Raises NoSuchCampaign.
     """
@@ -245,7 +246,9 @@ def _named(name: str) -> Campaign:
         exact = campaigns.filter(id=int(name)).first()
     if exact is not None:
         return exact
-    alike = list(campaigns.annotate(plain=Lower(Trim("name"))).filter(plain=Lower(Trim(Value(name)))))
+    # In Python: a terminal may decompose characters, and PostgreSQL compares code points.
+    names = campaigns.values_list("id", "name")
+    alike = list(campaigns.filter(id__in=[found for found, known in names if name_key(known) == name_key(name)]))
     if len(alike) == 1:
         return alike[0]
     if alike:

@@ -248,6 +248,7 @@ class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
     accepted = serializers.IntegerField()
     sent_back = serializers.IntegerField()
     stopped = serializers.IntegerField()
+    held = serializers.IntegerField(help_text="of tasks whose prompts are in quarantine; not in the total")
     total = serializers.IntegerField()
 
 

@@ -1,7 +1,7 @@
 """Recomputes from raw texts and source users what is on both sides of the split, and which prompts have to give way.
 
-It trusts neither group ids nor stored hashes. Memory: 16 bytes a prompt and 8 for each few-shot example, and some
-hundred bytes for each prompt that shares something with the other side.
+It trusts neither group ids nor stored hashes. Memory: 16 bytes a prompt, 8 for each few-shot example and each group,
+and some hundred bytes for each prompt that shares something with the other side.
 
 Two things are compared: the texts of prompts in use and of their few-shot examples, and their owners. A prompt's owner
 is the customer or the person who wrote it. An edit belongs to the owner of the prompt it comes from in the end, whoever
@@ -60,12 +60,17 @@ def find() -> list[Case]:
 
 
 def both_sides() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """The short hashes of the owners, and of the texts, that are in use on both sides."""
+    """The short hashes of the owners, and of the texts, that are in use on both sides.
+
+    The group of an owner counts as a use: their next prompt will be on its side.
+    """
     owners: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     texts: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     for seen in prompts_in_use():
         owners[seen.split].append(short_hash(seen.owner))
         texts[seen.split].extend(short_hash(text) for text in (seen.text, *seen.examples))
+    for key, split in PromptGroup.objects.values_list("key", "split").iterator(CHUNK):
+        owners[split].append(short_hash(key))
     return shared(owners), shared(texts)
 
 
@@ -80,7 +85,8 @@ def cases(by_owner: Mapping[str, Collection[Use]], by_text: Mapping[str, Collect
     found: dict[int, Case] = {}
     for owner, uses in sorted(by_owner.items()):
         for use, stays in wrong_side(uses, sides.get(owner)):
-            found[use.prompt_id] = Case(use.prompt_id, stays.prompt_id, QuarantineReason.OTHER_SIDE)
+            twin = stays.prompt_id if stays else None
+            found[use.prompt_id] = Case(use.prompt_id, twin, QuarantineReason.OTHER_SIDE)
     left = {text: [use for use in uses if use.prompt_id not in found] for text, uses in by_text.items()}
     for use, stays in equal_texts(left):
         example = use.example or stays.example

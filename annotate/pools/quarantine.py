@@ -25,10 +25,11 @@ from annotate.pools.rules import owner_key
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt that has to give way, why, and the prompt in use that it conflicts with."""
+    """A prompt that has to give way, why, and the prompt in use that it conflicts with; none where only the group of
+    its customer or writer is on the other side."""
 
     prompt_id: int
-    twin_id: int
+    twin_id: int | None
     reason: QuarantineReason
 
 

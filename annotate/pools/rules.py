@@ -310,15 +310,15 @@ class Use(NamedTuple):
     example: bool = False
 
 
-def wrong_side(uses: Collection[Use], side: str | None) -> list[tuple[Use, Use]]:
-    """Of the uses of one owner those on the wrong side, each with the oldest one on the right side.
+def wrong_side(uses: Collection[Use], side: str | None) -> list[tuple[Use, Use | None]]:
+    """Of the uses of one owner those on the wrong side, each with the oldest one on the right side, if there is one.
 
     `side` is the right one; if it is None, that of the oldest prompt is.
     """
     oldest_first = sorted(uses)
     side = side or oldest_first[0].split
     stays = next((use for use in oldest_first if use.split == side), None)
-    return [(use, stays) for use in oldest_first if use.split != side] if stays else []
+    return [(use, stays) for use in oldest_first if use.split != side]
 
 
 def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]:

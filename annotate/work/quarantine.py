@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from annotate.accounts.models import User
 from annotate.pools.actions import hold_split_map
-from annotate.pools.models import Prompt, QuarantineMove
+from annotate.pools.models import Prompt, QuarantineMove, QuarantineReason
 from annotate.pools.quarantine import MARKED, Case, in_the_way, is_on_wrong_side, mark, note, reason_of, unmark
 from annotate.samples import actions as samples
 from annotate.work import queue
@@ -60,17 +60,21 @@ def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> in
     """Put the prompts of these cases into quarantine, together. Returns how many.
 
     A prompt that is there already is left alone, and so is one whose twin has been put there meanwhile: there is no
-    conflict any more.
+    conflict any more, unless its customer's or writer's group is on the other side.
     """
     by_id = {case.prompt_id: case for case in cases}
     with transaction.atomic():
         _hold_campaigns(by_id)
-        rows = _hold_prompts({*by_id, *(case.twin_id for case in cases)})
+        rows = _hold_prompts({*by_id, *(case.twin_id for case in cases if case.twin_id is not None)})
         put: list[Prompt] = []
         # One at a time: of two that name each other as twins one stays in use.
         for prompt_id, case in sorted(by_id.items()):
-            prompt, twin = rows.get(prompt_id), rows.get(case.twin_id)
-            if prompt and twin and not prompt.quarantined_at and not twin.quarantined_at:
+            prompt, twin = rows.get(prompt_id), rows.get(case.twin_id or 0)
+            if twin and twin.quarantined_at:
+                twin = None
+            if prompt is None or prompt.quarantined_at:
+                continue
+            if twin or (case.reason == QuarantineReason.OTHER_SIDE and is_on_wrong_side(prompt)):
                 mark(prompt, reason=case.reason, twin=twin, now=now)
                 put.append(prompt)
         _put_away(put, by, now)
@@ -113,11 +117,12 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
         replaced = [row for other, row in rows.items() if other != prompt_id and not row.quarantined_at]
         for row in replaced:
             mark(row, reason=reason_of(row.content_hash, prompt), twin=prompt, now=now)
-        _put_away(replaced, by, now)
         samples.take_up(prompts=[prompt_id])
         for campaign in campaigns:
             if (prompts := ready.get(campaign.id)) is not None:
                 add_tasks(campaign=campaign, prompts=prompts, now=now)
+        # After the new tasks: these change seats, and who holds a seat may want the task of a replaced prompt.
+        _put_away(replaced, by, now)
         _hand_out_again(prompt, by, now)
         hold_split_map()
         if in_use := in_the_way([prompt])[prompt.id]:

@@ -161,7 +161,8 @@ def has_held(labeler: User, task_id: int) -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """Slots of a campaign by state. `total` leaves cancelled ones out."""
+    """Slots of a campaign by state. `total` leaves out the cancelled ones, and those `held` back because their prompts
+    are in quarantine: nobody can answer them, and a prompt may stay there for good."""
 
     open: int = 0
     leased: int = 0
@@ -169,6 +170,7 @@ class Progress:
     accepted: int = 0
     sent_back: int = 0
     stopped: int = 0
+    held: int = 0
 
     @property
     def total(self) -> int:
@@ -184,7 +186,7 @@ class Progress:
 
 
 def progress(campaigns: list[Campaign]) -> dict[int, Progress]:
-    """Progress by campaign id, in one query."""
+    """Progress by campaign id, in one query, and another where slots are stopped."""
     counts: dict[int, dict[str, int]] = {campaign.id: {} for campaign in campaigns}
     rows = (
         Assignment.objects.filter(campaign__in=campaigns)
@@ -196,6 +198,13 @@ def progress(campaigns: list[Campaign]) -> dict[int, Progress]:
     )
     for row in rows:
         counts[row["campaign"]][row["state"]] = row["slots"]
+    if stopped := [campaign_id for campaign_id, states in counts.items() if State.STOPPED in states]:
+        kept_back = Assignment.objects.filter(campaign__in=stopped, state=State.STOPPED, task__held_at__isnull=False)
+        by_campaign = kept_back.order_by().values_list("campaign").annotate(slots=Count("*"))
+        for campaign_id, held in by_campaign:
+            counts[campaign_id]["held"] = held
+            # It may be more than was counted just before.
+            counts[campaign_id][State.STOPPED] = max(0, counts[campaign_id][State.STOPPED] - held)
     return {campaign_id: Progress(**states) for campaign_id, states in counts.items()}
 
 

@@ -83,6 +83,23 @@ def test_of_a_customer_in_two_groups_the_side_of_their_own_group_stays(old):
     assert audit.find() == [Case(first.id, own.id, OTHER_SIDE)]
 
 
+def test_a_prompt_on_the_other_side_than_its_customers_group_goes_even_if_it_is_their_only_one(old):
+    """The next prompt of the customer will be on the side of the group."""
+    make.group("customer:q", split=Split.VALID)
+    only = old("u", Split.TRAIN, source_user="Q")
+    assert audit.find() == [Case(only.id, None, OTHER_SIDE)]
+    assert f"prompt {only.id} of “{only.pool}” in train: The other prompts of its customer" in audited("--quarantine")
+    assert not Prompt.objects.filter(quarantined_at=None).exists()
+
+
+def test_a_prompt_on_the_wrong_side_goes_also_where_its_twin_gives_way_to_another(old):
+    kept = old("Same.", Split.TRAIN, source_user="P")
+    old("Same.", Split.VALID, group=make.group("customer:q", split=Split.VALID), source_user="Q")
+    old("u", Split.TRAIN, source_user="Q")
+    audited("--quarantine")
+    assert list(Prompt.objects.filter(quarantined_at=None)) == [kept]
+
+
 def test_a_labeler_and_a_writer_are_found_too(old):
     writer = make.user()
     found = []

@@ -154,8 +154,9 @@ def test_a_name_that_is_a_number_comes_before_an_id(day):
     assert named_campaigns(["rankings of today"]) == [day.rankings]
 
 
-def test_a_name_that_differs_in_case_and_outer_spaces_is_taken_where_it_is_the_only_one(day):
+def test_a_name_that_is_spelt_otherwise_is_taken_where_it_is_the_only_one(day):
     assert named_campaigns([" Rankings of TODAY "]) == [day.rankings]
+    assert named_campaigns(["Rankings  of\u00a0ｔｏｄａｙ"]) == [day.rankings]
     exact = make.campaign("rankings", name="Rankings of today ")
     assert named_campaigns(["rankings of today", "Rankings of today "]) == [day.rankings, exact]
     with pytest.raises(NoSuchCampaign, match=f"could be several campaigns: .*{exact.id}.*{day.rankings.id}"):

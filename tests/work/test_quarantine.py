@@ -16,6 +16,7 @@ from annotate.studio.tasks import fill_campaigns
 from annotate.work import actions, leases
 from annotate.work.models import Task, Workflow
 from annotate.work.quarantine import NotInQuarantine, StillEqual, WrongSide, keep, quarantine, release
+from annotate.work.queries import progress
 from annotate.work.states import CampaignState, Move, State
 from annotate.workflows import readmit
 from tests import factories as make
@@ -79,6 +80,22 @@ def test_whoever_holds_a_task_finishes_it_and_what_comes_back_is_not_handed_out(
     back(prompt)
     assert states_of(prompt) == [State.ACCEPTED, State.OPEN, State.OPEN, State.OPEN]
     assert desk.claim(leaving, now=LATER).id
+
+
+def test_what_nobody_can_answer_keeps_no_campaign_below_a_hundred_percent(open_desk):
+    desk = open_desk(tasks=2, overlap=2, skip_limit=1)
+    first, second = prompts_of(desk)
+    away(first)
+    for _ in range(2):
+        person = desk.labeler()
+        desk.submit(desk.claim(person), person)
+    standing = progress([desk.campaign])[desk.campaign.id]
+    assert (standing.held, standing.stopped, standing.total, standing.percent) == (2, 0, 2, 100)
+    back(first)
+    assert progress([desk.campaign])[desk.campaign.id].percent == 50
+    desk.skip(desk.claim(person := desk.labeler()), person)
+    assert progress([desk.campaign])[desk.campaign.id].stopped == 2
+    assert second.tasks.count() == 1
 
 
 def test_slots_of_a_raised_overlap_wait_too(open_desk):
@@ -292,11 +309,12 @@ def test_what_belongs_to_the_other_side_is_never_released(twins):
         make.pool(), "Theirs.", in_group=make.group(split=Split.TRAIN), source=Source.CUSTOMER, source_user="Zenith"
     )
     edit = make.prompt(make.pool(), "Edited.", in_group=misplaced.group, parent=misplaced)
-    # A twin that is in quarantine itself is no conflict.
-    assert away(misplaced, copy, OTHER_SIDE) == 0
+    # Its twin is in quarantine itself, but the next prompt of the customer will be on that side.
+    assert away(misplaced, copy, OTHER_SIDE) == 1
     back(copy, instead=True)
-    away(misplaced, copy, OTHER_SIDE)
     away(edit, copy, OTHER_SIDE)
+    misplaced.refresh_from_db()
+    assert misplaced.quarantine_twin is None
     for prompt in (misplaced, edit):
         with pytest.raises(WrongSide):
             back(prompt, instead=True)

@@ -10,15 +10,17 @@ from django.db import connection, transaction
 from annotate.edits import actions as edits
 from annotate.edits.rules import Text
 from annotate.pools import actions as pools
-from annotate.pools.models import Prompt, QuarantineReason, Source, Split
+from annotate.pools.models import ExampleText, Prompt, QuarantineReason, Source, Split
 from annotate.pools.quarantine import Case
 from annotate.rankings import supply
 from annotate.samples.models import SampleRequest
 from annotate.samples.states import RequestState
 from annotate.studio.tasks import fill_campaigns
 from annotate.work import actions, leases
-from annotate.work.models import Workflow
-from annotate.work.quarantine import quarantine
+from annotate.work.models import Assignment, Workflow
+from annotate.work.quarantine import quarantine, release
+from annotate.work.states import State
+from annotate.workflows import readmit
 from tests import factories as make
 from tests.pools.test_add_prompt import customer_of, draft
 from tests.rankings.test_supply import another, mixed, sample, share
@@ -119,3 +121,36 @@ def test_a_quarantine_while_slates_are_made_waits_for_them(monkeypatch):
     assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
     assert list(campaign.tasks.values_list("prompt", flat=True)) == [ready.id]
     assert SampleRequest.objects.get(prompt=waiting).state == RequestState.CANCELLED
+
+
+def test_a_labeler_goes_back_to_an_answer_while_the_prompt_of_their_task_is_replaced(open_desk, monkeypatch):
+    """They hold their seat and give the task back; the release makes a task, which changes seats, and stops theirs."""
+    desk = open_desk(tasks=2, review_percent=100)
+    labeler = desk.labeler()
+    answer = desk.claim(labeler)
+    desk.submit(answer, labeler)
+    desk.send_back(answer)
+    held = desk.claim(labeler)
+    used, side = held.task.prompt, held.task.prompt.group.split
+    (other,) = set(Split.values) - {side}
+    wanted = make.prompt(desk.campaign.pool, in_group=make.group(split=other))
+    ExampleText.objects.create(prompt=wanted, content_hash=used.content_hash)
+    quarantine(cases=[Case(wanted.id, used.id, QuarantineReason.EQUAL_EXAMPLE)], by=None, now=NOW)
+    seated, held_in = threading.Event(), leases._held_in
+
+    def look_and_wait(*args, **options):
+        seated.set()
+        wait_until_blocked()
+        return held_in(*args, **options)
+
+    monkeypatch.setattr(leases, "_held_in", look_and_wait)
+
+    def replace():
+        assert seated.wait(timeout=20)
+        return release(prompt_id=wanted.id, by=None, now=NOW, readmit=readmit, instead=True)
+
+    outcomes = at_once(lambda: leases.resume(assignment_id=answer.id, labeler=labeler, now=NOW), replace)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
+    assert Assignment.objects.get(task__prompt=used).state == State.STOPPED
+    assert Assignment.objects.get(task__prompt=wanted).state == State.OPEN
+    assert Assignment.objects.get(id=answer.id).state == State.LEASED

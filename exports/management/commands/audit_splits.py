@@ -42,12 +42,13 @@ class Command(BaseCommand):
         self.stdout.write("They are in quarantine now. A manager decides about each on the page of its pool.")
 
     def _show(self, batch: list[Case]) -> None:
-        ids = {prompt_id for case in batch for prompt_id in (case.prompt_id, case.twin_id)}
+        ids = {prompt_id for case in batch for prompt_id in (case.prompt_id, case.twin_id) if prompt_id is not None}
         rows = Prompt.objects.filter(id__in=ids).values_list("id", "pool__name", "group__split")
         named = {prompt_id: f"prompt {prompt_id} of “{pool}” in {split}" for prompt_id, pool, split in rows}
         for case in batch:
-            prompt, twin = (named.get(prompt_id, str(prompt_id)) for prompt_id in (case.prompt_id, case.twin_id))
-            self.stdout.write(f"{prompt}, against {twin}: {case.reason.label}")
+            prompt = named.get(case.prompt_id, str(case.prompt_id))
+            against = f", against {named.get(case.twin_id, str(case.twin_id))}" if case.twin_id is not None else ""
+            self.stdout.write(f"{prompt}{against}: {case.reason.label}")
 
     def _count(self, found: list[Case]) -> None:
         for reason in QuarantineReason:
