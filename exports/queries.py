@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import Cohort
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
+from annotate.lib.addresses import id_in
 from annotate.pools.models import Kind, Prompt, Source
 from annotate.rankings.models import Ranking, Showing
 from annotate.work.models import Assignment, Campaign, Workflow
@@ -241,8 +242,8 @@ def named_campaigns(names: Sequence[str]) -> list[Campaign]:
 def _named(name: str) -> Campaign:
     campaigns = Campaign.objects.order_by("-created_at", "-id")
     exact = campaigns.filter(name=name).first()
-    if exact is None and name.strip().isdecimal():
-        exact = campaigns.filter(id=int(name)).first()
+    if exact is None and (number := id_in(name.strip())) is not None:
+        exact = campaigns.filter(id=number).first()
     if exact is not None:
         return exact
     alike = list(campaigns.annotate(plain=Lower(Trim("name"))).filter(plain=Lower(Trim(Value(name)))))
