@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import Cohort
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
+from annotate.lib.addresses import id_in
 from annotate.pools.models import Kind, Prompt, Source
 from annotate.pools.rules import name_key
 from annotate.rankings.models import Ranking, Showing
@@ -242,8 +243,8 @@ def named_campaigns(names: Sequence[str]) -> list[Campaign]:
 def _named(name: str) -> Campaign:
     campaigns = Campaign.objects.order_by("-created_at", "-id")
     exact = campaigns.filter(name=name).first()
-    if exact is None and name.strip().isdecimal():
-        exact = campaigns.filter(id=int(name)).first()
+    if exact is None and (number := id_in(name.strip())) is not None:
+        exact = campaigns.filter(id=number).first()
     if exact is not None:
         return exact
     # In Python: a terminal may decompose characters, and PostgreSQL compares code points.

@@ -6,6 +6,7 @@ from django.views.decorators.http import require_safe
 from annotate.accounts import events
 from annotate.accounts.access import everyone, person
 from annotate.accounts.models import Role
+from annotate.lib.addresses import id_in
 from annotate.lib.methods import post_or_redirect
 
 # Names, not imports: the rooms are above this one.
@@ -22,7 +23,6 @@ def home(request: HttpRequest) -> HttpResponse:
 @post_or_redirect("home")
 def dismiss_notices(request: HttpRequest) -> HttpResponse:
     """Hide the notices that the page showed. With JavaScript the page stays, and only its notice goes."""
-    shown = [int(word) for word in request.POST.getlist("notice") if word.isascii() and word.isdecimal()]
-    # A number beyond the column's range would be an error of the database.
-    events.dismiss(user=person(request), ids=[number for number in shown if number < 2**63], now=timezone.now())
+    shown = [number for word in request.POST.getlist("notice") if (number := id_in(word)) is not None]
+    events.dismiss(user=person(request), ids=shown, now=timezone.now())
     return HttpResponse() if request.headers.get("HX-Request") else redirect("home")

@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib.addresses import id_in
 from annotate.lib.text import storable
 from annotate.work.models import SkipReason
 
@@ -85,8 +86,7 @@ def active(told: object) -> Active | None:
 
 def number(data: QueryDict, name: str) -> int:
     """0, the id of nothing, where no number was sent."""
-    text = data.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 19 else 0
+    return id_in(data.get(name, "")) or 0
 
 
 def told(sent: bytes) -> dict[str, Any]:

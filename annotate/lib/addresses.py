@@ -9,6 +9,14 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 MAX_ID = 2**63 - 1
 
 
+def id_in(text: str) -> int | None:
+    """The id that a person's browser sent as text; None where it is no number, or longer than every id there will be.
+
+    Python raises for a number of more than 4300 digits, so the length is looked at first.
+    """
+    return int(text) if text.isdecimal() and len(text) < len(str(MAX_ID)) else None
+
+
 class KnownNumbers:
     """Middleware: a number that is beyond every id is the number of nothing, whichever view it is for."""
 

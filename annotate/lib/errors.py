@@ -8,8 +8,9 @@ import sys
 from http import HTTPStatus
 from typing import Any, cast
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotFound, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views import defaults
@@ -26,6 +27,10 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    # Pages that are open ask for files of an earlier version. The whole page says who is logged in, so it needs the
+    # database; the threads that serve static files must never wait for that.
+    if request.path.startswith(settings.STATIC_URL):
+        return HttpResponseNotFound(_("There is no such file."), content_type="text/plain; charset=utf-8")
     return defaults.page_not_found(_unread(request), exception)
 
 

@@ -18,6 +18,8 @@ from typing import Any
 from jinja2 import Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+# A template can raise words of any length. A page and a row of the database take these many characters.
+MOST_WORDS = 1000
 # What Jinja raises, and what the expressions of a template make Python raise: a matter of this prompt alone.
 REFUSALS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
@@ -48,13 +50,20 @@ def _text(asked: Mapping[str, Any]) -> str:
 def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     try:
         text = _text(asked)
+        if len(text) > asked["most"]:
+            return {"over": "length"}
+        text.encode()  # half of a surrogate pair is no text for a tokenizer or a server
     except MemoryError:
         return {"over": "memory"}
-    except TemplateSyntaxError as error:
-        return {"refused": str(error), "syntax": True}
     except REFUSALS as error:
-        return {"refused": str(error) or type(error).__name__, "syntax": False}
-    return {"text": text} if len(text) <= asked["most"] else {"over": "length"}
+        return {"refused": _words(error), "syntax": isinstance(error, TemplateSyntaxError)}
+    return {"text": text}
+
+
+def _words(error: Exception) -> str:
+    """What the error says, short enough to show, and without characters that PostgreSQL does not store."""
+    words = (str(error) or type(error).__name__)[:MOST_WORDS]
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in words)
 
 
 def _bound_memory(more: int) -> None:
@@ -76,7 +85,10 @@ def _bound_time(seconds: float) -> None:
 
 
 def main(style: str, memory: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the worker, which then ends this process
+    # Ctrl-C, and what stops a service, reach all its processes. The worker still needs this one for the prompt that it
+    # has begun, and then ends it; if the worker is gone, the end of the input does.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)  # what a library prints is no answer
     if style == "transformers":

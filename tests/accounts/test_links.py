@@ -292,7 +292,7 @@ def test_a_notice_stays_until_it_is_dismissed(ada, manager):
     client = client_of(ada)
     client.get(reverse("desk:home"))
     shown = client.get(reverse("desk:home")).context["account_notices"]()
-    client.post(reverse("dismiss-notices"), {"notice": [shown[0]["id"], "x", "9" * 30]})
+    client.post(reverse("dismiss-notices"), {"notice": [shown[0]["id"], "x", "²", "9" * 30, "9" * 5000]})
     assertNotContains(client.get(reverse("desk:home")), "Changes to your account")
     assert not User.objects.get(id=ada.id).has_notices
     new_link(ada, manager)

@@ -176,6 +176,42 @@ def rendering() -> list[psutil.Process]:
     return [each for each in children if any(word.endswith("template_process.py") for word in each.cmdline())]
 
 
+def test_what_a_template_raises_is_short_and_can_be_stored() -> None:
+    """Its words become a row of the database for each prompt."""
+    for source in (
+        r"{{ messages['a\x00\ud800\n' * 100000].x }}",
+        r"{{ messages[0][%s].x }}" % ("'" + "a" * 100_000 + "'"),
+        "{{ " + "a" * 100_000 + " b }}",
+    ):
+        with pytest.raises(templates.Refused) as refused:
+            text_of(source, style="server")
+        words = str(refused.value)
+        assert len(words.encode()) < 20_000
+        assert "\x00" not in words
+    with pytest.raises(templates.Refused, match=r"^a\\x00\\ud800\nb$"):
+        text_of(r"{{ raise_exception('a\x00\ud800\nb') }}")
+
+
+def test_half_of_a_surrogate_pair_is_refused(tokenizer: PreTrainedTokenizerFast) -> None:
+    """No tokenizer takes it, nor can it be hashed or sent: it would end the run rather than fail the prompt."""
+    source = r"{{ messages[0].content }}{{ '\ud800' }}"
+    with pytest.raises(ChatError, match="surrogates not allowed"):
+        render_with(tokenizer, Template("policy", source))
+    with pytest.raises(templates.Refused, match="surrogates not allowed"):
+        text_of(source, style="server")
+
+
+def test_what_stops_a_service_leaves_the_prompt_that_is_rendered_its_process() -> None:
+    """systemd and shells send their signals to all processes of a service: no template is at fault for that."""
+    text_of("warm", style="server")
+    before = rendering()
+    for child in before:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            child.send_signal(number)
+    assert text_of("{{ messages[0].content }}", style="server") == "Hi"
+    assert rendering() == before
+
+
 def test_a_template_is_not_given_the_workers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVER_KEY_EXAMPLE", "sk-secret")
     templates.stop()

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import person, reviewers
 from annotate.accounts.models import User
+from annotate.lib.addresses import id_in
 from annotate.lib.paging import page_of
 from annotate.studio import queries
 from annotate.studio.forms import DecisionForm
@@ -96,9 +97,7 @@ def _answer(request: HttpRequest, assignment: Assignment, form: DecisionForm) ->
 
 
 def _campaign(request: HttpRequest) -> int | None:
-    chosen = request.GET.get("campaign", "")
-    # Shorter than the largest id there can be.
-    return int(chosen) if chosen.isdecimal() and len(chosen) < 19 else None
+    return id_in(request.GET.get("campaign", ""))
 
 
 def _queue(request: HttpRequest) -> str:
