@@ -80,7 +80,11 @@ class Skipped(LeaseLost):
     words = _("You skipped this task. It does not come back to you.")
 
 
-class AlreadySubmitted(Refused):
+class LeaseEnded(LeaseLost):
+    words = _("Your time for this task has ended. You can still submit it while nobody else has taken it.")
+
+
+class AlreadySubmitted(LeaseLost):
     words = _("You have already submitted this task.")
 
 
@@ -177,13 +181,13 @@ def put_down(*, campaign_id: int, labeler: User, now: datetime) -> None:
 def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
     """Heartbeat: move the lease's end on and return it. A task that is only ready ahead keeps its end.
 
-    Raises LeaseLost, also for somebody else's assignment.
+    Raises LeaseLost or one of its subclasses, which name the cause; also for somebody else's assignment.
     """
     with connection.cursor() as cursor:
         execute(cursor, RENEW, {"assignment": assignment_id, "labeler": labeler.id, "now": now, "ahead": Hand.AHEAD})
         found = cursor.fetchone()
     if found is None:
-        raise lease_lost(_own(assignment_id, labeler).task_id, labeler)
+        raise _not_held(_own(assignment_id, labeler), labeler)
     until: datetime = found[0]
     return until
 
@@ -671,8 +675,18 @@ def _held(wanted: Assignment, labeler: User) -> Assignment:
     """The row, locked, if the labeler holds it now."""
     assignment = Assignment.objects.select_for_update().get(id=wanted.id)
     if assignment.labeler_id != labeler.id or assignment.state != State.LEASED:
-        raise lease_lost(assignment.task_id, labeler)
+        raise _not_held(wanted, labeler)
     return assignment
+
+
+def _not_held(assignment: Assignment, labeler: User) -> LeaseLost:
+    """Why the labeler has no lease on the task: another tab has submitted or skipped it, or the time is over."""
+    answers = Assignment.objects.filter(task=assignment.task_id, labeler=labeler)
+    if answers.filter(state__in=[State.SUBMITTED, State.ACCEPTED]).exists():
+        return AlreadySubmitted()
+    if assignment.campaign.state != CampaignState.CLOSED and queries.is_free(labeler, assignment.task_id):
+        return LeaseEnded()
+    return lease_lost(assignment.task_id, labeler)
 
 
 def lease_lost(task_id: int, labeler: User) -> LeaseLost:

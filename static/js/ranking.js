@@ -259,7 +259,22 @@ root.addEventListener("click", (event) => {
 
 // During a drag nothing on the board moves: the letter stays in its row until it is dropped, and the place under the
 // pointer is only marked. A row that grew or shrank would move all places below it away from under the pointer.
+// Nothing scrolls either: a list that began to scroll would carry another place under the pointer at the last moment. In
+// a window too low for all places, people scroll before the drag, or choose a letter and then a place.
 let target = null; // that place
+let dragging = false;
+let finger = {}; // what has pressed a letter and may drag it: the ids of its pointer and of its touch
+let scrolled = []; // what could scroll, and how far it was at the beginning of the drag
+
+board.addEventListener("pointerdown", (event) => press(event, { pointer: event.pointerId }), true);
+board.addEventListener("touchstart", (event) => press(event, { ...finger, touch: event.changedTouches[0].identifier }), {
+  capture: true,
+  passive: true,
+});
+
+function press({ target }, by) {
+  if (!dragging && target.closest("[data-chip]")) finger = by;
+}
 
 for (const slot of slots) {
   window.Sortable.create(slot.querySelector("ul"), {
@@ -268,16 +283,22 @@ for (const slot of slots) {
     animation: 0,
     delay: 120,
     delayOnTouchOnly: true,
-    scroll: board.querySelector(".places"), // not the page, whose edge is near everywhere on a small screen
-    bubbleScroll: false,
+    scroll: false,
     onMove: () => false,
     onStart({ item }) {
+      dragging = true;
       select(item.dataset.chip);
+      const all = [board.querySelector(".places"), board, document.scrollingElement];
+      scrolled = all.map((element) => [element, element.scrollTop]);
+      document.addEventListener("scroll", hold, true); // the browser scrolls at the edges by itself
       for (const name of MOVES) document.addEventListener(name, follow, true);
     },
     onEnd({ item, originalEvent }) {
+      dragging = false;
+      document.removeEventListener("scroll", hold, true);
       for (const name of MOVES) document.removeEventListener(name, follow, true);
-      const dropped = CANCELS.includes(originalEvent?.type) ? null : target;
+      // A second finger that is lifted ends the drag as well, and says nothing about the place.
+      const dropped = originalEvent && (CANCELS.includes(originalEvent.type) || !own(originalEvent)) ? null : target;
       mark(null);
       if (dropped) put(item.dataset.chip, Number(dropped.dataset.place));
       grip(item.dataset.chip).focus({ preventScroll: true });
@@ -285,9 +306,23 @@ for (const slot of slots) {
   });
 }
 
+function hold() {
+  for (const [element, top] of scrolled) {
+    if (element.scrollTop !== top) element.scrollTo({ top, behavior: "instant" });
+  }
+}
+
+/** The position of what drags in an event; undefined if the event is another finger's. */
+function own(event) {
+  if (event.changedTouches) return [...event.changedTouches].find(({ identifier }) => identifier === finger.touch);
+  return event.pointerId === undefined || event.pointerId === finger.pointer ? event : undefined;
+}
+
 function follow(event) {
-  const { clientX: x, clientY: y } = event.changedTouches?.[0] ?? event;
-  mark(slotAt(x, y));
+  const at = own(event);
+  if (!at) return;
+  hold();
+  mark(slotAt(at.clientX, at.clientY));
   if (target && event.type === "dragover") event.preventDefault(); // a drop is taken here
 }
 

@@ -121,13 +121,31 @@ def test_a_heartbeat_says_until_when(labeler, demonstrations):
     assert response.json() == {"leased_until": until.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
-def test_a_heartbeat_of_a_lost_lease_is_answered_in_words(labeler, demonstrations):
+def test_a_heartbeat_of_a_lost_lease_names_the_cause(labeler, demonstrations):
     campaign = demonstrations()
+    me, quick = labeler(campaign), labeler(campaign)
+    held = me.take(campaign)
+
+    def answer():
+        response = me.post("renew", held.id)
+        return response.status_code, response.json()
+
+    leases.sweep(now=timezone.now() + timedelta(days=1))
+    assert answer() == (409, {"words": str(leases.LeaseEnded.words)})
+    quick.take(campaign)
+    assert answer() == (409, {"words": str(leases.LeaseLost.words)})
+
+
+@pytest.mark.parametrize("percent", [0, 100])
+@pytest.mark.parametrize("name", ["skip", "release"])
+def test_a_tab_that_was_left_open_says_that_the_task_is_submitted(labeler, demonstrations, name, percent):
+    campaign = demonstrations(review_percent=percent)
     me = labeler(campaign)
     held = me.take(campaign)
-    leases.sweep(now=timezone.now() + timedelta(days=1))
-    response = me.post("renew", held.id)
-    assert (response.status_code, response.json()) == (409, {"words": str(leases.LeaseLost.words)})
+    me.submit(held, text="An answer")
+    response = me.post(name, held.id, data={"skip-sent": "1", "skip-reason": "other", "text": "Another"})
+    assert str(leases.AlreadySubmitted.words) in me.client.get(response.url).content.decode()
+    assert me.post("renew", held.id).json() == {"words": str(leases.AlreadySubmitted.words)}
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(1, 20), (2, 40), (3, 60), (30, 60), (1440, 60)])

@@ -1,6 +1,7 @@
 """The board ranks by mouse, by touch and by keys alone, and writes nothing that no person chose."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -225,31 +226,109 @@ def test_no_place_moves_during_a_drag_and_the_letter_goes_where_it_is_dropped(pa
     assert values == expected
 
 
-def test_a_finger_drags_a_letter_and_no_place_moves(browser: Browser, address: str) -> None:
+Points = list[tuple[float, float]]
+
+
+class Fingers:
+    """Touches the page: with all fingers that are on the screen, or at the end with those that are lifted."""
+
+    def __init__(self, page: Page) -> None:
+        self.page, self.session = page, page.context.new_cdp_session(page)
+
+    def send(self, kind: str, points: Points, first: int = 0) -> None:
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points, start=first)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    def take(self, letter: str) -> None:
+        box = self.page.locator(f"[data-chip={letter}]").bounding_box()
+        assert box
+        x, y = box["x"] + 10, box["y"] + 10
+        self.send("touchStart", [(x, y)])
+        # After the delay that tells a drag from scrolling.
+        self.page.locator(f"[data-chip={letter}].sortable-chosen").wait_for()
+        self.send("touchMove", [(x + 10, y + 10)])
+        self.page.locator(".sortable-fallback").wait_for()
+
+
+@pytest.fixture
+def phone(browser: Browser, address: str) -> Iterator[Page]:
     size = {"width": 390, "height": 800}
     with browser.new_context(base_url=address, viewport=size, has_touch=True, is_mobile=True) as context:  # type: ignore[arg-type]
         page = context.new_page()
         page.goto("/board?k=7")
         page.tap("[data-board-toggle]")
-        before = rows(page)
-        finger = context.new_cdp_session(page)
+        yield page
 
-        def touch(kind: str, *at: float) -> None:
-            points = [{"x": at[0], "y": at[1]}] if at else []
-            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
-        box = page.locator("[data-chip=B]").bounding_box()
-        assert box
-        touch("touchStart", box["x"] + 10, box["y"] + 10)
-        page.locator("[data-chip=B].sortable-chosen").wait_for()  # after the delay that tells a drag from scrolling
-        touch("touchMove", box["x"] + 20, box["y"] + 20)
-        page.locator(".sortable-fallback").wait_for()
-        for place in ("7", "1", "5"):
-            touch("touchMove", *middle(before[place]))
-            expect(page.locator(".is-target")).to_have_attribute("data-place", place, timeout=3000)
-            assert rows(page) == before
-        touch("touchEnd")
-        expect(page.locator("[name=place-B]")).to_have_value("5")
+def is_target(page: Page, place: str) -> None:
+    expect(page.locator(".is-target")).to_have_attribute("data-place", place, timeout=3000)
+
+
+def test_a_finger_drags_a_letter_and_no_place_moves(phone: Page) -> None:
+    before, fingers = rows(phone), Fingers(phone)
+    fingers.take("B")
+    for place in ("7", "1", "5"):
+        fingers.send("touchMove", [middle(before[place])])
+        is_target(phone, place)
+        assert rows(phone) == before
+    fingers.send("touchEnd", [])
+    expect(phone.locator("[name=place-B]")).to_have_value("5")
+
+
+def test_a_second_finger_places_nothing(phone: Page) -> None:
+    before, fingers = rows(phone), Fingers(phone)
+    fingers.take("B")
+    first = middle(before["5"])
+    fingers.send("touchMove", [first])
+    is_target(phone, "5")
+    second = middle(before["2"])
+    fingers.send("touchStart", [first, second])
+    fingers.send("touchMove", [first, (second[0] + 5, second[1])])
+    is_target(phone, "5")
+    fingers.send("touchEnd", [second], first=1)
+    expect(phone.locator(".is-target, .sortable-fallback")).to_have_count(0)
+    fingers.send("touchEnd", [])
+    expect(phone.locator("[name=place-B]")).to_have_value("")
+
+
+LONG = 40  # moves at an edge: browsers scroll a list only after a moment there
+
+
+def test_a_list_that_could_scroll_does_not_scroll_under_a_finger(phone: Page) -> None:
+    phone.set_viewport_size({"width": 390, "height": 400})
+    places = phone.locator(".places")
+    assert places.evaluate("e => e.scrollHeight > e.clientHeight")
+    before, fingers = rows(phone), Fingers(phone)
+    box = places.bounding_box()
+    assert box
+    fingers.take("B")
+    for step in range(LONG):
+        fingers.send("touchMove", [(200 + step % 2, box["y"] + box["height"] - 8)])
+        phone.locator(".is-target").wait_for()
+        assert rows(phone) == before
+    place = phone.locator(".is-target").get_attribute("data-place")
+    fingers.send("touchEnd", [])
+    expect(phone.locator("[name=place-B]")).to_have_value(place or "")
+
+
+def test_a_list_that_could_scroll_does_not_scroll_under_a_mouse(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 400})
+    page.goto("/board?k=9")
+    board = page.locator("[data-board]")
+    board.scroll_into_view_if_needed()
+    assert board.evaluate("e => e.scrollHeight > e.clientHeight")
+    page.locator("[data-chip=B]").hover()
+    before, box = rows(page), board.bounding_box()
+    assert box
+    page.mouse.down()
+    for step in range(LONG):
+        page.mouse.move(box["x"] + 150 + step % 2, box["y"] + box["height"] - 6)
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+        assert rows(page) == before
+    page.locator(".is-target").wait_for()
+    place = page.locator(".is-target").get_attribute("data-place")
+    page.mouse.up()
+    expect(page.locator("[name=place-B]")).to_have_value(place or "")
 
 
 def test_a_drag_that_is_broken_off_changes_nothing(board: Page) -> None:
