@@ -10,7 +10,8 @@ only exceptions are the marks below, and each is hidden only where its effect ca
 - the pipes of a table and the row of dashes under its head (an escaped pipe stays, with its backslash);
 - backticks around code, if both are on one line;
 - `*`, `**` or `***` around words of one line, outside of which are white space, punctuation or Chinese or Japanese
-  characters: `2*3*4` and `f(*args)` stay. Underscores are never marks: `__init__` stays;
+  characters: `2*3*4` and `f(*args)` stay. Underscores are never marks: `__init__` stays. Words that are bold already,
+  as those of a heading, are underlined instead;
 - the brackets of `[text](https://...)`: the address and its title follow the text.
 
 Everything else is text: backslashes, entities, HTML, images, `---`, footnotes, link definitions. Line breaks, spaces
@@ -39,8 +40,8 @@ TAGS = set(
 )
 ATTRIBUTES = {
     "a": {"href"},
-    "div": {"tabindex"},
-    **{tag: {"dir"} for tag in "blockquote code h2 h3 h4 h5 h6 li p pre table td th".split()},
+    "div": {"dir", "tabindex"},
+    **{tag: {"dir"} for tag in "blockquote code h2 h3 h4 h5 h6 li p pre td th".split()},
 }
 CLASSES = {
     "div": {"wide-table"},
@@ -337,8 +338,8 @@ class _Page:
 
     def _add_table(self, lines: list[str], at: int) -> int:
         classes = [_alignment(cell) for cell in _cells(lines[at + 1])]
-        # The table takes its direction, and so the order of its columns, from the first cell of its head.
-        self.html.append('<div class="wide-table" tabindex="0"><table dir="auto"><thead>')
+        # The first cell of its head gives the table its direction: the order of its columns, and where scrolling begins.
+        self.html.append('<div class="wide-table" dir="auto" tabindex="0"><table><thead>')
         self._add_row("th", lines[at], classes, first="")
         self.html.append("</thead><tbody>")
         at += 2
