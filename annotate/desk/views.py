@@ -276,7 +276,9 @@ def resume(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @labelers
 def preview(request: HttpRequest) -> HttpResponse:
     text = request.POST.get("text", "")
-    return render(request, "desk/_preview.html", {"text": text[:PREVIEWED], "most": PREVIEWED, "cut": len(text) > PREVIEWED})
+    return render(
+        request, "desk/_preview.html", {"text": text[:PREVIEWED], "most": PREVIEWED, "cut": len(text) > PREVIEWED}
+    )
 
 
 @require_POST

@@ -161,7 +161,13 @@ def render(text: str, *, top_heading: int = 3) -> SafeString:
 def _rendered(text: str, top_heading: int) -> SafeString:
     page = _Page(top_heading)
     page.add_blocks(text.split("\n"), depth=0)
-    return mark_safe(CLEANER.clean(_shown_controls("".join(page.html))))  # noqa: S308  # this is what makes it safe
+    clean = CLEANER.clean(_shown_controls("".join(page.html)))
+    return mark_safe(NO_LINK.sub(_as_text, clean))  # noqa: S308  # cleaned; only `a` elements are taken out after it
+
+
+def _as_text(link: "re.Match[str]") -> str:
+    """A link whose address the cleaner refused, as text with its brackets. Those around a bare address are there."""
+    return link[1] + link[2] if link[2] else f"[{link[1]}]"
 
 
 _cached = lru_cache(maxsize=CACHED_TEXTS)(_rendered)
@@ -176,6 +182,8 @@ CLEANER = nh3.Cleaner(
     url_schemes=SCHEMES,
     url_relative="deny",
 )
+
+NO_LINK = re.compile(r"<a (?!href=)[^>]*+>(.*?)</a>(&gt;)?")
 
 # What begins a block. Quantifiers are possessive, so that no line makes the search go back.
 START = re.compile(

@@ -249,3 +249,10 @@ def test_finding_out_what_texts_cost_is_paid_for_too(unit: str) -> None:
     with request_budget():
         assert all(render(text).startswith("<pre") for text in texts)
     assert time.process_time() - began < 0.6
+
+
+@pytest.mark.parametrize("address", ["http://[", "http://1.2.3.999/", "https://%", "http://a:99999", "http:///"])
+def test_a_link_that_leads_nowhere_is_text(address: str) -> None:
+    assert render(f"[*a b*]({address}) <{address}> c") == (
+        f'<p dir="auto">[<em>a b</em>] ({address}) &lt;{address}&gt; c</p>\n'
+    )
