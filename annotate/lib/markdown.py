@@ -346,7 +346,7 @@ class _Page:
 
     def _add_table(self, lines: list[str], at: int) -> int:
         classes = [_alignment(cell) for cell in _cells(lines[at + 1])]
-        # The first cell of its head gives the table its direction: the order of its columns, and where scrolling begins.
+        # The first cell of its head gives the table its direction: that of its columns, and where scrolling begins.
         self.html.append('<div class="wide-table" dir="auto" tabindex="0"><table><thead>')
         self._add_row("th", lines[at], classes, first="")
         self.html.append("</thead><tbody>")
