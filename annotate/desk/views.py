@@ -275,7 +275,10 @@ def resume(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @require_POST
 @labelers
 def preview(request: HttpRequest) -> HttpResponse:
-    return render(request, "desk/_preview.html", {"text": request.POST.get("text", "")[:PREVIEWED]})
+    text = request.POST.get("text", "")
+    return render(
+        request, "desk/_preview.html", {"text": text[:PREVIEWED], "most": PREVIEWED, "cut": len(text) > PREVIEWED}
+    )
 
 
 @require_POST

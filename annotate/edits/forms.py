@@ -62,7 +62,10 @@ class InstructionForm(forms.Form):
         error_messages={"required": _("Choose at least one reason.")},
     )
     note = forms.CharField(
-        label=_("Note for the reviewer"), required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 2})
+        label=_("Note for the reviewer"),
+        required=False,
+        max_length=5000,
+        widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
 
     def __init__(

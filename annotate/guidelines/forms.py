@@ -6,7 +6,9 @@ from annotate.lib.text import is_blank, tidy
 
 
 class TextForm(forms.Form):
-    body = forms.CharField(label=_("Text, in Markdown"), widget=forms.Textarea(attrs={"rows": 24}), strip=False)
+    body = forms.CharField(
+        label=_("Text, in Markdown"), widget=forms.Textarea(attrs={"rows": 24, "dir": "auto"}), strip=False
+    )
 
     def clean_body(self) -> str:
         body = tidy(self.cleaned_data["body"])

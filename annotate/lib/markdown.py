@@ -10,7 +10,8 @@ only exceptions are the marks below, and each is hidden only where its effect ca
 - the pipes of a table and the row of dashes under its head (an escaped pipe stays, with its backslash);
 - backticks around code, if both are on one line;
 - `*`, `**` or `***` around words of one line, outside of which are white space, punctuation or Chinese or Japanese
-  characters: `2*3*4` and `f(*args)` stay. Underscores are never marks: `__init__` stays;
+  characters: `2*3*4` and `f(*args)` stay. Underscores are never marks: `__init__` stays. Words that are bold already,
+  as those of a heading, are underlined instead;
 - the brackets of `[text](https://...)`: the address and its title follow the text.
 
 Everything else is text: backslashes, entities, HTML, images, `---`, footnotes, link definitions. Line breaks, spaces
@@ -39,8 +40,8 @@ TAGS = set(
 )
 ATTRIBUTES = {
     "a": {"href"},
-    "div": {"tabindex"},
-    **{tag: {"dir"} for tag in "blockquote code h2 h3 h4 h5 h6 li p pre table td th".split()},
+    "div": {"dir", "tabindex"},
+    **{tag: {"dir"} for tag in "blockquote code h2 h3 h4 h5 h6 li p pre td th".split()},
 }
 CLASSES = {
     "div": {"wide-table"},
@@ -160,7 +161,13 @@ def render(text: str, *, top_heading: int = 3) -> SafeString:
 def _rendered(text: str, top_heading: int) -> SafeString:
     page = _Page(top_heading)
     page.add_blocks(text.split("\n"), depth=0)
-    return mark_safe(CLEANER.clean(_shown_controls("".join(page.html))))  # noqa: S308  # this is what makes it safe
+    clean = CLEANER.clean(_shown_controls("".join(page.html)))
+    return mark_safe(NO_LINK.sub(_as_text, clean))  # noqa: S308  # cleaned; only `a` elements are taken out after it
+
+
+def _as_text(link: "re.Match[str]") -> str:
+    """A link whose address the cleaner refused, as text with its brackets. Those around a bare address are there."""
+    return link[1] + link[2] if link[2] else f"[{link[1]}]"
 
 
 _cached = lru_cache(maxsize=CACHED_TEXTS)(_rendered)
@@ -175,6 +182,8 @@ CLEANER = nh3.Cleaner(
     url_schemes=SCHEMES,
     url_relative="deny",
 )
+
+NO_LINK = re.compile(r"<a (?!href=)[^>]*+>(.*?)</a>(&gt;)?")
 
 # What begins a block. Quantifiers are possessive, so that no line makes the search go back.
 START = re.compile(
@@ -337,8 +346,8 @@ class _Page:
 
     def _add_table(self, lines: list[str], at: int) -> int:
         classes = [_alignment(cell) for cell in _cells(lines[at + 1])]
-        # The table takes its direction, and so the order of its columns, from the first cell of its head.
-        self.html.append('<div class="wide-table" tabindex="0"><table dir="auto"><thead>')
+        # The first cell of its head gives the table its direction: that of its columns, and where scrolling begins.
+        self.html.append('<div class="wide-table" dir="auto" tabindex="0"><table><thead>')
         self._add_row("th", lines[at], classes, first="")
         self.html.append("</thead><tbody>")
         at += 2

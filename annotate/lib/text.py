@@ -82,8 +82,8 @@ def composed(text: str) -> str:
 def _normalized(text: str, form: Literal["NFC", "NFKC"], decomposed: Literal["NFD", "NFKD"]) -> str:
     """What unicodedata.normalize returns. Alone, it takes minutes for a hundred thousand marks on one character.
 
-    It puts the marks in order by comparing each with all before it. In a long run they are therefore put in order first,
-    which does not change the result.
+    It puts the marks in order by comparing each with all before it. In a long run they are therefore put in order
+    first, which does not change the result.
     """
     if unicodedata.is_normalized(form, text):  # nearly always, and the quickest to find out
         return text

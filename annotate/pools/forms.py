@@ -14,7 +14,9 @@ COLUMNS = ("kind", "source", "category", "language", "licence")
 
 class PoolForm(forms.Form):
     name = forms.CharField(label=_("Name"), max_length=Pool._meta.get_field("name").max_length)
-    description = forms.CharField(label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    description = forms.CharField(
+        label=_("Description"), required=False, widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"})
+    )
 
 
 class ImportForm(forms.Form):

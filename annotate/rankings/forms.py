@@ -17,7 +17,9 @@ from annotate.samples.queries import policies_to_sample
 class RankingForm(forms.Form):
     """A rating and a place for each candidate shown, called by its letter. Nothing is chosen beforehand."""
 
-    note = forms.CharField(label=_("Note"), required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 2}))
+    note = forms.CharField(
+        label=_("Note"), required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"})
+    )
 
     def __init__(
         self, data: QueryDict | None = None, *, candidates: int, initial: dict[str, Any] | None = None

@@ -52,7 +52,7 @@ class DecisionForm(forms.Form):
         label=_("Comment"),
         required=False,
         max_length=5000,
-        widget=forms.Textarea(attrs={"rows": 4}),
+        widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}),
         help_text=_("The labeler reads it. Needed when you send the answer back."),
     )
     # When the answer that the reviewer opened was submitted: another may have taken its place.
@@ -108,7 +108,7 @@ class BriefsForm(forms.Form):
         label=_("Use cases, one a line"),
         required=False,
         max_length=100_000,
-        widget=forms.Textarea(attrs={"rows": 4}),
+        widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}),
         help_text=_("For user-based instructions: what somebody wants the model for, without names or other details."),
     )
 

@@ -10,7 +10,7 @@ from annotate.accounts.models import Role
 from annotate.pools.models import Kind
 from annotate.work import actions as work
 from tests import factories as make
-from tests.desk.conftest import filled, marks
+from tests.desk.conftest import filled, marks, publish
 from tests.studio.conftest import answered, client_of
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +66,23 @@ def test_an_instruction_and_the_one_it_rewrites(labeler, edits):
     assert as_written(me.get("answer", held.id)) == [PROMPT, ANSWER]
 
 
+def test_a_note_keeps_its_spaces_and_shows_what_nobody_sees(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text=ANSWER, category="generation", reasons=["other"], note="a  <b>\n  c\u202ed")
+    page = me.get("answer", held.id).content.decode()
+    assert '<div class="typed" dir="auto">a  &lt;b&gt;\n  c<mark>U+202E</mark>d</div>' in page
+
+
+def test_a_guideline_that_is_not_formatted_says_so(labeler, demonstrations):
+    campaign = demonstrations()
+    publish(campaign.guideline, "*a* " * 5_000)
+    me = labeler(campaign)
+    assert "as it was written, because" in me.get("guideline", campaign.id).content.decode()
+    assert "as it was written, because" in me.get("task", me.take(campaign).id).content.decode()
+
+
 def test_a_few_shot_prompt(labeler):
     pool = make.pool()
     pairs = [{"query": "*a*", "response": "**b**"}, {"query": "_c_", "response": "hidden"}]
@@ -78,6 +95,12 @@ def test_a_few_shot_prompt(labeler):
 
 def test_a_preview(labeler):
     assert as_written(labeler().post("preview", data={"text": ANSWER})) == [ANSWER]
+
+
+def test_a_preview_says_what_it_leaves_out(labeler):
+    me = labeler()
+    assert "Only the first 200,000" in me.post("preview", data={"text": "a" * 200_001}).content.decode()
+    assert "Only the first" not in me.post("preview", data={"text": "a" * 200_000}).content.decode()
 
 
 def test_what_managers_read(rankings):

@@ -238,7 +238,10 @@ def test_a_text_as_large_as_a_request_keeps_nobody_waiting():
 MARKS = "\u0301\u0316\u0345\u0f73\u0344\u3099\uff9e\u05b0\U0001d165"
 
 
-@given(st.text(st.one_of(st.sampled_from(MARKS), st.sampled_from("aéÅ가\u1100\u1161ﾞﬁ½ \n")), max_size=120), st.integers(0, 90))
+@given(
+    st.text(st.one_of(st.sampled_from(MARKS), st.sampled_from("aéÅ가\u1100\u1161ﾞﬁ½ \n")), max_size=120),
+    st.integers(0, 90),
+)
 def test_texts_are_composed_as_unicode_says(text, count):
     text = text + MARKS * (count // 9) + text
     assert composed(text) == unicodedata.normalize("NFC", text)

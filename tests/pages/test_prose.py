@@ -78,6 +78,10 @@ def test_each_block_has_its_own_direction_and_code_runs_left_to_right(page: Page
     assert directions("li > p") == ["rtl", "ltr"]
     assert directions("blockquote") == ["rtl"]
     assert directions("table") == ["rtl"]
+    # It stands at the side where its lines begin, and a wide one is scrolled from there.
+    assert box.locator(".wide-table").evaluate(
+        "e => Math.abs(e.getBoundingClientRect().right - e.firstChild.getBoundingClientRect().right) < 2"
+    )
     assert directions("th, td") == ["rtl", "ltr", "ltr", "rtl"]
     assert set(directions("code, pre")) == {"ltr"}
     # The item's number is to the right of its words.

@@ -68,9 +68,9 @@ def as_written(text: str) -> SafeString:
 
 
 @register.filter
-def visible(text: str) -> SafeString:
+def visible(text: object) -> SafeString:
     """`{{ text|visible }}`: the text with a code in place of each character that nobody could see."""
-    return markup.visible(text or "")
+    return markup.visible(str(text))
 
 
 @register.filter
