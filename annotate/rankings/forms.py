@@ -65,8 +65,8 @@ class MixForm(forms.ModelForm):  # type: ignore[type-arg]
             "low": _("Workers refill the store when fewer slates than this are ready."),
             "high": _("The more are ready, the older a policy's completions may be when somebody ranks them."),
             "renew": _(
-                "When a policy of the mix moves on, or you change the mix: slates that nobody has opened are sampled again, "
-                "and replaced when the new ones are ready. Slates that somebody has opened always stay."
+                "When a policy of the mix moves on, or you change the mix: slates that nobody has opened are sampled "
+                "again, and replaced when the new ones are ready. Slates that somebody has opened always stay."
             ),
             "cut_off_allowed": _(
                 "Without it, a completion that reaches the max new tokens is sampled again, and left out if the new one"

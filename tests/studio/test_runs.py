@@ -93,7 +93,7 @@ def test_progress_is_asked_for_until_the_end_and_then_the_page_is_loaded(studio,
     response = studio.get(address("run-progress", run))
     assert f'hx-get="{address("run-progress", run)}"' in words(response)
     assert "0 of 2" in words(response)
-    assert "for a worker; it takes the run up by itself" in words(response)
+    assert "a free worker; the run starts by itself" in words(response)
     assert "HX-Refresh" not in response
     sampled(run)
     response = studio.get(address("run-progress", run))
@@ -112,11 +112,11 @@ def test_the_page_shows_what_was_asked_and_what_was_written(studio, run):
 
 def test_a_run_says_why_it_waits(studio, pool, run):
     type(run.policy).objects.filter(id=run.policy_id).update(needs_gpu=True)
-    assert "for a worker with a GPU; those without one leave it to them" in words(studio.get(address("run", run)))
+    assert "<dt>Waiting for</dt><dd>a worker with a GPU</dd>" in words(studio.get(address("run", run)))
     other = started(pool)
     actions.claim_requests(run=run, worker="w", limit=1, lease=timedelta(minutes=1), now=timezone.now())
     assert f"run {run.id}, which the workers are sampling" in words(studio.get(address("run", other)))
-    assert "<dt>Waits</dt>" not in words(studio.get(address("run", run)))
+    assert "<dt>Waiting for</dt>" not in words(studio.get(address("run", run)))
 
 
 def test_cancelling(studio, run):
