@@ -6,6 +6,7 @@ from django import forms
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.db import transaction
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.http import int_to_base36
 from django.utils.translation import gettext_lazy as _
 
@@ -79,6 +80,8 @@ class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # all
 class SetPasswordByLinkForm(allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # allauth ships no types
     """The page that a link leads to."""
 
+    user: User
+
     def save(self) -> None:
         """The view has checked the link, but another browser may have used it since: check again, behind a lock."""
         with transaction.atomic():
@@ -86,7 +89,7 @@ class SetPasswordByLinkForm(allauth.ResetPasswordKeyForm):  # type: ignore[misc]
             if not links.TOKENS.check_token(self.user, self.temp_key):
                 # The page says that the link is used up.
                 page = {"uidb36": int_to_base36(self.user.id), "key": "set-password"}
-                raise ImmediateHttpResponse(redirect("account_reset_password_from_key", **page))
+                raise ImmediateHttpResponse(redirect(reverse("account_reset_password_from_key", kwargs=page)))
             super().save()
 
 
