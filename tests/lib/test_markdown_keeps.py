@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.lib.markdown import CONTROLS, as_written, render
+from annotate.lib.markdown import CONTROLS, MAX_ASCII_LINE, MAX_LINE, PIECE, as_written, render, visible
 from tests.lib.markdown_texts import TEXTS
 
 MARKS = "#*`~>-+|:[]"
@@ -135,3 +135,31 @@ def test_what_cannot_be_seen_is_shown_by_its_code_and_reorders_nothing():
 def test_what_scripts_and_emoji_need_stays():
     text = "می\u200cخواهم 👩\u200d💻 ❤\ufe0f \u200fא\u200e"
     assert text in render(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "א ab ( " * 30_000,
+        "\n" * 5_000 + "a" * 5_000,
+        "one line\n" * 2_000,
+        "a" * 1_999 + "\n" + "b" * 2_000 + "\r\n\r\nc",
+    ],
+    ids=["one line", "newlines first", "short lines", "at the limit"],
+)
+def test_a_long_text_is_written_in_pieces_that_are_the_text_together(text):
+    html = as_written(text)
+    assert seen(html).removeprefix("\n").removeprefix("\n").removesuffix("\n") == text.replace("\r\n", "\n")
+    pieces = html.split('<span class="piece">')[1:]
+    assert max(len(seen(piece)) for piece in pieces) <= PIECE + 1
+
+
+@pytest.mark.parametrize(("letter", "longest"), [("a", MAX_ASCII_LINE), ("é", MAX_LINE)])
+def test_a_line_that_a_browser_lays_out_slowly_is_not_formatted(letter, longest):
+    assert "<strong>" in render("**a**\n\n" + letter * longest)
+    assert render("**a**\n\n" + letter * (longest + 1)) == as_written("**a**\n\n" + letter * (longest + 1))
+
+
+def test_such_a_line_is_in_pieces_wherever_it_is_shown():
+    assert visible("é" * (MAX_LINE + 1)).count('<span class="piece">') == MAX_LINE // PIECE + 1
+    assert visible("é" * MAX_LINE) == "é" * MAX_LINE

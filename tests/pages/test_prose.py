@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from annotate.lib.markdown import render
 from tests.lib.markdown_texts import TEXTS
 from tests.pages.conftest import Told, violations
 
@@ -129,3 +130,12 @@ def test_texts_are_accessible(browser: Browser, address: str, server: Told, sche
         page.goto("/prose")
         # On this page, unlike on others, no heading comes between the page's own and those of the texts.
         assert [line for line in violations(page) if not line.startswith("heading-order")] == []
+
+
+@pytest.mark.parametrize("text", [f"ab {HEBREW} ( " * 12_000, "a" + "\u0301" * 150_000], ids=["directions", "accents"])
+def test_a_text_that_takes_minutes_to_lay_out_in_one_piece_is_there_in_time(page: Page, text: str) -> None:
+    """In one piece the browser answers nothing for minutes, far beyond the limit of every step here."""
+    page.goto("/prose")
+    page.locator(".prose").first.evaluate("(prose, html) => { prose.innerHTML = html }", render(text))
+    expect(page.locator(".as-written .piece").first).to_be_visible()
+    assert page.evaluate("() => document.documentElement.scrollHeight") > 10_000
