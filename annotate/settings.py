@@ -129,7 +129,7 @@ DATABASES["default"]["OPTIONS"] = {
 } | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Rate limits of the login count across all web processes, so their counters stand in the database. None may be
+# Rate limits of the login count across all web processes, so their counters are in the database. None may be
 # forgotten early: Django's own backend makes room for new names by dropping others, locked ones among them.
 CACHES = {"default": {"BACKEND": "annotate.lib.cache.KeepingCache", "LOCATION": "cache"}}
 

@@ -2,8 +2,8 @@
 
     python bench/agreement.py [--samples 400] [--replicates 400]
 
-Each kind of labelers is simulated on so many prompts that its true agreement is known, then sampled again and again on
-few prompts. A candidate has a worth; each of two labelers sees it with noise, and orders and rates by what they see.
+Each kind of labelers is simulated on enough prompts to know its true agreement, then sampled repeatedly on few
+prompts. A candidate has a worth; each of two labelers sees it with noise, and orders and rates by what they see.
 Some kinds turn the second labeler's whole order around on a share of the prompts: the disagreement is rare and comes in
 whole prompts, which is where an interval is hardest to get right. Ends with one JSON line. No database.
 """

@@ -40,7 +40,7 @@ def door(*roles: Role) -> Callable[[View[P]], View[P]]:
 def refusal(request: HttpRequest, roles: frozenset[Role]) -> HttpResponseBase | None:
     """None for people of these roles, the way to the login for strangers. Raises PermissionDenied for others."""
     if not request.user.is_authenticated:
-        # Whoever sent a form after the session had ended comes back to a page, not to the form's address.
+        # A person who sent a form after the session had ended comes back to a page, not to the form's address.
         back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("home")
         return redirect_to_login(back)
     if person(request).role not in roles or _speaks_for_another(request):

@@ -63,7 +63,7 @@ class User(AbstractUser):
         ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Whoever sets a new password, a page or a command, ends what opened the account without it.
+        """A new password, set by a page or a command, ends what opened the account without it.
 
         A login that only renews the hash of the same password is no new password: Django then clears `_password`.
         """

@@ -125,7 +125,7 @@ def _delete(prompt_id: int) -> None:
     affected = Prompt.objects.filter(Q(id=prompt_id) | Q(quarantine_twin=prompt_id)).defer("search").order_by("id")
     while True:
         with transaction.atomic():
-            # Decisions about quarantine wait for these locks, and so does this for them. NO KEY: whoever holds the
+            # Decisions about quarantine wait for these locks, and this waits for them. NO KEY: whatever holds the
             # split map already may have named the prompt as a twin, which PostgreSQL checks when they commit.
             held = {row.id for row in affected.select_for_update(no_key=True)}
             hold_split_map()
@@ -133,7 +133,7 @@ def _delete(prompt_id: int) -> None:
                 # A prompt was added meanwhile, with this one as its twin. Its lock has to come before the split map.
                 transaction.set_rollback(True)
                 continue
-            # Whoever makes a task of it at this moment holds its key: then it is used, or not there any more.
+            # An action that makes a task of it at this moment locks its key: then the prompt is used, or already gone.
             prompt = Prompt.objects.defer("search").select_for_update().get(id=prompt_id)
             try:
                 prompt.delete()

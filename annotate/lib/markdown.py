@@ -151,7 +151,7 @@ def _plain_newlines(text: str) -> str:
 # ---- The cost of a text ---------------------------------------------------------------------------------------------
 
 
-# Characters that are no marks cost a unit for so many.
+# A unit pays for this many characters that are not marks.
 UNIT_CHARACTERS = 10
 # Lines that open lists, quotes and headings, several on a line too, and lines that are only indented.
 OPENERS = re.compile(r"\n(?:[ \t]*+(?:[-*+>]|\#{1,6}+|[0-9]{1,9}+[.)])[ \t]++)++")

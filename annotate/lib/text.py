@@ -69,7 +69,7 @@ def tidy(text: str) -> str:
     return "\n".join(lines[first:end])
 
 
-# No script puts so many marks on one character.
+# No script puts more marks than this on one character.
 _LONG_RUN: Final = 32
 _LAST_MARK: Final = 0x1FFFF
 
@@ -186,7 +186,7 @@ class _Allowance:
     left: float
 
     def take(self, units: float) -> bool:
-        """Whether a step of so many units may be made. If so, they are taken."""
+        """Whether a step that costs `units` may be made. If so, they are spent."""
         if units > self.left:
             return False
         self.left -= units

@@ -4,8 +4,8 @@ It trusts neither group ids nor stored hashes. Memory: 16 bytes a prompt, 8 for 
 and some hundred bytes for each prompt that shares something with the other side.
 
 Two things are compared: the texts of prompts in use and of their few-shot examples, and their owners. A prompt's owner
-is the customer or the person who wrote it. An edit belongs to the owner of the prompt it comes from in the end, whoever
-wrote the edit: its words are theirs.
+is the customer or the person who wrote it. An edit belongs to the owner of the first prompt of its lineage,
+because it repeats their words.
 """
 
 import hashlib

@@ -29,7 +29,7 @@ class State(models.TextChoices):
     ACCEPTED = "accepted", _("Accepted")
     SENT_BACK = "sent_back", _("Sent back")
     CANCELLED = "cancelled", _("Cancelled")
-    # A manager decides first: so many people skipped its task, or its prompt is in quarantine.
+    # A manager decides first: too many people skipped its task, or its prompt is in quarantine.
     STOPPED = "stopped", _("Stopped")
 
 

@@ -37,7 +37,7 @@ def _text(asked: Mapping[str, Any]) -> str:
         )
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    # The annotation says str; it is the texts, and where the answers stand in them.
+    # The annotation says str, but the value is the texts and the positions of the answers in them.
     rendered: Any = render_jinja_template(
         conversations=[asked["messages"]],
         chat_template=asked["source"],

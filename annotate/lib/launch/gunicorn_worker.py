@@ -51,4 +51,4 @@ def _begin(conn: TConn) -> bytes | None:
     except (BlockingIOError, InterruptedError):
         return None
     except OSError:
-        return b""  # whoever handles it finds the same
+        return b""  # the thread that handles the request meets the same error

@@ -31,7 +31,7 @@ COLUMNS: Final = {
     "external_id": ("external_id", "id", "prompt_id"),
 }
 SYSTEM: Final = ("system", "system_prompt")
-# What stands below the text of the prompt, in this order.
+# Fields whose text follows that of the prompt, in this order.
 BELOW: Final = ("input", "context")
 EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 # Answers that came with a prompt.
@@ -315,7 +315,7 @@ def _joined(number: int, message: object) -> object:
 
 
 def _conversation(messages: list[Any], fields: Mapping[str, Any], *, takes_below: bool = False) -> list[Any]:
-    """The messages after the system message and the earlier turns that stand in other fields."""
+    """The messages, after the system message and the earlier turns that other fields hold."""
     if not takes_below:
         _refuse_with(
             _("The field %(name)s goes with a prompt that is one text. Write it into the messages, or leave it out."),
