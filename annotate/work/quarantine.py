@@ -1,8 +1,8 @@
 """Putting prompts into quarantine, and a manager's decisions about them.
 
 A prompt in quarantine keeps its group, its tasks and its answers. But its open slots are not handed out, it is not
-sampled further, and exports leave it out. A labeler who holds a task of it can finish. A release brings all of that back, and
-is refused as long as the training and the validation split would share something with it.
+sampled further, and exports leave it out. A labeler who holds a task of it can finish. A release brings all of that
+back, and is refused as long as the training and the validation split would share something with it.
 
 Every action locks in one order: what the benches hold, campaigns, prompts, tasks, slots, and the split map last.
 """
