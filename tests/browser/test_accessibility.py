@@ -249,16 +249,18 @@ def barriers(page: Page) -> list[str]:
 
 
 # Empties the first form of the page, or the one named, and sends it past the browser's own checks.
-SEND_EMPTY = """(name) => {
+EMPTY = """(name) => {
   const form = document.querySelector(name);
   form.noValidate = true;
   for (const field of form.querySelectorAll("input:not([type=hidden]), textarea, select")) {
     if (["checkbox", "radio"].includes(field.type)) field.checked = false;
     else field.value = "";
   }
+"""
+SEND = """
   const send = form.querySelector("[value=send_back]") ?? form.querySelector("[type=submit]:not([formaction])");
   send.click();
-}"""
+"""
 FORM = "main form[method=post]:not([hidden])"
 
 
@@ -283,12 +285,20 @@ def forms(world: World) -> Iterator[tuple[User | None, str, str]]:
 @pytest.mark.parametrize(("width", "scheme"), WITH_AXE)
 def test_every_form_that_is_refused_is_accessible_and_fits(world, visit, width, scheme):
     visitors = {user: visit(user, width=width, color_scheme=scheme) for user in (None, world.ada, world.mia)}
-    found = []
+    tasks, found = {reverse("desk:task", args=[held.id]) for held in world.held}, []
     for user, url, form in forms(world):
         page = visitors[user].page
         page.goto(url)
+        if url in tasks and form == FORM:
+            # The page itself says what is missing, and sends nothing. Without scripts the form is sent as it is.
+            page.evaluate(EMPTY + SEND + "}", form)
+            expect(page.locator("[data-incomplete]"), url).to_be_visible()
+            found += [f"{url}, incomplete: {fault}" for fault in seen(visitors[user])]
+            send = "form.submit();"
+        else:
+            send = SEND
         with page.expect_navigation() as navigation:
-            page.evaluate(SEND_EMPTY, form)
+            page.evaluate(EMPTY + send + "}", form)
         response = navigation.value
         assert response.status in (200, 422), f"{url} answers {response.status}"
         expect(page.locator(".errorlist, [role=alert]").first, url).to_be_visible()
