@@ -250,7 +250,7 @@ class ImportJob(models.Model):
     file_name = models.CharField(max_length=255)
     # Values for columns that the file does not have, chosen on the import page.
     defaults = models.JSONField(default=dict)
-    # Fields of the file that mean nothing here, each once.
+    # Fields of the file that the import does not use, each once.
     ignored_fields = models.JSONField(default=list)
     # Fields that somebody decided to leave out, whatever they say.
     ignore = models.JSONField(default=list)
@@ -298,6 +298,11 @@ class ImportJob(models.Model):
     def percent(self) -> int:
         """How much of the file is read, in whole percent."""
         return 100 * self.lines_done // self.lines_total if self.lines_total else 0
+
+    @property
+    def unused_fields(self) -> list[str]:
+        """The fields that were left out without a question: they held no text."""
+        return [name for name in self.ignored_fields if name not in self.ignore]
 
 
 class ImportChunk(models.Model):

@@ -24,7 +24,7 @@ def test_what_i_answered_and_skipped_is_not_left_to_me(labeler, demonstrations):
     # The skip took the third task for me, which I hold.
     page = me.get("home").content.decode()
     assert "nothing left for you at the moment" in page
-    assert "Go on" in page
+    assert "Continue" in page
     assert "1 answer today" in page
 
 

@@ -1,6 +1,6 @@
 """{% load annotate %}: what the pages of every room share."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +10,10 @@ from django.template import Context, Template
 from django.template.loader import render_to_string
 from django.test import RequestFactory
 from django.urls import resolve, reverse
-from django.utils.timezone import override
+from django.utils.timezone import now, override
 
 from annotate.accounts.models import Role, User
-from annotate.lib.templatetags.annotate import NAVIGATION
+from annotate.lib.templatetags.annotate import NAVIGATION, ago
 from annotate.work.models import Campaign
 from annotate.work.states import CampaignState
 
@@ -102,3 +102,12 @@ def test_a_labeler_is_shown_no_way_into_the_studio() -> None:
 )
 def test_a_duration_is_as_exact_as_a_reader_cares(seconds: float | None, shown: str) -> None:
     assert Template("{% load annotate %}{{ seconds|duration }}").render(Context({"seconds": seconds})) == shown
+
+
+def test_the_first_minute_is_just_now() -> None:
+    assert ago(now()) == ago(now() - timedelta(seconds=58)) == "just now"
+
+
+def test_later_it_is_a_number_of_minutes_hours_or_days() -> None:
+    assert ago(now() - timedelta(minutes=5, seconds=1)) == "5\xa0minutes ago"
+    assert ago(now() - timedelta(days=2, minutes=1)).endswith(" ago")

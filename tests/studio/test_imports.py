@@ -152,6 +152,7 @@ def test_whoever_decides_to_leave_the_fields_out_reads_it_in_the_report(
     tasks.run_import(asking.id)
     page = words(studio.get(response.url))
     assert "Fields left out by decision</dt><dd>passage" in page
+    assert page.count("<dd>passage") == 1
     assert "Taken (2)" in page
 
 

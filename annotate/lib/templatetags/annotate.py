@@ -1,7 +1,7 @@
 """What every page may load: {% load annotate %}."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
@@ -12,7 +12,8 @@ from django.utils import formats
 from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import localtime
+from django.utils.timesince import timesince
+from django.utils.timezone import localtime, now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -71,6 +72,14 @@ def as_written(text: str) -> SafeString:
 def visible(text: object) -> SafeString:
     """`{{ text|visible }}`: the text with a code in place of each character that nobody could see."""
     return markup.visible(str(text))
+
+
+@register.filter
+def ago(moment: datetime) -> str:
+    """`{{ answer.submitted_at|ago }}`: "5 minutes ago", and "just now" in the first minute."""
+    if now() - moment < timedelta(minutes=1):
+        return gettext("just now")
+    return gettext("%(time)s ago") % {"time": timesince(moment)}
 
 
 @register.filter

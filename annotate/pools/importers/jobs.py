@@ -40,7 +40,7 @@ class Outcome:
     line: Line
     prompt: Prompt | None = None
     refusal: str = ""
-    # Fields that mean nothing here.
+    # Fields that the import does not use.
     ignored: Collection[str] = ()
     # A customer's prompt, and nobody said whose: nothing keeps it on one side of the split with their others.
     nobodys: bool = False
