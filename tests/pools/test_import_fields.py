@@ -387,6 +387,16 @@ def test_where_it_came_from_an_exported_prompt_is_a_duplicate(pool):
     assert report(job)[1].startswith("This is prompt ")
 
 
+def test_a_duplicate_gives_its_group_no_side(pool):
+    """Neither one of the pool nor one of the same file: the customer's next line says the side."""
+    load(pool, [{"prompt": "a"}])
+    acme = {"source": Source.CUSTOMER, "source_user": "Acme"}
+    duplicates = [{"prompt": "a", "split": "valid"} | acme, {"prompt": "b"}, {"prompt": "b", "split": "valid"} | acme]
+    job = load(pool, [*duplicates, {"prompt": "c", "split": "train"} | acme])
+    assert [bool(refusal) for refusal in report(job).values()] == [True, False, True, False]
+    assert Prompt.objects.get(text="c").group == PromptGroup.objects.get(key="customer:acme", split=Split.TRAIN)
+
+
 def test_without_a_split_a_group_is_drawn(pool):
     job = load(pool, [{"prompt": "a"}])
     key = imported(job).group.key
