@@ -1,6 +1,6 @@
 """Making pools, and putting prompts into them, one at a time or by the file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, Final
@@ -127,6 +127,25 @@ def hold_split_map() -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
+
+
+def hold_pools_of(prompts: Collection[int]) -> None:
+    """Until the transaction ends, let nobody else decide about quarantine in the pools of these prompts or make tasks
+    there.
+
+    Take this lock before all others. Adding prompts and labelers' work do not wait for it.
+    """
+    pools = Pool.objects.filter(prompts__in=prompts).values("id")
+    list(Pool.objects.filter(id__in=pools).order_by("id").select_for_update(no_key=True).values_list("id"))
+
+
+def keep_quarantine(pool_id: int) -> None:
+    """Wait for decisions about quarantine in this pool, and keep others out until the transaction ends.
+
+    Several can hold it together. Take this lock before all others, as `hold_pools_of`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pools_pool WHERE id = %s FOR SHARE", [pool_id])
 
 
 def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
