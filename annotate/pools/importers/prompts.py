@@ -275,7 +275,8 @@ def _instruction(fields: Mapping[str, Any]) -> dict[str, Any]:
         pairs = [{"query": instance.get("input"), "response": instance.get("output")} for instance in instances]
         return _few_shot({"instruction": instruction, "pairs": pairs}, fields)
     if instances:
-        both = {**fields, "instances.input": instances[0].get("input") or ""}
+        given = instances[0].get("input")
+        both = {**fields, "instances.input": "" if given in EMPTY else given}
         fields = {**fields, "input": read.text_of(both, *INPUTS)}
     return {
         "messages": _conversation([_asked(instruction, fields)], fields, takes_below=True),
