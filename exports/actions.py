@@ -50,7 +50,7 @@ def write(
     check_folder(out, force=force)
     # Committed before the snapshot is taken: whatever is read stands, and whatever is undone was not read.
     settle(campaigns=[campaign.id for campaign in campaigns], now=now)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    private.make_missing(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         partial = Path(temporary) / "export"
         partial.mkdir(mode=private.FOLDER)

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from django.utils.translation import gettext as _
 
+from annotate.lib import private
 from annotate.pools.rules import BadPrompt, canonical_messages
 from models_worker import provenance
 from models_worker.engine.params import derive_seed
@@ -65,7 +66,11 @@ def sample_file(
     _check(prompts)
     done = _finished(out)
     outcome = Outcome()
-    with prompts.open(encoding="utf-8") as lines, out.open("a", encoding="utf-8") as completions:
+    with (
+        prompts.open(encoding="utf-8") as lines,
+        # Path.open takes no opener.
+        open(out, "a", encoding="utf-8", opener=private.opener) as completions,
+    ):
         asked = read(lines)
         while chunk := list(islice(asked, CHUNK)):
             missing = {each.id: [k for k in range(order.k) if (each.id, k) not in done] for each in chunk}

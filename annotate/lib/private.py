@@ -16,6 +16,18 @@ def make_folder(folder: Path) -> None:
     _set_mode(folder, FOLDER)
 
 
+def make_missing(folder: Path) -> None:
+    """Create the folder and those above it that are missing, all private. Those that exist keep their modes."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=FOLDER, exist_ok=True)
+
+
+def opener(path: str, flags: int) -> int:
+    """For `open`: a file that is created is private. One that exists keeps its mode."""
+    return os.open(path, flags, FILE)
+
+
 def append_to(file: Path) -> BinaryIO:
     """Open the file for appending. A file that others may read is closed to them first."""
     opened = os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE), "ab")

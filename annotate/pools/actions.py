@@ -1,6 +1,6 @@
 """Making pools, and putting prompts into them, one at a time or by the file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, Final
@@ -129,6 +129,25 @@ def hold_split_map() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
 
 
+def hold_pools_of(prompts: Collection[int]) -> None:
+    """Until the transaction ends, let nobody else decide about quarantine in the pools of these prompts or make tasks
+    there.
+
+    Take this lock before all others. Adding prompts and labelers' work do not wait for it.
+    """
+    pools = Pool.objects.filter(prompts__in=prompts).values("id")
+    list(Pool.objects.filter(id__in=pools).order_by("id").select_for_update(no_key=True).values_list("id"))
+
+
+def keep_quarantine(pool_id: int) -> None:
+    """Wait for decisions about quarantine in this pool, and keep others out until the transaction ends.
+
+    Several can hold it together. Take this lock before all others, as `hold_pools_of`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pools_pool WHERE id = %s FOR SHARE", [pool_id])
+
+
 def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
     """Why a prompt that says its side of the split cannot be on it, or "", in the order of `prompts`.
 
@@ -140,13 +159,19 @@ def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
     here, holders = _in_pool(pool, prompts), Holders.of({prompt.content_hash for prompt in prompts})
     keys = [group_key(prompt, author_id=None) for prompt in prompts]
     sides = dict(PromptGroup.objects.filter(key__in=keys).values_list("key", "split"))
+    met = set(here)
     refusals: list[str] = []
     for prompt, key in zip(prompts, keys, strict=True):
-        wanted = prompt.draft.split
-        holder = holders.of_text(prompt.content_hash) if key.startswith(ALONE) else None
-        side = holder.group.split if holder else sides.setdefault(key, wanted) if wanted else wanted
-        is_there = not wanted or side == wanted or prompt.content_hash in here
-        refusals.append("" if is_there else str(OtherSide(holder.group.key if holder else key, wanted, side)))
+        wanted, refusal = prompt.draft.split, ""
+        # A duplicate is not added, so it gives no group a side.
+        if wanted and prompt.content_hash not in met:
+            holder = holders.of_text(prompt.content_hash) if key.startswith(ALONE) else None
+            side = holder.group.split if holder else sides.setdefault(key, wanted)
+            if side != wanted:
+                refusal = str(OtherSide(holder.group.key if holder else key, wanted, side))
+        if not refusal:
+            met.add(prompt.content_hash)
+        refusals.append(refusal)
     return refusals
 
 
@@ -157,10 +182,14 @@ def _add(
         parent.refresh_from_db(fields=["quarantine_reason", "quarantine_twin"])
     here = _in_pool(pool, prompts)
     holders = Holders.of({text for prompt in prompts if prompt.content_hash not in here for text in prompt.hashes})
-    keys = {prompt.content_hash: group_key(prompt, author_id=author.id if author else None) for prompt in prompts}
-    new = {text: key for text, key in keys.items() if text not in here}
-    unmet = {key for text, key in new.items() if not key.startswith(ALONE) or not holders.of_text(text)}
-    sides = {keys[prompt.content_hash]: prompt.draft.split for prompt in prompts if prompt.draft.split}
+    # Of equal prompts the first is added, so its customer or writer is the owner.
+    new: dict[str, Prepared] = {}
+    for prompt in prompts:
+        if prompt.content_hash not in here:
+            new.setdefault(prompt.content_hash, prompt)
+    keys = {text: group_key(prompt, author_id=author.id if author else None) for text, prompt in new.items()}
+    unmet = {key for text, key in keys.items() if not key.startswith(ALONE) or not holders.of_text(text)}
+    sides = {keys[text]: prompt.draft.split for text, prompt in new.items() if prompt.draft.split}
     groups = {} if parent else _groups(unmet, now, sides)
     added: list[Added] = []
     examples: list[ExampleText] = []

@@ -147,7 +147,9 @@ def _message(number: int, raw: object) -> Message:
 
 
 def _content(raw: object, name: str) -> str:
-    if not isinstance(raw, str) or is_blank(raw):
+    if raw is not None and not isinstance(raw, str):
+        raise BadPrompt(_("%(name)s must be a text.") % {"name": name})
+    if raw is None or is_blank(raw):
         raise BadPrompt(_("%(name)s is empty.") % {"name": name})
     return tidy(_storable(raw, name))
 

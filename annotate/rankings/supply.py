@@ -14,6 +14,7 @@ from django.db.models import Exists, F, Max, OuterRef
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.wake import wake
+from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
 from annotate.rankings import stock
 from annotate.rankings.models import Candidate, Mix, MixPart, MixVersion, Portion, Slate
@@ -117,6 +118,8 @@ def supply(*, campaign: Campaign, now: datetime) -> int:
     Returns how many prompts it decided about. Safe to run twice and at once.
     """
     with transaction.atomic():
+        # add_tasks takes it too, but then runs are locked already.
+        keep_quarantine(campaign.pool_id)
         mix = Mix.objects.select_for_update().select_related("campaign").get(campaign=campaign)
         _notice_opened(mix)
         decided = _judge(mix, now)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Qualification, User
 from annotate.guidelines.queries import current_version
+from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
 from annotate.samples.models import Policy
 from annotate.work import queue
@@ -224,7 +225,6 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
 
     Returns (task id, prompt id) of the tasks made. Safe to run twice and at once: the unique index decides.
     """
-    # Together with match_overlap, which holds the same lock, no task escapes a change of the overlap.
     try:
         chosen, params = prompts.values("id", "language", "priority").query.sql_with_params()
     except EmptyResultSet:
@@ -244,6 +244,9 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
     """
     values = {f"chosen{number}": value for number, value in enumerate(params)}
     with transaction.atomic(), connection.cursor() as cursor:
+        # Also in a campaign that is newer than a decision which is being taken, no task escapes it.
+        keep_quarantine(campaign.pool_id)
+        # Together with match_overlap, which holds the same lock, no task escapes a change of the overlap.
         campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
         cursor.execute(statement, values | _slot_values(campaign) | {"now": now})
         made_tasks = cursor.fetchall()

@@ -4,7 +4,7 @@ A prompt in quarantine keeps its group, its tasks and its answers. But its open 
 sampled further, and exports leave it out. A labeler who holds a task of it can finish. A release brings all of that
 back, and is refused as long as the training and the validation split would share something with it.
 
-Every action locks in one order: what the benches hold, campaigns, prompts, tasks, slots, and the split map last.
+Every action locks in one order: pools, what the benches hold, campaigns, prompts, tasks, slots, and the split map last.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.accounts.models import User
-from annotate.pools.actions import hold_split_map
+from annotate.pools.actions import hold_pools_of, hold_split_map
 from annotate.pools.models import Prompt, QuarantineMove, QuarantineReason
 from annotate.pools.quarantine import MARKED, Case, in_the_way, is_on_wrong_side, mark, note, reason_of, unmark
 from annotate.samples import actions as samples
@@ -64,6 +64,7 @@ def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> in
     """
     by_id = {case.prompt_id: case for case in cases}
     with transaction.atomic():
+        hold_pools_of(by_id)
         _hold_campaigns(by_id)
         rows = _hold_prompts({*by_id, *(case.twin_id for case in cases if case.twin_id is not None)})
         put: list[Prompt] = []
@@ -101,6 +102,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
     with transaction.atomic():
         wanted = Prompt.objects.defer("search").select_related("group").get(id=prompt_id)
         others = [other.id for other in in_the_way([wanted])[wanted.id]] if instead else []
+        hold_pools_of([prompt_id, *others])
         ready = {
             campaign.id: readmit(campaign, [prompt_id])
             for campaign in Campaign.objects.filter(pool=wanted.pool_id).order_by("id")

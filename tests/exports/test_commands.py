@@ -38,13 +38,16 @@ def called(name, *args) -> str:
 def test_an_export_is_for_its_owner_alone(answered, tmp_path, umask):
     before = os.umask(umask)
     try:
-        called("export", "demonstrations of today", "--out", str(tmp_path / "files"))
+        tmp_path.chmod(0o755)
+        called("export", "demonstrations of today", "--out", str(tmp_path / "of" / "today" / "files"))
     finally:
         os.umask(before)
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "files").iterdir()}
-    assert "manifest.json" in modes
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [tmp_path, *tmp_path.rglob("*")]}
+    folders = [tmp_path / "of", tmp_path / "of/today", tmp_path / "of/today/files"]
+    assert folders[-1] / "manifest.json" in modes
+    assert modes.pop(tmp_path) == 0o755, "a folder that was there keeps its mode"
+    assert [modes.pop(folder) for folder in folders] == [0o700] * 3
     assert set(modes.values()) == {0o600}
-    assert stat.S_IMODE((tmp_path / "files").stat().st_mode) == 0o700
 
 
 def test_export_takes_names_and_ids_and_says_what_it_wrote(answered, tmp_path):

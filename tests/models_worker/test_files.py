@@ -1,6 +1,8 @@
 """From a file of prompts to a file of completions, without rows and without a broker."""
 
 import json
+import os
+import stat
 from io import StringIO
 
 import pytest
@@ -60,6 +62,19 @@ def test_a_file_of_prompts_becomes_a_file_of_completions_that_say_what_made_them
         assert made["prompt_sha256"] == prompt.sha256
         asked = type("Asked", (), {"prompt_ids": prompt.ids})
         assert made["logprobs"] == pytest.approx(teacher_forced(policy, asked, tuple(made["token_ids"])), abs=1e-4)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o000])
+def test_a_new_file_of_completions_is_for_its_owner_alone_and_an_old_one_keeps_its_mode(tiny, prompts, umask):
+    out, before = prompts.with_name("out.jsonl"), os.umask(umask)
+    try:
+        sample(prompts, checkpoint=str(tiny), k=1)
+        assert stat.S_IMODE(out.stat().st_mode) == 0o600
+        out.chmod(0o640)
+        sample(prompts, checkpoint=str(tiny), k=2)
+        assert stat.S_IMODE(out.stat().st_mode) == 0o640
+    finally:
+        os.umask(before)
 
 
 def test_a_file_of_completions_can_be_imported(tiny, prompts):

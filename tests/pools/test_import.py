@@ -148,6 +148,7 @@ CONVERSATION = [
         ({"instruction": "Translate."}, ["Translate."]),
         ({"instruction": "Translate.", "instances": [{"input": "Hund", "output": "dog"}]}, ["Translate.\n\nHund"]),
         ({"instruction": "Invent.", "instances": [{"input": "", "output": "x"}]}, ["Invent."]),
+        ({"instruction": "Double.", "instances": [{"input": 0, "output": 0}]}, ["Double.\n\n0"]),
     ],
 )
 def test_a_prompt_is_written_in_one_of_several_ways(pool, line, contents):
@@ -245,6 +246,8 @@ def test_fields_that_hold_no_text_are_left_out_and_told_once(pool):
         ({"instruction": "x", "instances": {"input": "a"}}, "The instances must be a list"),
         ({"instruction": "x", "instances": ["a", "b"]}, "The instances must be a list"),
         ({"instruction": "x", "instances": [{"output": "a"}, {"output": "b"}]}, "The query of pair 1 is empty."),
+        ({"instruction": "x", "instances": [{"input": 1, "output": 2}] * 2}, "The query of pair 1 must be a text."),
+        ({"messages": [{"role": "user", "content": 42}]}, "Message 1 must be a text."),
         ({"shots": [1, 2]}, "The shots must be an object"),
         ({"shots": SHOTS, "kind": "plain"}, "Only a few-shot prompt has query/response pairs."),
         ({"prompt": "a", "source_user": {"name": "x"}}, "The field source_user must be a text or a whole number."),

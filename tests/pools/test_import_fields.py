@@ -104,6 +104,10 @@ def test_lang_is_the_language(pool, line, language):
         ({"messages": CONVERSATION, "history": [["a", "b"]]}, "The field history goes with a prompt that is one text"),
         ({"prompt": "x", "instances": [{"input": "a", "output": "b"}]}, "The field instances goes with an instruction"),
         ({"shots": SHOTS, "system": "x"}, "the field system has no place in it"),
+        (
+            {"shots": SHOTS, "instances": [{"input": "a", "output": "b"}]},
+            "the field instances has no place in it",
+        ),
         ({"prompt": "x", "history": "Hi"}, "The history must be a list of pairs"),
         ({"prompt": "x", "history": ["Hi", "Hello"]}, "The history must be a list of pairs"),
         ({"prompt": "x", "context": ["a"]}, "The field context must be a text"),
@@ -224,6 +228,8 @@ def test_nothing_is_taken_before_somebody_decided_about_text_that_would_be_dropp
         {"messages": [{"role": "user", "content": "x", "name": "Bo"}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "name": "Bo"}]}]},
         {"prompt": "x", "history": [{"role": "system", "content": [{"text": "y", "name": "Bo"}]}]},
+        {"question": [{"role": "user", "content": "x", "name": "Bo"}]},
+        {"question": [{"role": "user", "content": [{"type": "text", "text": "x", "name": "Bo"}]}]},
         {"instruction": "x", "instances": [{"input": "a", "output": "b", "name": "Bo"}]},
         {"shots": SHOTS | {"name": "Bo"}},
     ],
@@ -385,6 +391,16 @@ def test_where_it_came_from_an_exported_prompt_is_a_duplicate(pool):
     side = PromptGroup.objects.get().split
     job = load(pool, [exported(split=other(side))])
     assert report(job)[1].startswith("This is prompt ")
+
+
+def test_a_duplicate_gives_its_group_no_side(pool):
+    """Neither one of the pool nor one of the same file: the customer's next line says the side."""
+    load(pool, [{"prompt": "a"}])
+    acme = {"source": Source.CUSTOMER, "source_user": "Acme"}
+    duplicates = [{"prompt": "a", "split": "valid"} | acme, {"prompt": "b"}, {"prompt": "b", "split": "valid"} | acme]
+    job = load(pool, [*duplicates, {"prompt": "c", "split": "train"} | acme])
+    assert [bool(refusal) for refusal in report(job).values()] == [True, False, True, False]
+    assert Prompt.objects.get(text="c").group == PromptGroup.objects.get(key="customer:acme", split=Split.TRAIN)
 
 
 def test_without_a_split_a_group_is_drawn(pool):

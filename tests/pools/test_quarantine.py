@@ -267,3 +267,15 @@ def test_two_who_add_prompts_at_once_put_nothing_on_both_sides(settings, seed):
     assert not failed
     assert Prompt.objects.exclude(quarantined_at=None).exists()
     assert_no_leak()
+
+
+@pytest.mark.django_db
+def test_of_equal_prompts_of_one_batch_the_first_is_taken_into_the_group_of_its_own_customer():
+    mine, theirs = customer_of(Side.TRAIN), customer_of(Side.VALID)
+    lines = [prepare(draft("Same.", source=Source.CUSTOMER, source_user=name)) for name in (mine, theirs)]
+    first, second = actions.add_prompts(pool=make.pool(), prompts=lines, now=NOW)
+    assert (first.is_new, second.is_new) == (True, False)
+    assert Prompt.objects.get().group == PromptGroup.objects.get()
+    of_customer(make.pool(), "Another.", mine)
+    of_customer(make.pool(), "A third.", theirs)
+    assert_no_leak()

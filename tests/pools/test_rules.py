@@ -52,7 +52,7 @@ def test_a_conversation_ends_with_the_user(turns):
         (None, "There is no prompt."),
         ([{"role": "user"}], "Message 1 is empty."),
         (talk("u:  \n\t"), "Message 1 is empty."),
-        ([{"role": "user", "content": 7}], "Message 1 is empty."),
+        ([{"role": "user", "content": 7}], "Message 1 must be a text."),
         (["hi"], "Message 1 must have a role and a content."),
         ([{"role": "bot", "content": "hi"}], "Message 1 has the role “bot”"),
         ([{"role": ["user"], "content": "hi"}], "Message 1 has the role"),

@@ -222,7 +222,7 @@ def test_opening_slates_takes_the_same_queries_for_one_prompt_and_for_three(pool
     for prompts in (1, 3):
         for _ in range(prompts):
             written(make.prompt(pool), policy, *"abcd")
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(15):
             assert open_slates(campaign=over, now=NOW) == prompts
 
 

@@ -17,6 +17,7 @@ from annotate.samples.models import SampleRequest
 from annotate.samples.states import RequestState
 from annotate.studio.tasks import fill_campaigns
 from annotate.work import actions, leases
+from annotate.work import quarantine as decisions
 from annotate.work.models import Assignment, Workflow
 from annotate.work.quarantine import quarantine, release
 from annotate.work.states import State
@@ -25,6 +26,7 @@ from tests import factories as make
 from tests.pools.test_add_prompt import customer_of, draft
 from tests.rankings.test_supply import another, mixed, sample, share
 from tests.work.conftest import NOW
+from tests.work.test_quarantine import start_run
 from tests.work.test_races import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,10 +34,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 TEXT = "Write about two frogs."
 
 
-def wait_until_blocked():
-    """Another transaction waits for a lock."""
+def wait_until_blocked(*, unless=None):
+    """Another transaction waits for a lock, or the event has happened that makes it pointless to wait."""
     end = time.monotonic() + 20
     while time.monotonic() < end:
+        if unless and unless.is_set():
+            return
         with connection.cursor() as cursor:
             cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
             if cursor.fetchone()[0]:
@@ -154,3 +158,58 @@ def test_a_labeler_goes_back_to_an_answer_while_the_prompt_of_their_task_is_repl
     assert Assignment.objects.get(task__prompt=used).state == State.STOPPED
     assert Assignment.objects.get(task__prompt=wanted).state == State.OPEN
     assert Assignment.objects.get(id=answer.id).state == State.LEASED
+
+
+def test_a_campaign_that_begins_during_a_decision_gets_no_task_of_the_prompt(monkeypatch):
+    """The decision has not seen the campaign, and whoever makes its tasks does not see the decision yet."""
+    prompt = make.prompt(make.pool())
+    decided, filled, stop_slots = threading.Event(), threading.Event(), decisions.stop_slots
+
+    def stop_and_wait(*args, **options):
+        stop_slots(*args, **options)
+        decided.set()
+        wait_until_blocked(unless=filled)
+
+    monkeypatch.setattr(decisions, "stop_slots", stop_and_wait)
+
+    def put_away():
+        twin = make.prompt(make.pool(), in_group=make.group(split=Split.VALID))
+        return quarantine(cases=[Case(prompt.id, twin.id, QuarantineReason.EQUAL_TEXT)], by=None, now=NOW)
+
+    def begin():
+        assert decided.wait(timeout=20)
+        campaign = make.campaign(over=prompt.pool)
+        made = actions.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=prompt.id), now=NOW)
+        filled.set()
+        return made
+
+    assert at_once(put_away, begin) == [1, []]
+    assert not Assignment.objects.filter(task__prompt=prompt).exists()
+
+
+def test_two_decisions_on_a_pool_without_campaigns_lock_its_runs_one_after_the_other(monkeypatch):
+    """The release takes the later run up before it stops the earlier one; the quarantine goes by the runs' numbers."""
+    pool = make.pool()
+    used, third = (make.prompt(pool, in_group=make.group(split=Split.TRAIN)) for _ in range(2))
+    wanted = make.prompt(pool, in_group=make.group(split=Split.VALID))
+    twin = make.prompt(make.pool(), in_group=make.group(split=Split.VALID))
+    ExampleText.objects.create(prompt=wanted, content_hash=used.content_hash)
+    for sampled in ([used, third], [wanted, third]):
+        start_run(pool, k=1, temperature=1, prompts=Prompt.objects.filter(id__in=[prompt.id for prompt in sampled]))
+    quarantine(cases=[Case(wanted.id, used.id, QuarantineReason.EQUAL_EXAMPLE)], by=None, now=NOW)
+    taken, take_up = threading.Event(), decisions.samples.take_up
+
+    def take_up_and_wait(**options):
+        take_up(**options)
+        taken.set()
+        wait_until_blocked()
+
+    monkeypatch.setattr(decisions.samples, "take_up", take_up_and_wait)
+
+    def put_away():
+        assert taken.wait(timeout=20)
+        return quarantine(cases=[Case(third.id, twin.id, QuarantineReason.EQUAL_TEXT)], by=None, now=NOW)
+
+    outcomes = at_once(lambda: release(prompt_id=wanted.id, by=None, now=NOW, readmit=readmit, instead=True), put_away)
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
+    assert SampleRequest.objects.get(state=RequestState.WAITING).prompt == wanted

@@ -122,7 +122,7 @@ def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
     known = known | {"group"} if _split(used) else known
     found = {name: value for name, value in fields.items() if name not in known or name not in used}
-    for name in ("messages", "prompt", "history"):
+    for name in ("messages", "prompt", "question", "history"):
         found |= _inside(name, used.get(name), ("role", "content"))
         found |= _inside(f"{name}.content", _parts(used.get(name)), ("type", "text"))
     found |= _inside("instances", used.get("instances"), ("input", "output"))
@@ -239,7 +239,7 @@ def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
     if name == "shots":
         if not isinstance(value, Mapping):
             raise BadPrompt(_("The shots must be an object with an instruction and pairs."))
-        return _few_shot(value, fields)
+        return _few_shot(value, fields, *INSTANCES)
     if name == "instruction":
         return _instruction(fields)
     if name == "messages" and not isinstance(value, list):
@@ -253,9 +253,10 @@ def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": _conversation([_asked(value, fields)], fields, takes_below=True)}
 
 
-def _few_shot(shots: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+def _few_shot(shots: Mapping[str, Any], fields: Mapping[str, Any], *unused: str) -> dict[str, Any]:
+    """`unused`: further fields that have no place beside these shots."""
     problem = _("A few-shot prompt is made of its pairs: the field %(name)s has no place in it. Leave it out.")
-    _refuse_with(problem, fields, (*SYSTEM, *BELOW, "history"))
+    _refuse_with(problem, fields, (*SYSTEM, *BELOW, "history", *unused))
     return {"shots": shots}
 
 
@@ -274,7 +275,8 @@ def _instruction(fields: Mapping[str, Any]) -> dict[str, Any]:
         pairs = [{"query": instance.get("input"), "response": instance.get("output")} for instance in instances]
         return _few_shot({"instruction": instruction, "pairs": pairs}, fields)
     if instances:
-        both = {**fields, "instances.input": instances[0].get("input") or ""}
+        given = instances[0].get("input")
+        both = {**fields, "instances.input": "" if given in EMPTY else given}
         fields = {**fields, "input": read.text_of(both, *INPUTS)}
     return {
         "messages": _conversation([_asked(instruction, fields)], fields, takes_below=True),
