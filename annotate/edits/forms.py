@@ -83,6 +83,7 @@ class InstructionForm(forms.Form):
             return list(self.initial.get("pairs", []))
         return filled_pairs(data.getlist("query"), data.getlist("response"))
 
+    fewest_pairs = FEWEST_PAIRS
     most_pairs = MOST_PAIRS
 
     @property
