@@ -69,8 +69,11 @@ def submit(
     submit_key: UUID,
     now: datetime,
 ) -> Submission:
-    """Store the instruction and hand it in, all or nothing. It becomes a prompt when a reviewer accepts it, or without a
-    review when it cannot be taken back any more: see `sweep`."""
+    """Store the instruction and hand it in, all or nothing.
+
+    It becomes a prompt when a reviewer accepts it. Where nobody reviews it, `sweep` makes the prompt when the answer
+    cannot be taken back any more.
+    """
     with transaction.atomic():
         outcome = leases.submit(
             assignment_id=assignment_id,

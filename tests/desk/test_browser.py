@@ -204,6 +204,29 @@ def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, edits):
 KINDS = ["demonstrations", "rankings", "edits"]
 
 
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_what_is_typed_while_an_answer_is_on_its_way_means_nothing(request, sit, kind):
+    _me, page = sit(request.getfixturevalue(kind)(prompts=2))
+    begin(page)
+    if kind == "demonstrations":
+        page.get_by_label("Your answer").fill("One answer")
+    else:
+        press(page, "a", "7", "b", "3", "c", "7", "d", "1", "r", "a", "1", "b", "2", "c", "1", "d", "3")
+    held = []
+    page.route("**/submit/", lambda route: held.append(route))
+    with page.expect_request("**/submit/"):
+        press(page, "Control+Enter")
+    guideline = page.locator("details.guideline")
+    was_open = guideline.evaluate("one => one.open")
+    chosen = page.locator(".is-selected").all_inner_texts()
+    page.keyboard.type("?u a b1?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert guideline.evaluate("one => one.open") == was_open
+    assert page.locator(".is-selected").all_inner_texts() == chosen
+    held[0].continue_()
+    expect(page.get_by_text("Submitted.")).to_be_visible()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_single_letter_undoes_or_skips_on_a_page_where_text_is_written(request, sit, kind):
     campaign = request.getfixturevalue(kind)(prompts=2, undo_minutes=5)
