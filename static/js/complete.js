@@ -28,7 +28,8 @@ export function watch(form, { words, reveal, shown = (field) => field }) {
 
   function tell(fields) {
     if (!line) return;
-    line.textContent = fields.length ? (words?.(fields) ?? filled(line.dataset.text, { names: names(fields) })) : "";
+    const listed = () => filled(line.dataset.text, { names: names(fields) }).replace("?.", "?"); // a name may be a question
+    line.textContent = fields.length ? (words?.(fields) ?? listed()) : "";
     line.hidden = !fields.length;
   }
 

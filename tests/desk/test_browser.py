@@ -342,7 +342,7 @@ def test_an_incomplete_rewriting_is_pointed_at(sit, edits, by, width):
     by(page)
     reason = page.get_by_label("Something needed was missing")
     seen(page.get_by_label("It was unclear what is asked"))
-    expect(bar).to_have_text("Not submitted yet. Still missing: Why did you change it?.")
+    expect(bar).to_have_text("Not submitted yet. Still missing: Why did you change it?")
     reason.check()
     expect(bar).to_be_hidden()
     expect(page.locator("[aria-invalid=true]")).to_have_count(0)
