@@ -300,6 +300,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "free expired leases": {"task": "work.sweep", "schedule": 30.0},
+    "make prompts of instructions": {"task": "edits.sweep", "schedule": 30.0},
     "go on with imports": {"task": "pools.sweep", "schedule": 30.0},
     "make tasks for new prompts and ready slates": {"task": "studio.fill_campaigns", "schedule": 20.0},
     "go on with sampling": {"task": "models_worker.sweep", "schedule": 10.0},

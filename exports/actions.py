@@ -10,9 +10,9 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from annotate.accounts.models import User
+from annotate.edits.actions import settle
 from annotate.lib import private
 from annotate.lib.wake import wake
-from annotate.work.actions import settle
 from annotate.work.models import Campaign
 from exports import manifest, queries
 from exports.formats import card

@@ -16,8 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from annotate.edits.actions import settle
 from annotate.pools.quarantine import Case
-from annotate.work.actions import settle
 from exports import queries
 from exports.actions import write
 from exports.manifest import Manifest

@@ -61,7 +61,13 @@ REASON = Case(
     When(BY_HELD_OUT_AUTHOR, then=Value(LeftOut.HELD_OUT_AUTHOR)),
     When(IN_QUARANTINE, then=Value(LeftOut.QUARANTINED)),
     When(Q(instruction__isnull=False) & ~Q(instruction__kind=Kind.FEW_SHOT), then=Value(LeftOut.INSTRUCTION_ONLY)),
-    When(instruction__isnull=False, instruction__prompt=None, then=Value(LeftOut.INSTRUCTION_WITHOUT_PROMPT)),
+    # Without a refusal it becomes a prompt when the export begins.
+    When(
+        ~Q(instruction__refusal=""),
+        instruction__prompt=None,
+        instruction__isnull=False,
+        then=Value(LeftOut.INSTRUCTION_WITHOUT_PROMPT),
+    ),
     default=Value(""),
 )
 

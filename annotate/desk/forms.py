@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.core.validators import MaxLengthValidator
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
@@ -34,7 +35,7 @@ class SkipForm(forms.Form):
     note = forms.CharField(
         label=_("Note"),
         required=False,
-        max_length=2000,
+        validators=[MaxLengthValidator(2000)],  # max_length would cut a paste short without a word
         widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"}),
         help_text=_("For the people who run this campaign."),
     )

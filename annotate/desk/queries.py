@@ -13,8 +13,7 @@ from annotate.pools.models import Prompt
 from annotate.work import queue
 from annotate.work.models import Assignment, Campaign, Draft, Task
 from annotate.work.moves import SLOT
-from annotate.work.queries import CAMPAIGN, DRAFT, answers_of, campaigns_for, has_held, is_free
-from annotate.work.states import CampaignState
+from annotate.work.queries import CAMPAIGN, DRAFT, answers_of, campaigns_for, has_held
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
 COUNTED = 100
@@ -132,10 +131,3 @@ def standing(labeler: User, assignment: Assignment) -> Assignment | None:
     if assignment.labeler_id == labeler.id:
         return assignment
     return Assignment.objects.filter(task=assignment.task_id, labeler=labeler).first()
-
-
-def can_still_submit(labeler: User, assignment: Assignment) -> bool:
-    """After an expired lease: is a slot of the task free for them?"""
-    if assignment.campaign.state == CampaignState.CLOSED:
-        return False
-    return is_free(labeler, assignment.task_id)

@@ -116,8 +116,8 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
         leased_until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
     except leases.LeaseLost:
         leased_until = None
-    if not leased_until and not queries.can_still_submit(labeler, assignment):
-        refused = leases.lease_lost(assignment.task_id, labeler)
+    if not leased_until and not leases.takes_late(assignment.campaign, assignment.task_id, labeler):
+        refused = leases.lease_lost(assignment.campaign, assignment, labeler)
         return _lost(request, assignment, draft.body if draft else {}, refused, key=None, status=200)
     part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
     return _page(request, assignment, part | {"seen": draft.version if draft else ""}, leased_until)

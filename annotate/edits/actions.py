@@ -1,24 +1,27 @@
-from collections.abc import Sequence
-from datetime import datetime
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import ProtectedError, Q
+from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.edits.models import Brief, Instruction
 from annotate.edits.queries import original_of
 from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
-from annotate.pools.actions import DuplicatePrompt, add_prompt, hold_split_map
-from annotate.pools.models import Kind, Pool, Prompt
+from annotate.pools.actions import DuplicatePrompt, add_prompt
+from annotate.pools.models import Kind, Pool
 from annotate.pools.rules import BadPrompt
 from annotate.work import actions as work
 from annotate.work import leases
 from annotate.work.leases import Refused, Submission, UndoOver
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import CampaignState, State
+
+log = logging.getLogger(__name__)
 
 
 class NoBriefs(Refused):
@@ -66,7 +69,11 @@ def submit(
     submit_key: UUID,
     now: datetime,
 ) -> Submission:
-    """Store the instruction and hand it in; where nobody reviews it, it becomes a prompt at once. All or nothing."""
+    """Store the instruction and hand it in, all or nothing.
+
+    It becomes a prompt when a reviewer accepts it. Where nobody reviews it, `sweep` makes the prompt when the answer
+    cannot be taken back any more.
+    """
     with transaction.atomic():
         outcome = leases.submit(
             assignment_id=assignment_id,
@@ -77,7 +84,7 @@ def submit(
         )
         if not outcome.repeated:
             # After an expired lease the slot may be another one than the page was opened with.
-            instruction, _created = Instruction.objects.update_or_create(
+            Instruction.objects.update_or_create(
                 assignment=outcome.assignment,
                 defaults={
                     "kind": kind,
@@ -89,20 +96,19 @@ def submit(
                     "written_at": now,
                 },
             )
-            if outcome.assignment.state == State.ACCEPTED:
-                become_prompt(instruction=instruction, now=now)
         return outcome
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Take the last submit back: its text is the task's draft again, and the prompt that came of it goes.
+    """Take the last submit back: its text is the task's draft again.
 
-    Raises the engine's refusals; UndoOver also where the prompt is somebody's task already, was sampled or edited, or
-    somebody else's instruction equals it.
+    No prompt has come of it yet, so nobody has built on it. Raises the engine's refusals.
     """
     with transaction.atomic():
         assignment = leases.undo(assignment_id=assignment_id, labeler=labeler, now=now)
-        instruction = Instruction.objects.select_related("prompt").get(assignment=assignment)
+        instruction = Instruction.objects.get(assignment=assignment)
+        if instruction.prompt_id is not None:
+            raise UndoOver  # earlier versions made the prompt at the submit
         body = {
             "text": [instruction.text],
             "category": [instruction.category],
@@ -112,34 +118,52 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
             "response": [pair["response"] for pair in instruction.pairs],
         }
         leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
-        prompt = instruction.prompt
         if not assignment.rounds:
             instruction.delete()
-        if prompt is not None:
-            _delete(prompt.id)
         return assignment
 
 
-def _delete(prompt_id: int) -> None:
-    """Delete a prompt that nobody has built on. Raises UndoOver."""
-    affected = Prompt.objects.filter(Q(id=prompt_id) | Q(quarantine_twin=prompt_id)).defer("search").order_by("id")
-    while True:
-        with transaction.atomic():
-            # Decisions about quarantine wait for these locks, and this waits for them. NO KEY: whatever holds the
-            # split map already may have named the prompt as a twin, which PostgreSQL checks when they commit.
-            held = {row.id for row in affected.select_for_update(no_key=True)}
-            hold_split_map()
-            if held != set(affected.values_list("id", flat=True)):
-                # A prompt was added meanwhile, with this one as its twin. Its lock has to come before the split map.
-                transaction.set_rollback(True)
-                continue
-            # An action that makes a task of it at this moment locks its key: then the prompt is used, or already gone.
-            prompt = Prompt.objects.defer("search").select_for_update().get(id=prompt_id)
-            try:
-                prompt.delete()
-            except ProtectedError as used:
-                raise UndoOver from used
-            return
+def sweep(*, now: datetime) -> None:
+    """Make prompts of the instructions that nobody reviews, once their labelers' minutes for an undo are over.
+
+    Before, nobody could build on them anyway: an undo that is refused because somebody has would tell the labeler that
+    the instruction was not drawn for review. Safe to run twice and at once.
+    """
+    for campaign in Campaign.objects.filter(id__in=_waiting().values("assignment__campaign")).order_by("id"):
+        closed = campaign.state == CampaignState.CLOSED
+        until = now if closed else now - timedelta(minutes=campaign.undo_minutes)
+        if _waiting().filter(assignment__campaign=campaign, assignment__submitted_at__lte=until).exists():
+            # More minutes from now on do not make these answers young again.
+            work.settle(campaigns=[campaign.id], now=until)
+            _make_prompts([campaign.id], now)
+
+
+def settle(*, campaigns: Iterable[int], now: datetime) -> None:
+    """As work.actions.settle. What stands from here on, and is not reviewed, becomes a prompt."""
+    settled = list(campaigns)
+    work.settle(campaigns=settled, now=now)
+    _make_prompts(settled, now)
+
+
+def _waiting() -> QuerySet[Instruction]:
+    """Accepted without a review, and neither a prompt yet nor refused by the pool."""
+    accepted = {"assignment__state": State.ACCEPTED, "assignment__decided_by": None}
+    return Instruction.objects.filter(prompt=None, refusal="", **accepted)
+
+
+def _make_prompts(campaigns: Sequence[int], now: datetime) -> None:
+    settled = Q(assignment__submitted_at__lte=F("assignment__campaign__settled_at"))
+    waiting = _waiting().filter(settled, assignment__campaign__in=campaigns)
+    for instruction_id in list(waiting.order_by("assignment__submitted_at", "id").values_list("id", flat=True)):
+        try:
+            with transaction.atomic():
+                # Another worker may be making its prompt: then it is not waiting any more.
+                waits = _waiting().select_for_update(of=("self",)).filter(id=instruction_id)
+                for instruction in waits:
+                    become_prompt(instruction=instruction, now=now)
+        except Exception:
+            # Whatever is wrong with one instruction, the others become prompts.
+            log.exception("instruction %s could not become a prompt", instruction_id)
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:

@@ -3,6 +3,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
@@ -64,7 +65,7 @@ class InstructionForm(forms.Form):
     note = forms.CharField(
         label=_("Note for the reviewer"),
         required=False,
-        max_length=5000,
+        validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
         widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
 
@@ -83,6 +84,7 @@ class InstructionForm(forms.Form):
             return list(self.initial.get("pairs", []))
         return filled_pairs(data.getlist("query"), data.getlist("response"))
 
+    fewest_pairs = FEWEST_PAIRS
     most_pairs = MOST_PAIRS
 
     @property

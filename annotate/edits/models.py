@@ -50,11 +50,15 @@ class Instruction(models.Model):
     # Accepted, yet no prompt came of it: the sentence that says why (it equals one of the pool). One whose text is in
     # use on the other side of the split is a prompt, in quarantine.
     refusal = models.TextField(blank=True)
-    # That one. While it stands for this instruction too, it stays.
+    # That one.
     duplicate_of = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=~Q(text=""), name="instruction_not_empty"),
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="instruction_kind_known"),
+        ]
+        indexes = [
+            # The sweep: those of which no prompt has come.
+            models.Index(fields=["assignment"], condition=Q(prompt=None, refusal=""), name="instruction_waiting"),
         ]

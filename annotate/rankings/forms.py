@@ -2,6 +2,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxLengthValidator
 from django.forms import BaseFormSet, BoundField, formset_factory
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +19,10 @@ class RankingForm(forms.Form):
     """A rating and a place for each candidate shown, called by its letter. Nothing is chosen beforehand."""
 
     note = forms.CharField(
-        label=_("Note"), required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"})
+        label=_("Note"),
+        required=False,
+        validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
+        widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
 
     def __init__(
@@ -42,6 +46,11 @@ class RankingForm(forms.Form):
 
     def clean_note(self) -> str:
         return tidy(self.cleaned_data["note"])
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Does a candidate lack its rating or its place?"""
+        return any(name.startswith(("rating-", "place-")) for name in self.errors)
 
     @property
     def marks(self) -> dict[str, Mark]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxLengthValidator, RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from annotate.pools.rules import Message
@@ -180,7 +180,7 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
         label=_("stop strings"),
         required=False,
         strip=False,
-        max_length=100,
+        validators=[MaxLengthValidator(100)],  # of each; max_length would have the browser count all of them
         help_text=_("One a line; the text ends before the first of them. Write \\n for a newline."),
     )
     seed = forms.IntegerField(

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxLengthValidator
 from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
@@ -51,7 +52,7 @@ class DecisionForm(forms.Form):
     comment = forms.CharField(
         label=_("Comment"),
         required=False,
-        max_length=5000,
+        validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
         widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}),
         help_text=_("The labeler reads it. Needed when you send the answer back."),
     )
@@ -107,7 +108,7 @@ class BriefsForm(forms.Form):
     use_cases = forms.CharField(
         label=_("Use cases, one a line"),
         required=False,
-        max_length=100_000,
+        validators=[MaxLengthValidator(100_000)],  # max_length would cut a paste short without a word
         widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}),
         help_text=_("For user-based instructions: what somebody wants the model for, without names or other details."),
     )

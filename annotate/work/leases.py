@@ -80,6 +80,24 @@ class Skipped(LeaseLost):
     words = _("You skipped this task. It does not come back to you.")
 
 
+class ClosedMeanwhile(LeaseLost):
+    words = _("This campaign was closed meanwhile, and takes no more answers. Your text is kept, and you can copy it.")
+
+
+class NotOpenToYou(LeaseLost):
+    words = _("This campaign is not open to you any more. Your text is kept, and you can copy it.")
+
+
+class TaskStopped(LeaseLost):
+    words = _(
+        "Nobody can work on this task until a manager has decided about it. Your text is kept, and you can copy it."
+    )
+
+
+class NotWanted(LeaseLost):
+    words = _("No more answers to this task are wanted. Your text is kept, and you can copy it.")
+
+
 class LeaseEnded(LeaseLost):
     words = _("Your time for this task has ended. You can still submit it while nobody else has taken it.")
 
@@ -319,6 +337,8 @@ def submit(
     mine: Any = rows[0] if rows else None
     steps = [Move.SUBMIT]
     if mine is not None and mine.state != State.LEASED:
+        if mine.state == State.CANCELLED:
+            raise lease_lost(campaign, mine, labeler)
         if not _set_aside(mine):
             raise AlreadySubmitted
         steps.insert(0, Move.RESUME)
@@ -684,14 +704,32 @@ def _not_held(assignment: Assignment, labeler: User) -> LeaseLost:
     answers = Assignment.objects.filter(task=assignment.task_id, labeler=labeler)
     if answers.filter(state__in=[State.SUBMITTED, State.ACCEPTED]).exists():
         return AlreadySubmitted()
-    if assignment.campaign.state != CampaignState.CLOSED and queries.is_free(labeler, assignment.task_id):
+    if takes_late(assignment.campaign, assignment.task_id, labeler):
         return LeaseEnded()
-    return lease_lost(assignment.task_id, labeler)
+    assignment.refresh_from_db(fields=["state", "labeler"])
+    return lease_lost(assignment.campaign, assignment, labeler)
 
 
-def lease_lost(task_id: int, labeler: User) -> LeaseLost:
-    """The refusal that names the cause: the labeler skipped the task, or their time for it ended."""
-    return Skipped() if Skip.objects.filter(task_id=task_id, labeler=labeler).exists() else LeaseLost()
+def takes_late(campaign: Campaign, task_id: int, labeler: User) -> bool:
+    """After an expired lease: would `submit` still take this labeler's answer to the task?"""
+    open_to_them = campaign.state != CampaignState.CLOSED and queries.allowed(campaign, labeler)
+    return open_to_them and queries.is_free(labeler, task_id)
+
+
+def lease_lost(campaign: Campaign, slot: Assignment, labeler: User) -> LeaseLost:
+    """The refusal that names the cause why the labeler, who had this slot, cannot submit its task any more."""
+    if Skip.objects.filter(task_id=slot.task_id, labeler=labeler).exists():
+        return Skipped()
+    if campaign.state == CampaignState.CLOSED:
+        return ClosedMeanwhile()
+    if not queries.allowed(campaign, labeler):
+        return NotOpenToYou()
+    if slot.state == State.STOPPED:
+        return TaskStopped()
+    # A sent-back answer that a manager stopped waiting for is cancelled too, and stays its writer's.
+    if slot.state == State.CANCELLED and slot.labeler_id is None:
+        return NotWanted()
+    return LeaseLost()
 
 
 def _is_this_submit(earlier: Assignment, task_id: int, labeler: User) -> bool:
@@ -715,10 +753,10 @@ def _last_move(assignment: Assignment) -> str | None:
 
 def _free_slot(campaign: Campaign, task_id: int, assignment_id: int, labeler: User) -> Assignment:
     """After an expired lease: the same slot, or any other of the task that is free."""
-    if campaign.state == CampaignState.CLOSED or not queries.allowed(campaign, labeler):
-        raise lease_lost(task_id, labeler)
-    free = Assignment.objects.select_for_update(skip_locked=True).filter(task_id=task_id, state=State.OPEN)
-    slot = free.filter(id=assignment_id).first() or free.order_by("slot").first()
-    if slot is None or Skip.objects.filter(task_id=task_id, labeler=labeler).exists():
-        raise lease_lost(task_id, labeler)
+    slot = None
+    if takes_late(campaign, task_id, labeler):
+        free = Assignment.objects.select_for_update(skip_locked=True).filter(task_id=task_id, state=State.OPEN)
+        slot = free.filter(id=assignment_id).first() or free.order_by("slot").first()
+    if slot is None:
+        raise lease_lost(campaign, Assignment.objects.get(id=assignment_id), labeler)
     return slot

@@ -3,6 +3,8 @@
 //
 //   form[data-complete]   a form that is checked like this; other modules call `watch` for theirs
 //   [data-incomplete]     in the action bar, with data-text="... {names} ..."
+//   [data-one-needed]     around checkboxes of which at least one must be checked; its legend is their name. HTML has no
+//                         attribute for that
 
 import { filled } from "./http.js";
 import { pointAt } from "./sight.js";
@@ -22,11 +24,12 @@ export function watch(form, { words, reveal, shown = (field) => field }) {
   const line = form.querySelector("[data-incomplete]");
   let told = false;
 
-  const missing = () => [...form.elements].filter((field) => field.willValidate && !field.validity.valid);
+  const missing = () => [...form.elements].filter((field) => field.willValidate && (!field.validity.valid || noneOf(field)));
 
   function tell(fields) {
     if (!line) return;
-    line.textContent = fields.length ? (words?.(fields) ?? filled(line.dataset.text, { names: names(fields) })) : "";
+    const listed = () => filled(line.dataset.text, { names: names(fields) }).replace("?.", "?"); // a name may be a question
+    line.textContent = fields.length ? (words?.(fields) ?? listed()) : "";
     line.hidden = !fields.length;
   }
 
@@ -57,12 +60,20 @@ export function watch(form, { words, reveal, shown = (field) => field }) {
   return check;
 }
 
+/** Is it the first of several checkboxes of which none is checked, though one is needed? */
+function noneOf(field) {
+  const boxes = field.closest("[data-one-needed]")?.querySelectorAll("[type=checkbox]");
+  return boxes?.[0] === field && ![...boxes].some((box) => box.checked);
+}
+
 function names(fields) {
-  const each = fields.map((field) => field.labels[0]?.textContent.trim() ?? field.name);
+  const named = (field) => field.closest("[data-one-needed]")?.querySelector("legend") ?? field.labels[0];
+  const each = fields.map((field) => named(field)?.textContent.trim() ?? field.name);
   return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(new Set(each));
 }
 
 function mark(field) {
   field.setAttribute("aria-invalid", "true");
-  field.addEventListener("input", () => field.removeAttribute("aria-invalid"), { once: true });
+  const whole = field.closest("[data-one-needed]") ?? field;
+  whole.addEventListener("input", () => field.removeAttribute("aria-invalid"), { once: true });
 }

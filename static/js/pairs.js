@@ -1,7 +1,7 @@
 // Adds and removes query/response pairs of a few-shot prompt. Without it the form shows an empty pair more than there
 // are filled ones, and the button that adds one sends the form and gets it back longer.
 //
-//   [data-pairs]          around the rows; data-most: how many there may be
+//   [data-pairs]          around the rows; data-fewest and data-most: how many there must and may be
 //     [data-pair]         a row; its fields share their names with those of the other rows (query, response)
 //       [data-pair-number]   shows the row's number; ids, for and aria-... of the row end in it too ("query-2")
 //       [data-pair-remove]   a button, hidden until this runs
@@ -10,6 +10,7 @@
 for (const box of document.querySelectorAll("[data-pairs]")) {
   const add = box.querySelector("[data-pair-add]");
   const rows = () => [...box.querySelectorAll("[data-pair]")];
+  const fewest = Number(box.dataset.fewest) || 0;
   const most = Number(box.dataset.most) || Infinity;
 
   const renumber = () => {
@@ -24,6 +25,17 @@ for (const box of document.querySelectorAll("[data-pairs]")) {
       for (const button of row.querySelectorAll("[data-pair-remove]")) button.hidden = rows().length === 1;
     }
     add.hidden = rows().length >= most;
+    need();
+  };
+
+  // What complete.js, or the browser, finds missing: the rest of a pair that was begun, and the first of the pairs that
+  // are still too few.
+  const need = () => {
+    let few = fewest - rows().filter(begun).length;
+    for (const row of rows()) {
+      const needed = begun(row) || few-- > 0;
+      for (const field of row.querySelectorAll("input, textarea")) field.required = needed;
+    }
   };
 
   const append = () => {
@@ -37,6 +49,8 @@ for (const box of document.querySelectorAll("[data-pairs]")) {
     renumber();
     return row;
   };
+
+  const begun = (row) => [...row.querySelectorAll("input, textarea")].some((field) => field.value.trim());
 
   const changed = () => box.closest("form")?.dispatchEvent(new CustomEvent("pairs:changed"));
 
@@ -55,6 +69,8 @@ for (const box of document.querySelectorAll("[data-pairs]")) {
     next.querySelector("input, textarea").focus();
     changed();
   });
+
+  box.addEventListener("input", need);
 
   // A draft that is put back brings its own number of pairs.
   box.closest("form")?.addEventListener("draft:restore", ({ detail: body }) => {

@@ -351,7 +351,7 @@ document.addEventListener("keydown", keyed, true);
 
 function keyed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (document.querySelector("dialog[open]")) return;
+  if (document.querySelector("dialog[open], [data-answer][inert]")) return;
   // After an incomplete submit a list of places has the focus. Its entries begin with digits, so letters are free to go on
   // to a candidate.
   const inList = event.target.matches("[data-candidate] select");

@@ -13,6 +13,8 @@ import { show } from "./dialog.js";
 const dialog = document.getElementById("key-help");
 const OFF = "annotate:keys-off";
 const FIELDS = "main :is(textarea, [contenteditable], input:is([type=text], [type=search], [type=email], [type=url]))";
+// While an answer is on its way or waits (submit.js), people type on for the next one: no key of theirs means this page.
+const BUSY = "dialog[open], [data-answer][inert]";
 const ACTS = "a, button:not([type=button]), [type=submit]";
 
 if (document.querySelector(`${FIELDS}:not([readonly])`)) {
@@ -81,7 +83,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (typing(event.target) || document.body.hasAttribute("data-keys-off") || document.querySelector("dialog[open]")) return;
+  if (typing(event.target) || document.body.hasAttribute("data-keys-off") || document.querySelector(BUSY)) return;
   if (event.key === "?") {
     event.preventDefault();
     show(dialog);

@@ -7,8 +7,10 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from annotate.accounts.models import User
+from annotate.edits.actions import sweep
 from annotate.guidelines.actions import publish as guidelines_publish
 from annotate.guidelines.actions import save_draft
 from annotate.guidelines.models import Guideline, GuidelineVersion
@@ -114,6 +116,11 @@ def filled(campaign: Campaign) -> Campaign:
     while WORKFLOWS[Workflow(campaign.workflow)].fill(campaign, NOW):
         pass
     return campaign
+
+
+def make_prompts() -> None:
+    """What the worker does when the minutes to take an instruction back are over."""
+    sweep(now=timezone.now() + 6 * make.MINUTE)
 
 
 def publish(guideline: Guideline, body: str) -> GuidelineVersion:

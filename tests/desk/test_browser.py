@@ -204,6 +204,29 @@ def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, edits):
 KINDS = ["demonstrations", "rankings", "edits"]
 
 
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_what_is_typed_while_an_answer_is_on_its_way_means_nothing(request, sit, kind):
+    _me, page = sit(request.getfixturevalue(kind)(prompts=2))
+    begin(page)
+    if kind == "demonstrations":
+        page.get_by_label("Your answer").fill("One answer")
+    else:
+        press(page, "a", "7", "b", "3", "c", "7", "d", "1", "r", "a", "1", "b", "2", "c", "1", "d", "3")
+    held = []
+    page.route("**/submit/", lambda route: held.append(route))
+    with page.expect_request("**/submit/"):
+        press(page, "Control+Enter")
+    guideline = page.locator("details.guideline")
+    was_open = guideline.evaluate("one => one.open")
+    chosen = page.locator(".is-selected").all_inner_texts()
+    page.keyboard.type("?u a b1?")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert guideline.evaluate("one => one.open") == was_open
+    assert page.locator(".is-selected").all_inner_texts() == chosen
+    held[0].continue_()
+    expect(page.get_by_text("Submitted.")).to_be_visible()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_single_letter_undoes_or_skips_on_a_page_where_text_is_written(request, sit, kind):
     campaign = request.getfixturevalue(kind)(prompts=2, undo_minutes=5)
@@ -264,8 +287,7 @@ def test_enter_of_an_input_method_submits_nothing(request, sit, kind):
     begin(page)
     field = page.locator("[data-answer] textarea").first
     field.fill("にほn")
-    sent = []
-    page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/submit/") else None)
+    sent = submits(page)
     for more in ("isComposing: true", "keyCode: 229"):
         field.evaluate(
             "(field) => field.dispatchEvent(new KeyboardEvent('keydown', "
@@ -304,37 +326,82 @@ def test_an_incomplete_answer_is_pointed_at(sit, demonstrations, by, width):
     expect(bar).to_be_visible()
 
 
+@pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("by", [by_mouse, by_keys])
-def test_an_incomplete_rewriting_is_pointed_at(sit, edits, by):
+def test_an_incomplete_rewriting_is_pointed_at(sit, edits, by, width):
     _me, page = sit(edits())
+    page.set_viewport_size({"width": width, "height": 800})
     begin(page)
+    sent = submits(page)
+    bar = page.locator("[data-incomplete]")
     page.get_by_label("Instruction").fill("")
     by(page)
     seen(page.get_by_label("Instruction"))
+    expect(bar).to_have_text(re.compile("Still missing: Instruction and Why did you change it\\?"))
     page.get_by_label("Instruction").fill("Write a poem about a frog.")
     by(page)
-    expect(page.locator(".errorlist")).to_be_visible()
+    reason = page.get_by_label("Something needed was missing")
     seen(page.get_by_label("It was unclear what is asked"))
+    expect(bar).to_have_text("Not submitted yet. Still missing: Why did you change it?")
+    reason.check()
+    expect(bar).to_be_hidden()
+    expect(page.locator("[aria-invalid=true]")).to_have_count(0)
+    assert sent == []
+    # What only the server can see is said in the bar as well.
+    page.get_by_label("Instruction").fill("Write something about a frog, number 0.")
+    by(page)
+    seen(page.get_by_label("Instruction"))
+    expect(bar).to_contain_text("Not submitted yet. Nothing is changed yet.")
 
 
 @pytest.mark.parametrize("by", [by_mouse, by_keys])
 def test_incomplete_pairs_are_pointed_at(sit, by):
     _me, page = sit(few_shot())
     begin(page)
+    sent = submits(page)
+    bar = page.locator("[data-incomplete]")
     page.get_by_label("Instruction").fill("Add one")
-    by(page)
-    seen(page.get_by_label("Use case"))
-    expect(page.locator("[data-incomplete]")).to_have_text("Not submitted yet. Still missing: Use case.")
-    page.get_by_label("Use case").select_option("other")
     page.get_by_label("Query 1").fill("1")
     page.get_by_label("Response 1").fill("2")
     by(page)
-    expect(page.get_by_text("Write at least two pairs")).to_be_visible()  # once: no other notice repeats it
     seen(page.get_by_label("Query 2"))
+    expect(bar).to_have_text(re.compile("Still missing: Query 2, Response 2,? and Use case."))
+    page.get_by_label("Use case").select_option("other")
     page.get_by_label("Query 2").fill("2")
     by(page)
-    expect(page.get_by_text("This pair has no response.")).to_be_visible()
     seen(page.get_by_label("Response 2"))
+    expect(bar).to_have_text("Not submitted yet. Still missing: Response 2.")
+    page.get_by_label("Query 3").fill("3")  # begun, so it is needed whole
+    expect(bar).to_have_text(re.compile("Still missing: Response 2 and Response 3."))
+    page.get_by_label("Query 3").fill("")
+    page.get_by_label("Response 2").fill("3")
+    expect(bar).to_be_hidden()
+    assert sent == []
+    by(page)
+    expect(page.get_by_text("Submitted.")).to_be_visible()
+    assert len(Instruction.objects.get().pairs) == 2
+
+
+@pytest.mark.parametrize("by", [by_mouse, by_keys])
+def test_pairs_of_white_space_are_pointed_at_by_the_server(sit, by):
+    _me, page = sit(few_shot())
+    begin(page)
+    page.get_by_label("Instruction").fill("Add one")
+    page.get_by_label("Use case").select_option("other")
+    for number in (1, 2):
+        page.get_by_label(f"Query {number}").fill(str(number))
+        page.get_by_label(f"Response {number}").fill(" ")
+    by(page)
+    expect(page.get_by_text("This pair has no response.").first).to_be_visible()
+    seen(page.get_by_label("Response 1"))
+    expect(page.locator("[data-incomplete]")).to_contain_text("Not submitted yet. Some pairs are incomplete")
+
+
+def submits(page):
+    """The addresses to which answers are sent from now on."""
+    sent = []
+    page.on("request", lambda request: sent.append(request.url) if request.url.endswith("/submit/") else None)
+    return sent
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -1,6 +1,9 @@
 """What is typed is kept on the server, and comes back."""
 
+from importlib import import_module
+
 import pytest
+from django import forms
 from django.urls import reverse
 
 from annotate.work import leases
@@ -183,3 +186,37 @@ def test_a_bad_ranking_comes_back_with_all_that_was_chosen(labeler, rankings):
     assert [card.rating for card in cards] == ["4"] * 4
     assert cards[2].errors == ("Put candidate C in a place.",)
     assert "Close call" in response.content.decode()
+
+
+def all_forms(base=forms.BaseForm):
+    for form in base.__subclasses__():
+        yield form
+        yield from all_forms(form)
+
+
+def test_no_browser_cuts_a_text_short_without_a_word():
+    import_module("annotate.urls")
+    fields = {
+        f"{form.__module__}.{form.__name__}.{name}": field
+        for form in all_forms()
+        if form.__module__.startswith(("annotate.", "exports."))
+        for name, field in form.base_fields.items()
+        if isinstance(field.widget, forms.Textarea)
+    }
+    assert len(fields) > 5
+    assert [name for name, field in fields.items() if "maxlength" in field.widget.attrs] == []
+
+
+def test_a_note_that_is_too_long_comes_back_whole_with_its_length(labeler, rankings):
+    campaign = rankings(k=4)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    page = me.submit(held, **marks(4), note="x" * 5001)
+    assert page.status_code == 422
+    assert "it has 5001" in page.content.decode()
+    assert "x" * 5001 in page.content.decode()
+    assert "Every candidate needs" not in page.content.decode()
+    skipped = me.post("skip", held.id, data={"skip-sent": "1", "skip-reason": "other", "skip-note": "x" * 2001})
+    assert skipped.status_code == 422
+    assert "it has 2001" in skipped.content.decode()
+    assert me.submit(held, **marks(4), note="x" * 5000).status_code == 302

@@ -8,23 +8,24 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate.edits.actions import accept as accept_instruction
+from annotate.edits.actions import sweep
 from annotate.edits.models import Instruction
 from annotate.pools.actions import add_prompt
+from annotate.pools.models import Pool
 from annotate.pools.rules import PromptDraft
 from annotate.rankings.models import Showing
 from annotate.work import actions
 from annotate.work.models import Assignment
 from annotate.work.states import State
 from tests import factories as make
-from tests.desk.conftest import marks
+from tests.desk.conftest import make_prompts, marks
 
 INSTRUCTION = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
 FORMS = {
     "demonstrations": {"text": "An answer."},
     "rankings": marks(4),
-    # Two instructions, so that neither labeler's undo meets a prompt that equals the other's.
-    "edits": INSTRUCTION | {"text": "Write about {me}."},
-    # It equals a prompt of the pool. Not reviewed, it is refused by the pool at once, and that must not show either.
+    "edits": INSTRUCTION | {"text": "Write about three frogs."},
+    # It equals a prompt of the pool. Not reviewed, it is refused by the pool, and that must not show either.
     "edits, equal to a prompt": INSTRUCTION,
 }
 EQUAL = PromptDraft(messages=[{"role": "user", "content": "Write about two frogs."}])
@@ -78,8 +79,6 @@ def twins(request, labeler):
         for (me, held), percent in zip(people, (DRAWN, NOT_DRAWN), strict=True):
             actions.change_campaign(campaign=campaign, review_percent=percent)
             key, form = UUID(int=me.user.id), dict(FORMS[request.param])
-            if "text" in form:
-                form["text"] = form["text"].format(me=me.user.username)
             submitted = seen(me, me.submit_by_script(held, key=key, **form))
             found.append((me, held, form, key, [submitted]))
         states = [Assignment.objects.get(id=held.id).state for _me, held, *_ in found]
@@ -126,6 +125,7 @@ def test_every_response_about_a_drawn_answer_is_the_one_about_an_answer_that_is_
     pair = twins(undo_minutes=0 if window == "none" else 5)
     if window == "over":
         Assignment.objects.exclude(submitted_at=None).update(submitted_at=timezone.now() - 6 * make.MINUTE)
+        make_prompts()
     elif window == "closed campaign":
         campaign = pair[0][1].campaign
         campaign.refresh_from_db()
@@ -139,7 +139,12 @@ def test_every_response_about_a_drawn_answer_is_the_one_about_an_answer_that_is_
 
 
 def test_the_undo_is_offered_alike_and_works_alike(twins):
-    for me, held, *_ in twins():
+    pair = twins()
+    # Whatever builds on a prompt has had its chance: an instruction is none yet.
+    sweep(now=timezone.now())
+    for pool in Pool.objects.all():
+        actions.add_tasks(campaign=make.campaign(over=pool), prompts=pool.prompts.all(), now=make.NOW)
+    for me, held, *_ in pair:
         assert "Take it back" in me.get("answer", held.id).content.decode()
         me.post("undo", held.id)
         assert Assignment.objects.get(id=held.id).state == State.LEASED

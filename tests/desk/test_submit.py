@@ -9,11 +9,12 @@ from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from annotate.accounts.models import Qualification
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
 from annotate.rankings.models import Ranking
 from annotate.work import actions, leases
-from annotate.work.models import Assignment, Draft, Event
+from annotate.work.models import Assignment, Draft, Event, Task
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
 from tests.desk.conftest import Labeler, marks, publish
@@ -182,6 +183,74 @@ def test_a_lease_taken_away_mid_task_by_a_closed_campaign_keeps_the_text(labeler
     expire()
     assert me.submit(held, text="For nothing?").status_code == 409
     assert draft_of(me.user, held.task_id).body == {"text": ["For nothing?"]}
+
+
+def closed(campaign, _held):
+    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
+
+
+def for_others(campaign, _held):
+    actions.change_campaign(campaign=campaign, qualifications=[Qualification.objects.create(name="medicine")])
+
+
+def stopped(_campaign, held):
+    Task.objects.filter(id=held.task_id).update(stopped_at=timezone.now())
+    with transaction.atomic():
+        leases.stop_slots([held.task_id], now=timezone.now())
+
+
+def less_wanted(campaign, held):
+    other = Labeler(make.user())
+    make.acknowledge(other.user, campaign)
+    other.submit(other.take(campaign), text="Enough")
+    actions.change_campaign(campaign=campaign, overlap=1)
+    while actions.match_overlap(campaign=campaign, now=timezone.now()):
+        pass
+
+
+CAUSES = [
+    (closed, leases.ClosedMeanwhile),
+    (for_others, leases.NotOpenToYou),
+    (stopped, leases.TaskStopped),
+    (less_wanted, leases.NotWanted),
+]
+
+
+@pytest.mark.parametrize(("end", "refusal"), CAUSES, ids=[end.__name__ for end, _refusal in CAUSES])
+def test_a_late_labeler_is_told_the_true_cause_everywhere(labeler, demonstrations, end, refusal):
+    campaign = demonstrations(overlap=2)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    end(campaign, held)
+    expire()
+    shown = [
+        me.get("task", held.id),
+        me.submit(held, text="Late"),
+        me.submit_by_script(held, text="Late"),
+        me.post("renew", held.id),
+        me.client.get(me.post("skip", held.id, data={"skip-sent": "1", "skip-reason": "other"}).url),
+        me.client.get(me.post("release", held.id, data={"text": "Late"}).url),
+    ]
+    assert [response.status_code for response in shown] == [200, 409, 409, 409, 200, 200]
+    for response in shown:
+        assert str(refusal.words) in response.content.decode()
+        assert "went to somebody else" not in response.content.decode()
+    assert "Late" in me.get("task", held.id).content.decode()
+    assert draft_of(me.user, held.task_id).body == {"text": ["Late"]}
+
+
+def test_an_answer_that_others_are_asked_for_instead_is_not_called_submitted(labeler, demonstrations):
+    campaign = demonstrations(review_percent=100)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="First")
+    with transaction.atomic():
+        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
+    me.post("resume", held.id)
+    expire()
+    actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
+    assert str(leases.LeaseLost.words) in me.submit(held, text="Second").content.decode()
+    assert draft_of(me.user, held.task_id).body == {"text": ["Second"]}
 
 
 def test_a_resumed_answer_whose_time_ended_is_still_taken(labeler, demonstrations):

@@ -6,18 +6,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.demonstrations.models import Demonstration
+from annotate.edits.actions import become_prompt, sweep
 from annotate.edits.models import Instruction
-from annotate.pools import actions as pools
-from annotate.pools.models import Prompt, QuarantineEvent, Source, Split
 from annotate.rankings.models import Placing, Ranking
 from annotate.work import actions
 from annotate.work.models import Assignment, Draft, Event, Hand
-from annotate.work.quarantine import release
 from annotate.work.states import Move, State
-from annotate.workflows import readmit
 from tests import factories as make
-from tests.desk.conftest import marks
-from tests.pools.test_add_prompt import customer_of, draft
+from tests.desk.conftest import make_prompts, marks
 
 
 def undo(me, assignment):
@@ -80,77 +76,58 @@ def test_a_ranking_is_back_with_its_marks(labeler, rankings):
     assert body["note"] == ["Close"]
 
 
-def test_an_instruction_takes_its_prompt_with_it(labeler, edits):
+REWRITTEN = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
+
+
+def test_nobody_builds_on_an_instruction_while_it_can_be_taken_back(labeler, edits):
     campaign = edits()
     me = labeler(campaign)
     held = me.take(campaign)
-    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
-    written = Prompt.objects.get(author=me.user)
+    me.submit(held, **REWRITTEN)
+    sweep(now=timezone.now())
+    assert not campaign.target_pool.prompts.exists()
     undo(me, held)
     assert not Instruction.objects.exists()
-    assert not Prompt.objects.filter(id=written.id).exists()
     assert Draft.objects.get().body["text"] == ["Write about two frogs."]
+    make_prompts()
+    assert not campaign.target_pool.prompts.exists()
 
 
-def test_an_instruction_that_is_somebodys_task_already_stays(labeler, edits, demonstrations):
+def test_an_instruction_that_is_a_prompt_stays(labeler, edits):
     campaign = edits()
     me = labeler(campaign)
     held = me.take(campaign)
-    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
-    other = make.campaign(over=campaign.target_pool)
-    actions.add_tasks(campaign=other, prompts=campaign.target_pool.prompts.all(), now=make.NOW)
+    me.submit(held, **REWRITTEN)
+    make_prompts()
     undo(me, held)
     held.refresh_from_db()
     assert held.state == State.ACCEPTED
     assert Instruction.objects.get().prompt is not None
 
 
-def test_an_instruction_that_stands_for_an_equal_one_stays_until_that_is_taken_back(labeler, edits):
+def test_one_that_earlier_versions_made_a_prompt_at_the_submit_stays(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, **REWRITTEN)
+    become_prompt(instruction=Instruction.objects.get(), now=timezone.now())
+    undo(me, held)
+    held.refresh_from_db()
+    assert held.state == State.ACCEPTED
+    assert "cannot be taken back any more" in me.get("home").content.decode()
+
+
+def test_of_two_equal_instructions_each_is_taken_back_whichever_came_first(labeler, edits):
     campaign = edits(prompts=2)
     first, second = labeler(campaign), labeler(campaign)
-    fields = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
     mine, equal = first.take(campaign), second.take(campaign)
-    first.submit(mine, **fields)
-    second.submit(equal, **fields)
+    first.submit(mine, **REWRITTEN)
+    second.submit(equal, **REWRITTEN)
     undo(first, mine)
-    assert Prompt.objects.filter(text="Write about two frogs.", author=first.user).exists()
-    undo(second, equal)
-    undo(first, mine)
-    assert not Prompt.objects.filter(text="Write about two frogs.").exists()
-    for held in (mine, equal):
-        held.refresh_from_db()
-        assert held.state == State.LEASED
-
-
-def test_an_instruction_whose_prompt_is_in_quarantine_takes_it_along(labeler, edits):
-    campaign = edits()
-    me = labeler(campaign)
-    held = me.take(campaign)
-    equal = pools.add_prompt(pool=make.pool(), draft=draft("Write about two frogs.", **other_side(held)), now=make.NOW)
-    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
-    written = Prompt.objects.get(author=me.user)
-    assert written.quarantine_twin == equal
-    undo(me, held)
-    assert not Prompt.objects.filter(id=written.id).exists()
-    assert not QuarantineEvent.objects.exists()
-
-
-def test_a_copy_in_quarantine_can_be_used_once_the_instruction_it_equals_is_taken_back(labeler, edits):
-    campaign = edits()
-    me = labeler(campaign)
-    held = me.take(campaign)
-    me.submit(held, text="Write about two frogs.", category="generation", reasons=["unclear"], note="")
-    copy = pools.add_prompt(pool=make.pool(), draft=draft("Write about two frogs.", **other_side(held)), now=make.NOW)
-    assert copy.quarantine_twin.author == me.user
-    undo(me, held)
-    assert not Prompt.objects.filter(author=me.user).exists()
-    assert not release(prompt_id=copy.id, by=None, now=make.NOW, readmit=readmit).quarantined_at
-
-
-def other_side(held):
-    """A customer on the other side of the split than the prompt that is rewritten."""
-    (side,) = set(Split.values) - {held.task.prompt.group.split}
-    return {"source": Source.CUSTOMER, "source_user": customer_of(side)}
+    mine.refresh_from_db()
+    assert mine.state == State.LEASED
+    make_prompts()
+    assert campaign.target_pool.prompts.get().author == second.user
 
 
 @pytest.mark.parametrize("why", ["late", "later answer", "decided", "read by an export", "final", "closed"])

@@ -3,17 +3,20 @@
 import pytest
 from django.db import transaction
 from django.http import QueryDict
+from django.utils import timezone
 
-from annotate.edits.actions import add_briefs
+from annotate.edits import actions as edits_actions
+from annotate.edits import tasks
+from annotate.edits.actions import add_briefs, settle, sweep
 from annotate.edits.models import Instruction, Reason
 from annotate.edits.workflow import BENCH
 from annotate.pools.models import Category, Kind, Prompt, Source
 from annotate.pools.rules import content_hash
 from annotate.work import actions
 from annotate.work.models import Assignment, Event, Workflow
-from annotate.work.states import Move, State
+from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
-from tests.desk.conftest import filled
+from tests.desk.conftest import filled, make_prompts
 
 PAIRS = {"query": ["Good film", "Bad film", ""], "response": ["Positive", "Negative", ""]}
 
@@ -41,6 +44,7 @@ def test_an_accepted_rewriting_becomes_a_prompt_with_its_lineage(labeler, edits)
     held = me.take(campaign)
     Prompt.objects.filter(id=held.task.prompt_id).update(language="de", licence="CC0")
     me.submit(held, **rewriting(note="It asked for nothing.", reasons=["underspecified", "other"]))
+    make_prompts()
     row = Instruction.objects.get()
     assert (row.kind, row.category, row.note) == (Kind.PLAIN, Category.GENERATION, "It asked for nothing.")
     assert row.reasons == [Reason.UNDERSPECIFIED, Reason.OTHER]
@@ -50,6 +54,78 @@ def test_an_accepted_rewriting_becomes_a_prompt_with_its_lineage(labeler, edits)
     assert (made.kind, made.source, made.category) == (Kind.PLAIN, Source.LABELER, Category.GENERATION)
     assert (made.language, made.licence) == ("de", "CC0")
     assert made.group_id == held.task.prompt.group_id
+
+
+def test_it_becomes_one_when_it_cannot_be_taken_back_any_more(labeler, edits):
+    campaign = edits(prompts=3)
+    me, other = labeler(campaign), labeler(campaign)
+    me.submit(me.take(campaign), **rewriting())
+    row = Instruction.objects.get()
+    submitted = row.assignment.submitted_at
+    sweep(now=submitted + 4 * make.MINUTE)
+    assert not campaign.target_pool.prompts.exists()
+    sweep(now=submitted + 5 * make.MINUTE)
+    row.refresh_from_db()
+    assert row.prompt == campaign.target_pool.prompts.get()
+    # The manager allows more time from now on. Whoever submitted before has had theirs.
+    actions.change_campaign(campaign=campaign, undo_minutes=60)
+    assert me.post("undo", row.assignment_id).url == "/desk/"
+    row.assignment.refresh_from_db()
+    assert row.assignment.state == State.ACCEPTED
+    other.submit(other.take(campaign), **rewriting(text="Write to a frog."))
+    sweep(now=submitted + 30 * make.MINUTE)
+    assert campaign.target_pool.prompts.count() == 1
+
+
+def test_a_worker_looks_every_half_minute(labeler, edits, settings):
+    campaign = edits(undo_minutes=0)
+    me = labeler(campaign)
+    me.submit(me.take(campaign), **rewriting())
+    planned = settings.CELERY_BEAT_SCHEDULE["make prompts of instructions"]
+    assert planned == {"task": tasks.sweep.name, "schedule": 30.0}
+    tasks.sweep()
+    assert campaign.target_pool.prompts.count() == 1
+
+
+def test_in_a_closed_campaign_nothing_is_taken_back_so_it_becomes_one_at_once(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    me.submit(me.take(campaign), **rewriting())
+    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
+    sweep(now=timezone.now())
+    assert campaign.target_pool.prompts.count() == 1
+
+
+def test_an_export_has_the_instructions_that_were_submitted_before_it(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, **rewriting())
+    settle(campaigns=[campaign.id], now=timezone.now())
+    assert campaign.target_pool.prompts.count() == 1
+    me.post("undo", held.id)
+    assert Instruction.objects.get().prompt is not None
+
+
+def test_an_instruction_that_fails_does_not_stop_the_others(labeler, edits, monkeypatch, caplog):
+    campaign = edits(prompts=3)
+    people = [labeler(campaign) for _ in range(2)]
+    for number, me in enumerate(people):
+        me.submit(me.take(campaign), **rewriting(text=f"Write to {number} frogs."))
+    add = edits_actions.add_prompt
+
+    def fail_once(*, draft, **more):
+        if "0 frogs" in draft.messages[-1]["content"]:
+            raise RuntimeError("broken")
+        return add(draft=draft, **more)
+
+    monkeypatch.setattr(edits_actions, "add_prompt", fail_once)
+    make_prompts()
+    assert "could not become a prompt" in caplog.text
+    assert campaign.target_pool.prompts.get().text == "Write to 1 frogs."
+    monkeypatch.undo()
+    make_prompts()
+    assert campaign.target_pool.prompts.count() == 2
 
 
 def test_an_instruction_to_be_reviewed_becomes_a_prompt_when_it_is_accepted(labeler, edits):
@@ -87,6 +163,7 @@ def test_an_equal_prompt_in_the_pool_leaves_the_answer_accepted_with_the_reason(
     same = content_hash([{"role": "user", "content": text}])
     there = make.prompt(campaign.target_pool, text, content_hash=same)
     me.submit(held, **rewriting())
+    make_prompts()
     row = Instruction.objects.get()
     assert row.assignment.state == State.ACCEPTED
     assert row.prompt is None
@@ -100,6 +177,7 @@ def test_what_the_campaign_brought_forth_is_not_to_be_rewritten_by_it(labeler):
     campaign = filled(make.campaign(Workflow.EDITS, over=pool, target_pool=pool))
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
+    make_prompts()
     assert pool.prompts.count() == 2
     assert BENCH.fill(campaign, make.NOW) == 0
     # For another campaign it is a prompt like all others.
@@ -122,6 +200,7 @@ def test_changed_indentation_is_a_change_and_makes_a_prompt(labeler, edits):
     campaign = edits()
     me = labeler(campaign)
     response = me.submit(me.take(campaign), **rewriting(text="    Write something about a frog, number 0."))
+    make_prompts()
     assert response.status_code != 422
     made = Instruction.objects.get().prompt
     assert made.text == "    Write something about a frog, number 0."
@@ -172,6 +251,7 @@ def test_the_last_message_of_a_conversation_is_rewritten(labeler):
     campaign = filled(make.campaign(Workflow.EDITS, over=pool, target_pool=make.pool()))
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting(text="Tell me a story."))
+    make_prompts()
     made = Instruction.objects.get().prompt
     assert made.messages == [*turns[:2], {"role": "user", "content": "Tell me a story."}]
 
@@ -184,6 +264,7 @@ def test_a_new_plain_instruction_has_no_reasons_and_no_source(labeler, briefs):
     assert "Write an instruction for any task" in page.content.decode()
     assert "reasons" not in page.context["form"].fields
     me.submit(held, text="Name three frogs.", category="open_qa")
+    make_prompts()
     made = Instruction.objects.get().prompt
     assert (made.text, made.parent, made.author, made.kind) == ("Name three frogs.", None, me.user, Kind.PLAIN)
 
@@ -194,6 +275,7 @@ def test_a_user_based_instruction_shows_its_use_case(labeler, briefs):
     held = me.take(campaign)
     assert "Plan a trip" in me.get("task", held.id).content.decode()
     me.submit(held, text="Where shall I go in May?", category="open_qa")
+    make_prompts()
     assert Instruction.objects.get().prompt.kind == Kind.USER_BASED
     assert "Plan a trip" in me.get("answer", held.id).content.decode()
 
@@ -202,6 +284,7 @@ def test_a_few_shot_instruction_becomes_one_prompt_with_its_pairs(labeler, brief
     campaign = briefs(Kind.FEW_SHOT)
     me = labeler(campaign)
     me.submit(me.take(campaign), text="Give the sentiment", category="classification", **PAIRS)
+    make_prompts()
     row = Instruction.objects.get()
     pairs = [{"query": "Good film", "response": "Positive"}, {"query": "Bad film", "response": "Negative"}]
     assert row.pairs == pairs
@@ -250,6 +333,7 @@ def test_a_few_shot_prompt_of_the_pool_is_rewritten_pair_by_pair(labeler):
     held = me.take(campaign)
     assert me.get("task", held.id).context["form"].pairs == shots["pairs"]
     me.submit(held, **rewriting(text="Sentiment", category="classification", query=["a", "c"], response=["b", "x"]))
+    make_prompts()
     assert Instruction.objects.get().prompt.shots["pairs"][1] == {"query": "c", "response": "x"}
 
 

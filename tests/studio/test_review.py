@@ -132,6 +132,15 @@ def test_sending_back_needs_a_comment(review, waiting):
     assert (assignment.state, assignment.comment) == (State.SENT_BACK, "Name a source")
 
 
+def test_a_comment_that_is_too_long_is_refused_whole(review, waiting):
+    assignment = waiting()
+    response = review.post(page(assignment), {"decision": "send_back", "comment": "x" * 5001} | read(assignment))
+    assert "it has 5001" in response.content.decode()
+    assert "x" * 5001 in response.content.decode()
+    assignment.refresh_from_db()
+    assert assignment.state == State.SUBMITTED
+
+
 @pytest.mark.parametrize("form", [{}, {"decision": "burn"}, {"decision": "accept", "read": ""}])
 def test_a_form_that_decides_nothing_changes_nothing(review, waiting, form):
     assignment = waiting()

@@ -5,7 +5,7 @@ import time
 from uuid import uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from annotate.edits import actions as edits
 from annotate.edits.rules import Text
@@ -18,14 +18,14 @@ from annotate.samples.states import RequestState
 from annotate.studio.tasks import fill_campaigns
 from annotate.work import actions, leases
 from annotate.work import quarantine as decisions
-from annotate.work.models import Assignment, Workflow
+from annotate.work.models import Assignment, Draft, Workflow
 from annotate.work.quarantine import quarantine, release
 from annotate.work.states import State
 from annotate.workflows import readmit
 from tests import factories as make
 from tests.pools.test_add_prompt import customer_of, draft
 from tests.rankings.test_supply import another, mixed, sample, share
-from tests.work.conftest import NOW
+from tests.work.conftest import LATER, NOW
 from tests.work.test_quarantine import start_run
 from tests.work.test_races import at_once
 
@@ -71,30 +71,33 @@ def written(db):
     return labeler, held
 
 
-def test_an_undo_while_an_equal_text_is_added_waits_for_it(written):
-    labeler, held = written
-    pool = make.pool()
-    added = threading.Event()
-
-    def add():
-        with transaction.atomic():
-            copy = pools.add_prompt(
-                pool=pool,
-                draft=draft(TEXT, source=Source.CUSTOMER, source_user=customer_of(Split.VALID)),
-                now=NOW,
-            )
-            added.set()
-            wait_until_blocked()
-        return copy
-
-    def undo():
-        assert added.wait(timeout=20)
-        return edits.undo(assignment_id=held.id, labeler=labeler, now=NOW)
-
-    outcomes = at_once(add, undo)
+def test_two_sweeps_and_an_equal_text_at_once_make_one_prompt(written):
+    labeler, _held = written
+    customer = draft(TEXT, source=Source.CUSTOMER, source_user=customer_of(Split.VALID))
+    outcomes = at_once(
+        lambda: edits.sweep(now=LATER),
+        lambda: edits.sweep(now=LATER),
+        lambda: pools.add_prompt(pool=make.pool(), draft=customer, now=NOW),
+    )
     assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
-    assert not Prompt.objects.filter(author=labeler).exists()
-    assert Prompt.objects.get(id=outcomes[0].id).quarantine_twin is None
+    made = Prompt.objects.get(author=labeler)
+    copy = Prompt.objects.get(id=outcomes[2].id)
+    # Whichever came second waits for a manager.
+    assert [made.quarantine_twin, copy.quarantine_twin] in ([None, made], [copy, None])
+
+
+@pytest.mark.parametrize("_round", range(4))
+def test_an_undo_and_the_sweep_at_once_leave_a_draft_or_a_prompt(written, _round):
+    labeler, held = written
+    outcomes = at_once(
+        lambda: edits.undo(assignment_id=held.id, labeler=labeler, now=NOW),
+        lambda: edits.sweep(now=LATER),
+    )
+    undone = not isinstance(outcomes[0], Exception)
+    assert undone or isinstance(outcomes[0], leases.UndoOver)
+    assert outcomes[1] is None
+    assert Prompt.objects.filter(author=labeler).exists() == (not undone)
+    assert Draft.objects.filter(labeler=labeler).exists() == undone
 
 
 def test_a_quarantine_while_slates_are_made_waits_for_them(monkeypatch):
