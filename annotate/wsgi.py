@@ -3,14 +3,16 @@
 import gc
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
 from django.urls import get_resolver
 
+from annotate.lib.requests import Handler
 from annotate.lib.waiting import bound_waiting
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "annotate.settings")
 
-application = get_wsgi_application()
+django.setup(set_prefix=False)
+application = Handler()
 bound_waiting()
 # All that pages are made with is loaded now, and not by the first visitor.
 _ = get_resolver().url_patterns

@@ -2,8 +2,10 @@ import logging
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.db.models import Q
 from django.http import HttpRequest
 
+from annotate.accounts.models import User
 from annotate.lib import mail
 
 log = logging.getLogger(__name__)
@@ -14,6 +16,17 @@ class InvitedOnly(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """What failed logins are counted by: the account.
+
+        allauth counts by the login as it was typed and by the host and port that the request names. An account then has
+        five more tries for its address, and as many as there are ports.
+        """
+        login = str(credentials.get("email", credentials.get("username", "")))
+        same = User.objects.filter(Q(username__iexact=login) | Q(email__iexact=login)) if login else User.objects.none()
+        account = same.order_by("id").values_list("id", flat=True).first()
+        return f"account:{account}" if account else f"login:{login.lower()}"
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """A mail server that is down must not fail a page: the page would tell known addresses from unknown ones."""

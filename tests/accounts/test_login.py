@@ -77,6 +77,16 @@ def test_after_five_failures_also_the_right_password_waits(client, ada):
     assert log_in(Client(), "grace").status_code == 302
 
 
+def test_neither_another_host_nor_the_address_gives_more_tries(ada):
+    """Whoever guesses chooses the host and the port that a request names."""
+    for number in range(5):
+        login = "ADA" if number % 2 else ada.email
+        assertNotContains(log_in(Client(headers={"host": f"testserver:{number}"}), login, "wrong"), TOO_MANY)
+    assertContains(log_in(Client()), TOO_MANY)
+    assertContains(log_in(Client(), ada.email), TOO_MANY)
+    assertContains(log_in(Client(headers={"host": "testserver:99"})), TOO_MANY)
+
+
 ONE_MORE = """
 import django
 django.setup()

@@ -3,7 +3,6 @@
 No page waits for good, static files do not wait, and what is refused is refused before it is stored.
 """
 
-import http.client
 import os
 import signal
 import socket
@@ -13,105 +12,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 import psycopg2
 import pytest
 
-from annotate.lib import embedded_postgres
 from annotate.lib.launch.bootstrap import ROOT
-from annotate.lib.launch.start import services
-from annotate.lib.launch.surroundings import make_folders, read_or_make_secrets
-from tests.conftest import free_port
 from tests.launch.processes import wait_until
+from tests.launch.web import Site, running
 
 STATEMENT, LOCK, CONNECT = 4, 2, 3
 
 
-@dataclass
-class Site:
-    port: int
-    url: str
-    temporary: Path
-    sessions: dict[str, str] = field(default_factory=dict)
-
-    def ask(self, path: str, *, seconds: float = 60, **headers: str) -> tuple[int, dict[str, str], str, float]:
-        """Status, headers, body, and how long it took."""
-        began = time.monotonic()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
-        try:
-            connection.request("GET", path, headers={"Cookie": "sessionid=of-nobody", **headers})
-            response = connection.getresponse()
-            body = response.read().decode()
-            return response.status, dict(response.headers), body, time.monotonic() - began
-        finally:
-            connection.close()
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    var = tmp_path_factory.mktemp("hung")
-    make_folders(var)
-    url, port = embedded_postgres.ensure_running(var, durable=False), free_port()
-    environment = {**os.environ, **read_or_make_secrets(var), "VAR_DIR": str(var), "DATABASE_URL": url, "DEBUG": "0"}
-    environment |= {"DB_STATEMENT_TIMEOUT": str(STATEMENT), "DB_LOCK_TIMEOUT": str(LOCK)}
-    temporary = tmp_path_factory.mktemp("temporary")
-    environment |= {"DB_CONNECT_TIMEOUT": str(CONNECT), "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
-    try:
-        subprocess.run(
-            [sys.executable, "-m", "annotate.lib.launch.prepare"], cwd=ROOT, env=environment, check=True, timeout=300
-        )
-        (web, *_others) = services(host="127.0.0.1", port=port, sampling=False)
-        with (var / "web.log").open("w") as log:
-            server = subprocess.Popen(web.command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        found = Site(port, url, temporary, sessions_of_people(environment))
-
-        def is_up() -> bool:
-            assert server.poll() is None, (var / "web.log").read_text()
-            try:
-                return found.ask("/")[0] == 302
-            except OSError:
-                return False
-
-        try:
-            wait_until(is_up, seconds=120)
-            yield found
-        finally:
-            server.terminate()
-            server.wait(60)
-    finally:
-        embedded_postgres.stop(var)
-
-
-PEOPLE = """
-from importlib import import_module
-from django.conf import settings
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from tests import factories as make
-make.pool()
-for role in ("labeler", "manager"):
-    user = make.user(role)
-    session = import_module(settings.SESSION_ENGINE).SessionStore()
-    session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
-    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
-    session.save()
-    print(role, session.session_key)
-"""
-
-
-def sessions_of_people(environment: dict[str, str]) -> dict[str, str]:
-    """Somebody of each role, logged in, and a pool with the number 1."""
-    said = subprocess.run(
-        [sys.executable, "manage.py", "shell", "--no-imports", "-c", PEOPLE],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    ).stdout
-    return dict(line.split() for line in said.splitlines())
+    limits = {"DB_STATEMENT_TIMEOUT": STATEMENT, "DB_LOCK_TIMEOUT": LOCK, "DB_CONNECT_TIMEOUT": CONNECT}
+    with running(tmp_path_factory, **limits) as found:
+        yield found
 
 
 def postgres(site: Site) -> list[psutil.Process]:

@@ -1,54 +1,373 @@
-"""The web's worker for gunicorn: threads for pages, and a few that serve static files alone.
+"""The web's worker for gunicorn: its threads only meet requests that have arrived, and leave the sending to the loop.
 
-When all threads wait for a database that hangs, or for slow uploads, the style sheets and scripts of the pages that
-people have open, and of the page that says so, still come.
+gunicorn gives a thread to a connection as soon as its first byte comes. A client that sends a request byte by byte, or
+does not read the answer, then holds a thread; one that does not close holds the loop. A few such clients stop the site.
+Here the loop collects each request, sends what the client does not take at once, and closes, all without waiting:
+
+    reading --complete--> a thread --> writing --> reading (kept alive), or closing until the client closes, too
+
+Bodies too large to collect go to threads of their own, which demand a minimum rate. Static files have threads of their
+own as well: when all others wait for a database that hangs, the style sheets and scripts of the pages still come.
 """
 
+import errno
+import os
 import re
+import select
+import socket
 import time
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum, auto
 from functools import partial
-from selectors import EVENT_READ
-from socket import MSG_PEEK
-from typing import Any
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any, BinaryIO
 
 from django.conf import settings
-from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, TConn, ThreadWorker
+from gunicorn.errors import ConfigError
+from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 # Static files are read from the disk's cache and need no connection to the database.
 STATIC_THREADS = 2
-LOOKED_AT = 512
+LARGE_THREADS = 2
+HEAD_BYTES = 32 * 1024
+# As much of a body as the loop collects: all that a stranger may send, and almost every answer of a labeler.
+BODY_BYTES = 64 * 1024
+# As much of an answer as the loop sends; a longer one keeps its thread until no more than this is left.
+ANSWER_BYTES = 256 * 1024
+# What a thread demands while it waits for a client: so many seconds in all, and one more for so many bytes.
+THREAD_WAITS = 15.0
+RATE = 8 * 1024
+# A client that is still sending when it is refused would lose the answer if the connection were closed at once.
+CLOSING_SECONDS = 2.0
+CLOSING_BYTES = 4 * 1024 * 1024
+READ = 64 * 1024
+LOOK_SECONDS = 0.5
+NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+GONE = (errno.EAGAIN, errno.ECONNABORTED)
+
+HEADER = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
+LENGTH = re.compile(rb"(\d{1,4000})[ \t]*")
+
+
+class State(Enum):
+    READING = auto()
+    WRITING = auto()
+    CLOSING = auto()
+
+
+class Lane(Enum):
+    STATIC = auto()
+    PAGE = auto()
+    LARGE = auto()
+
+
+class TooSlow(TimeoutError):
+    """gunicorn and Django see a client that is gone; gunicorn does not log that."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ECONNRESET, "the client is too slow")
+
+
+class Line(socket.socket):
+    """A client's connection, which never blocks: what has been read ahead, and what is still to be sent.
+
+    A thread may wait in `recv` and `sendall`, but not for long in all.
+    """
+
+    def __init__(self, accepted: socket.socket) -> None:
+        super().__init__(fileno=accepted.detach())
+        super().setblocking(False)
+        self.ahead = bytearray()
+        self.behind = bytearray()
+        self.began()
+
+    def began(self) -> None:
+        """Another request comes."""
+        self.may_wait, self.moved, self.waited = True, 0, 0.0
+        self.too_slow = self.answered = False
+        self.lane: Lane | None = None  # and `complete_at` so many bytes; known when the head has come
+        self.complete_at = 0
+
+    def setblocking(self, flag: bool) -> None:
+        """gunicorn's threads want it to block, and its loop does not."""
+
+    def settimeout(self, value: float | None) -> None: ...
+
+    def read_ahead(self) -> int:
+        """For the loop: take in what has come, and return how much; 0 at the end. Raises BlockingIOError, OSError."""
+        read = super().recv(READ)
+        self.ahead += read
+        return len(read)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """For a thread, which needs more to complete a request: the end before that is an error, not an empty body."""
+        while not self.ahead:
+            try:
+                if not self.read_ahead():
+                    raise ConnectionResetError(errno.ECONNRESET, "the client closed before its request was complete")
+            except BlockingIOError:
+                self._wait(select.POLLIN)
+        taken = bytes(self.ahead[:size])
+        del self.ahead[:size]
+        self.moved += len(taken)
+        return taken
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        self.behind += data
+        while len(self.behind) > ANSWER_BYTES:
+            self.answered = True
+            if not self.flush():
+                self._wait(select.POLLOUT)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """`100 Continue`, which the client waits for."""
+        self.behind += data
+        self.flush()
+        return len(data)
+
+    def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]
+        end = os.fstat(file.fileno()).st_size if count is None else offset + count
+        at = offset
+        while at < end and (part := os.pread(file.fileno(), min(READ, end - at), at)):
+            self.sendall(part)
+            at += len(part)
+        return at - offset
+
+    def flush(self) -> int:
+        """Send as much as the client takes now; returns how much. Raises OSError where it is gone."""
+        sent = 0
+        try:
+            while self.behind:
+                part = super().send(self.behind)
+                del self.behind[:part]
+                sent += part
+        except BlockingIOError:
+            pass
+        self.moved += sent
+        return sent
+
+    def _wait(self, event: int) -> None:
+        left = min(THREAD_WAITS, THREAD_WAITS + self.moved / RATE - self.waited) if self.may_wait else 0
+        began = time.monotonic()
+        poller = select.poll()
+        poller.register(self.fileno(), event)
+        came = left > 0 and poller.poll(left * 1000)
+        self.waited += time.monotonic() - began
+        if not came:
+            self.too_slow = True
+            raise TooSlow
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        super().check_config(cfg, log)
+        if cfg.is_ssl:
+            raise ConfigError("This worker speaks no TLS: put a proxy in front that does, and set HTTPS=1.")
+
     def init_process(self) -> None:
-        self._static_threads = ThreadPoolExecutor(STATIC_THREADS, thread_name_prefix="static")
+        self._pools = {
+            Lane.STATIC: ThreadPoolExecutor(STATIC_THREADS, thread_name_prefix="static"),
+            Lane.LARGE: ThreadPoolExecutor(LARGE_THREADS, thread_name_prefix="large"),
+        }
+        # Connections that no thread has, those that have waited longest first.
+        self._waiting: dict[TConn, State] = {}
+        self._looked_at = 0.0
         super().init_process()
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        pool: ThreadPoolExecutor = super().get_thread_pool()
+        self._pools[Lane.PAGE] = pool
+        return pool
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self._static = re.compile(rb"(?:GET|HEAD) " + re.escape(settings.STATIC_URL.encode()))
 
-    def enqueue_req(self, conn: TConn) -> None:
-        """Give the request to the threads that it belongs to. A new connection first has to say what it wants."""
-        begin = None if self.cfg.is_ssl else _begin(conn)
-        if begin is None and not conn.initialized and not conn.data_ready and not self.cfg.is_ssl:
-            conn.timeout = time.monotonic() + DEFAULT_WORKER_DATA_TIMEOUT
-            self.pending_conns.append(conn)
-            self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+    def accept(self, listener: Any) -> None:
+        try:
+            accepted, address = listener.accept()
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self._make_room()
+            elif error.errno not in GONE:
+                raise
             return
-        threads: Executor = self._static_threads if begin and self._static.match(begin) else self.tpool
-        done = threads.submit(self.handle, conn)
-        done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
+        conn = TConn(self.cfg, Line(accepted), address, listener.getsockname())
+        conn.data_ready = True  # by the time that a thread gets it
+        self.nr_conns += 1
+        self._wait(conn, State.READING, DEFAULT_WORKER_DATA_TIMEOUT)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def finish_request(self, conn: TConn, future: "Future[bool]") -> None:
+        """A thread gives the connection back to the loop."""
+        try:
+            conn.kept = future.result()
+        except Exception:  # as gunicorn does: it has logged what is worth it
+            self._close(conn)
+        else:
+            self._go_on(conn)
+
+    def handle(self, conn: TConn) -> bool:
+        """In a thread: answer one request. Returns whether the connection may have another."""
+        line: Line = conn.sock
+        kept = bool(super().handle(conn))
+        if line.too_slow:
+            # In place of what the application says of a body that it could not read.
+            line.behind[:] = b"" if line.answered else _too_late()
+        line.flush()
+        return kept and not line.too_slow
+
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """What the application did not read of a body is dropped as far as it has come; more is not waited for."""
+        if not keepalive or conn.sock.too_slow:
+            return False
+        conn.sock.may_wait = False
+        finished = bool(conn.parser.finish_body())
+        conn.sock.too_slow = False
+        return finished
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """gunicorn calls it after each round of the loop: whoever has had their time is closed."""
+        now = time.monotonic()
+        if now < self._looked_at + LOOK_SECONDS and not force:
+            return
+        self._looked_at = now
+        for conn, state in list(self._waiting.items()):
+            if force:
+                self._close(conn)
+            elif conn.timeout <= now:
+                if state is State.READING and conn.sock.ahead:
+                    self._refuse(conn, _too_late())
+                else:
+                    self._close(conn)
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """The worker stops: a connection that only might bring another request is not kept for long."""
+        for conn, state in self._waiting.items():
+            if state is State.READING and not conn.sock.ahead:
+                conn.timeout = min(conn.timeout, deadline)
+
+    def _wait(self, conn: TConn, state: State, seconds: float) -> None:
+        """Let the loop look after the connection."""
+        conn.timeout = time.monotonic() + seconds
+        event = EVENT_WRITE if state is State.WRITING else EVENT_READ
+        if conn in self._waiting:
+            del self._waiting[conn]
+            self.poller.modify(conn.sock, event, partial(self._ready, conn))
+        else:
+            self.poller.register(conn.sock, event, partial(self._ready, conn))
+        self._waiting[conn] = state
+
+    def _leave(self, conn: TConn) -> None:
+        if self._waiting.pop(conn, None):
+            self.poller.unregister(conn.sock)
+
+    def _ready(self, conn: TConn, _socket: Any) -> None:
+        state = self._waiting.get(conn)
+        try:
+            if state is State.READING:
+                began = not conn.sock.ahead
+                if not conn.sock.read_ahead():
+                    self._close(conn)
+                else:
+                    if began:
+                        conn.timeout = time.monotonic() + settings.REQUEST_TIMEOUT
+                    self._submit_if_complete(conn)
+            elif state is State.WRITING:
+                conn.sock.flush()
+                if not conn.sock.behind:
+                    self._go_on(conn)
+            elif state is State.CLOSING:
+                conn.dropped += conn.sock.read_ahead() or CLOSING_BYTES
+                conn.sock.ahead.clear()
+                if conn.dropped >= CLOSING_BYTES:
+                    self._close(conn)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._close(conn)
+
+    def _go_on(self, conn: TConn) -> None:
+        """Send the rest of the answer; then take the next request, or close."""
+        try:
+            if conn.sock.behind:
+                self._wait(conn, State.WRITING, settings.REQUEST_TIMEOUT)
+            elif conn.kept:
+                # What was read beyond the request belongs to the next one.
+                conn.sock.began()
+                conn.sock.ahead[:0] = conn.parser.unreader.take_buffered()
+                idle = self.cfg.keepalive if self.alive else min(self.cfg.keepalive, STOP_KEEPALIVE_LINGER)
+                self._wait(conn, State.READING, settings.REQUEST_TIMEOUT if conn.sock.ahead else idle)
+                self._submit_if_complete(conn)
+            else:
+                conn.dropped = 0
+                conn.sock.ahead.clear()
+                conn.sock.shutdown(socket.SHUT_WR)
+                self._wait(conn, State.CLOSING, CLOSING_SECONDS)
+        except (OSError, ValueError):
+            self._close(conn)
+
+    def _submit_if_complete(self, conn: TConn) -> None:
+        line: Line = conn.sock
+        if line.lane is None:
+            end = line.ahead.find(b"\r\n\r\n", 0, HEAD_BYTES)
+            if end < 0:
+                if len(line.ahead) >= HEAD_BYTES:
+                    self._refuse(conn, _answer(431, "Request Header Fields Too Large", "The headers are too large."))
+                return
+            line.lane, line.complete_at = self._read_head(line, end)
+        if line.lane is Lane.LARGE or len(line.ahead) >= line.complete_at:
+            self._leave(conn)
+            done = self._pools[line.lane].submit(self.handle, conn)
+            done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
+
+    def _read_head(self, line: Line, end: int) -> tuple[Lane, int]:
+        """Which threads the request is for, and its length in bytes. gunicorn refuses headers that make no sense."""
+        head = bytes(line.ahead[:end])
+        headers = [(name.lower(), value) for name, value in HEADER.findall(head)]
+        sizes = [LENGTH.fullmatch(value) for name, value in headers if name == b"content-length"]
+        length = int(sizes[0][1]) if len(sizes) == 1 and sizes[0] else 0
+        complete_at = end + 4 + length
+        if length > BODY_BYTES or any(name == b"transfer-encoding" for name, _value in headers):
+            return Lane.LARGE, complete_at
+        if len(line.ahead) < complete_at and any(name == b"expect" for name, _value in headers):
+            # gunicorn says so once more, which is allowed.
+            line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return Lane.STATIC if self._static.match(head) else Lane.PAGE, complete_at
+
+    def _refuse(self, conn: TConn, answer: bytes) -> None:
+        conn.kept = False
+        conn.sock.behind += answer
+        try:
+            conn.sock.flush()
+        except OSError:
+            self._close(conn)
+        else:
+            self._go_on(conn)
+
+    def _make_room(self) -> None:
+        """Close a connection that no thread has: of the address with most of them, the one that has waited longest."""
+        counts = Counter(conn.client[0] if conn.client else "" for conn in self._waiting)
+        if counts:
+            most = counts.most_common(1)[0][0]
+            self._close(next(conn for conn in self._waiting if (conn.client[0] if conn.client else "") == most))
+
+    def _close(self, conn: TConn) -> None:
+        self._leave(conn)
+        self.nr_conns -= 1
+        conn.close()
 
 
-def _begin(conn: TConn) -> bytes | None:
-    """The first bytes of the next request, which stay to be read; None where none have come."""
-    try:
-        conn.sock.setblocking(False)
-        begin: Any = conn.sock.recv(LOOKED_AT, MSG_PEEK)
-        return bytes(begin)
-    except (BlockingIOError, InterruptedError):
-        return None
-    except OSError:
-        return b""  # the thread that handles the request meets the same error
+def _too_late() -> bytes:
+    return _answer(408, "Request Timeout", "The request took too long to arrive. Send it again.")
+
+
+def _answer(status: int, reason: str, words: str) -> bytes:
+    body = f"{words}\n"
+    return (
+        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Cache-Control: no-store\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()

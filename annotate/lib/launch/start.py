@@ -36,10 +36,12 @@ from annotate.lib.launch.surroundings import (
 from annotate.lib.postgres_binaries import NoPostgres
 from annotate.lib.supervisor import Service, Supervisor
 
-# Each thread of each web process keeps one database connection: 2 x 4, the worker's 4, the sampler's and beat's one
-# each, and a few for people at manage.py stay far below PostgreSQL's max_connections of 100.
+# Each thread of each web process keeps one database connection: 2 x 4 and 2 x 2 for large requests, the worker's 4, the
+# sampler's and beat's one each, and a few for people at manage.py stay far below PostgreSQL's max_connections of 100.
 WEB_PROCESSES = 2
 WEB_THREADS = 4
+# Of clients, for each process: far below the 1,024 files that many systems let a process open.
+WEB_CONNECTIONS = 500
 WORKER_THREADS = 4
 SECONDS_TO_ANSWER = 120
 EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104
@@ -52,7 +54,8 @@ def services(*, host: str, port: int, sampling: bool) -> list[Service]:
         _service(
             "web",
             f"gunicorn annotate.wsgi --bind {_in_url(host)}:{port} --workers {WEB_PROCESSES} --threads {WEB_THREADS} "
-            "--worker-class annotate.lib.launch.gunicorn_worker.Worker --graceful-timeout 8 --no-control-socket",
+            f"--worker-connections {WEB_CONNECTIONS} --worker-class annotate.lib.launch.gunicorn_worker.Worker "
+            "--graceful-timeout 8 --no-control-socket",
         ),
         _service("worker", f"{queue} -Q default -P threads -c {WORKER_THREADS} -n default@%h"),
         _service("beat", "celery -A annotate.celery beat --pidfile="),
