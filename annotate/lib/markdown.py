@@ -30,11 +30,12 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from html import escape
+from itertools import islice
 
 import nh3
 from django.utils.safestring import SafeString, mark_safe
 
-from annotate.lib.budget import left, spend
+from annotate.lib.budget import left, spend, spend_codes
 
 TAGS = set(
     "a blockquote code div em h2 h3 h4 h5 h6 li mark ol p pre small span strong table tbody td th thead tr ul".split()
@@ -77,12 +78,18 @@ CONTROLS = re.compile(
 )
 
 
+# A text with more of these characters shows each of them as HIDDEN: it would be twenty times as long with their codes.
+MAX_CODES = 8_000
+HIDDEN = "\N{REPLACEMENT CHARACTER}"
+
+
 def visible(text: str) -> SafeString:
     """`text` as the content of an element, with a marked code such as U+202E for each character of CONTROLS.
 
-    Lines that a browser lays out slowly are in pieces (see PIECE).
+    Beyond MAX_CODES, or if the request has shown too many of them, each is HIDDEN instead. Lines that a browser lays
+    out slowly are in pieces (see PIECE).
     """
-    text = _plain_newlines(text)
+    text = _without_too_many_codes(_plain_newlines(text))
     return mark_safe(_in_pieces(text) if _has_endless_line(text) else _shown_controls(_text(text)))  # noqa: S308  # escaped
 
 
@@ -90,6 +97,21 @@ def visible(text: str) -> SafeString:
 def _codes() -> dict[int, str]:
     numbers = [*range(0x10000), *range(0xE0000, 0xE0080)]
     return {number: f"<mark>U+{number:04X}</mark>" for number in numbers if CONTROLS.match(chr(number))}
+
+
+def _without_too_many_codes(text: str) -> str:
+    """`text`, or if its codes would be too many, `text` with HIDDEN in their place."""
+    if not CONTROLS.search(text):
+        return text
+    number = sum(1 for _found in islice(CONTROLS.finditer(text), MAX_CODES + 1))
+    if number <= MAX_CODES and spend_codes(number):
+        return text
+    # Not a substitution of the pattern, which takes five times as long.
+    at = 0
+    while found := CONTROLS.search(text, at):
+        at = found.start()
+        text = text.replace(found[0], HIDDEN)
+    return text
 
 
 def _shown_controls(html: str) -> str:
@@ -101,6 +123,8 @@ class AsWritten(SafeString):
     """What `render` returns for a text that it does not render."""
 
     unrendered = True
+    # Does it show HIDDEN in place of the codes of invisible characters?
+    hides_codes = False
 
 
 # A browser takes minutes to lay out a paragraph of 200,000 characters that change direction or carry accents. So a long
@@ -113,10 +137,13 @@ MAX_ASCII_LINE = 50_000
 
 def as_written(text: str) -> AsWritten:
     """`text` unrendered: every character and space as it is, in lines that each find their own direction."""
-    text = _plain_newlines(text)
-    shown = _in_pieces(text) if len(text) > PIECE else visible(text)
+    given = _plain_newlines(text)
+    text = _without_too_many_codes(given)
+    shown = _in_pieces(text) if len(text) > PIECE else _shown_controls(_text(text))
     # A browser drops a newline right after <pre>, so the text's own first newline needs one before it.
-    return AsWritten(f'<pre class="as-written" dir="auto">\n{shown}</pre>')
+    html = AsWritten(f'<pre class="as-written" dir="auto">\n{shown}</pre>')
+    html.hides_codes = text is not given
+    return html
 
 
 def _in_pieces(text: str) -> str:

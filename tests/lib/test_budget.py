@@ -64,6 +64,22 @@ def test_no_pair_of_texts_takes_long_to_compare(seed):
     assert rendering.cpu(lambda: word_diff(*pair), 3) < LONGEST_MS
 
 
+@pytest.mark.parametrize("show", [markdown.as_written, markdown.visible, markdown.render])
+@pytest.mark.parametrize(
+    "unit",
+    ["\u200b", "a\u200b", "\u200b\u202e\u2060\x01\x97\U000e0041", "&", "\r", "\n", "é ", "&\u200b<\n", "א\u200f"],
+)
+def test_ten_long_texts_are_written_in_time(show, unit):
+    texts = [rendering.filled(unit, 200_000 - number) for number in range(10)]
+
+    def page() -> None:
+        with request_budget():
+            for text in texts:
+                show(text)
+
+    assert rendering.cpu(page, 3) < LONGEST_MS
+
+
 def test_a_page_compares_what_fits_and_shows_the_rest_as_replaced():
     old, new = "a b c d " * 500, "a b x d " * 500
     with request_budget(2 * MAX_DIFF_UNITS + 2):

@@ -4,10 +4,22 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+from django.template.loader import render_to_string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.lib.markdown import CONTROLS, MAX_ASCII_LINE, MAX_LINE, PIECE, as_written, render, visible
+from annotate.lib.budget import CODES_PER_REQUEST, request_budget
+from annotate.lib.markdown import (
+    CONTROLS,
+    HIDDEN,
+    MAX_ASCII_LINE,
+    MAX_CODES,
+    MAX_LINE,
+    PIECE,
+    as_written,
+    render,
+    visible,
+)
 from tests.lib.markdown_texts import TEXTS
 
 MARKS = "#*`~>-+|:[]"
@@ -163,3 +175,24 @@ def test_a_line_that_a_browser_lays_out_slowly_is_not_formatted(letter, longest)
 def test_such_a_line_is_in_pieces_wherever_it_is_shown():
     assert visible("é" * (MAX_LINE + 1)).count('<span class="piece">') == MAX_LINE // PIECE + 1
     assert visible("é" * MAX_LINE) == "é" * MAX_LINE
+
+
+def test_a_text_full_of_invisible_characters_shows_where_they_are():
+    few, many = "a\u200b\u202e" * (MAX_CODES // 2), "a\u200b\u202e" * (MAX_CODES // 2 + 1)
+    for show in (visible, as_written):
+        assert show(few).count("<mark>") == MAX_CODES
+        assert "<mark>" not in show(many)
+        assert f"a{HIDDEN}{HIDDEN}" * 20 in show(many)
+        assert not CONTROLS.search(show(many))
+    assert "shown as \N{REPLACEMENT CHARACTER}" in render_to_string("parts/prose.html", {"text": many})
+    assert "shown as" not in render_to_string("parts/prose.html", {"text": few})
+
+
+def test_the_codes_of_a_request_are_bounded_and_take_nothing_from_other_texts():
+    text = "a\u200b" * MAX_CODES
+    with request_budget():
+        shown = [as_written(text) for _ in range(CODES_PER_REQUEST // MAX_CODES + 1)]
+        assert {one.count("<mark>") for one in shown[:-1]} == {MAX_CODES}
+        assert "<mark>" not in shown[-1]
+        assert "<strong>" in render("**a**")
+    assert as_written(text) == shown[0]
