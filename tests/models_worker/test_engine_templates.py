@@ -209,7 +209,7 @@ def test_a_template_that_ends_each_process_that_renders_it_is_named() -> None:
     killer = threading.Thread(target=kill_all)
     killer.start()
     try:
-        with pytest.raises((templates.OverLimit, OSError), match="ends the process|does not start"):
+        with pytest.raises((templates.OverLimit, OSError), match=r"ends the process|does not start"):
             text_of(NESTED, style="server")
     finally:
         stop.set()
@@ -231,7 +231,12 @@ def test_a_cancelled_run_does_not_wait_for_the_template_of_another() -> None:
     cancelled = threading.Event()
     [child] = rendering_of("server")
     idle = child.cpu_times().user
-    other = threading.Thread(target=lambda: pytest.raises(templates.OverLimit, text_of, NESTED, style="server"))
+
+    def render_for_another() -> None:
+        with pytest.raises(templates.OverLimit):
+            text_of(NESTED, style="server")
+
+    other = threading.Thread(target=render_for_another)
     other.start()
     while child.cpu_times().user < idle + 0.03:
         time.sleep(0.005)
