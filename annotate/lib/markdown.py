@@ -70,8 +70,8 @@ MAX_CACHED_CHARACTERS = 20_000
 
 # Shown as their code, because a reader would not notice them or would read another text than is there: controls,
 # embeddings, overrides and isolates (which reorder the text around them), soft hyphens, spaces and joiners without
-# width, fillers, tags, what Unicode tells programs not to show, and lone surrogates. Not among them, because scripts and
-# emoji need them: variation selectors, and those of MARKS and JOINERS.
+# width, fillers, tags, what Unicode tells programs not to show, and lone surrogates. Not among them, because scripts
+# and emoji need them: variation selectors, and those of _MARKS and _JOINERS.
 _CONTROLS = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028\u2029\u202a-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
