@@ -65,6 +65,7 @@ class InstructionForm(forms.Form):
         label=_("Note for the reviewer"),
         required=False,
         max_length=5000,
+        strip=False,
         widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
 
@@ -97,6 +98,9 @@ class InstructionForm(forms.Form):
         return filled + [
             PairRow(number, error=complaints.get(number, "")) for number in range(len(filled) + 1, wanted + 1)
         ]
+
+    def clean_note(self) -> str:
+        return tidy(self.cleaned_data["note"])
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

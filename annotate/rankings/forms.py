@@ -18,7 +18,11 @@ class RankingForm(forms.Form):
     """A rating and a place for each candidate shown, called by its letter. Nothing is chosen beforehand."""
 
     note = forms.CharField(
-        label=_("Note"), required=False, max_length=5000, widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"})
+        label=_("Note"),
+        required=False,
+        max_length=5000,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
 
     def __init__(
