@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.addresses import id_in
-from annotate.lib.text import storable
+from annotate.lib.text import storable, tidy
 from annotate.work.models import SkipReason
 
 # Fields of the page, not of the answer: they are not kept in a draft.
@@ -36,9 +36,13 @@ class SkipForm(forms.Form):
         label=_("Note"),
         required=False,
         validators=[MaxLengthValidator(2000)],  # max_length would cut a paste short without a word
+        strip=False,
         widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"}),
         help_text=_("For the people who run this campaign."),
     )
+
+    def clean_note(self) -> str:
+        return tidy(self.cleaned_data["note"])
 
 
 def fields(form: forms.Form) -> SafeString:

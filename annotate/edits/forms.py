@@ -66,6 +66,7 @@ class InstructionForm(forms.Form):
         label=_("Note for the reviewer"),
         required=False,
         validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
+        strip=False,
         widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
 
@@ -99,6 +100,9 @@ class InstructionForm(forms.Form):
         return filled + [
             PairRow(number, error=complaints.get(number, "")) for number in range(len(filled) + 1, wanted + 1)
         ]
+
+    def clean_note(self) -> str:
+        return tidy(self.cleaned_data["note"])
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

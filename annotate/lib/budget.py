@@ -14,13 +14,16 @@ from django.http import HttpRequest, HttpResponse
 # Half a second is the longest that texts may hold up a page. The rest is room for a slower or busier processor.
 UNITS_PER_REQUEST = 144_000
 
+# Invisible characters that a request shows as their codes, which makes a page up to twenty times as long as its texts.
+CODES_PER_REQUEST = 200_000
+
 _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 
 
 @contextmanager
 def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
-    """Everything shown inside shares `units`. An inner budget replaces an outer one until it ends."""
-    token = _budget.set([units])
+    """Everything shown inside shares `units` and CODES_PER_REQUEST. An inner budget replaces an outer one."""
+    token = _budget.set([units, CODES_PER_REQUEST])
     try:
         yield
     finally:
@@ -39,6 +42,17 @@ def spend(units: int) -> bool:
         return False
     if budget := _budget.get():
         budget[0] -= units
+    return True
+
+
+def spend_codes(number: int) -> bool:
+    """As `spend`, for codes of invisible characters. They take no units: another text is rendered all the same."""
+    budget = _budget.get()
+    if budget is None:
+        return True
+    if budget[1] < number:
+        return False
+    budget[1] -= number
     return True
 
 

@@ -17,7 +17,7 @@ only exceptions are the marks below, and each is hidden only where its effect ca
 Everything else is text: backslashes, entities, HTML, images, `---`, footnotes, link definitions. Line breaks, spaces
 and indentation are kept by the style sheet (`white-space: pre-wrap`). Lines indented by four spaces are code.
 
-Characters that cannot be seen, or that reorder the text around them, are shown as their code (see CONTROLS).
+Characters that cannot be seen, or that reorder the text around them, are shown as their code (see hidden_in).
 
 The parser takes time in proportion to the text. Before it begins, `cost` estimates that time from the text alone;
 a text that costs more than MAX_COST, or more than is left of the request's budget, is shown as it was written.
@@ -30,11 +30,12 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from html import escape
+from itertools import islice
 
 import nh3
 from django.utils.safestring import SafeString, mark_safe
 
-from annotate.lib.budget import left, spend
+from annotate.lib.budget import left, spend, spend_codes
 
 TAGS = set(
     "a blockquote code div em h2 h3 h4 h5 h6 li mark ol p pre small span strong table tbody td th thead tr ul".split()
@@ -69,38 +70,86 @@ MAX_CACHED_CHARACTERS = 20_000
 
 # Shown as their code, because a reader would not notice them or would read another text than is there: controls,
 # embeddings, overrides and isolates (which reorder the text around them), soft hyphens, spaces and joiners without
-# width, tags and lone surrogates. Not among them, because scripts and emoji need them: U+200C, U+200D, U+200E, U+200F,
-# U+061C and variation selectors.
-CONTROLS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u180e\u200b\u2028\u2029\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+# width, fillers, tags, what Unicode tells programs not to show, and lone surrogates. Not among them, because scripts
+# and emoji need them: variation selectors, and those of _MARKS and _JOINERS.
+_CONTROLS = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028\u2029\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+)
+# Marks of direction reorder numbers and signs around them. A text without a letter that runs from right to left does
+# not need them: there they are shown as well.
+_MARKS = "\u061c\u200e\u200f"
+# Scripts other than Latin and emoji need joiners. A text of Latin letters only has no use for them.
+_JOINERS = "\u200c\u200d"
+CONTROLS = re.compile(f"[{_CONTROLS}]")
+CONTROLS_AND_MARKS = re.compile(f"[{_CONTROLS}{_MARKS}]")
+CONTROLS_MARKS_AND_JOINERS = re.compile(f"[{_CONTROLS}{_MARKS}{_JOINERS}]")
+_MARK_OR_JOINER = re.compile(f"[{_MARKS}{_JOINERS}]")
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
+_NOT_LATIN = re.compile(
+    f"[^\x00-\u024f\u1e00-\u1eff\u2010-\u2027\u2030-\u205f\u20a0-\u20cf{_CONTROLS}{_MARKS}{_JOINERS}]"
 )
 
 
-def visible(text: str) -> SafeString:
-    """`text` as the content of an element, with a marked code such as U+202E for each character of CONTROLS.
+def hidden_in(text: str) -> "re.Pattern[str]":
+    """Which characters of this text are shown as their code."""
+    if text.isascii() or not _MARK_OR_JOINER.search(text) or _RIGHT_TO_LEFT.search(text):
+        return CONTROLS
+    return CONTROLS_AND_MARKS if _NOT_LATIN.search(text) else CONTROLS_MARKS_AND_JOINERS
 
-    Lines that a browser lays out slowly are in pieces (see PIECE).
+
+# A text with more of these characters shows each of them as HIDDEN: it would be twenty times as long with their codes.
+MAX_CODES = 8_000
+HIDDEN = "\N{REPLACEMENT CHARACTER}"
+
+
+def visible(text: str) -> SafeString:
+    """`text` as the content of an element, with a marked code such as U+202E for each character that `hidden_in` names.
+
+    Beyond MAX_CODES, or if the request has shown too many of them, each is HIDDEN instead. Lines that a browser lays
+    out slowly are in pieces (see PIECE).
     """
     text = _plain_newlines(text)
-    return mark_safe(_in_pieces(text) if _has_endless_line(text) else _shown_controls(_text(text)))  # noqa: S308  # escaped
+    hidden = hidden_in(text)
+    text = _without_too_many_codes(text, hidden)
+    html = _in_pieces(text, hidden) if _has_endless_line(text) else _with_codes(_text(text), hidden)
+    return mark_safe(html)  # noqa: S308  # escaped
 
 
 @cache
-def _codes() -> dict[int, str]:
-    numbers = [*range(0x10000), *range(0xE0000, 0xE0080)]
-    return {number: f"<mark>U+{number:04X}</mark>" for number in numbers if CONTROLS.match(chr(number))}
+def _codes(hidden: "re.Pattern[str]") -> dict[int, str]:
+    numbers = [*range(0x10000), *range(0x1D100, 0x1D200), *range(0xE0000, 0xE1000)]
+    return {number: f"<mark>U+{number:04X}</mark>" for number in numbers if hidden.match(chr(number))}
 
 
-def _shown_controls(html: str) -> str:
+def _without_too_many_codes(text: str, hidden: "re.Pattern[str]") -> str:
+    """`text`, or if its codes would be too many, `text` with HIDDEN in their place."""
+    if not hidden.search(text):
+        return text
+    number = sum(1 for _found in islice(hidden.finditer(text), MAX_CODES + 1))
+    if number <= MAX_CODES and spend_codes(number):
+        return text
+    # Not a substitution of the pattern, which takes five times as long.
+    at = 0
+    while found := hidden.search(text, at):
+        at = found.start()
+        text = text.replace(found[0], HIDDEN)
+    return text
+
+
+def _with_codes(html: str, hidden: "re.Pattern[str]") -> str:
     # A translation takes a tenth of a substitution's time where a text is full of them.
-    return html.translate(_codes()) if CONTROLS.search(html) else html
+    return html.translate(_codes(hidden)) if hidden.search(html) else html
 
 
 class AsWritten(SafeString):
     """What `render` returns for a text that it does not render."""
 
     unrendered = True
+    # Does it show HIDDEN in place of the codes of invisible characters?
+    hides_codes = False
 
 
 # A browser takes minutes to lay out a paragraph of 200,000 characters that change direction or carry accents. So a long
@@ -113,14 +162,18 @@ MAX_ASCII_LINE = 50_000
 
 def as_written(text: str) -> AsWritten:
     """`text` unrendered: every character and space as it is, in lines that each find their own direction."""
-    text = _plain_newlines(text)
-    shown = _in_pieces(text) if len(text) > PIECE else visible(text)
+    given = _plain_newlines(text)
+    hidden = hidden_in(given)
+    text = _without_too_many_codes(given, hidden)
+    shown = _in_pieces(text, hidden) if len(text) > PIECE else _with_codes(_text(text), hidden)
     # A browser drops a newline right after <pre>, so the text's own first newline needs one before it.
-    return AsWritten(f'<pre class="as-written" dir="auto">\n{shown}</pre>')
+    html = AsWritten(f'<pre class="as-written" dir="auto">\n{shown}</pre>')
+    html.hides_codes = text is not given
+    return html
 
 
-def _in_pieces(text: str) -> str:
-    return "".join(f'<span class="piece">{_shown_controls(_text(piece))}</span>' for piece in _pieces(text))
+def _in_pieces(text: str, hidden: "re.Pattern[str]") -> str:
+    return "".join(f'<span class="piece">{_with_codes(_text(piece), hidden)}</span>' for piece in _pieces(text))
 
 
 def _has_endless_line(text: str) -> bool:
@@ -176,8 +229,9 @@ def cost(text: str, enough: float = math.inf) -> int:
     for lead in OPENERS.findall(lines):
         units += 9 * min(MAX_DEPTH + 1, len(lead.split())) + 0.7 * min(MAX_LEAD, len(lead))
     units += sum(0.7 * min(MAX_LEAD, len(lead)) for lead in INDENTED.findall(lines))
-    if CONTROLS.search(text):
-        units += 2 * len(CONTROLS.findall(text))
+    hidden = hidden_in(text)
+    if hidden.search(text):
+        units += 2 * len(hidden.findall(text))
     return int(units) + 1
 
 
@@ -200,7 +254,7 @@ def render(text: str, *, top_heading: int = 3) -> SafeString:
 def _rendered(text: str, top_heading: int) -> SafeString:
     page = _Page(top_heading)
     page.add_blocks(text.split("\n"), depth=0)
-    clean = CLEANER.clean(_shown_controls("".join(page.html)))
+    clean = CLEANER.clean(_with_codes("".join(page.html), hidden_in(text)))
     return mark_safe(NO_LINK.sub(_as_text, clean))  # noqa: S308  # cleaned; only `a` elements are taken out after it
 
 
@@ -542,7 +596,7 @@ def _is_outside(pattern: "re.Pattern[str]", character: str, length: int) -> bool
 
 def _link(mark: "re.Match[str]") -> str:
     url = mark["auto"] or mark["url"]
-    if not LINK.match(url) or CONTROLS.search(url):
+    if not LINK.match(url) or CONTROLS_AND_MARKS.search(url):
         return _text(mark[0])
     anchor = f'<a href="{escape(url)}">'
     if mark["auto"]:

@@ -22,6 +22,7 @@ class RankingForm(forms.Form):
         label=_("Note"),
         required=False,
         validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
+        strip=False,
         widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import Cohort, Role
 from annotate.edits.actions import NoBriefs
 from annotate.edits.rules import MOST_BRIEFS
+from annotate.lib.text import tidy
 from annotate.pools.models import Kind
 from annotate.work.actions import CommentNeeded
 
@@ -53,12 +54,16 @@ class DecisionForm(forms.Form):
         label=_("Comment"),
         required=False,
         validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
+        strip=False,
         widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}),
         help_text=_("The labeler reads it. Needed when you send the answer back."),
     )
     # When the answer that the reviewer opened was submitted: another may have taken its place.
     read = forms.CharField(widget=forms.HiddenInput, max_length=50)
     decision = forms.ChoiceField(choices=[("accept", _("Accept")), ("send_back", _("Send back"))])
+
+    def clean_comment(self) -> str:
+        return tidy(self.cleaned_data["comment"])
 
     def clean_read(self) -> datetime | None:
         try:

@@ -15,13 +15,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError
+from jinja2 import Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 # A template can raise words of any length. A page and a row of the database take these many characters.
 MOST_WORDS = 1000
-# What Jinja raises, and what the expressions of a template make Python raise: a matter of this prompt alone.
-REFUSALS = (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
 
 @lru_cache(maxsize=16)
@@ -55,8 +53,10 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
         text.encode()  # half of a surrogate pair is no text for a tokenizer or a server
     except MemoryError:
         return {"over": "memory"}
-    except REFUSALS as error:
-        return {"refused": _words(error), "syntax": isinstance(error, TemplateSyntaxError)}
+    except Exception as error:
+        # Whatever it is, the template raised it: Jinja's errors, those of Python's expressions, and SyntaxError,
+        # because Jinja compiles a template to Python, which limits the depth of loops.
+        return {"refused": _words(error), "syntax": isinstance(error, TemplateSyntaxError | SyntaxError)}
     return {"text": text}
 
 

@@ -55,6 +55,10 @@ class Interrupted(Exception):
     """The run of this rendering is cancelled, or the worker is stopping."""
 
 
+class _Ended(Exception):
+    """The process ended before it answered."""
+
+
 @dataclass
 class Allowance:
     """Seconds that the templates of one prompt may still take, over all its renderings."""
@@ -139,7 +143,23 @@ class _Process:
         self._rest = b""
 
     def ask(self, asked: Mapping[str, Any], allowance: Allowance) -> dict[str, Any]:
-        with self._lock:
+        try:
+            return self._ask(asked, allowance)
+        except _Ended:
+            # Somebody else may have ended it, such as the kernel when memory is short. If it was the template, such as
+            # by nesting that is too deep for Python's own parser, the second process ends too.
+            go_on()
+        if allowance.seconds <= 0:
+            raise OverLimit(_slow())
+        try:
+            return self._ask(asked, allowance)
+        except _Ended:
+            raise OverLimit("ends the process that renders it") from None
+
+    def _ask(self, asked: Mapping[str, Any], allowance: Allowance) -> dict[str, Any]:
+        while not self._lock.acquire(timeout=LOOK):
+            go_on()
+        try:
             try:
                 child = self._running()
                 began = time.monotonic()
@@ -154,6 +174,8 @@ class _Process:
             if "over" in answer:
                 self.stop()  # and with it the memory
             return answer
+        finally:
+            self._lock.release()
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._child and self._owner == os.getpid() and self._child.poll() is None:
@@ -177,8 +199,7 @@ class _Process:
         except BrokenPipeError:
             said = b""
         if not said:
-            # Nesting that is too deep for Python's own parser can end it, and so does the kernel when memory is short.
-            raise OverLimit("ends the process that renders it")
+            raise _Ended
         answer: dict[str, Any] = json.loads(said)
         return answer
 

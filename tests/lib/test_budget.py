@@ -2,8 +2,11 @@
 
 import random
 import sys
+from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.template import Context, Template
 
 from annotate.lib import markdown
 from annotate.lib.budget import UNITS_PER_REQUEST, left, request_budget, spend
@@ -62,6 +65,37 @@ def test_no_text_takes_more_than_its_estimate(seed):
 def test_no_pair_of_texts_takes_long_to_compare(seed):
     pair = rendering.slowest_pair(random.Random(seed), 40, (500, 5_000, 20_000, 80_000, 400_000))
     assert rendering.cpu(lambda: word_diff(*pair), 3) < LONGEST_MS
+
+
+@pytest.mark.parametrize("show", [markdown.as_written, markdown.visible, markdown.render])
+@pytest.mark.parametrize(
+    "unit",
+    ["\u200b", "a\u200b", "\u200b\u202e\u2060\x01\x97\U000e0041", "&", "\r", "\n", "é ", "&\u200b<\n", "א\u200f"],
+)
+def test_ten_long_texts_are_written_in_time(show, unit):
+    texts = [rendering.filled(unit, 200_000 - number) for number in range(10)]
+
+    def page() -> None:
+        with request_budget():
+            for text in texts:
+                show(text)
+
+    assert rendering.cpu(page, 3) < LONGEST_MS
+
+
+def test_the_beginning_of_a_text_takes_no_longer_than_its_length():
+    marks = "a" + "\u0301\u0316" * 100_000
+    assert (
+        rendering.cpu(lambda: Template("{% load annotate %}{{ text|short:80 }}").render(Context({"text": marks}))) < 100
+    )
+    assert Template("{% load annotate %}{{ text|short:4 }}").render(Context({"text": "<abcd"})) == "&lt;ab…"
+    assert Template("{% load annotate %}{{ text|short:4 }}").render(Context({"text": "abcd"})) == "abcd"
+
+
+def test_no_page_composes_a_whole_text_to_show_its_beginning():
+    """`truncatechars` takes minutes for a text of marks that follow one another."""
+    pages = Path(settings.BASE_DIR, "templates").rglob("*.html")
+    assert [page.name for page in pages if "truncate" in page.read_text()] == []
 
 
 def test_a_page_compares_what_fits_and_shows_the_rest_as_replaced():

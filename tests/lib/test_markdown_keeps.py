@@ -4,10 +4,23 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+from django.template.loader import render_to_string
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotate.lib.markdown import CONTROLS, MAX_ASCII_LINE, MAX_LINE, PIECE, as_written, render, visible
+from annotate.lib.budget import CODES_PER_REQUEST, request_budget
+from annotate.lib.markdown import (
+    CONTROLS,
+    HIDDEN,
+    MAX_ASCII_LINE,
+    MAX_CODES,
+    MAX_LINE,
+    PIECE,
+    as_written,
+    hidden_in,
+    render,
+    visible,
+)
 from tests.lib.markdown_texts import TEXTS
 
 MARKS = "#*`~>-+|:[]"
@@ -47,7 +60,7 @@ def solid(text: str) -> str:
 
 
 def with_codes(text: str) -> str:
-    return CONTROLS.sub(lambda found: f"U+{ord(found[0]):04X}", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return hidden_in(text).sub(lambda found: f"U+{ord(found[0]):04X}", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def kept(text: str) -> None:
@@ -163,3 +176,56 @@ def test_a_line_that_a_browser_lays_out_slowly_is_not_formatted(letter, longest)
 def test_such_a_line_is_in_pieces_wherever_it_is_shown():
     assert visible("é" * (MAX_LINE + 1)).count('<span class="piece">') == MAX_LINE // PIECE + 1
     assert visible("é" * MAX_LINE) == "é" * MAX_LINE
+
+
+def test_a_text_full_of_invisible_characters_shows_where_they_are():
+    few, many = "a\u200b\u202e" * (MAX_CODES // 2), "a\u200b\u202e" * (MAX_CODES // 2 + 1)
+    for show in (visible, as_written):
+        assert show(few).count("<mark>") == MAX_CODES
+        assert "<mark>" not in show(many)
+        assert f"a{HIDDEN}{HIDDEN}" * 20 in show(many)
+        assert not CONTROLS.search(show(many))
+    assert "shown as \N{REPLACEMENT CHARACTER}" in render_to_string("parts/prose.html", {"text": many})
+    assert "invisible" not in render_to_string("parts/prose.html", {"text": few})
+
+
+def test_the_codes_of_a_request_are_bounded_and_take_nothing_from_other_texts():
+    text = "a\u200b" * MAX_CODES
+    with request_budget():
+        shown = [as_written(text) for _ in range(CODES_PER_REQUEST // MAX_CODES + 1)]
+        assert {one.count("<mark>") for one in shown[:-1]} == {MAX_CODES}
+        assert "<mark>" not in shown[-1]
+        assert "<strong>" in render("**a**")
+    assert as_written(text) == shown[0]
+
+
+def codes(text):
+    return [len(show(text).split("<mark>")) - 1 for show in (render, as_written, visible)]
+
+
+@pytest.mark.parametrize("mark", ["\u200e", "\u200f", "\u061c"])
+def test_a_mark_of_direction_is_seen_where_no_letter_runs_from_right_to_left(mark):
+    """Chromium shows "\u200f5 - 3" as "3 - 5"."""
+    assert codes(f"x = {mark}5 - 3") == codes(f"猫 {mark}5 - 3") == codes(f"`{mark}5 - 3`") == [1, 1, 1]
+    for letter in "אשع\ufb1d\U0001e900":
+        assert codes(f"x = {mark}5 - 3 {letter}") == [0, 0, 0]
+    assert "<a" not in render(f"[a](https://b.c/{mark}d)")
+
+
+@pytest.mark.parametrize("joiner", ["\u200c", "\u200d"])
+def test_a_joiner_is_seen_among_latin_letters(joiner):
+    assert codes(f"user{joiner}name, “é” – 5 €") == [1, 1, 1]
+    for letter in "אی猫हम👩가":
+        assert codes(f"a{joiner}b {letter}") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("character", "\u034f\u115f\u1160\u17b4\u3164\uffa0\ufff0\U0001d173\U000e0080\U000e0fff")
+def test_characters_that_no_font_draws_are_seen(character):
+    assert codes(f"a{character}b") == [1, 1, 1]
+
+
+def test_texts_that_differ_in_one_invisible_character_look_different():
+    shown = {
+        as_written(f"a{character}b") for character in ["", *map(chr, [0x200C, 0x200D, 0x200E, 0x200F, 0x61C, 0x34F])]
+    }
+    assert len(shown) == 7

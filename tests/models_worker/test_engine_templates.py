@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -169,6 +170,88 @@ def test_a_process_that_was_killed_is_started_again() -> None:
         child.kill()
         child.wait(10)
     assert text_of("{{ messages[0].content }}") == "Hi"
+
+
+def test_no_template_is_blamed_for_a_process_that_somebody_else_killed() -> None:
+    """The kernel kills it when memory is short, also while it renders."""
+    text_of("warm", style="server")
+    [child] = rendering_of("server")
+    idle = child.cpu_times().user
+    rendered = threading.Event()
+
+    def kill_while_it_renders() -> None:
+        while child.cpu_times().user < idle + 0.03 and not rendered.is_set():
+            time.sleep(0.005)
+        child.kill()
+
+    killer = threading.Thread(target=kill_while_it_renders)
+    killer.start()
+    busy = "{% for i in range(500) %}{% for j in range(10000) %}{% endfor %}{% endfor %}"
+    try:
+        assert text_of(busy + "{{ messages[0].content }}", style="server") == "Hi"
+        assert rendering_of("server") not in ([], [child])
+    finally:
+        rendered.set()
+        killer.join()
+
+
+def test_a_template_that_ends_each_process_that_renders_it_is_named() -> None:
+    text_of("warm", style="server")
+    stop = threading.Event()
+
+    def kill_all() -> None:
+        while not stop.is_set():
+            with suppress(psutil.Error):
+                for child in rendering_of("server"):
+                    child.kill()
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    try:
+        with pytest.raises((templates.OverLimit, OSError), match=r"ends the process|does not start"):
+            text_of(NESTED, style="server")
+    finally:
+        stop.set()
+        killer.join()
+    assert text_of("{{ messages[0].content }}", style="server") == "Hi"
+
+
+def test_more_loops_in_each_other_than_python_takes_are_refused_as_no_template() -> None:
+    text_of("warm", style="server")
+    before = rendering_of("server")
+    with pytest.raises(templates.Refused, match="too many levels of indentation") as refused:
+        text_of("{% for a in b %}" * 200 + "{% endfor %}" * 200, style="server")
+    assert refused.value.syntax
+    assert rendering_of("server") == before
+
+
+def test_a_cancelled_run_does_not_wait_for_the_template_of_another() -> None:
+    text_of("warm", style="server")
+    cancelled = threading.Event()
+    [child] = rendering_of("server")
+    idle = child.cpu_times().user
+
+    def render_for_another() -> None:
+        with pytest.raises(templates.OverLimit):
+            text_of(NESTED, style="server")
+
+    other = threading.Thread(target=render_for_another)
+    other.start()
+    while child.cpu_times().user < idle + 0.03:
+        time.sleep(0.005)
+    threading.Timer(0.2, cancelled.set).start()
+
+    def act() -> None:
+        with templates.interruptible(cancelled.is_set), pytest.raises(templates.Interrupted):
+            text_of("x", style="server")
+
+    assert seconds_of(act) < templates.SECONDS / 2
+    other.join()
+
+
+def rendering_of(style: templates.Style) -> list[psutil.Process]:
+    return [each for each in rendering() if style in each.cmdline()]
 
 
 def rendering() -> list[psutil.Process]:
