@@ -7,14 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.core.validators import MaxLengthValidator
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.addresses import id_in
-from annotate.lib.text import storable, tidy
+from annotate.lib.fields import NoteField
+from annotate.lib.text import storable
 from annotate.work.models import SkipReason
 
 # Fields of the page, not of the answer: they are not kept in a draft.
@@ -32,17 +32,7 @@ class SkipForm(forms.Form):
         widget=forms.RadioSelect,
         error_messages={"required": _("Choose a reason: it helps to repair the task or the guideline.")},
     )
-    note = forms.CharField(
-        label=_("Note"),
-        required=False,
-        validators=[MaxLengthValidator(2000)],  # max_length would cut a paste short without a word
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"}),
-        help_text=_("For the people who run this campaign."),
-    )
-
-    def clean_note(self) -> str:
-        return tidy(self.cleaned_data["note"])
+    note = NoteField(label=_("Note"), longest=2000, rows=3, help_text=_("For the people who run this campaign."))
 
 
 def fields(form: forms.Form) -> SafeString:

@@ -3,7 +3,6 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxLengthValidator
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
@@ -18,6 +17,7 @@ from annotate.edits.rules import (
     prompt_draft,
     unchanged,
 )
+from annotate.lib.fields import NoteField
 from annotate.lib.text import is_blank, tidy
 from annotate.pools.models import Category
 from annotate.pools.rules import BadPrompt, Pair, prepare
@@ -62,13 +62,7 @@ class InstructionForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": _("Choose at least one reason.")},
     )
-    note = forms.CharField(
-        label=_("Note for the reviewer"),
-        required=False,
-        validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
-    )
+    note = NoteField(label=_("Note for the reviewer"), longest=5000)
 
     def __init__(
         self, data: QueryDict | None = None, *, kind: str, source: Original | None, initial: Any = None
@@ -100,9 +94,6 @@ class InstructionForm(forms.Form):
         return filled + [
             PairRow(number, error=complaints.get(number, "")) for number in range(len(filled) + 1, wanted + 1)
         ]
-
-    def clean_note(self) -> str:
-        return tidy(self.cleaned_data["note"])
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

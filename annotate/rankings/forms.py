@@ -2,12 +2,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django import forms
-from django.core.validators import MaxLengthValidator
 from django.forms import BaseFormSet, BoundField, formset_factory
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from annotate.lib.text import tidy
+from annotate.lib.fields import NoteField
 from annotate.rankings import stock
 from annotate.rankings.models import MOST_AHEAD, Mix, MixPart, Pointer
 from annotate.rankings.rules import LETTERS, MARKS, MOST, RATINGS, Mark, Share
@@ -18,13 +17,7 @@ from annotate.samples.queries import policies_to_sample
 class RankingForm(forms.Form):
     """A rating and a place for each candidate shown, called by its letter. Nothing is chosen beforehand."""
 
-    note = forms.CharField(
-        label=_("Note"),
-        required=False,
-        validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
-    )
+    note = NoteField(label=_("Note"), longest=5000)
 
     def __init__(
         self, data: QueryDict | None = None, *, candidates: int, initial: dict[str, Any] | None = None
@@ -44,9 +37,6 @@ class RankingForm(forms.Form):
 
     def place(self, letter: str) -> BoundField:
         return self[f"place-{letter}"]
-
-    def clean_note(self) -> str:
-        return tidy(self.cleaned_data["note"])
 
     @property
     def is_incomplete(self) -> bool:

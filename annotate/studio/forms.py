@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
-from django.core.validators import MaxLengthValidator
 from django.db.models import Q
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
@@ -12,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import Cohort, Role
 from annotate.edits.actions import NoBriefs
 from annotate.edits.rules import MOST_BRIEFS
-from annotate.lib.text import tidy
+from annotate.lib.fields import NoteField
 from annotate.pools.models import Kind
 from annotate.work.actions import CommentNeeded
 
@@ -50,20 +49,15 @@ class PeopleFilter(forms.Form):
 class DecisionForm(forms.Form):
     """A reviewer's verdict: the button that was pressed, and what there is to say."""
 
-    comment = forms.CharField(
+    comment = NoteField(
         label=_("Comment"),
-        required=False,
-        validators=[MaxLengthValidator(5000)],  # max_length would cut a paste short without a word
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}),
+        longest=5000,
+        rows=4,
         help_text=_("The labeler reads it. Needed when you send the answer back."),
     )
     # When the answer that the reviewer opened was submitted: another may have taken its place.
     read = forms.CharField(widget=forms.HiddenInput, max_length=50)
     decision = forms.ChoiceField(choices=[("accept", _("Accept")), ("send_back", _("Send back"))])
-
-    def clean_comment(self) -> str:
-        return tidy(self.cleaned_data["comment"])
 
     def clean_read(self) -> datetime | None:
         try:
@@ -110,11 +104,10 @@ class BriefsForm(forms.Form):
         max_value=MOST_BRIEFS,
         help_text=_("For plain and few-shot instructions, whose subject the labelers choose."),
     )
-    use_cases = forms.CharField(
+    use_cases = NoteField(
         label=_("Use cases, one a line"),
-        required=False,
-        validators=[MaxLengthValidator(100_000)],  # max_length would cut a paste short without a word
-        widget=forms.Textarea(attrs={"rows": 4, "dir": "auto"}),
+        longest=100_000,
+        rows=4,
         help_text=_("For user-based instructions: what somebody wants the model for, without names or other details."),
     )
 
