@@ -78,9 +78,7 @@ def import_decide(request: HttpRequest, job_id: int) -> HttpResponse:
         elif decision == "cancel":
             actions.cancel_import(job=job, now=timezone.now())
         else:
-            messages.error(
-                request, _("Choose whether to import the file without these fields or to cancel the import.")
-            )
+            messages.error(request, _("Choose whether to import the file without these fields, or not at all."))
     except actions.AlreadyDecided as refusal:
         messages.error(request, str(refusal))
     return redirect("studio:import", job.id)
