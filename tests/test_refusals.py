@@ -32,6 +32,7 @@ INTERNAL = {
 WITHOUT_DJANGO = ("models_worker.engine.", "annotate.lib.launch.", "annotate.lib.postgres_binaries.")
 # The arguments of a class with words of its own, where it takes any.
 MADE_OF: dict[str, dict[str, Any]] = {
+    "annotate.lib.objects.Repeated": {"name": "prompt"},
     "annotate.pools.actions.DuplicatePrompt": {"prompt": SimpleNamespace(id=7, pool=SimpleNamespace(name="everyday"))},
     "annotate.pools.actions.OtherSide": {"group": "frogs", "wanted": "train", "side": "validation"},
     "annotate.work.leases.NotAcknowledged": {"version": None},

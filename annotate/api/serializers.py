@@ -111,7 +111,10 @@ class NewPromptSerializer(serializers.Serializer[Any]):
         if lost:
             problem = _("This field would be left out. Remove it, or name it in “ignore”.")
             raise serializers.ValidationError({name: [problem] for name in lost})
-        return values
+        if needed := [name for name in ("pool", "messages", "source") if name in ignore]:
+            problem = _("This field is needed. Remove it from “ignore”.")
+            raise serializers.ValidationError({name: [problem] for name in needed})
+        return {name: value for name, value in values.items() if name not in ignore}
 
 
 class CompletionSerializer(serializers.ModelSerializer[Completion]):

@@ -1,15 +1,26 @@
+import json
 from typing import Any
 
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
+from rest_framework.utils.json import strict_constant
+
+from annotate.lib.objects import Repeated, each_once
 
 
 class ShallowJSONParser(JSONParser):
-    """JSON, refused in words where it is nested deeper than Python reads."""
+    """JSON, refused in words where it is nested deeper than Python reads or where a field occurs twice."""
 
-    def parse(self, *args: Any, **kwargs: Any) -> Any:
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        encoding = (parser_context or {}).get("encoding", "utf-8")
         try:
-            return super().parse(*args, **kwargs)
+            return json.loads(
+                stream.read().decode(encoding), parse_constant=strict_constant, object_pairs_hook=each_once
+            )
         except RecursionError:
             raise ParseError(_("This JSON is nested too deeply.")) from None
+        except Repeated as repeated:
+            raise ParseError(str(repeated)) from None
+        except ValueError as error:
+            raise ParseError(_("This is not valid JSON: %(error)s") % {"error": error}) from error

@@ -43,6 +43,9 @@ _UNSEEN: Final = (
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 _SEEN: Final = re.compile(f"[^{_UNSEEN}]")
+_INVISIBLE: Final = re.compile(rf"(?!\s)[{_UNSEEN}]")
+# A whole number as spreadsheets and data frames write it.
+_WHOLE: Final = re.compile(r"(\d+)\.0+")
 
 
 def is_blank(text: str) -> bool:
@@ -123,6 +126,19 @@ def loose_form(text: str) -> str:
     its indentation. It matches names, and it keeps prompts that are alike on one side of the split.
     """
     return " ".join(_normalized(text, "NFKC", "NFKD").split())
+
+
+def name_form(name: str) -> str:
+    """What is the same for names that look alike: invisible characters, compatibility characters, spacing and case do
+    not matter, nor the ".0" that spreadsheets add to whole numbers. "" for a name that shows nothing.
+
+    It is stable: the form of a form is the form itself.
+    """
+    seen = _INVISIBLE.sub("", loose_form(name))
+    # Case folding decomposes some characters.
+    form = loose_form(seen.casefold())
+    whole = _WHOLE.fullmatch(form)
+    return whole[1] if whole else form
 
 
 def loose_hash(text: str) -> str:

@@ -12,7 +12,7 @@ from django.db.models import CharField
 from django.utils.translation import gettext as _
 
 from annotate.lib import languages
-from annotate.lib.text import is_blank, loose_form, loose_hash, storable, tidy
+from annotate.lib.text import is_blank, loose_form, loose_hash, name_form, storable, tidy
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source, Split
 
 ROLES: Final = ("system", "user", "assistant")
@@ -245,6 +245,8 @@ def _fitting(value: str, column: str) -> str:
     field = cast("CharField[str, str]", Prompt._meta.get_field(column))
     name, most = str(field.verbose_name), cast(int, field.max_length)
     value = tidy(_storable(value, name)).strip()
+    if is_blank(value):
+        return ""
     if len(value) > most:
         raise BadPrompt(_("The %(name)s is longer than %(most)d characters.") % {"name": name, "most": most})
     return value
@@ -290,17 +292,21 @@ ALONE: Final = "prompt:"
 
 def owner_key(*, source: str, source_user: str, author_id: int | None) -> str:
     """The key of the customer or person whose prompt this is. Empty for a prompt of nobody."""
-    if source == Source.CUSTOMER and source_user:
-        return f"customer:{name_key(source_user)}"
+    name = name_key(source_user)
+    if source == Source.CUSTOMER and name:
+        return f"customer:{name}"
     if author_id is not None:
         return f"author:{author_id}"
-    return f"labeler:{name_key(source_user)}" if source_user else ""
+    return f"labeler:{name}" if name else ""
 
 
 def name_key(name: str) -> str:
-    """The name of a customer or labeler, the same however it is spelt: compatibility characters, spacing, case."""
-    key = loose_form(name).casefold()
-    # The loose form of a name can be many times longer than its column.
+    """The name of a customer or labeler, the same however it is spelt: see `name_form`. "" for one that shows nothing.
+
+    A change of this rule needs a migration of the keys of groups.
+    """
+    key = name_form(name)
+    # The form of a name can be many times longer than its column.
     return key if len(key) <= 200 else loose_hash(key)
 
 

@@ -95,6 +95,14 @@ def test_a_prompt_with_text_that_would_be_dropped_is_refused_unless_it_is_ignore
     assert api("post", "prompts/", body | extra | {"ignore": names}, status=201)["reference"] is None
 
 
+def test_a_field_that_is_to_be_left_out_is_left_out(api):
+    body = {"pool": make.pool().id, "messages": [{"role": "user", "content": "Name a river."}], "source": "customer"}
+    body |= {"source_user": "Acme", "licence": "MIT"}
+    assert list(api("post", "prompts/", body | {"ignore": ["messages"]}, status=400)) == ["messages"]
+    made = api("post", "prompts/", body | {"ignore": ["source_user"]}, status=201)
+    assert (made["source_user"], made["licence"]) == ("", "MIT")
+
+
 def test_text_inside_a_message_is_refused_too(api):
     message = {"role": "user", "content": "Name a river.", "name": "Bo"}
     body = {"pool": make.pool().id, "messages": [message], "source": "labeler"}
@@ -374,6 +382,24 @@ def test_json_nested_beyond_reason_is_refused_in_words(client, manager):
         headers={"authorization": f"Token {token}"},
     )
     assert (response.status_code, response.json()) == (400, {"detail": "This JSON is nested too deeply."})
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"name": "A", "name": "B"}', "The field name occurs twice. Keep one of the two."),
+        (b'{"name": "A", "x": [{"y": 1, "y": 2}]}', "The field y occurs twice. Keep one of the two."),
+        (b'{"name": "A"', "This is not valid JSON: "),
+        (b'{"name": NaN}', "This is not valid JSON: "),
+        (b'{"name": "\xff"}', "This is not valid JSON: "),
+    ],
+)
+def test_a_body_that_says_two_things_or_none_is_refused_in_words(client, manager, body, problem):
+    headers = {"authorization": f"Token {make.api_token(manager)}"}
+    response = client.post("/api/v1/pools/", data=body, content_type="application/json", headers=headers)
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith(problem)
+    assert not Pool.objects.exists()
 
 
 def test_the_schema_is_where_the_readme_says():

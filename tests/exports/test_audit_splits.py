@@ -160,3 +160,17 @@ def test_the_migration_gives_old_customers_their_group_on_the_side_of_their_olde
     assert PromptGroup.objects.get(key="customer:q").split == Split.VALID
     # The prompt's own text is made up here, so that both examples differ from it.
     assert shots.example_texts.count() == 2
+
+
+def test_the_migration_gives_names_that_look_alike_one_key(old):
+    """Before it, invisible characters made other customers, who were on both sides and passed the audit."""
+    rename = import_module("annotate.pools.migrations.0008_one_key_for_names_that_look_alike").rename
+    keys = {"customer:acme\u200b": Split.VALID, "customer:\ufeffacme": Split.TRAIN, "labeler:w\u00ad17": Split.VALID}
+    groups = [make.group(key, split) for key, split in keys.items()]
+    kept = old("t", Split.VALID, source_user="Acme\u200b", group=groups[0])
+    gone = old("u", Split.TRAIN, source_user="\ufeffAcme", group=groups[1])
+    for _again in range(2):
+        rename(apps, None)
+        stored = list(PromptGroup.objects.order_by("id").values_list("key", flat=True))
+        assert stored == ["customer:acme", "customer:\ufeffacme", "labeler:w17"]
+    assert [(case.prompt_id, case.twin_id) for case in audit.find()] == [(gone.id, kept.id)]

@@ -198,11 +198,20 @@ def test_pairs_belong_to_few_shot_prompts_and_make_their_text():
         rules.prepare(draft("u: hi", shots=SHOTS, kind=Kind.FEW_SHOT))
 
 
+GREEK = "customer:\u0390"
+
+
 @pytest.mark.parametrize(
     ("fields", "author", "key"),
     [
         ({"source": Source.CUSTOMER, "source_user": "Acme"}, None, "customer:acme"),
         ({"source": Source.CUSTOMER, "source_user": " ACME "}, 7, "customer:acme"),
+        ({"source": Source.CUSTOMER, "source_user": "\ufeffAc\u00adme\u200b\u200e"}, None, "customer:acme"),
+        ({"source": Source.CUSTOMER, "source_user": "\u0390"}, None, GREEK),
+        ({"source": Source.CUSTOMER, "source_user": "\u03aa\u0301"}, None, GREEK),
+        ({"source": Source.CUSTOMER, "source_user": "7.0"}, None, "customer:7"),
+        ({"source": Source.CUSTOMER, "source_user": "\u200b"}, 7, "author:7"),
+        ({"source_user": "\u200b"}, 7, "author:7"),
         ({"source_user": "w17"}, None, "labeler:w17"),
         ({"source_user": "w17"}, 7, "author:7"),
         ({}, 7, "author:7"),
@@ -210,6 +219,16 @@ def test_pairs_belong_to_few_shot_prompts_and_make_their_text():
 )
 def test_a_persons_prompts_share_a_group(fields, author, key):
     assert rules.group_key(prepared(**fields), author_id=author) == key
+
+
+@given(st.text())
+def test_a_key_of_a_name_is_its_own_key(name):
+    """The migration of keys relies on it."""
+    assert rules.name_key(rules.name_key(name)) == rules.name_key(name)
+
+
+def test_a_name_that_shows_nothing_is_none():
+    assert prepared(source=Source.CUSTOMER, source_user=" \u200b\u3164").draft.source_user == ""
 
 
 def test_prompts_of_one_instruction_share_a_group_and_others_stand_alone():

@@ -140,6 +140,21 @@ def test_the_page_asks_about_each_field_whose_text_would_be_dropped(studio, aski
     assert not Prompt.objects.exists()
 
 
+def test_a_name_with_invisible_characters_does_not_look_like_the_one_that_is_used(studio):
+    job = started(make.pool(), {"prompt": "Translate.", "source_user\u200b": "Acme"})
+    tasks.run_import(job.id)
+    page = words(studio.get(reverse("studio:import", args=[job.id])))
+    assert "U+200B" in page
+
+
+@pytest.mark.parametrize("decision", ["", "Drop", "yes"])
+def test_a_decision_that_is_none_changes_nothing(studio, asking, decision):
+    response = decide(studio, asking, decision)
+    asking.refresh_from_db()
+    assert (asking.state, asking.chunks.count()) == (ImportState.ASKING, 1)
+    assert "Choose whether to import the file" in words(studio.get(response.url))
+
+
 def test_whoever_decides_to_leave_the_fields_out_reads_it_in_the_report(
     studio, asking, monkeypatch, django_capture_on_commit_callbacks
 ):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
-from annotate.pools.importers.fields import shown
+from annotate.lib.objects import Repeated, each_once
 from annotate.pools.importers.files import BadFile, line_end
 
 JSONL: Final = (".jsonl", ".ndjson", ".json")
@@ -102,22 +102,14 @@ def _object(text: str) -> dict[str, Any]:
 
 def _json(text: str) -> Any:
     try:
-        value = json.loads(text, parse_int=_whole, object_pairs_hook=_each_once)
+        value = json.loads(text, parse_int=_whole, object_pairs_hook=each_once)
+    except Repeated as repeated:
+        raise _Bad(str(repeated)) from repeated
     except (ValueError, RecursionError) as error:
         raise _Bad(_("This is not valid JSON: %(error)s") % {"error": error}) from error
     if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
         raise _Bad(_("This JSON is nested more than %(most)d levels deep.") % {"most": MOST_LEVELS})
     return value
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object. Of a name that occurs twice, json would keep the last value and say nothing."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        for name, value in pairs:
-            if value != fields[name]:
-                raise _Bad(_("The field %(name)s occurs twice. Keep one of the two.") % {"name": shown(name)})
-    return fields
 
 
 def _is_deep(value: Any) -> bool:

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers, person
@@ -70,12 +71,14 @@ def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
 @post_or_redirect("studio:import", "job_id")
 def import_decide(request: HttpRequest, job_id: int) -> HttpResponse:
     """Import the file without the fields that would be dropped, or not at all."""
-    job = _job(job_id)
+    job, decision = _job(job_id), request.POST.get("decision")
     try:
-        if request.POST.get("decision") == "drop":
+        if decision == "drop":
             actions.drop_fields(job=job)
-        else:
+        elif decision == "cancel":
             actions.cancel_import(job=job, now=timezone.now())
+        else:
+            messages.error(request, _("Choose whether to import the file without these fields, or not at all."))
     except actions.AlreadyDecided as refusal:
         messages.error(request, str(refusal))
     return redirect("studio:import", job.id)
