@@ -61,9 +61,9 @@ REASON = Case(
     When(BY_HELD_OUT_AUTHOR, then=Value(LeftOut.HELD_OUT_AUTHOR)),
     When(IN_QUARANTINE, then=Value(LeftOut.QUARANTINED)),
     When(Q(instruction__isnull=False) & ~Q(instruction__kind=Kind.FEW_SHOT), then=Value(LeftOut.INSTRUCTION_ONLY)),
-    # Without a refusal it becomes a prompt when the export begins.
+    # Without a refusal it becomes a prompt when the export begins, if nothing goes wrong.
     When(
-        ~Q(instruction__refusal=""),
+        ~Q(instruction__refusal="") | Q(submitted_at__lte=F("campaign__settled_at")),
         instruction__prompt=None,
         instruction__isnull=False,
         then=Value(LeftOut.INSTRUCTION_WITHOUT_PROMPT),

@@ -127,15 +127,24 @@ def sweep(*, now: datetime) -> None:
     """Make prompts of the instructions that nobody reviews, once their labelers' minutes for an undo are over.
 
     Before, nobody could build on them anyway: an undo that is refused because somebody has would tell the labeler that
-    the instruction was not drawn for review. Safe to run twice and at once.
+    the instruction was not drawn for review. Idempotent and safe to run concurrently.
     """
-    for campaign in Campaign.objects.filter(id__in=_waiting().values("assignment__campaign")).order_by("id"):
+    for campaign in Campaign.objects.filter(workflow=Workflow.EDITS).exclude(state=CampaignState.DRAFT).order_by("id"):
         closed = campaign.state == CampaignState.CLOSED
         until = now if closed else now - timedelta(minutes=campaign.undo_minutes)
-        if _waiting().filter(assignment__campaign=campaign, assignment__submitted_at__lte=until).exists():
-            # More minutes from now on do not make these answers young again.
+        waiting = _waiting().filter(assignment__campaign=campaign, assignment__submitted_at__lte=until).exists()
+        # More minutes from now on do not make old answers young again. The drawn ones neither: if only they could be
+        # taken back then, their labelers would know that they are drawn.
+        if waiting or _to_settle(campaign, until).exists():
             work.settle(campaigns=[campaign.id], now=until)
+        if waiting:
             _make_prompts([campaign.id], now)
+
+
+def _to_settle(campaign: Campaign, until: datetime) -> QuerySet[Assignment]:
+    """Answers for a reviewer, submitted by then, that a longer time for an undo would reopen."""
+    to_review = campaign.assignments.filter(state=State.SUBMITTED, needs_review=True, submitted_at__lte=until)
+    return to_review.filter(submitted_at__gt=campaign.settled_at) if campaign.settled_at else to_review
 
 
 def settle(*, campaigns: Iterable[int], now: datetime) -> None:

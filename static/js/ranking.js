@@ -265,6 +265,10 @@ let target = null; // that place
 let dragging = false;
 let finger = {}; // what has pressed a letter and may drag it: the ids of its pointer and of its touch
 let scrolled = []; // what could scroll, and how far it was at the beginning of the drag
+let boardTop = 0; // where the board was then
+
+// A notice above the board may come or go meanwhile: an answer is delivered, or waits for a connection.
+const changes = new MutationObserver(hold);
 
 board.addEventListener("pointerdown", (event) => press(event, { pointer: event.pointerId }), true);
 board.addEventListener("touchstart", (event) => press(event, { ...finger, touch: event.changedTouches[0].identifier }), {
@@ -291,11 +295,17 @@ for (const slot of slots) {
       const all = [board.querySelector(".places"), board, document.scrollingElement];
       scrolled = all.map((element) => [element, element.scrollTop]);
       document.addEventListener("scroll", hold, true); // the browser scrolls at the edges by itself
+      boardTop = board.getBoundingClientRect().top;
+      changes.observe(document.body, { subtree: true, childList: true, characterData: true, attributeFilter: ["hidden"] });
+      addEventListener("resize", turn);
       for (const name of MOVES) document.addEventListener(name, follow, true);
     },
     onEnd({ item, originalEvent }) {
       dragging = false;
       document.removeEventListener("scroll", hold, true);
+      changes.disconnect();
+      removeEventListener("resize", turn);
+      board.style.removeProperty("translate");
       for (const name of MOVES) document.removeEventListener(name, follow, true);
       // A second finger that is lifted ends the drag as well, and says nothing about the place.
       const dropped = originalEvent && (CANCELS.includes(originalEvent.type) || !own(originalEvent)) ? null : target;
@@ -310,6 +320,14 @@ function hold() {
   for (const [element, top] of scrolled) {
     if (element.scrollTop !== top) element.scrollTo({ top, behavior: "instant" });
   }
+  const moved = board.getBoundingClientRect().top - boardTop;
+  if (moved) board.style.translate = `0 ${(parseFloat(board.style.translate.split(" ")[1]) || 0) - moved}px`;
+}
+
+// In a window of another size the board has another place.
+function turn() {
+  board.style.removeProperty("translate");
+  boardTop = board.getBoundingClientRect().top;
 }
 
 /** The position of what drags in an event; undefined if the event is another finger's. */

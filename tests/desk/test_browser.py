@@ -350,8 +350,8 @@ def test_an_incomplete_rewriting_is_pointed_at(sit, edits, by, width):
     # What only the server can see is said in the bar as well.
     page.get_by_label("Instruction").fill("Write something about a frog, number 0.")
     by(page)
-    seen(page.get_by_label("Instruction"))
     expect(bar).to_contain_text("Not submitted yet. Nothing is changed yet.")
+    seen(page.get_by_label("Instruction"))
 
 
 @pytest.mark.parametrize("by", [by_mouse, by_keys])

@@ -1,14 +1,16 @@
 """No response tells a labeler which of their answers a reviewer reads, until that reviewer has decided."""
 
 import re
+from importlib import import_module
 from uuid import UUID
 
 import pytest
+from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
 
 from annotate.edits.actions import accept as accept_instruction
-from annotate.edits.actions import sweep
+from annotate.edits.actions import become_prompt, sweep
 from annotate.edits.models import Instruction
 from annotate.pools.actions import add_prompt
 from annotate.pools.models import Pool
@@ -20,6 +22,7 @@ from annotate.work.states import State
 from tests import factories as make
 from tests.desk.conftest import make_prompts, marks
 
+migration = import_module("annotate.edits.migrations.0004_settle_instructions")
 INSTRUCTION = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
 FORMS = {
     "demonstrations": {"text": "An answer."},
@@ -148,6 +151,42 @@ def test_the_undo_is_offered_alike_and_works_alike(twins):
         assert "Take it back" in me.get("answer", held.id).content.decode()
         me.post("undo", held.id)
         assert Assignment.objects.get(id=held.id).state == State.LEASED
+
+
+@pytest.mark.parametrize("percent", [DRAWN, NOT_DRAWN])
+@pytest.mark.parametrize("lowered", [False, True])
+def test_more_minutes_bring_the_undo_back_for_neither(labeler, edits, percent, lowered):
+    """In a campaign of its own: an answer that is not drawn must not hide what happens to one that is."""
+    campaign = edits(review_percent=percent, undo_minutes=30 if lowered else 5)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, **INSTRUCTION)
+    Assignment.objects.filter(id=held.id).update(submitted_at=timezone.now() - 6 * make.MINUTE)
+    actions.change_campaign(campaign=campaign, undo_minutes=5)
+    sweep(now=timezone.now())
+    actions.change_campaign(campaign=campaign, undo_minutes=60)
+    assert "Take it back" not in me.get("answer", held.id).content.decode()
+    me.post("undo", held.id)
+    assert Assignment.objects.get(id=held.id).state != State.LEASED
+
+
+@pytest.mark.parametrize("percent", [DRAWN, NOT_DRAWN])
+def test_an_answer_from_before_an_upgrade_is_taken_back_neither_drawn_nor_undrawn(labeler, edits, percent):
+    campaign = edits(review_percent=percent, prompts=2)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, **INSTRUCTION)
+    if percent == NOT_DRAWN:
+        # Earlier versions did so at the submit.
+        become_prompt(instruction=Instruction.objects.get(), now=timezone.now())
+    migration.settle(apps, None)
+    assert "Take it back" not in me.get("answer", held.id).content.decode()
+    me.post("undo", held.id)
+    assert Assignment.objects.get(id=held.id).state != State.LEASED
+    # Whatever is submitted from now on has its minutes.
+    later = me.take(campaign)
+    me.submit(later, **INSTRUCTION | {"text": "Write about a toad."})
+    assert "Take it back" in me.get("answer", later.id).content.decode()
 
 
 def test_a_verdict_shows_and_an_answer_without_one_stays_submitted(twins):

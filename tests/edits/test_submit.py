@@ -15,6 +15,7 @@ from annotate.pools.rules import content_hash
 from annotate.work import actions
 from annotate.work.models import Assignment, Event, Workflow
 from annotate.work.states import CampaignState, Move, State
+from exports.queries import LeftOut, left_out
 from tests import factories as make
 from tests.desk.conftest import filled, make_prompts
 
@@ -126,6 +127,23 @@ def test_an_instruction_that_fails_does_not_stop_the_others(labeler, edits, monk
     monkeypatch.undo()
     make_prompts()
     assert campaign.target_pool.prompts.count() == 2
+
+
+def test_an_instruction_that_fails_when_an_export_begins_is_counted_as_left_out(labeler, briefs, monkeypatch):
+    campaign = briefs(Kind.FEW_SHOT)
+    me = labeler(campaign)
+    me.submit(me.take(campaign), text="Give the sentiment", category="classification", **PAIRS)
+    assert not any(left_out([campaign]).values()), "an export would make its prompt"
+
+    def fail(**_prompt):
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(edits_actions, "add_prompt", fail)
+    settle(campaigns=[campaign.id], now=timezone.now())
+    assert left_out([campaign])[LeftOut.INSTRUCTION_WITHOUT_PROMPT] == 1
+    monkeypatch.undo()
+    settle(campaigns=[campaign.id], now=timezone.now())
+    assert not any(left_out([campaign]).values())
 
 
 def test_an_instruction_to_be_reviewed_becomes_a_prompt_when_it_is_accepted(labeler, edits):

@@ -344,6 +344,47 @@ def test_a_drag_that_is_broken_off_changes_nothing(board: Page) -> None:
     assert places(board) == "--2--"
 
 
+NOTICE = """() => {
+  const notice = document.createElement("section");
+  notice.className = "outbox notice";
+  notice.id = "notice";
+  notice.textContent = "An answer waits in this browser.";
+  document.querySelector("nav.breadcrumbs").after(notice);
+}"""
+
+
+@pytest.mark.parametrize("scroll", [0, 120])
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_notice_that_comes_or_goes_during_a_drag_moves_no_place(board: Page, scroll: int, comes: bool) -> None:
+    if not comes:
+        board.evaluate(NOTICE)
+    board.evaluate("y => scrollTo(0, y)", scroll)
+    before = rows(board)
+    board.locator("[data-chip=C]").hover()
+    board.mouse.down()
+    move(board, before["4"])
+    expect(board.locator(".is-target")).to_have_attribute("data-place", "4")
+    board.evaluate(NOTICE if comes else "document.getElementById('notice').remove()")
+    board.evaluate("() => new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted)))")
+    assert rows(board) == before
+    move(board, before["2"])
+    expect(board.locator(".is-target")).to_have_attribute("data-place", "2")
+    board.mouse.up()
+    assert places(board) == "--2--"
+    assert board.locator("[data-board]").evaluate("board => board.style.translate") == ""
+
+
+def test_in_a_window_of_another_size_a_letter_goes_where_it_is_dropped(board: Page) -> None:
+    board.locator("[data-chip=C]").hover()
+    board.mouse.down()
+    move(board, rows(board)["4"])
+    board.set_viewport_size({"width": 1000, "height": 600})
+    move(board, rows(board)["2"])
+    expect(board.locator(".is-target")).to_have_attribute("data-place", "2")
+    board.mouse.up()
+    assert places(board) == "--2--"
+
+
 def test_a_letter_dropped_between_two_places_goes_to_the_nearer_one(board: Page) -> None:
     x, y, width, height = rows(board)["2"]
     board.locator("[data-chip=C]").hover()

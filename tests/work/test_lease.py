@@ -1,5 +1,4 @@
 import pytest
-from django.core.management import call_command
 
 from annotate.accounts.models import Role
 from annotate.work import leases, queries
@@ -58,13 +57,6 @@ def test_the_sweep_frees_ended_leases_only_and_keeps_the_text(open_desk):
     event = Event.objects.get(move=Move.EXPIRE)
     assert event.detail["labeler"] == gone.id
     assert leases.sweep(now=LATER) == 0
-
-
-def test_the_sweep_is_a_command_too(open_desk, capsys):
-    desk = open_desk()
-    desk.claim(desk.labeler())
-    call_command("sweep")
-    assert "0 leases had ended" in capsys.readouterr().out
 
 
 def test_whoever_lost_the_lease_gets_the_task_back_with_the_text(open_desk):
