@@ -133,6 +133,8 @@ def withdraw_link(*, user: User, by: User, now: datetime) -> None:
     """The person's open link stops working. Raises NoLink, ManagersOnly or SuperusersOnly."""
     _check_right(user, by)
     with transaction.atomic():
+        # A use of the link that is under way comes first: then there is nothing to withdraw.
+        _lock(user)
         if not links.end(user=user, now=now):
             raise NoLink
         events.record(subject=user, actor=by, kind=EventKind.LINK_WITHDRAWN, now=now)

@@ -121,6 +121,30 @@ def test_a_link_that_two_browsers_use_concurrently_sets_one_password():
     assert AccountEvent.objects.filter(subject=ada, kind=EventKind.PASSWORD_SET).count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_link_that_is_used_while_it_is_withdrawn_is_not_called_withdrawn():
+    ada, manager = make.user(username="ada"), make.user(Role.MANAGER)
+    browser, link = Client(), new_link(ada, manager)
+    form = browser.get(link, follow=True).request["PATH_INFO"]
+
+    def withdraw():
+        try:
+            actions.withdraw_link(user=User.objects.get(id=ada.id), by=manager, now=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as other:
+        with transaction.atomic():
+            password = "the first passphrase"
+            used = browser.post(form, {"password1": password, "password2": password})
+            assert used.url == reverse("account_reset_password_from_key_done")
+            withdrawal = other.submit(withdraw)
+            wait_until(lambda: waiting_for_locks() == 1)
+        with pytest.raises(actions.NoLink):
+            withdrawal.result()
+    assert not AccountEvent.objects.filter(kind=EventKind.LINK_WITHDRAWN).exists()
+
+
 def waiting_for_locks():
     with connection.cursor() as cursor:
         # Within a transaction PostgreSQL answers from the first look unless told to look again.

@@ -47,7 +47,7 @@ NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 GONE = (errno.EAGAIN, errno.ECONNABORTED)
 
 HEADER = re.compile(rb"\r\n(content-length|transfer-encoding|expect)[ \t]*:[ \t]*([^\r\n]*)", re.IGNORECASE)
-LENGTH = re.compile(rb"(\d{1,4000})[ \t]*")
+LENGTH = re.compile(rb"0*(\d{1,18})[ \t]*")
 
 
 class State(Enum):
@@ -72,7 +72,7 @@ class TooSlow(TimeoutError):
 class Line(socket.socket):
     """A client's connection, which never blocks: what has been read ahead, and what is still to be sent.
 
-    A thread may wait in `recv` and `sendall`, but not for long in all.
+    A thread may wait in `sendall`, and, for the rest of a large body, in `recv`; but not for long in all.
     """
 
     def __init__(self, accepted: socket.socket) -> None:
@@ -84,7 +84,7 @@ class Line(socket.socket):
 
     def began(self) -> None:
         """Another request comes."""
-        self.may_wait, self.moved, self.waited = True, 0, 0.0
+        self.may_wait, self.moved, self.waited = False, 0, 0.0
         self.too_slow = self.answered = False
         self.lane: Lane | None = None  # and `complete_at` so many bytes; known when the head has come
         self.complete_at = 0
@@ -148,7 +148,9 @@ class Line(socket.socket):
         return sent
 
     def _wait(self, event: int) -> None:
-        left = min(THREAD_WAITS, THREAD_WAITS + self.moved / RATE - self.waited) if self.may_wait else 0
+        left = min(THREAD_WAITS, THREAD_WAITS + self.moved / RATE - self.waited)
+        if event == select.POLLIN and not self.may_wait:
+            left = 0
         began = time.monotonic()
         poller = select.poll()
         poller.register(self.fileno(), event)
@@ -319,6 +321,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                     self._refuse(conn, _answer(431, "Request Header Fields Too Large", "The headers are too large."))
                 return
             line.lane, line.complete_at = self._read_head(line, end)
+            # The other threads have all of the request: should gunicorn find that it is longer, they do not wait.
+            line.may_wait = line.lane is Lane.LARGE
         if line.lane is Lane.LARGE or len(line.ahead) >= line.complete_at:
             self._leave(conn)
             done = self._pools[line.lane].submit(self.handle, conn)
