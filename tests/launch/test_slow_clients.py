@@ -3,6 +3,7 @@
 Each attack opens far more connections than there are threads, and keeps them while others use the site.
 """
 
+import hashlib
 import socket
 import threading
 import time
@@ -135,6 +136,29 @@ def test_clients_that_do_not_read_hold_nobody(site: Site) -> None:
     asked = f"GET {STATIC} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: identity\r\n\r\n" * 100
     with many(lambda: connect(site, asked, window=4096)):
         assert_serves(site)
+
+
+def test_downloads_that_are_not_read_hold_nobody(site: Site) -> None:
+    with many(lambda: connect(site, download(site), window=4096)):
+        assert_serves(site)
+
+
+def test_a_slow_download_comes_whole(site: Site) -> None:
+    """It takes longer than a request may, but it moves."""
+    with connect(site, download(site), window=65536) as slow:
+        head, _blank, body = slow.recv(4096).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        received, began = hashlib.sha256(body), time.monotonic()
+        while read := slow.recv(2**20, socket.MSG_WAITALL):
+            received.update(read)
+            time.sleep(0.05 + TIMEOUT / 16)
+        assert received.digest() == hashlib.sha256(b"0123456789abcde\n" * 2**20).digest()
+        assert time.monotonic() - began > TIMEOUT
+
+
+def download(site: Site) -> str:
+    cookie = f"Cookie: sessionid={site.sessions['manager']}"
+    return f"GET /studio/exports/1/rows.jsonl HTTP/1.1\r\nHost: 127.0.0.1\r\n{cookie}\r\nConnection: close\r\n\r\n"
 
 
 def test_clients_that_do_not_close_hold_nobody(site: Site) -> None:

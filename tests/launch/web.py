@@ -84,6 +84,12 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from tests import factories as make
 make.pool()
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
+from exports.models import Export, ExportState
+storages["exports"].save("1/rows.jsonl", ContentFile(b"0123456789abcde\\n" * 2**20))
+files = {"files": [{"name": "rows.jsonl"}], "card": {"name": "README.md"}}
+Export.objects.create(state=ExportState.DONE, folder="1", created_at=make.NOW, manifest=files)
 for role in ("labeler", "manager"):
     user = make.user(role)
     session = import_module(settings.SESSION_ENGINE).SessionStore()
@@ -95,7 +101,7 @@ for role in ("labeler", "manager"):
 
 
 def sessions_of_people(environment: dict[str, str]) -> dict[str, str]:
-    """Somebody of each role, logged in, and a pool with the number 1."""
+    """Somebody of each role, logged in; pool 1; and export 1, with a file of 16 MB."""
     said = subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "-c", PEOPLE],
         cwd=ROOT,

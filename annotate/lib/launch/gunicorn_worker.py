@@ -33,9 +33,13 @@ LARGE_THREADS = 2
 HEAD_BYTES = 32 * 1024
 # As much of a body as the loop collects: all that a stranger may send, and almost every answer of a labeler.
 BODY_BYTES = 64 * 1024
-# As much of an answer as the loop sends; a longer one keeps its thread until no more than this is left.
-ANSWER_BYTES = 256 * 1024
-# What a thread demands while it waits for a client: so many seconds in all, and one more for so many bytes.
+# As much of a page as the loop sends; a longer one keeps its thread until no more than this is left. Of a file, such as
+# an export, the loop sends all.
+ANSWER_BYTES = 1024 * 1024
+# The loop sends one client no more than this before it looks after the others.
+TURN_BYTES = 1024 * 1024
+# What is demanded of a client: a thread waits for it so many seconds in all, and one more for so many bytes. The loop
+# waits REQUEST_TIMEOUT, and one more second for so many bytes that it takes of an answer.
 THREAD_WAITS = 15.0
 RATE = 8 * 1024
 # A client that is still sending when it is refused would lose the answer if the connection were closed at once.
@@ -69,6 +73,21 @@ class TooSlow(TimeoutError):
         super().__init__(errno.ECONNRESET, "the client is too slow")
 
 
+class File:
+    """What is still to be sent of a file, in a descriptor of its own: the application closes its own."""
+
+    def __init__(self, descriptor: int, at: int, end: int) -> None:
+        self.descriptor, self.at, self.end = os.dup(descriptor), at, end
+
+    def read(self) -> bytes:
+        part = os.pread(self.descriptor, min(READ, self.end - self.at), self.at)
+        self.at += len(part)
+        return part
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
 class Line(socket.socket):
     """A client's connection, which never blocks: what has been read ahead, and what is still to be sent.
 
@@ -80,6 +99,7 @@ class Line(socket.socket):
         super().setblocking(False)
         self.ahead = bytearray()
         self.behind = bytearray()
+        self.file: File | None = None
         self.began()
 
     def began(self) -> None:
@@ -114,11 +134,16 @@ class Line(socket.socket):
         return taken
 
     def sendall(self, data: Any, flags: int = 0) -> None:
+        while self.file:
+            self._send_or_wait()
         self.behind += data
         while len(self.behind) > ANSWER_BYTES:
-            self.answered = True
-            if not self.flush():
-                self._wait(select.POLLOUT)
+            self._send_or_wait()
+
+    def _send_or_wait(self) -> None:
+        self.answered = True
+        if not self.flush():
+            self._wait(select.POLLOUT)
 
     def send(self, data: Any, flags: int = 0) -> int:
         """`100 Continue`, which the client waits for."""
@@ -127,18 +152,25 @@ class Line(socket.socket):
         return len(data)
 
     def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]
+        """Leave the file to the loop, after what has been sent before."""
         end = os.fstat(file.fileno()).st_size if count is None else offset + count
-        at = offset
-        while at < end and (part := os.pread(file.fileno(), min(READ, end - at), at)):
-            self.sendall(part)
-            at += len(part)
-        return at - offset
+        while self.file:
+            self._send_or_wait()
+        self.file = File(file.fileno(), offset, end)
+        return end - offset
+
+    @property
+    def unsent(self) -> bool:
+        return bool(self.behind or self.file)
 
     def flush(self) -> int:
-        """Send as much as the client takes now; returns how much. Raises OSError where it is gone."""
+        """Send as much as the client takes now, TURN_BYTES or a little more; returns how much.
+
+        Raises OSError where the client is gone, or where the file has become shorter than the answer says.
+        """
         sent = 0
         try:
-            while self.behind:
+            while sent < TURN_BYTES and (self.behind or self._take_from_file()):
                 part = super().send(self.behind)
                 del self.behind[:part]
                 sent += part
@@ -146,6 +178,25 @@ class Line(socket.socket):
             pass
         self.moved += sent
         return sent
+
+    def _take_from_file(self) -> bool:
+        if not self.file:
+            return False
+        self.behind += self.file.read()
+        if self.file.at >= self.file.end:
+            self.drop_file()
+        elif not self.behind:
+            raise OSError(errno.EIO, "the file ends too early")
+        return bool(self.behind)
+
+    def drop_file(self) -> None:
+        if self.file:
+            self.file.close()
+            self.file = None
+
+    def close(self) -> None:
+        self.drop_file()
+        super().close()
 
     def _wait(self, event: int) -> None:
         left = min(THREAD_WAITS, THREAD_WAITS + self.moved / RATE - self.waited)
@@ -219,6 +270,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if line.too_slow:
             # In place of what the application says of a body that it could not read.
             line.behind[:] = b"" if line.answered else _too_late()
+            line.drop_file()
         line.flush()
         return kept and not line.too_slow
 
@@ -279,8 +331,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                         conn.timeout = time.monotonic() + settings.REQUEST_TIMEOUT
                     self._submit_if_complete(conn)
             elif state is State.WRITING:
-                conn.sock.flush()
-                if not conn.sock.behind:
+                sent = conn.sock.flush()
+                conn.timeout = min(conn.timeout + sent / RATE, time.monotonic() + settings.REQUEST_TIMEOUT)
+                if not conn.sock.unsent:
                     self._go_on(conn)
             elif state is State.CLOSING:
                 conn.dropped += conn.sock.read_ahead() or CLOSING_BYTES
@@ -295,7 +348,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     def _go_on(self, conn: TConn) -> None:
         """Send the rest of the answer; then take the next request, or close."""
         try:
-            if conn.sock.behind:
+            if conn.sock.unsent:
                 self._wait(conn, State.WRITING, settings.REQUEST_TIMEOUT)
             elif conn.kept:
                 # What was read beyond the request belongs to the next one.

@@ -22,7 +22,7 @@ class Command(BaseCommand):
         for what, entry in settings.CELERY_BEAT_SCHEDULE.items():
             self.stdout.write(f"{what} ...")
             try:
-                current_app.tasks[entry["task"]]()
+                current_app.tasks[str(entry["task"])]()
             except Exception:
                 # Whatever is wrong with one sweep, the others have work of their own.
                 log.exception("%s failed", entry["task"])
