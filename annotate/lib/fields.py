@@ -20,4 +20,4 @@ class NoteField(forms.CharField):
         super().__init__(required=False, strip=False, widget=widget, validators=validators, **kwargs)
 
     def to_python(self, value: object) -> str:
-        return tidy(super().to_python(value))
+        return tidy(super().to_python(value) or "")
