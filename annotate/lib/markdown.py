@@ -36,6 +36,7 @@ import nh3
 from django.utils.safestring import SafeString, mark_safe
 
 from annotate.lib.budget import left, spend, spend_codes
+from annotate.lib.text import cut_before
 
 TAGS = set(
     "a blockquote code div em h2 h3 h4 h5 h6 li mark ol p pre small span strong table tbody td th thead tr ul".split()
@@ -71,33 +72,57 @@ MAX_CACHED_CHARACTERS = 20_000
 # Shown as their code, because a reader would not notice them or would read another text than is there: controls,
 # embeddings, overrides and isolates (which reorder the text around them), soft hyphens, spaces and joiners without
 # width, fillers, tags, what Unicode tells programs not to show, and lone surrogates. Not among them, because scripts
-# and emoji need them: variation selectors, and those of _MARKS and _JOINERS.
-_CONTROLS = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u200b\u2028\u2029\u202a-\u202e\u2060-\u206f"
+# and emoji need them: variation selectors.
+_ALWAYS_HIDDEN = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u115f\u1160\u17b4\u17b5\u2028\u2029\u202a-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
-# Marks of direction reorder numbers and signs around them. A text without a letter that runs from right to left does
-# not need them: there they are shown as well.
-_MARKS = "\u061c\u200e\u200f"
-# Scripts other than Latin and emoji need joiners. A text of Latin letters only has no use for them.
+# Characters that some scripts need. A text without a letter of such a script shows them as codes as well.
+# Marks of direction reorder numbers and signs around them; Hebrew puts U+034F between points.
+_MARKS = "\u034f\u061c\u200e\u200f"
+# Scripts other than Latin, and emoji.
 _JOINERS = "\u200c\u200d"
-CONTROLS = re.compile(f"[{_CONTROLS}]")
-CONTROLS_AND_MARKS = re.compile(f"[{_CONTROLS}{_MARKS}]")
-CONTROLS_MARKS_AND_JOINERS = re.compile(f"[{_CONTROLS}{_MARKS}{_JOINERS}]")
-_MARK_OR_JOINER = re.compile(f"[{_MARKS}{_JOINERS}]")
-_RIGHT_TO_LEFT = re.compile(
-    "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]"
-)
-_NOT_LATIN = re.compile(
-    f"[^\x00-\u024f\u1e00-\u1eff\u2010-\u2027\u2030-\u205f\u20a0-\u20cf{_CONTROLS}{_MARKS}{_JOINERS}]"
-)
+# Thai, Lao, Burmese and Khmer are written without spaces, and this shows where a line may end.
+_WORD_ENDS = "\u200b"
+# It separates a vowel from its word, and gives both another shape.
+_MONGOLIAN_SEPARATOR = "\u180e"
+_NEEDED = _MARKS + _JOINERS + _WORD_ENDS + _MONGOLIAN_SEPARATOR
+_NEEDED_SOMEWHERE = re.compile(f"[{_NEEDED}]")
+_NEEDED_WITH = {
+    _MARKS: re.compile(
+        "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefe\U00010800-\U00010fff\U0001e800-\U0001efff]"
+    ),
+    _JOINERS: re.compile(
+        f"[^\x00-\u024f\u1e00-\u1eff\u2010-\u2027\u2030-\u205f\u20a0-\u20cf{_ALWAYS_HIDDEN}{_NEEDED}]"
+    ),
+    _WORD_ENDS: re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17b3\u17b6-\u17ff]"),
+    _MONGOLIAN_SEPARATOR: re.compile("[\u1820-\u18aa]"),
+}
+# The flags of England, Scotland and Wales: a black flag and tags.
+_FLAGS = {
+    "".join(f"<mark>U+E00{ord(tag):X}</mark>" for tag in f"{nation}\x7f"): "".join(
+        chr(0xE0000 + ord(tag)) for tag in f"{nation}\x7f"
+    )
+    for nation in ("gbeng", "gbsct", "gbwls")
+}
+_BLACK_FLAG = "\U0001f3f4"
+
+
+@cache
+def _class_of(characters: str) -> "re.Pattern[str]":
+    return re.compile(f"[{_ALWAYS_HIDDEN}{characters}]")
+
+
+CONTROLS = _class_of(_NEEDED)
+# What is followed must be what is read. Joiners are part of Persian addresses.
+NOT_IN_ADDRESSES = _class_of(_MARKS + _WORD_ENDS + _MONGOLIAN_SEPARATOR)
 
 
 def hidden_in(text: str) -> "re.Pattern[str]":
     """Which characters of this text are shown as their code."""
-    if text.isascii() or not _MARK_OR_JOINER.search(text) or _RIGHT_TO_LEFT.search(text):
-        return CONTROLS
-    return CONTROLS_AND_MARKS if _NOT_LATIN.search(text) else CONTROLS_MARKS_AND_JOINERS
+    if text.isascii() or not _NEEDED_SOMEWHERE.search(text):
+        return _class_of("")
+    return _class_of("".join(needed for needed, script in _NEEDED_WITH.items() if not script.search(text)))
 
 
 # A text with more of these characters shows each of them as HIDDEN: it would be twenty times as long with their codes.
@@ -117,6 +142,15 @@ def visible(text: str) -> SafeString:
     text = _without_too_many_codes(text, hidden)
     html = _in_pieces(text, hidden) if _has_endless_line(text) else _with_codes(_text(text), hidden)
     return mark_safe(html)  # noqa: S308  # escaped
+
+
+def changed(text: str) -> SafeString:
+    """A piece of a difference, as `visible` shows it. In white space a mark shows each line end, which has no width."""
+    html = visible(text)
+    ends = html.count("\n")
+    if ends and text.isspace() and ends <= MAX_CODES and spend_codes(ends):
+        html = mark_safe(html.replace("\n", '<span class="line-end"></span>\n'))  # noqa: S308  # escaped
+    return html
 
 
 # Translations, because a substitution takes twice to ten times as long where a text is full of hidden characters.
@@ -154,7 +188,13 @@ def _without_too_many_codes(text: str, hidden: "re.Pattern[str]") -> str:
 
 
 def _with_codes(html: str, hidden: "re.Pattern[str]") -> str:
-    return html.translate(_codes(hidden)) if hidden.search(html) else html
+    if not hidden.search(html):
+        return html
+    html = html.translate(_codes(hidden))
+    if f"{_BLACK_FLAG}<mark>" in html:
+        for codes, tags in _FLAGS.items():
+            html = html.replace(_BLACK_FLAG + codes, _BLACK_FLAG + tags)
+    return html
 
 
 class AsWritten(SafeString):
@@ -201,7 +241,7 @@ def _pieces(text: str) -> Iterator[str]:
     while begin < len(text):
         end = begin + PIECE
         if end < len(text):
-            end = text.rfind("\n", begin, end) + 1 or end
+            end = text.rfind("\n", begin, end) + 1 or cut_before(text, end)
         yield text[begin:end]
         begin = end
 
@@ -609,7 +649,7 @@ def _is_outside(pattern: "re.Pattern[str]", character: str, length: int) -> bool
 
 def _link(mark: "re.Match[str]") -> str:
     url = mark["auto"] or mark["url"]
-    if not LINK.match(url) or CONTROLS_AND_MARKS.search(url):
+    if not LINK.match(url) or NOT_IN_ADDRESSES.search(url):
         return _text(mark[0])
     anchor = f'<a href="{escape(url)}">'
     if mark["auto"]:

@@ -158,21 +158,66 @@ class Piece:
     text: str
 
 
+# What belongs to the character before it: the marks of a script and of emoji (categories Mn, Mc and Me; those beyond
+# these blocks select variants), joiners, skin tones. A person sees them and that character as one.
+_MARKS: Final = "".join(mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark)[0] == "M")
+_RARE_MARKS: Final = "".join(
+    mark
+    for mark in map(chr, (*range(0x10000, 0x1F000), *range(0xE0100, 0xE01F0)))
+    if unicodedata.category(mark)[0] == "M"
+)
+_JOINER: Final = "\u200d"
+# The rare marks are looked for where they can be only: a class with characters beyond U+FFFF takes long to search.
+_EXTENDED: Final = (
+    rf"(?:[{_MARKS}\u200c{_JOINER}]|[\U0001f3fb-\U0001f3ff]"
+    rf"|(?=[\U00010000-\U0001efff\U000e0100-\U000e01ef])[{_RARE_MARKS}])"
+)
+_FLAG_LETTERS: Final = r"\U0001f1e6-\U0001f1ff"
+# Chinese, Japanese, Thai, Lao, Tibetan, Burmese and Khmer have no spaces between words, so there each character is one.
+_UNSPACED: Final = r"\u0e00-\u0e4f\u0e80-\u0ecf\u0f40-\u0fbc\u1000-\u103f\u1780-\u17d3\u3040-\u30ff\u3400-\u9fff"
+
 # Where a text may be cut: into lines (with the blank ones after them), sentences, words. Each finer comparison only
-# looks where the coarser one saw a change. Chinese and Japanese have no spaces, so there each character is a word.
+# looks where the coarser one saw a change. A word is a run of letters and digits, a run of white space, or one
+# character of another kind; none begins within what a person sees as one character.
 LINES = re.compile(r"(?<=\n)(?=[^\n])")
 SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?<=[。！？])")
-_ALONE = r"[^\w\s]|[\u3040-\u30ff\u3400-\u9fff]"
-WORDS = re.compile(rf"(?<=\w)(?=\W)|(?<=\W)(?=\w)|(?<={_ALONE})|(?={_ALONE})")
-GRAINS = (LINES, SENTENCES, WORDS)
+WORDS = re.compile(
+    rf"\s++|[^\W{_UNSPACED}]++(?:{_EXTENDED}++[^\W{_UNSPACED}]*+)*+|[{_FLAG_LETTERS}]{{2}}"
+    rf"|\S{_EXTENDED}*+(?:(?<={_JOINER})[^\w\s]{_EXTENDED}*+)*+"
+)
+GRAINS = (LINES.split, SENTENCES.split, WORDS.findall)
+
+
+_CONTINUES: Final = re.compile(rf"{_EXTENDED}|[\U000e0020-\U000e007f]")  # the tags of a flag
+_FLAG_LETTERS_BEFORE: Final = re.compile(rf"[{_FLAG_LETTERS}]*+\Z")
+_FLAG_LETTER: Final = re.compile(f"[{_FLAG_LETTERS}]")
+
+
+def cut_before(text: str, most: int) -> int:
+    """The last place up to `most` where a cut divides nothing that a person sees as one character.
+
+    A character with a longer run of marks than any script has is cut all the same.
+    """
+    for place in range(most, max(0, most - _LONG_RUN), -1):
+        if text[place - 1] != _JOINER and not _CONTINUES.match(text, place) and not _divides_flag(text, place):
+            return place
+    return most
+
+
+def _divides_flag(text: str, place: int) -> bool:
+    """Two flag letters are one flag, counted from where a run of them begins."""
+    if not _FLAG_LETTER.match(text, place):
+        return False
+    run = _FLAG_LETTERS_BEFORE.search(text[max(0, place - _LONG_RUN) : place])
+    return run is not None and len(run[0]) % 2 == 1
 
 
 def words(text: str) -> list[str]:
-    """The words of a text whatever their case and spacing; each punctuation mark, Chinese or Japanese character is one.
+    """The words of a text whatever their case and spacing; each punctuation mark is one (see WORDS).
 
     Superscripts and other variants of a character stay what they are.
     """
-    return [word for word in WORDS.split(tidy(text).casefold()) if word and not word.isspace()]
+    return [word for word in WORDS.findall(tidy(text).casefold()) if not word.isspace()]
 
 
 # What one comparison may take at most, in units of annotate.lib.budget, and what its steps take, as measured by
@@ -218,7 +263,7 @@ def _pieces(old: str, new: str, grain: int, allowance: _Allowance) -> Iterator[P
         yield Piece(Op.REMOVED, old)
         yield Piece(Op.ADDED, new)
         return
-    before, after = GRAINS[grain].split(old), GRAINS[grain].split(new)
+    before, after = GRAINS[grain](old), GRAINS[grain](new)
     # Coarse grains leave half of the steps to finer ones, or a long text's changed lines would not be looked into.
     share = _Allowance(allowance.left if grain == len(GRAINS) - 1 else allowance.left / 2)
     allowance.left -= share.left

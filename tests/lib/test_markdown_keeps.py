@@ -17,10 +17,12 @@ from annotate.lib.markdown import (
     MAX_LINE,
     PIECE,
     as_written,
+    changed,
     hidden_in,
     render,
     visible,
 )
+from annotate.lib.templatetags.annotate import short
 from tests.lib.markdown_texts import TEXTS
 
 MARKS = "#*`~>-+|:[]"
@@ -222,6 +224,50 @@ def test_a_joiner_is_seen_among_latin_letters(joiner):
 @pytest.mark.parametrize("character", "\u034f\u115f\u1160\u17b4\u3164\uffa0\ufff0\U0001d173\U000e0080\U000e0fff")
 def test_characters_that_no_font_draws_are_seen(character):
     assert codes(f"a{character}b") == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "می\u200cخواهم",
+            "اردو زبان میں \u200f5",
+            "क्\u200dष",
+            "ক্\u200dষ",
+            "ന്\u200d",
+            "ශ්\u200dරී",
+            "العربية\u061c 5",
+            "יְרוּשָׁלַ\u034fִם",
+        ),
+        *("ខ្ញុំ\u200bទៅ", "ภาษา\u200bไทย", "မြန်မာ\u200bစာ", "ᠪᠠᠢᠢᠨ\u180eᠠ ᠮᠣᠩᠭᠣᠯ\u202fᠤᠨ", "ᠠ\u180b"),
+        *("👨‍👩‍👧‍👦", "👍🏽", "🇩🇪", "1\ufe0f\u20e3", "🏴‍☠️", "❤\ufe0f\u200d🔥"),
+        *(
+            f"🏴{''.join(chr(0xE0000 + ord(tag)) for tag in nation)}\U000e007f"
+            for nation in ("gbeng", "gbsct", "gbwls")
+        ),
+    ],
+)
+def test_a_text_keeps_the_invisible_characters_that_its_script_needs(text):
+    assert codes(text) == [0, 0, 0]
+    assert all(text in show(text) for show in (render, as_written, visible))
+
+
+def test_what_one_script_needs_is_seen_in_another():
+    assert codes("猫\u200b") == codes("ж\u180e") == codes("ab\u200b\u05be") == codes("猫\u034f") == [1, 1, 1]
+    # Tags carry hidden messages, but for the three flags that are made of them.
+    assert codes("🏴" + "".join(chr(0xE0000 + ord(tag)) for tag in "gbxyz\x7f")) == [6, 6, 6]
+    assert codes("a\U000e0067") == [1, 1, 1]
+
+
+def test_a_title_reorders_nothing_in_its_row_and_is_cut_between_characters():
+    assert short("a\u202eb", 80) == "<bdi>a<mark>U+202E</mark>b</bdi>"
+    assert short("<b> कि.", 6) == "<bdi>&lt;b&gt; …</bdi>"
+
+
+def test_a_change_of_line_ends_alone_is_seen():
+    assert changed("  \n") == '  <span class="line-end"></span>\n'
+    assert changed("a\n") == "a\n"
+    assert changed("\n" * (MAX_CODES + 1)) == "\n" * (MAX_CODES + 1)
 
 
 def test_texts_that_differ_in_one_invisible_character_look_different():

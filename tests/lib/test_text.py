@@ -10,6 +10,7 @@ from annotate.lib.text import (
     Op,
     Piece,
     composed,
+    cut_before,
     equal,
     is_blank,
     loose_form,
@@ -21,7 +22,8 @@ from annotate.lib.text import (
     word_diff,
 )
 
-tokens = st.sampled_from(["the", "a", "cat", " ", "  ", "\n", "\n\n", ".", "!", ",", "é", "猫", "。"])
+MARKS = ["\u0301", "\u093f", "\u0e49", "\u200c", "\u200d", "\ufe0f", "🏽", "👍", "🇩", "\U000e0067", "\r", "\u00a0"]
+tokens = st.sampled_from(["the", "a", "cat", " ", "  ", "\n", "\n\n", ".", "!", ",", "é", "猫", "。", *MARKS])
 words = st.lists(tokens).map("".join)
 
 
@@ -44,6 +46,16 @@ def marked(old: str, new: str) -> str:
         ("The quick brown fox", "The slow red fox", "The {-quick brown}{+slow red} fox"),
         ("One.\n\nThree.", "One.\n\nTwo.\n\nThree.", "One.\n\n{+Two.\n\n}Three."),
         ("我喜欢猫。", "我喜欢狗。", "我喜欢{-猫}{+狗}。"),
+        # Nothing is cut that a person sees as one character, and marks belong to their word.
+        ("हिन्दी भाषा", "हिन्दू भाषा", "{-हिन्दी}{+हिन्दू} भाषा"),
+        ("👨‍👩‍👧 x", "👨‍👩‍👦 x", "{-👨‍👩‍👧}{+👨‍👩‍👦} x"),
+        ("👍🏽 x", "👍🏿 x", "{-👍🏽}{+👍🏿} x"),
+        ("❤ x", "❤\ufe0f x", "{-❤}{+❤\ufe0f} x"),
+        ("🇩🇪🇮🇹", "🇩🇰🇮🇹", "{-🇩🇪}{+🇩🇰}🇮🇹"),
+        ("a\u0331\u0308 x", "a\u0331 x", "{-a\u0331\u0308}{+a\u0331} x"),
+        ("می\u200cخواهم x", "میخواهم x", "{-می\u200cخواهم}{+میخواهم} x"),
+        # Where no spaces are written, a change does not take the whole sentence with it.
+        ("ภาษาไทย", "ภาษาไท้ย", "ภาษาไ{-ท}{+ท้}ย"),
     ],
 )
 def test_a_change_is_shown_by_the_word(old, new, shown):
@@ -59,8 +71,32 @@ def test_both_texts_can_be_read_from_their_difference(old, new):
 
 
 @pytest.mark.parametrize(
+    "whole",
+    [
+        "कि",
+        "👨‍👩‍👧",
+        "👍🏽",
+        "❤\ufe0f",
+        "1\ufe0f\u20e3",
+        "🇩🇪",
+        "🏴\U000e0067\U000e0062\U000e007f",
+        "e\u0301",
+        "א\u05b8",
+    ],
+)
+def test_a_cut_divides_nothing_that_is_one_character(whole):
+    text = f"ab{whole}{whole}c"
+    allowed = {0, 1, 2, 2 + len(whole), 2 + 2 * len(whole), len(text)}
+    for most in range(1, len(text)):
+        assert cut_before(text, most) == max(place for place in allowed if place <= most)
+    assert cut_before("a" + "\u0301" * 1_000, 500) == 500
+
+
+@pytest.mark.parametrize(
     ("old", "new"),
     [
+        pytest.param("👍\u200d" * 50_000, "👎\u200d" * 50_000, id="joined emoji"),
+        pytest.param("कि" * 50_000, "की" * 50_000, id="vowel signs"),
         pytest.param("a " * 20_000, "a " * 10_000 + "b " * 10_000, id="one word over and over"),
         pytest.param("." * 100_000, "." * 99_999 + "x", id="dots only"),
         pytest.param(

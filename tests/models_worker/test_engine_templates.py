@@ -221,7 +221,7 @@ def test_more_loops_in_each_other_than_python_takes_are_refused_as_no_template()
     text_of("warm", style="server")
     before = rendering_of("server")
     with pytest.raises(templates.Refused, match="too many levels of indentation") as refused:
-        text_of("{% for a in b %}" * 200 + "{% endfor %}" * 200, style="server")
+        text_of("{% for a in b %}" * 100 + "{% endfor %}" * 100, style="server")
     assert refused.value.syntax
     assert rendering_of("server") == before
 
@@ -304,13 +304,20 @@ def test_a_template_is_not_given_the_workers_secrets(monkeypatch: pytest.MonkeyP
 
 
 def test_usual_prompts_are_rendered_as_transformers_does_and_as_fast(tokenizer: PreTrainedTokenizerFast) -> None:
-    """A thousand of them. The bound is loose: it is for a machine that does much else."""
+    """A thousand of them, in processor time of both processes: it does not depend on what else the machine does."""
     template = choose_template(tokenizer)
     prompts = [[{"role": "user", "content": f"Question {number} " * 20}] for number in range(1000)]
     expected = [tokenizer.apply_chat_template(each, tokenize=False, add_generation_prompt=True) for each in prompts]
     render_with(tokenizer, template)
-    texts: list[str] = []
-    assert seconds_of(lambda: texts.extend(render_with(tokenizer, template, each) for each in prompts)) < 10
+    [child] = rendering_of("transformers")
+
+    def used() -> float:
+        times = child.cpu_times()
+        return time.process_time() + float(times.user + times.system)
+
+    before = used()
+    texts = [render_with(tokenizer, template, each) for each in prompts]
+    assert used() - before < 5
     assert texts == expected
 
 

@@ -32,7 +32,7 @@ def test_the_page_shows_the_reason_and_both_prompts_and_the_pools_page_leads_the
     assert "An equal prompt is on the other side of the split" in page
     for prompt, name in ((used, "acme"), (copy, "zenith")):
         assert f'href="{reverse("studio:prompt", args=[prompt.id])}"' in page
-        assert f"Customer: {name}" in page
+        assert f"Customer: <bdi>{name}</bdi>" in page
     pool = words(studio.get(reverse("studio:pool", args=[copy.pool_id])))
     assert f'href="{page_of(copy)}">1 prompt</a>' in pool
     assert "1 undecided" in pool

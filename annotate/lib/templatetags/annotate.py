@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.lib import mail
 from annotate.lib import markdown as markup
-from annotate.lib.text import is_blank
+from annotate.lib.text import cut_before, is_blank
 
 register = template.Library()
 
@@ -69,19 +69,27 @@ def as_written(text: str) -> SafeString:
 
 
 @register.filter
-def short(text: object, length: int) -> str:
+def short(text: object, length: int) -> SafeString:
     """`{{ text|short:80 }}`: the beginning of a text in a list, at most that many characters.
 
-    Django's `truncatechars` first composes the whole text, which takes minutes for 200,000 marks on one character.
+    It has its own direction, and codes as `visible` has, so that no text changes how its row is read. Django's
+    `truncatechars` first composes the whole text, which takes minutes for 200,000 marks on one character.
     """
     whole = str(text)
-    return whole if len(whole) <= length else f"{whole[: length - 1]}…"
+    beginning = whole if len(whole) <= length else f"{whole[: cut_before(whole, length - 1)]}…"
+    return format_html("<bdi>{}</bdi>", markup.visible(beginning))
 
 
 @register.filter
 def visible(text: object) -> SafeString:
     """`{{ text|visible }}`: the text with a code in place of each character that nobody could see."""
     return markup.visible(str(text))
+
+
+@register.filter
+def changed(text: str) -> SafeString:
+    """`{{ piece.text|changed }}`: what a difference shows as added or removed, be it white space only."""
+    return markup.changed(text)
 
 
 @register.filter
