@@ -63,6 +63,11 @@ PROMISES = {
         "launch/test_web_limits.py::test_static_files_do_not_wait_and_pages_say_when_to_try_again",
         "launch/test_web_limits.py::test_a_lock_that_is_not_given_back_is_not_waited_for",
     ),
+    "REQUEST_TIMEOUT": (
+        "launch/test_slow_clients.py::test_headers_that_come_byte_by_byte_hold_nobody",
+        "launch/test_slow_clients.py::test_bodies_that_do_not_come_hold_nobody",
+        "launch/test_slow_clients.py::test_clients_that_do_not_read_hold_nobody",
+    ),
     "ALLOWED_HOSTS": ("accounts/test_https.py::test_with_https_pages_and_cookies_go_over_tls_only",),
     "EMAIL_HOST": (
         "accounts/test_links.py::test_a_mail_server_is_what_the_operator_names",
