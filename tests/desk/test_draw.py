@@ -12,12 +12,13 @@ from django.utils import timezone
 from annotate.edits.actions import accept as accept_instruction
 from annotate.edits.actions import become_prompt, sweep
 from annotate.edits.models import Instruction
+from annotate.guidelines.models import Guideline
 from annotate.pools.actions import add_prompt
 from annotate.pools.models import Pool
 from annotate.pools.rules import PromptDraft
 from annotate.rankings.models import Showing
 from annotate.work import actions
-from annotate.work.models import Assignment
+from annotate.work.models import Assignment, Campaign
 from annotate.work.states import State
 from tests import factories as make
 from tests.desk.conftest import make_prompts, marks
@@ -38,7 +39,7 @@ DRAWN, NOT_DRAWN = 100, 0
 VARIABLE = (
     (re.compile(r'(name="csrfmiddlewaretoken" value="|"X-CSRFToken": ")\w+'), r"\1"),
     (re.compile(r"(csrftoken=|sessionid=|messages=)[^;]+"), r"\1"),
-    (re.compile(r"(tasks/|answers/|assignment-?)\d+"), r"\1"),
+    (re.compile(r"(tasks/|answers/|campaigns/|campaign-|assignment-?)\d+"), r"\1"),
     (re.compile(r'(data-person=")\d+'), r"\1"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "uuid"),
     (re.compile(r"<time [^>]*>[^<]*</time>"), "time"),
@@ -139,6 +140,53 @@ def test_every_response_about_a_drawn_answer_is_the_one_about_an_answer_that_is_
     )
     for one, two in zip(drawn, other, strict=True):
         assert one == two
+
+
+@pytest.mark.parametrize("kind", ["demonstrations", "rankings", "edits"])
+def test_a_colleague_is_shown_nothing_of_the_draw(request, labeler, kind):
+    """Two campaigns that differ in the draw alone: what another labeler gets there while the undo is possible."""
+    texts = {"texts": ("one", "two", "three", "four")} if kind == "rankings" else {}
+    found = []
+    for percent in (DRAWN, NOT_DRAWN):
+        fields = {"overlap": 2, "name": "The same", "review_percent": percent, "prompts": 2}
+        campaign = request.getfixturevalue(kind)(**fields, **texts)
+        make_equal(campaign)
+        me, colleague = labeler(campaign, first_name="Ada"), labeler(campaign, first_name="Ben")
+        me.submit(me.take(campaign), **FORMS[kind])
+        sweep(now=timezone.now())
+        held = colleague.take(campaign)
+        colleague.get("task", held.id)
+        for showing in Showing.objects.filter(task__campaign=campaign):
+            Showing.objects.filter(id=showing.id).update(order=sorted(showing.order))
+        found.append([seen(colleague, response) for response in work_of(colleague, held, FORMS[kind])])
+        # Names are unique, and the next two do not see this campaign.
+        Campaign.objects.filter(id=campaign.id).update(name=f"Drawn by {percent} %", state="paused")
+        Guideline.objects.filter(campaigns=campaign).update(name=f"Drawn by {percent} %")
+    assert len(found[0]) > 8
+    for one, two in zip(*found, strict=True):
+        assert one == two
+
+
+def make_equal(campaign):
+    """The factories number prompts and guidelines."""
+    for number, prompt in enumerate(campaign.pool.prompts.order_by("id"), start=1):
+        words = {"text": f"Prompt {number}", "messages": [{"role": "user", "content": f"Prompt {number}"}]}
+        campaign.pool.prompts.filter(id=prompt.id).update(**words)
+    Guideline.objects.filter(campaigns=campaign).update(name="The guideline")
+
+
+def work_of(colleague, held, form):
+    yield colleague.get("home")
+    yield colleague.get("task", held.id)
+    yield colleague.get("guideline", held.campaign_id)
+    yield colleague.post("ahead", held.campaign_id)
+    yield colleague.submit_by_script(held, **form)
+    yield colleague.get("answers")
+    yield colleague.get("answer", held.id)
+    yield colleague.post("next", held.campaign_id)
+    yield colleague.get("home")
+    yield colleague.post("undo", held.id)
+    yield colleague.get("task", held.id)
 
 
 def test_the_undo_is_offered_alike_and_works_alike(twins):
