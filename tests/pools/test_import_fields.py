@@ -228,6 +228,7 @@ def test_nothing_is_taken_before_somebody_decided_about_text_that_would_be_dropp
         {"messages": [{"role": "user", "content": "x", "name": "Bo"}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "name": "Bo"}]}]},
         {"prompt": "x", "history": [{"role": "system", "content": [{"text": "y", "name": "Bo"}]}]},
+        {"prompt": "x", "history": {"role": "system", "content": "y", "name": "Bo"}},
         {"question": [{"role": "user", "content": "x", "name": "Bo"}]},
         {"question": [{"role": "user", "content": [{"type": "text", "text": "x", "name": "Bo"}]}]},
         {"instruction": "x", "instances": [{"input": "a", "output": "b", "name": "Bo"}]},

@@ -123,8 +123,10 @@ def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
     known = known | {"group"} if _split(used) else known
     found = {name: value for name, value in fields.items() if name not in known or name not in used}
     for name in ("messages", "prompt", "question", "history"):
-        found |= _inside(name, used.get(name), ("role", "content"))
-        found |= _inside(f"{name}.content", _parts(used.get(name)), ("type", "text"))
+        # A history of one message needs no list around it.
+        turns = [used[name]] if isinstance(used.get(name), Mapping) else used.get(name)
+        found |= _inside(name, turns, ("role", "content"))
+        found |= _inside(f"{name}.content", _parts(turns), ("type", "text"))
     found |= _inside("instances", used.get("instances"), ("input", "output"))
     found |= _inside("shots", [used.get("shots")], ("instruction", "pairs"))
     shots = used.get("shots")
