@@ -6,6 +6,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib.addresses import id_in
 from annotate.work.models import Campaign
 from exports import queries
 from exports.agreement.pairs import TieRule
@@ -25,7 +26,7 @@ class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         try:
             return super()._check_values(value)  # type: ignore[misc, no-any-return]
         except forms.ValidationError:
-            for draft in Campaign.objects.filter(id__in=filter(_is_id, map(str, value)), opened_at=None):
+            for draft in Campaign.objects.filter(id__in=filter(None, map(id_in, map(str, value))), opened_at=None):
                 raise forms.ValidationError(queries.unanswered(draft)) from None
             raise
 
@@ -37,17 +38,13 @@ class RankingCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
         try:
             return super().to_python(value)
         except forms.ValidationError:
-            other = Campaign.objects.filter(id=value).first() if _is_id(str(value)) else None
+            other = Campaign.objects.filter(id=id_in(str(value))).first()
             if other is None:
                 raise
             try:
                 return ranking_campaign(other)
             except NoRankings as refused:
                 raise forms.ValidationError(str(refused)) from refused
-
-
-def _is_id(text: str) -> bool:
-    return text.isdecimal()
 
 
 class ExportForm(forms.Form):

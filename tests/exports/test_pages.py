@@ -302,3 +302,12 @@ def test_agreement_costs_the_same_for_any_number_of_campaigns(manager, ranked, c
     # Session, person, newest campaign, the chosen one, placings, labelers, and the choices, which Django reads twice.
     with django_assert_num_queries(8):
         manager.get(reverse("exports:agreement"))
+
+
+@pytest.mark.parametrize("digits", [19, 30, 5000])
+def test_a_campaign_of_any_number_of_digits_is_refused_in_words(manager, digits):
+    page = manager.post(reverse("exports:new"), {"campaigns": ["9" * digits]})
+    assert page.status_code == 200
+    assert page.context["form"].errors["campaigns"]
+    page = manager.get(reverse("exports:agreement"), {"campaign": "9" * digits})
+    assert page.status_code == 200
