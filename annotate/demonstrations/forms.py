@@ -3,7 +3,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from annotate.demonstrations.rules import MAX_CHARACTERS, length
-from annotate.lib.text import is_blank, tidy
+from annotate.lib.text import is_blank, tidy_within
 
 
 class DemonstrationForm(forms.Form):
@@ -18,7 +18,7 @@ class DemonstrationForm(forms.Form):
     )
 
     def clean_text(self) -> str:
-        text = tidy(self.cleaned_data["text"])
+        text = tidy_within(self.cleaned_data["text"], MAX_CHARACTERS)
         if is_blank(text):
             raise ValidationError(self.fields["text"].error_messages["required"], "required")
         characters = length(text).characters

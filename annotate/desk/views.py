@@ -288,7 +288,7 @@ def compare(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _had_or_404(person(request), assignment_id)
     if assignment.campaign.workflow != Workflow.EDITS:
         raise Http404
-    return render(request, "edits/_diff.html", {"pieces": edits.pieces_of(assignment.task, request.POST)})
+    return render(request, "edits/_diff.html", edits.changes(assignment.task, request.POST))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -20,7 +20,10 @@ from annotate.edits.rules import (
 from annotate.lib.fields import NoteField
 from annotate.lib.text import is_blank, tidy
 from annotate.pools.models import Category
-from annotate.pools.rules import BadPrompt, Pair, prepare
+from annotate.pools.rules import LONGEST_PROMPT, BadPrompt, Pair, prepare
+
+# What is longer cannot become a prompt, even if its characters are composed. It is refused before anything reads it.
+LONGEST_TYPED = 4 * LONGEST_PROMPT
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,12 @@ class InstructionForm(forms.Form):
             return list(self.initial.get("pairs", []))
         return filled_pairs(data.getlist("query"), data.getlist("response"))
 
+    @property
+    def characters(self) -> int:
+        """How many were typed, in the text and in all pairs."""
+        pairs = sum(len(pair["query"]) + len(pair["response"]) for pair in self.pairs)
+        return len(self["text"].value() or "") + pairs
+
     fewest_pairs = FEWEST_PAIRS
     most_pairs = MOST_PAIRS
 
@@ -97,6 +106,10 @@ class InstructionForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
+        if self.characters > LONGEST_TYPED:
+            raise ValidationError(
+                _("The instruction is longer than %(most)s characters."), params={"most": f"{LONGEST_PROMPT:,}"}
+            )
         pairs = self._clean_pairs()
         if self.errors:
             return values

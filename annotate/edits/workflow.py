@@ -14,6 +14,7 @@ from annotate.edits.queries import Wanted
 from annotate.edits.rules import Text, filled_pairs
 from annotate.lib.text import Piece, tidy, word_diff
 from annotate.pools.models import Prompt
+from annotate.pools.rules import LONGEST_PROMPT
 from annotate.work.actions import add_tasks
 from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign, Task
@@ -88,10 +89,16 @@ def answer(assignment: Assignment) -> Context:
     }
 
 
-def pieces_of(task: Task, data: QueryDict) -> list[Piece] | None:
-    """What the text typed so far changes in the prompt it rewrites; None where a new one is written."""
+def changes(task: Task, data: QueryDict) -> Context:
+    """What the text typed so far changes in the prompt it rewrites, as `_changes`."""
     wanted = queries.wanted(task)
-    return compare(wanted, _whole(_form(wanted, initial=_typed(data))))
+    return _changes(wanted, _form(wanted, initial=_typed(data)))
+
+
+def _changes(wanted: Wanted, form: InstructionForm) -> Context:
+    """`pieces`: None where a new prompt is written, or where `too_long` to be compared."""
+    too_long = form.characters > LONGEST_PROMPT
+    return {"pieces": None if too_long else compare(wanted, _whole(form)), "too_long": too_long}
 
 
 def compare(wanted: Wanted, text: Text) -> list[Piece] | None:
@@ -103,8 +110,7 @@ def _form(wanted: Wanted, data: QueryDict | None = None, *, initial: Context | N
 
 
 def _part(wanted: Wanted, form: InstructionForm) -> Context:
-    pieces = compare(wanted, _whole(form))
-    return {"form": form, "brief": wanted.brief, "source": wanted.source, "pieces": pieces}
+    return {"form": form, "brief": wanted.brief, "source": wanted.source, **_changes(wanted, form)}
 
 
 def _whole(form: InstructionForm) -> Text:

@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.core.validators import MaxLengthValidator
 
-from annotate.lib.text import tidy
+from annotate.lib.text import tidy_within
 
 
 class NoteField(forms.CharField):
@@ -17,7 +17,8 @@ class NoteField(forms.CharField):
     def __init__(self, *, longest: int, rows: int = 2, **kwargs: Any) -> None:
         widget = forms.Textarea(attrs={"rows": rows, "dir": "auto"})
         validators = [MaxLengthValidator(longest)]
+        self.longest = longest
         super().__init__(required=False, strip=False, widget=widget, validators=validators, **kwargs)
 
     def to_python(self, value: object) -> str:
-        return tidy(super().to_python(value) or "")
+        return tidy_within(super().to_python(value) or "", self.longest)

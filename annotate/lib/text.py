@@ -72,6 +72,18 @@ def tidy(text: str) -> str:
     return "\n".join(lines[first:end])
 
 
+# Composition makes one character of at most four.
+_COMPOSED_OF: Final = 4
+
+
+def tidy_within(text: str, most: int) -> str:
+    """`tidy`, for a text that is refused if more than `most` characters of it are left.
+
+    A text that is several times as long is returned as it is, to be refused: to tidy megabytes takes seconds.
+    """
+    return text if len(text) > _COMPOSED_OF * most else tidy(text)
+
+
 # No script puts more marks than this on one character.
 _LONG_RUN: Final = 32
 _LAST_MARK: Final = 0x1FFFF

@@ -12,12 +12,15 @@ from django.db.models import CharField
 from django.utils.translation import gettext as _
 
 from annotate.lib import languages
-from annotate.lib.text import is_blank, loose_form, loose_hash, name_form, storable, tidy
+from annotate.lib.text import is_blank, loose_form, loose_hash, name_form, storable, tidy, tidy_within
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source, Split
 
 ROLES: Final = ("system", "user", "assistant")
 # Far beyond any context a policy has, and below what PostgreSQL takes in one search index entry.
 LONGEST_PROMPT: Final = 200_000
+# Each pair of a few-shot prompt makes an example that repeats all of them, so the examples grow with the square of the
+# pairs. They are all compared with other prompts, in memory.
+LONGEST_EXAMPLES: Final = 20_000_000
 
 
 class Message(TypedDict):
@@ -107,7 +110,21 @@ def prepare(draft: PromptDraft) -> Prepared:
         messages = canonical_messages(draft.messages)
     if sum(len(message["content"]) for message in messages) > LONGEST_PROMPT:
         raise BadPrompt(_("The prompt is longer than %(most)d characters.") % {"most": LONGEST_PROMPT})
+    if shots:
+        check_examples(len(shots["pairs"]), len(messages[0]["content"]))
     return Prepared(_tidied(draft), messages, shots)
+
+
+def check_examples(pairs: int, characters: int) -> None:
+    """Raises BadPrompt if the examples of a few-shot prompt, one for each pair, are too long together."""
+    if pairs * characters > LONGEST_EXAMPLES:
+        raise BadPrompt(
+            _(
+                "The %(pairs)d pairs make %(pairs)d examples of about %(characters)d characters, which are too many. "
+                "Split the prompt into several with fewer pairs each."
+            )
+            % {"pairs": pairs, "characters": characters}
+        )
 
 
 def canonical_messages(raw: object) -> list[Message]:
@@ -151,7 +168,7 @@ def _content(raw: object, name: str) -> str:
         raise BadPrompt(_("%(name)s must be a text.") % {"name": name})
     if raw is None or is_blank(raw):
         raise BadPrompt(_("%(name)s is empty.") % {"name": name})
-    return tidy(_storable(raw, name))
+    return tidy_within(_storable(raw, name), LONGEST_PROMPT)
 
 
 def _storable(text: str, name: str) -> str:

@@ -110,6 +110,37 @@ def test_a_rewriting_while_it_is_typed_and_as_it_is_stored(labeler, edits):
             assert "<del>" in me.get("answer", held.id).content.decode()
 
 
+MARKS = "a" + "\u0316\u0301" * 2_000_000
+
+
+def test_a_rewriting_of_megabytes_is_neither_composed_nor_compared(labeler, edits):
+    campaign = edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    with quickly():
+        part = me.post("compare", held.id, data={"text": MARKS}).content.decode()
+    assert "too long to be compared" in part
+    assert "\u0301" not in part
+    with quickly():
+        page = me.submit(held, text=MARKS, category="generation", reasons=["other"]).content.decode()
+    assert "longer than 200,000 characters" in page
+    assert page.count(MARKS) == 1  # what was typed stays
+    part = me.post("compare", held.id, data={"text": MARKS[:200_000]}).content.decode()
+    assert "<ins>" in part
+
+
+@pytest.mark.parametrize("field", ["text", "note"])
+def test_megabytes_in_a_field_are_refused_before_they_are_composed(labeler, demonstrations, edits, field):
+    campaign = demonstrations() if field == "text" else edits()
+    me = labeler(campaign)
+    held = me.take(campaign)
+    typed = {"text": "Short.", "category": "generation", "reasons": ["other"]} | {field: MARKS}
+    with quickly():
+        assert me.submit(held, **typed).status_code != 302
+    held.refresh_from_db()
+    assert held.submitted_at is None
+
+
 def test_a_guideline_and_what_changed_in_it(labeler, demonstrations):
     campaign = demonstrations()
     publish(campaign.guideline, OLD)

@@ -282,3 +282,12 @@ def test_the_share_of_valid_groups_is_the_one_asked_for(share):
 def test_a_larger_share_moves_no_group_back_to_train(key, small, large):
     if rules.draw_split(key, "secret", small) == Split.VALID:
         assert rules.draw_split(key, "secret", large) == Split.VALID
+
+
+def test_pairs_whose_examples_would_fill_the_memory_are_refused():
+    pairs = [{"query": "a", "response": "b"}] * 5000
+    draft = PromptDraft(shots={"instruction": "x", "pairs": pairs}, kind=Kind.FEW_SHOT)
+    with pytest.raises(BadPrompt, match="5000 pairs make 5000 examples"):
+        rules.prepare(draft)
+    few = PromptDraft(shots={"instruction": "x", "pairs": pairs[:900]}, kind=Kind.FEW_SHOT)
+    assert len(rules.prepare(few).hashes) == 1
