@@ -38,7 +38,8 @@ class RankingCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
         try:
             return super().to_python(value)
         except forms.ValidationError:
-            other = Campaign.objects.filter(id=id_in(str(value))).first()
+            number = id_in(str(value))
+            other = Campaign.objects.filter(id=number).first() if number else None
             if other is None:
                 raise
             try:
