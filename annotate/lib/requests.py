@@ -3,7 +3,11 @@
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpRequest
 from django.utils.http import parse_header_parameters
+
+DROPPED_BYTES = 1024 * 1024 * 1024
+CHUNK = 64 * 1024
 
 
 class Request(WSGIRequest):
@@ -26,6 +30,16 @@ class Request(WSGIRequest):
 
 class Handler(WSGIHandler):
     request_class = Request
+
+
+def drop_body(request: HttpRequest, length: int) -> None:
+    """Read what is still to come of a body. A browser that is refused in the middle of sending shows no page."""
+    left = min(length, DROPPED_BYTES)
+    try:
+        while left > 0 and (read := request.read(min(left, CHUNK))):
+            left -= len(read)
+    except OSError:
+        pass  # they are gone
 
 
 def _decodes(charset: str) -> bool:
