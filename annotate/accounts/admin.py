@@ -1,6 +1,7 @@
 from typing import Any
 
 from allauth.account.decorators import secure_admin_login
+from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
 from django.contrib.auth.models import Group
 from django.forms import ModelForm
@@ -14,6 +15,8 @@ from annotate.lib.admin import Emergency, show
 
 # Roles say who may do what here.
 admin.site.unregister(Group)
+# A second address of an account gets links that set its password, and nobody is told of it.
+admin.site.unregister(EmailAddress)
 # The admin's own login counts no failures: people come through the one that does.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 

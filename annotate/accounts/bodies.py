@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from annotate.accounts.access import refusal
 from annotate.lib.errors import is_for_a_script
+from annotate.lib.requests import drop_body
 
 AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
@@ -23,9 +24,6 @@ AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 ANONYMOUS_MAX_BYTES = 64 * 1024
 # The other fields of a form that has a file.
 FORM_BYTES = 1024 * 1024
-# A browser that is refused in the middle of sending shows no page. So the rest is read, and dropped, up to this.
-DROPPED_BYTES = 1024 * 1024 * 1024
-CHUNK = 64 * 1024
 
 
 def takes_files(view: AnyView) -> AnyView:
@@ -72,7 +70,7 @@ class BodyGate:
         most = _most(request, view)
         if length > most:
             if request.user.is_authenticated:
-                _drop(request, length)
+                drop_body(request, length)
             words = _("This is too large: %(length).1f MB. At most %(most).1f MB can be sent here.")
             return _answer(request, 413, words % {"length": length / 1024**2, "most": most / 1024**2})
         if not getattr(view, "takes_files", False):
@@ -94,15 +92,6 @@ def _most(request: HttpRequest, view: Any) -> int:
     if hasattr(view, "cls") or request.user.is_authenticated:
         return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
     return ANONYMOUS_MAX_BYTES
-
-
-def _drop(request: HttpRequest, length: int) -> None:
-    left = min(length, DROPPED_BYTES)
-    try:
-        while left > 0 and (read := request.read(min(left, CHUNK))):
-            left -= len(read)
-    except OSError:
-        pass  # they are gone
 
 
 def _answer(request: HttpRequest, status: int, words: str) -> HttpResponse:

@@ -4,6 +4,7 @@ Django's own handlers check the CSRF token first, and for that read a form with 
 stranger sends to an address that does not exist. The pages need no such check: their forms get their token anyway.
 """
 
+import errno
 import sys
 from http import HTTPStatus
 from typing import Any, cast
@@ -15,7 +16,10 @@ from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.views import defaults
 
+from annotate.lib.requests import DROPPED_BYTES, drop_body
+
 RETRY_AFTER = 5
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
@@ -39,7 +43,10 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
     The database does not take the connection, ended it, or did not answer in time: statement, lock, or silence.
     """
-    if not isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    error = sys.exc_info()[1]
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return _disk_full(request)
+    if not isinstance(error, OperationalError | InterfaceError):
         return defaults.server_error(_unread(request))
     # Nothing of this request is kept, and to save its session would only wait for the database once more.
     if hasattr(request, "session"):
@@ -52,6 +59,15 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
         response = HttpResponse(render_to_string("503.html"), status=HTTPStatus.SERVICE_UNAVAILABLE)
     response["Retry-After"] = str(RETRY_AFTER)
     return response
+
+
+def _disk_full(request: HttpRequest) -> HttpResponseBase:
+    """A file that is uploaded is kept on disk until the view has it."""
+    drop_body(request, DROPPED_BYTES)
+    words = _("The server's disk is full, and nothing was stored. Tell the administrator of the server, and try again.")
+    if is_for_a_script(request):
+        return JsonResponse({"words": words, "detail": words}, status=HTTPStatus.INSUFFICIENT_STORAGE)
+    return HttpResponse(render_to_string("507.html", {"words": words}), status=HTTPStatus.INSUFFICIENT_STORAGE)
 
 
 def _unread(request: HttpRequest) -> HttpRequest:

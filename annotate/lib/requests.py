@@ -1,16 +1,22 @@
 """What a request says about itself, where Django believes more than it can use."""
 
+import codecs
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpRequest
 from django.utils.http import parse_header_parameters
+
+DROPPED_BYTES = 1024 * 1024 * 1024
+CHUNK = 64 * 1024
 
 
 class Request(WSGIRequest):
     """Django decodes the address with the charset that the Content-Type names, before any middleware can answer.
 
     Some of Python's charsets are none, such as rot13, and some cannot decode everything, such as idna. They raise
-    there, and again where a form is read. So they are ignored, as Django ignores charsets that it does not know.
+    there, and again where a form is read. Punycode decodes, but the time grows with the square of the text: a form of
+    64 kB takes a second, one of 1 MB minutes. So they are ignored, as Django ignores charsets that it does not know.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -28,8 +34,20 @@ class Handler(WSGIHandler):
     request_class = Request
 
 
+def drop_body(request: HttpRequest, length: int) -> None:
+    """Read what is still to come of a body. A browser that is refused in the middle of sending shows no page."""
+    left = min(length, DROPPED_BYTES)
+    try:
+        while left > 0 and (read := request.read(min(left, CHUNK))):
+            left -= len(read)
+    except OSError:
+        pass  # they are gone
+
+
 def _decodes(charset: str) -> bool:
     try:
+        if codecs.lookup(charset).name == "punycode":
+            return False
         b"\xff".decode(charset, "replace")
     except (LookupError, ValueError):
         return False

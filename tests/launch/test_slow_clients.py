@@ -156,6 +156,18 @@ def test_a_slow_download_comes_whole(site: Site) -> None:
         assert time.monotonic() - began > TIMEOUT
 
 
+def test_a_download_at_a_steady_low_rate_is_not_cut(site: Site) -> None:
+    """A few times the rate that is demanded: what the kernel still holds must not look like a client that is gone."""
+    with connect(site, download(site), window=16384) as slow:
+        received, began = hashlib.sha256(slow.recv(4096).partition(b"\r\n\r\n")[2]), time.monotonic()
+        while time.monotonic() - began < 2 * TIMEOUT:
+            received.update(slow.recv(32 * 1024))
+            time.sleep(1)
+        while read := slow.recv(2**20):
+            received.update(read)
+        assert received.digest() == hashlib.sha256(b"0123456789abcde\n" * 2**20).digest()
+
+
 def download(site: Site) -> str:
     cookie = f"Cookie: sessionid={site.sessions['manager']}"
     return f"GET /studio/exports/1/rows.jsonl HTTP/1.1\r\nHost: 127.0.0.1\r\n{cookie}\r\nConnection: close\r\n\r\n"

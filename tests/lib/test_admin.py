@@ -34,6 +34,11 @@ def test_every_table_can_be_looked_at_but_the_pieces_of_files():
     assert all(isinstance(admin.site._registry[model], Emergency) for model in OURS)
 
 
+def test_no_table_of_a_library_opens_another_door():
+    """An address that is added to an account gets links that set its password, and nobody is told."""
+    assert set(admin.site._registry) == set(OURS)
+
+
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
 def test_rows_are_listed_and_neither_added_nor_deleted(door, model):
     assert f"/{model._meta.model_name}/" in door.get(address(model, "changelist")).content.decode()

@@ -1,6 +1,16 @@
 """The pages for requests that fail."""
 
+import errno
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile, TemporaryUploadedFile
 from django.test import Client
+from django.urls import reverse
+
+from annotate.accounts.models import Role
+from annotate.pools.models import ImportJob
+from tests import factories as make
 
 
 def test_a_static_file_that_is_gone_is_answered_without_the_database() -> None:
@@ -10,3 +20,30 @@ def test_a_static_file_that_is_gone_is_answered_without_the_database() -> None:
     response = client.get("/static/css/gone.0123456789ab.css")
     assert response.status_code == 404
     assert response["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_a_full_disk_is_named_to_whoever_uploads_a_file(db: None, monkeypatch: pytest.MonkeyPatch, accept: str) -> None:
+    class Full:
+        def __init__(self, file: Any) -> None:
+            self.name, self.close = file.name, file.close
+
+        def write(self, _data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class Stored(TemporaryUploadedFile):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.file = Full(self.file)  # type: ignore[assignment]
+
+    monkeypatch.setattr("django.core.files.uploadhandler.TemporaryUploadedFile", Stored)
+    client = Client(raise_request_exception=False)
+    client.force_login(make.user(Role.MANAGER))
+    file = SimpleUploadedFile("prompts.jsonl", b'{"prompt": "a"}\n' * 200_000)
+    response = client.post(
+        reverse("studio:import-new", args=[make.pool().id]), {"file": file}, headers={"Accept": accept}
+    )
+    assert response.status_code == 507
+    assert "disk is full" in response.content.decode()
+    assert response["Cache-Control"] == "no-store"
+    assert not ImportJob.objects.exists()

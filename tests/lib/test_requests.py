@@ -1,7 +1,10 @@
 """Charsets in a request's Content-Type, asked of the application: Django's test client makes its own requests."""
 
 import io
+import pkgutil
+import time
 from collections.abc import Iterator
+from encodings import __path__ as codecs
 from typing import Any
 
 import pytest
@@ -33,7 +36,7 @@ TYPES = [
 BODY = b'--b\r\nContent-Disposition: form-data; name="login"\r\n\r\n\xff\r\n--b--\r\n'
 
 
-def ask(method: str, path: str, content_type: str, query: str = "next=%ff\xff&a=1") -> str:
+def ask(method: str, path: str, content_type: str, query: str = "next=%ff\xff&a=1", body: bytes = BODY) -> str:
     """The status of the answer, as gunicorn gets it."""
     environ: dict[str, Any] = {
         "REQUEST_METHOD": method,
@@ -43,11 +46,11 @@ def ask(method: str, path: str, content_type: str, query: str = "next=%ff\xff&a=
         "SERVER_PORT": "80",
         "REMOTE_ADDR": "127.0.0.1",
         "CONTENT_TYPE": content_type,
-        "CONTENT_LENGTH": str(len(BODY)),
+        "CONTENT_LENGTH": str(len(body)),
         "HTTP_COOKIE": f"csrftoken={'c' * 32}",
         "HTTP_X_CSRFTOKEN": "c" * 32,
         "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(BODY),
+        "wsgi.input": io.BytesIO(body),
         "wsgi.errors": io.StringIO(),
     }
     said: list[str] = []
@@ -70,6 +73,19 @@ def kept_connection(db: None) -> Iterator[None]:
 def test_a_charset_that_does_not_decode_fails_no_request(content_type: str) -> None:
     for method, path in (("GET", "/account/login/"), ("POST", "/account/login/"), ("POST", "/api/v1/pools/")):
         assert ask(method, path, content_type)[0] in "24", (method, path)
+
+
+def test_no_charset_takes_long() -> None:
+    """Strangers send forms of 64 kB, labelers larger ones. Punycode took more than a second for these."""
+    body = BODY.replace(b"\xff", b"-" + b"9" * 60_000)
+    slow = []
+    ask("POST", "/account/login/", KINDS[1])  # the first one loads the pages
+    for charset in sorted({module.name for module in pkgutil.iter_modules(codecs)}):
+        began = time.process_time()
+        ask("POST", "/account/login/", f"multipart/form-data; boundary=b; charset={charset}", body=body)
+        if (took := time.process_time() - began) > 0.5:
+            slow.append((charset, took))
+    assert slow == []
 
 
 def test_too_many_parameters_in_the_address_are_refused_with_any_charset() -> None:

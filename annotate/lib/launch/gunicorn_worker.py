@@ -38,6 +38,9 @@ BODY_BYTES = 64 * 1024
 ANSWER_BYTES = 1024 * 1024
 # The loop sends one client no more than this before it looks after the others.
 TURN_BYTES = 1024 * 1024
+# As much as the kernel keeps of what is not yet on its way. By default it takes some megabytes at once, and wants more
+# only when a third of that is gone: a download at a moderate rate then looks as if it did not move.
+UNSENT_BYTES = 64 * 1024
 # What is demanded of a client: a thread waits for it so many seconds in all, and one more for so many bytes. The loop
 # waits REQUEST_TIMEOUT, and one more second for so many bytes that it takes of an answer.
 THREAD_WAITS = 15.0
@@ -97,6 +100,8 @@ class Line(socket.socket):
     def __init__(self, accepted: socket.socket) -> None:
         super().__init__(fileno=accepted.detach())
         super().setblocking(False)
+        if self.family != socket.AF_UNIX:
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self.ahead = bytearray()
         self.behind = bytearray()
         self.file: File | None = None

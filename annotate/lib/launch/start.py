@@ -40,8 +40,9 @@ from annotate.lib.supervisor import Service, Supervisor
 # sampler's and beat's one each, and a few for people at manage.py stay far below PostgreSQL's max_connections of 100.
 WEB_PROCESSES = 2
 WEB_THREADS = 4
-# Of clients, for each process: far below the 1,024 files that many systems let a process open.
-WEB_CONNECTIONS = 500
+# Of clients, for each process. Each may have a file that is being sent, so twice as many stay far below the 1,024
+# files that many systems let a process open.
+WEB_CONNECTIONS = 400
 WORKER_THREADS = 4
 SECONDS_TO_ANSWER = 120
 EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104
