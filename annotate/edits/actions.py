@@ -12,6 +12,7 @@ from annotate.accounts.models import User
 from annotate.edits.models import Brief, Instruction
 from annotate.edits.queries import original_of
 from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
+from annotate.lib.text import is_blank
 from annotate.pools.actions import DuplicatePrompt, add_prompt
 from annotate.pools.models import Kind, Pool
 from annotate.pools.rules import BadPrompt
@@ -45,7 +46,7 @@ def add_briefs(
     """
     if campaign.workflow != Workflow.EDITS or campaign.state == CampaignState.CLOSED:
         raise TakesNoBriefs
-    cases = [case.strip() for case in use_cases if case.strip()] if kind == Kind.USER_BASED else [""] * count
+    cases = [case.strip() for case in use_cases if not is_blank(case)] if kind == Kind.USER_BASED else [""] * count
     if not cases:
         raise NoBriefs
     if len(cases) > MOST_BRIEFS:

@@ -38,7 +38,7 @@ class PairRow:
     @property
     def query_error(self) -> bool:
         """Is the query at fault? Then it is empty; otherwise the response is."""
-        return bool(self.error) and not self.query.strip()
+        return bool(self.error) and is_blank(self.query)
 
     @property
     def response_error(self) -> bool:

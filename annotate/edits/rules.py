@@ -48,7 +48,15 @@ def original(
 
 def unchanged(old: Text, new: Text) -> bool:
     """Is this no rewriting? The prompt would be a duplicate of its own source. Changed indentation is a change."""
-    return equal(str(old), str(new))
+    return (
+        equal(old.instruction, new.instruction)
+        and len(old.pairs) == len(new.pairs)
+        and all(map(_same_pair, old.pairs, new.pairs))
+    )
+
+
+def _same_pair(one: Pair, other: Pair) -> bool:
+    return equal(one["query"], other["query"]) and equal(one["response"], other["response"])
 
 
 def filled_pairs(queries: Sequence[str], responses: Sequence[str]) -> list[Pair]:

@@ -5,11 +5,13 @@ from typing import Any
 from django import forms
 from django.core.validators import MaxLengthValidator
 
-from annotate.lib.text import tidy_within
+from annotate.lib.text import is_blank, tidy_within
 
 
 class NoteField(forms.CharField):
     """An optional text in a text area: stored as it was typed (see `tidy`), and refused if it is too long.
+
+    A text in which nothing can be seen is empty.
 
     Django's `max_length` also becomes an attribute of the text area, and the browser then cuts a paste without a word.
     """
@@ -21,4 +23,5 @@ class NoteField(forms.CharField):
         super().__init__(required=False, strip=False, widget=widget, validators=validators, **kwargs)
 
     def to_python(self, value: object) -> str:
-        return tidy_within(super().to_python(value) or "", self.longest)
+        text = tidy_within(super().to_python(value) or "", self.longest)
+        return "" if is_blank(text) else text

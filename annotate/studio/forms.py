@@ -12,6 +12,7 @@ from annotate.accounts.models import Cohort, Role
 from annotate.edits.actions import NoBriefs
 from annotate.edits.rules import MOST_BRIEFS
 from annotate.lib.fields import NoteField
+from annotate.lib.text import is_blank
 from annotate.pools.models import Kind
 from annotate.work.actions import CommentNeeded
 
@@ -113,7 +114,7 @@ class BriefsForm(forms.Form):
 
     def clean_use_cases(self) -> list[str]:
         lines = self.cleaned_data["use_cases"].splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return [line.strip() for line in lines if not is_blank(line)]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

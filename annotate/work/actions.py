@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Qualification, User
 from annotate.guidelines.queries import current_version
+from annotate.lib.text import is_blank
 from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
 from annotate.samples.models import Policy
@@ -416,7 +417,7 @@ def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -
 
 def send_back(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
     """Ask the labeler to write the answer again. Raises CommentNeeded, OwnAnswer or Moved."""
-    if not comment.strip():
+    if is_blank(comment):
         raise CommentNeeded
     assignment = _for_review(assignment_id, reviewer)
     return move(

@@ -53,11 +53,13 @@ export function fill(form, body) {
   }
 }
 
+/** Empty fields at the end do not count: pages differ in how many they have. One between others keeps its place. */
 export function same(one, other) {
+  const filled = (texts) => texts.slice(0, texts.findLastIndex((text) => text !== "") + 1);
   const plain = (body) =>
     JSON.stringify(
       Object.entries(body)
-        .map(([name, value]) => [name, [value].flat().filter((text) => text !== "")])
+        .map(([name, value]) => [name, filled([value].flat())])
         .filter(([, values]) => values.length)
         .sort(([a], [b]) => (a < b ? -1 : 1)),
     );

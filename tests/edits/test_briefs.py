@@ -37,7 +37,7 @@ def test_a_task_for_each_use_case(campaign):
     [
         {"kind": Kind.PLAIN},
         {"kind": Kind.PLAIN, "count": -1},
-        {"kind": Kind.USER_BASED, "use_cases": [" "], "count": 3},
+        {"kind": Kind.USER_BASED, "use_cases": [" ", "\u200b"], "count": 3},
     ],
 )
 def test_nothing_asked_is_refused(campaign, asked):

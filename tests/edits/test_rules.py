@@ -82,6 +82,22 @@ def test_another_pair_is_a_change():
     assert not unchanged(Text("i", tuple(PAIRS)), Text("i", tuple(PAIRS[:1])))
 
 
+def test_a_pair_cut_into_two_is_a_change_although_its_text_reads_the_same():
+    last = {"query": "x", "response": "y"}
+    whole = ({"query": "a", "response": "b\n\nInput: c\nOutput: d"}, last)
+    cut = ({"query": "a", "response": "b"}, {"query": "c", "response": "d"}, last)
+    moved = ({"query": "a\nOutput: b", "response": "c"}, last)
+    back = ({"query": "a", "response": "b\nOutput: c"}, last)
+    assert str(Text("i", whole)) == str(Text("i", cut))
+    assert not unchanged(Text("i", whole), Text("i", cut))
+    assert not unchanged(Text("i", moved), Text("i", back))
+
+
+def test_blank_lines_around_the_texts_of_a_pair_change_nothing():
+    framed = ({"query": "\r\nGood film", "response": "Positive\n\n"}, PAIRS[1])
+    assert unchanged(Text("i", tuple(PAIRS)), Text("i", framed))
+
+
 def test_pairs_left_empty_do_not_count_and_half_filled_ones_do():
     assert filled_pairs(["a", " ", "c", "\u200b"], ["b", "", "", "\u3164"]) == [
         {"query": "a", "response": "b"},

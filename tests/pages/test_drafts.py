@@ -104,6 +104,21 @@ def test_pairs_come_back_as_many_as_they_were(writing: Page, server: Told) -> No
     expect(writing.locator("#query-3")).to_have_value("third")
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"query": ["a", ""], "response": ["", "b"]}, {"query": ["a", ""], "response": ["b", ""]}, False),
+        ({"query": ["a", ""], "response": ["b", ""]}, {"query": ["a"], "response": ["b"]}, True),
+        ({"text": "a", "reasons": []}, {"text": ["a"], "note": ""}, True),
+        ({"text": "25"}, {"text": "2⁵"}, False),
+        ({"text": "  a"}, {"text": "a"}, False),
+    ],
+)
+def test_texts_are_the_same_only_in_the_same_fields(writing: Page, one: object, other: object, same: bool) -> None:
+    compare = "async (texts) => (await import('/static/js/values.js')).same(...texts)"
+    assert writing.evaluate(compare, [one, other]) is same
+
+
 def test_pairs_are_added_and_removed_with_their_numbers(writing: Page) -> None:
     writing.click("[data-pair-add]")
     writing.click("[data-pair-add]")

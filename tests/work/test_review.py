@@ -62,10 +62,11 @@ def test_nobody_reviews_their_own_answer(submitted):
         accept(answer, labeler)
 
 
-def test_sending_back_needs_a_comment(submitted, reviewer):
+@pytest.mark.parametrize("comment", ["", "  ", "\u200b", "\u2800\ufeff"])
+def test_sending_back_needs_a_comment(submitted, reviewer, comment):
     _desk, _labeler, answer = submitted
     with pytest.raises(actions.CommentNeeded):
-        send_back(answer, reviewer, "  ")
+        send_back(answer, reviewer, comment)
     assert Assignment.objects.get(id=answer.id).state == State.SUBMITTED
 
 
