@@ -26,6 +26,7 @@ INTERNAL = {
     "annotate.work.workflow.BadAnswer": "the desk's view, which shows the form with its errors",
     "exports.leases.LeaseLost": "the worker, which leaves the export to another",
     "models_worker.engine.templates.Interrupted": "the worker, which gives the run back",
+    "models_worker.engine.templates._Ended": "the same class, which asks a second process",
     "models_worker.probing.Stopped": "the worker, which gives the probe back",
 }
 # These run without Django, and so without its translations. Their words are not empty all the same.

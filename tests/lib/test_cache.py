@@ -14,6 +14,12 @@ from annotate.accounts.tasks import sweep
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def empty(db):
+    """The table is no model's, so what a test with real transactions puts there stays for the next ones."""
+    cache.clear()
+
+
 def rows():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM cache")
