@@ -15,7 +15,7 @@ from annotate.lib.admin import Emergency, show
 
 # Roles say who may do what here.
 admin.site.unregister(Group)
-# A second address of an account gets links that set its password, and nobody is told of it.
+# A link that sets the password can go to a second address of an account, and its owner gets no notice of that.
 admin.site.unregister(EmailAddress)
 # The admin's own login counts no failures: people come through the one that does.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import cast
 from uuid import UUID
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
@@ -149,7 +149,7 @@ def _to_settle(campaign: Campaign, until: datetime) -> QuerySet[Assignment]:
 
 
 def settle(*, campaigns: Iterable[int], now: datetime) -> None:
-    """As work.actions.settle. What stands from here on, and is not reviewed, becomes a prompt."""
+    """As work.actions.settle. Accepted instructions of the campaigns that nobody reviews then become prompts."""
     settled = list(campaigns)
     work.settle(campaigns=settled, now=now)
     _make_prompts(settled, now)
@@ -171,8 +171,11 @@ def _make_prompts(campaigns: Sequence[int], now: datetime) -> None:
                 waits = _waiting().select_for_update(of=("self",)).filter(id=instruction_id)
                 for instruction in waits:
                     become_prompt(instruction=instruction, now=now)
+        except (OperationalError, InterfaceError):
+            # The database is away: the next sweep goes through all of them.
+            raise
         except Exception:
-            # Whatever is wrong with one instruction, the others become prompts.
+            # An error in one instruction must not keep the others from becoming prompts.
             log.exception("instruction %s could not become a prompt", instruction_id)
 
 

@@ -239,7 +239,8 @@ def test_a_late_labeler_is_told_the_true_cause_everywhere(labeler, demonstration
     assert draft_of(me.user, held.task_id).body == {"text": ["Late"]}
 
 
-def test_an_answer_that_others_are_asked_for_instead_is_not_called_submitted(labeler, demonstrations):
+def resumed_too_long_ago(labeler, demonstrations):
+    """A labeler and their answer, which was sent back and taken up again, and whose lease then ended."""
     campaign = demonstrations(review_percent=100)
     me = labeler(campaign)
     held = me.take(campaign)
@@ -248,20 +249,18 @@ def test_an_answer_that_others_are_asked_for_instead_is_not_called_submitted(lab
         actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
     me.post("resume", held.id)
     expire()
+    return me, held
+
+
+def test_an_answer_that_others_are_asked_for_instead_is_not_called_submitted(labeler, demonstrations):
+    me, held = resumed_too_long_ago(labeler, demonstrations)
     actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
     assert str(leases.LeaseLost.words) in me.submit(held, text="Second").content.decode()
     assert draft_of(me.user, held.task_id).body == {"text": ["Second"]}
 
 
 def test_a_resumed_answer_whose_time_ended_is_still_taken(labeler, demonstrations):
-    campaign = demonstrations(review_percent=100)
-    me = labeler(campaign)
-    held = me.take(campaign)
-    me.submit(held, text="First")
-    with transaction.atomic():
-        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
-    me.post("resume", held.id)
-    expire()
+    me, held = resumed_too_long_ago(labeler, demonstrations)
     assert me.submit(held, text="Second").status_code == 302
     assert Demonstration.objects.get().text == "Second"
     assert Assignment.objects.get(id=held.id).state == State.SUBMITTED

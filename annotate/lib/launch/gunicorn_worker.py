@@ -38,11 +38,11 @@ BODY_BYTES = 64 * 1024
 ANSWER_BYTES = 1024 * 1024
 # The loop sends one client no more than this before it looks after the others.
 TURN_BYTES = 1024 * 1024
-# As much as the kernel keeps of what is not yet on its way. By default it takes some megabytes at once, and wants more
-# only when a third of that is gone: a download at a moderate rate then looks as if it did not move.
+# How much the kernel buffers beyond what it is sending. By default it buffers some megabytes, and takes more only when
+# a third of that is sent: a download at a moderate rate then looks as if it had stopped.
 UNSENT_BYTES = 64 * 1024
-# What is demanded of a client: a thread waits for it so many seconds in all, and one more for so many bytes. The loop
-# waits REQUEST_TIMEOUT, and one more second for so many bytes that it takes of an answer.
+# How long a client may take. A thread waits THREAD_WAITS seconds in all, and one more second for each RATE bytes. The
+# loop waits REQUEST_TIMEOUT, and one more second for each RATE bytes of an answer that the client takes.
 THREAD_WAITS = 15.0
 RATE = 8 * 1024
 # A client that is still sending when it is refused would lose the answer if the connection were closed at once.
@@ -289,7 +289,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         return finished
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """gunicorn calls it after each round of the loop: whoever has had their time is closed."""
+        """Close the connections whose time is up. gunicorn calls this after each round of the loop."""
         now = time.monotonic()
         if now < self._looked_at + LOOK_SECONDS and not force:
             return
@@ -411,7 +411,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._go_on(conn)
 
     def _make_room(self) -> None:
-        """Close a connection that no thread has: of the address with most of them, the one that has waited longest."""
+        """Close the longest waiting connection of the address that has most of them. Threads keep theirs."""
         counts = Counter(conn.client[0] if conn.client else "" for conn in self._waiting)
         if counts:
             most = counts.most_common(1)[0][0]
