@@ -143,7 +143,7 @@ def sweep(*, now: datetime) -> None:
 
 
 def _to_settle(campaign: Campaign, until: datetime) -> QuerySet[Assignment]:
-    """Answers for a reviewer, submitted by then, that a longer time for an undo would reopen."""
+    """Answers that wait for a reviewer, were submitted by `until`, and would reopen if the undo time became longer."""
     to_review = campaign.assignments.filter(state=State.SUBMITTED, needs_review=True, submitted_at__lte=until)
     return to_review.filter(submitted_at__gt=campaign.settled_at) if campaign.settled_at else to_review
 

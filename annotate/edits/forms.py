@@ -22,7 +22,7 @@ from annotate.lib.text import is_blank, tidy
 from annotate.pools.models import Category
 from annotate.pools.rules import LONGEST_PROMPT, BadPrompt, Pair, prepare
 
-# What is longer cannot become a prompt, even if its characters are composed. It is refused before anything reads it.
+# A longer text cannot become a prompt, even if composing its characters shortens it. It is refused before it is read.
 LONGEST_TYPED = 4 * LONGEST_PROMPT
 
 

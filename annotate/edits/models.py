@@ -50,7 +50,7 @@ class Instruction(models.Model):
     # Accepted, yet no prompt came of it: the sentence that says why (it equals one of the pool). One whose text is in
     # use on the other side of the split is a prompt, in quarantine.
     refusal = models.TextField(blank=True)
-    # That one.
+    # The prompt of the pool that the instruction equals.
     duplicate_of = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
@@ -59,6 +59,6 @@ class Instruction(models.Model):
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="instruction_kind_known"),
         ]
         indexes = [
-            # The sweep: those of which no prompt has come.
+            # For the sweep, which makes prompts of them.
             models.Index(fields=["assignment"], condition=Q(prompt=None, refusal=""), name="instruction_waiting"),
         ]

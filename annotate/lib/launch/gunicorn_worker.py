@@ -108,7 +108,7 @@ class Line(socket.socket):
         self.began()
 
     def began(self) -> None:
-        """Another request comes."""
+        """Prepare for the next request."""
         self.may_wait, self.moved, self.waited = False, 0, 0.0
         self.too_slow = self.answered = False
         self.lane: Lane | None = None  # and `complete_at` so many bytes; known when the head has come
@@ -120,7 +120,7 @@ class Line(socket.socket):
     def settimeout(self, value: float | None) -> None: ...
 
     def read_ahead(self) -> int:
-        """For the loop: take in what has come, and return how much; 0 at the end. Raises BlockingIOError, OSError."""
+        """For the loop: read what has arrived. Returns its length, 0 at the end. Raises BlockingIOError, OSError."""
         read = super().recv(READ)
         self.ahead += read
         return len(read)
@@ -157,7 +157,7 @@ class Line(socket.socket):
         return len(data)
 
     def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]
-        """Leave the file to the loop, after what has been sent before."""
+        """Let the loop send the file, after the data that was written before it."""
         end = os.fstat(file.fileno()).st_size if count is None else offset + count
         while self.file:
             self._send_or_wait()
