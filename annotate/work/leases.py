@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext_lazy as _
 from psycopg2.extras import Json
 
@@ -27,7 +27,7 @@ from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version
 from annotate.lib.prepared import execute
 from annotate.work import queries, queue, times
-from annotate.work.models import Assignment, Campaign, Draft, Event, Hand, Skip, Task
+from annotate.work.models import SUBMIT_KEY_ONCE, Assignment, Campaign, Draft, Event, Hand, Skip, Task
 from annotate.work.moves import SLOT, Moved, Sql, move, move_first, require_transaction
 from annotate.work.rules import needs_review, stops
 from annotate.work.states import CampaignState, Move, State
@@ -354,20 +354,26 @@ def submit(
         columns |= {"decided_at": now}
     columns["active_seconds"] = Sql(times.ACTIVE, {"task": task_id, "labeler": labeler.id})
     before = replaces(mine) if mine.rounds else None
-    move(
-        mine,
-        *steps,
-        actor=labeler,
-        now=now,
-        detail={"replaces": before} if before else None,
-        along=[Sql(DROP_DRAFT, {"task": task_id, "labeler": labeler.id}), *along],
-        hand=Hand.WORK,
-        submitted_at=now,
-        submit_key=submit_key,
-        needs_review=reviewed,
-        leased_until=None,
-        **columns,
-    )
+    try:
+        move(
+            mine,
+            *steps,
+            actor=labeler,
+            now=now,
+            detail={"replaces": before} if before else None,
+            along=[Sql(DROP_DRAFT, {"task": task_id, "labeler": labeler.id}), *along],
+            hand=Hand.WORK,
+            submitted_at=now,
+            submit_key=submit_key,
+            needs_review=reviewed,
+            leased_until=None,
+            **columns,
+        )
+    except IntegrityError as conflict:
+        # Somebody else submits with the same key concurrently: WANTED does not see what is not committed yet.
+        if SUBMIT_KEY_ONCE in str(conflict):
+            raise KeyTaken from conflict
+        raise
     mine.campaign = campaign
     return Submission(mine, repeated=False)
 

@@ -169,6 +169,9 @@ class Hand(models.IntegerChoices):
     AHEAD = 1
 
 
+SUBMIT_KEY_ONCE = "assignment_submit_key_once"
+
+
 class Assignment(models.Model):
     """One answer wanted: the slot and its whole life. Overlap is the number of these rows, so no count goes wrong."""
 
@@ -215,7 +218,7 @@ class Assignment(models.Model):
                 fields=["labeler", "campaign", "hand"], condition=Q(state=State.LEASED), name="assignment_one_lease"
             ),
             models.UniqueConstraint(
-                fields=["submit_key"], condition=Q(submit_key__isnull=False), name="assignment_submit_key_once"
+                fields=["submit_key"], condition=Q(submit_key__isnull=False), name=SUBMIT_KEY_ONCE
             ),
             models.CheckConstraint(
                 condition=Q(hand=Hand.WORK) | Q(state=State.LEASED), name="assignment_ahead_only_leased"

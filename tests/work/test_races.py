@@ -121,6 +121,19 @@ def test_a_doubled_submit_is_stored_once(open_desk):
     assert Event.objects.filter(move=Move.SUBMIT).count() == 1
 
 
+def test_of_two_people_who_send_one_key_concurrently_the_second_is_refused(open_desk):
+    """Only a forged or copied page sends the key of somebody else, so nobody loses an answer."""
+    desk, key = open_desk(tasks=2), uuid4()
+    one, other = desk.labeler(), desk.labeler()
+    first, second = desk.claim(one), desk.claim(other)
+    with under_way(lambda: desk.submit(first, one, key=key)):
+        thread, outcomes = begin_at_once(lambda: desk.submit(second, other, key=key))
+    thread.join(timeout=20)
+    assert [type(outcome) for outcome in outcomes] == [leases.KeyTaken]
+    second.refresh_from_db()
+    assert (second.state, second.labeler) == (State.LEASED, other)
+
+
 def test_two_tabs_submit_different_texts_and_one_of_them_counts(open_desk):
     desk = open_desk()
     labeler = desk.labeler()
