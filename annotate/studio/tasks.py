@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from annotate.studio import counts
 from annotate.work import actions
-from annotate.work.leases import PAUSE
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 from annotate.workflows import WORKFLOWS
@@ -16,6 +15,8 @@ log = logging.getLogger(__name__)
 
 # After so many new tasks PostgreSQL should look at its tables anew, or it goes on planning for small ones.
 LARGE_FILL = 50_000
+# Seconds to wait before retrying a step that another transaction's lock kept from finishing.
+RETRY_SECONDS = 0.01
 
 
 @shared_task(name="studio.fill_campaigns")
@@ -33,7 +34,7 @@ def fill_campaigns(pool_id: int | None = None) -> None:
         try:
             # Wherever a worker left a change of the overlap, the next one goes on.
             while campaign.matched_to is not None and actions.match_overlap(campaign=campaign, now=timezone.now()):
-                time.sleep(PAUSE)
+                time.sleep(RETRY_SECONDS)
             if campaign.state == CampaignState.OPEN:
                 _fill(campaign)
         except Exception:

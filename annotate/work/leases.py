@@ -9,7 +9,6 @@ submit. Which slot is next says queue.py.
 """
 
 import json
-import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,8 +34,6 @@ from annotate.work.states import CampaignState, Move, State
 # A draft is what one person typed into one form; anything larger is not that.
 DRAFT_MAX_CHARACTERS = 1_000_000
 SWEEP_BATCH = 500
-# Seconds until what somebody else had locked is looked at again.
-PAUSE = 0.01
 
 
 class Refused(Exception):
@@ -281,9 +278,10 @@ def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: date
     """
     with transaction.atomic():
         wanted = _own(assignment_id, labeler)
+        # Holding the campaign, concurrent skips follow one another, and the last one counts them all.
         campaign = hold_campaign(wanted.campaign_id)
+        hold_slots([wanted.task_id])
         assignment = _held(wanted, labeler)
-        # One after another, so that the last of several skips at once sees them all.
         task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
         skipped, _created = Skip.objects.get_or_create(
             task_id=assignment.task_id,
@@ -559,13 +557,24 @@ def _stop(task: Task, now: datetime) -> None:
     stop_slots([task.id], now=now)
 
 
+# What is handed out, or may be again.
+UNANSWERED = (State.OPEN, State.LEASED, State.STOPPED)
+
+
+def hold_slots(tasks: Collection[int]) -> None:
+    """Lock the unanswered slots of these tasks, in the order of their ids.
+
+    The caller holds the campaigns, so no slot is added. It locks the tasks only after this: who gives a slot back locks
+    the slot first and then its task, and the other order would deadlock.
+    """
+    slots = Assignment.objects.filter(task__in=tasks, state__in=UNANSWERED).order_by("id")
+    list(slots.select_for_update().values_list("id"))
+
+
 def stop_slots(tasks: Collection[int], *, now: datetime) -> None:
-    """Hand out no slot of these tasks any more. The caller holds their rows, so that none comes back open."""
-    free = Assignment.objects.filter(task__in=tasks, state=State.OPEN).order_by("id")
-    # No lock is waited for: who has one may have claimed the slot, and give it back, for which they want the task.
-    while free.exists():
-        if not [move(slot, Move.STOP, actor=None, now=now) for slot in free.select_for_update(skip_locked=True)]:
-            time.sleep(PAUSE)
+    """Hand out no slot of these tasks any more. The caller has called `hold_slots` and has marked the tasks."""
+    for slot in Assignment.objects.filter(task__in=tasks, state=State.OPEN).order_by("id").select_for_update():
+        move(slot, Move.STOP, actor=None, now=now)
 
 
 def _lease_end(campaign: Campaign, now: datetime) -> datetime:

@@ -22,7 +22,7 @@ from annotate.pools.quarantine import MARKED, Case, in_the_way, is_on_wrong_side
 from annotate.samples import actions as samples
 from annotate.work import queue
 from annotate.work.actions import add_tasks
-from annotate.work.leases import Refused, hold_campaign, stop_slots
+from annotate.work.leases import Refused, hold_campaign, hold_slots, stop_slots
 from annotate.work.models import Campaign, Task
 from annotate.work.moves import move
 from annotate.work.states import CampaignState, Move, State
@@ -158,9 +158,10 @@ def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None
     note(prompts, QuarantineMove.QUARANTINE, by=by, now=now)
     ids = [prompt.id for prompt in prompts]
     samples.put_away(prompts=ids, now=now)
-    held = Task.objects.filter(prompt__in=ids, held_at=None, retired_at=None).order_by("id")
+    tasks = list(Task.objects.filter(prompt__in=ids, held_at=None, retired_at=None).values_list("id", flat=True))
+    hold_slots(tasks)
     # A slot that comes back waits for its task's row, and then sees that it is held.
-    tasks = list(held.select_for_update(no_key=True).values_list("id", flat=True))
+    list(Task.objects.filter(id__in=tasks).order_by("id").select_for_update(no_key=True).values_list("id"))
     Task.objects.filter(id__in=tasks).update(held_at=now)
     stop_slots(tasks, now=now)
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from uuid import uuid4
 
 import pytest
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.db.models import Count
 
 from annotate.accounts.models import Role
@@ -362,6 +362,24 @@ def test_a_skip_that_stops_a_task_and_who_gives_its_other_slot_back_do_not_wait_
         thread.join(timeout=60)
         assert not isinstance(outcomes[0], OperationalError)
     assert desk.states(held) == [State.STOPPED] * 3
+
+
+def test_a_skip_does_not_wait_for_ever_for_a_slot_that_somebody_locks(open_desk):
+    desk = open_desk(overlap=2, skip_limit=1)
+    skipping = desk.labeler()
+    held = desk.claim(skipping)
+
+    def skip():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '200ms'")
+        return desk.skip(held, skipping)
+
+    with under_way(lock_first_open):
+        (refused,) = at_once(skip)
+    assert isinstance(refused, OperationalError)
+    assert desk.states(held) == [State.LEASED, State.OPEN]
+    desk.skip(held, skipping)
+    assert desk.states(held) == [State.STOPPED] * 2
 
 
 def test_a_lowered_overlap_and_who_gives_a_slot_back_do_not_wait_for_each_other(open_desk):
