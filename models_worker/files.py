@@ -4,7 +4,6 @@ Started again it goes on: what the file of completions has is not sampled anew, 
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate.lib import private
 from annotate.pools.rules import BadPrompt, canonical_messages
@@ -21,10 +21,12 @@ from models_worker.engine.types import Sampler, SampleRequest, SampleResult, Sam
 
 # Prompts sampled side by side, and held in memory.
 CHUNK = 64
+# Bad lines that an error lists; of the rest it gives the number.
+LISTED = 20
 
 
 class BadFile(Exception):
-    """A line of one of the files cannot be used; the message says which, and why."""
+    """Lines of one of the files cannot be used. The message names them and says why."""
 
 
 @dataclass(frozen=True)
@@ -49,57 +51,86 @@ class Order:
 
 @dataclass
 class Outcome:
-    """How many completions were written, and how many prompts or samples failed."""
+    """How many completions were written, how many prompts or samples failed, and how many bad lines were skipped."""
 
     written: int = 0
     failed: int = 0
+    skipped: int = 0
 
 
 def sample_file(
-    prompts: Path, out: Path, sampler: Sampler, order: Order, *, complain: Callable[[str], None]
+    prompts: Path,
+    out: Path,
+    sampler: Sampler,
+    order: Order,
+    *,
+    complain: Callable[[str], None],
+    skip_bad_lines: bool = False,
 ) -> Outcome:
-    """Append K completions of each prompt to `out`, as they end. `complain` is told of each prompt that has none.
+    """Append K completions of each prompt to `out`, as they end.
 
-    Raises BadFile before anything is sampled.
+    `complain` receives a sentence for each prompt that fails and, with `skip_bad_lines`, for each line that is skipped.
+    Otherwise raises BadFile, which names the bad lines, before anything is sampled.
     """
     # Read through once, so that a bad line at the end does not come to light after hours.
-    _check(prompts)
+    problems: list[str] = []
+    with prompts.open(encoding="utf-8") as lines:
+        for _asked in read(lines, problems.append):
+            pass
+    if problems and not skip_bad_lines:
+        raise BadFile(_summary(problems))
+    for problem in problems:
+        complain(problem)
     done = _finished(out)
-    outcome = Outcome()
+    outcome = Outcome(skipped=len(problems))
     with (
         prompts.open(encoding="utf-8") as lines,
         # Path.open takes no opener.
         open(out, "a", encoding="utf-8", opener=private.opener) as completions,
     ):
-        asked = read(lines)
+        asked = read(lines, lambda _problem: None)
         while chunk := list(islice(asked, CHUNK)):
             missing = {each.id: [k for k in range(order.k) if (each.id, k) not in done] for each in chunk}
             _sample(chunk, missing, sampler, order, completions, outcome, complain)
     return outcome
 
 
-def read(lines: Iterable[str]) -> Iterator[Asked]:
-    """Prompts, with `prompt` (a text or messages) or `messages` in each line. Raises BadFile."""
+def read(lines: Iterable[str], bad_line: Callable[[str], None]) -> Iterator[Asked]:
+    """Prompts, with `prompt` (a text or messages) or `messages` in each line. `bad_line` receives the problem of each
+    line that cannot be used, with its number."""
+    named: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            fields = json.loads(line)
-            if not isinstance(fields, dict):
-                raise BadPrompt(_("It is no JSON object."))
-            raw = fields.get("messages", fields.get("prompt"))
-            messages = canonical_messages([{"role": "user", "content": raw}] if isinstance(raw, str) else raw)
+            asked = _asked(line, number)
+            if (first := named.setdefault(asked.id, number)) != number:
+                problem = _("The id “%(id)s” is that of line %(first)d, too. It decides the seed, so give each its own.")
+                raise BadPrompt(problem % {"id": asked.id, "first": first})
         except (ValueError, BadPrompt) as error:
-            raise BadFile(_("Line %(number)d: %(error)s") % {"number": number, "error": error}) from error
-        plain = [{"role": message["role"], "content": message["content"]} for message in messages]
-        yield Asked(str(fields.get("id", number)), plain)
+            bad_line(_("Line %(number)d: %(error)s") % {"number": number, "error": error})
+        else:
+            yield asked
 
 
-def _check(prompts: Path) -> None:
-    with prompts.open(encoding="utf-8") as lines:
-        named = Counter(each.id for each in read(lines))
-    if twice := [name for name, count in named.items() if count > 1]:
-        raise BadFile(_("Several lines have the id “%(id)s”: it decides the seed.") % {"id": twice[0]})
+def _asked(line: str, number: int) -> Asked:
+    fields = json.loads(line)
+    if not isinstance(fields, dict):
+        raise BadPrompt(_("It is no JSON object."))
+    raw = fields.get("messages", fields.get("prompt"))
+    messages = canonical_messages([{"role": "user", "content": raw}] if isinstance(raw, str) else raw)
+    plain = [{"role": message["role"], "content": message["content"]} for message in messages]
+    return Asked(str(fields.get("id", number)), plain)
+
+
+def _summary(problems: list[str]) -> str:
+    listed = problems[:LISTED]
+    if more := len(problems) - len(listed):
+        listed.append(
+            ngettext("%(count)d more line cannot be used.", "%(count)d more lines cannot be used.", more)
+            % {"count": more}
+        )
+    return "\n".join([*listed, _("Correct these lines, or leave them out with --skip-bad-lines.")])
 
 
 def _finished(out: Path) -> set[tuple[str, int]]:

@@ -141,7 +141,7 @@ def test_a_prompt_that_does_not_fit_fails_alone(tiny, prompts):
         ("[]", "Line 4: It is no JSON object."),
         ('{"text": "Hi"}', "Line 4: There is no prompt."),
         ('{"prompt": [{"role": "assistant", "content": "Hi"}]}', "Line 4: Message 1 must be"),
-        ('{"id": "sky", "prompt": "Hi"}', "Several lines have the id “sky”"),
+        ('{"id": "sky", "prompt": "Hi"}', "Line 4: The id “sky” is that of line 1, too."),
     ],
 )
 def test_a_bad_line_is_named_before_anything_is_sampled(tiny, prompts, line, words):
@@ -150,6 +150,33 @@ def test_a_bad_line_is_named_before_anything_is_sampled(tiny, prompts, line, wor
     with pytest.raises(CommandError, match=words):
         sample(prompts, checkpoint=str(tiny))
     assert not prompts.with_name("out.jsonl").exists()
+
+
+BAD = ["{", '{"id": "sky", "prompt": "Hi"}', json.dumps({"id": "good", "prompt": "Hi"}), "[]"]
+
+
+def test_all_bad_lines_are_named_together(tiny, prompts):
+    with prompts.open("a") as file:
+        file.write("\n".join(BAD) + "\n" + "[]\n" * 30)
+    with pytest.raises(CommandError) as refused:
+        sample(prompts, checkpoint=str(tiny))
+    words = str(refused.value).splitlines()
+    assert [line.split(":")[0] for line in words[:4]] == ["Line 4", "Line 5", "Line 7", "Line 8"]
+    assert words[20:] == [
+        "13 more lines cannot be used.",
+        "Correct these lines, or leave them out with --skip-bad-lines.",
+    ]
+
+
+def test_bad_lines_can_be_left_out(tiny, prompts):
+    with prompts.open("a") as file:
+        file.write("\n".join(BAD) + "\n")
+    lines, said = sample(prompts, checkpoint=str(tiny), skip_bad_lines=True)
+    assert by_key(lines).keys() == {(name, k) for name in ("sky", "2", "7", "good") for k in range(2)}
+    assert "8 completions written, 0 failed. 3 bad lines skipped." in said
+    assert all(f"Line {number}: " in said for number in (4, 5, 7))
+    again, _said = sample(prompts, checkpoint=str(tiny), skip_bad_lines=True)
+    assert again == lines
 
 
 @pytest.mark.parametrize(

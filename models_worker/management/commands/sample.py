@@ -27,6 +27,7 @@ class Command(BaseCommand):
         file.add_argument(
             "--prompts", type=Path, help='lines with "prompt" (a text or messages), and "id" if they have'
         )
+        file.add_argument("--skip-bad-lines", action="store_true", help="sample the other lines of --prompts")
         file.add_argument("--out", type=Path, help="where completions are added, with all that made them")
         file.add_argument("--policy", help="a registered policy: name@revision, or its name if it has one revision")
         file.add_argument("--checkpoint", help="in place of --policy: a folder, or owner/name@commit of a hub")
@@ -86,13 +87,19 @@ class Command(BaseCommand):
                 keep_tokens=options["keep_tokens"],
             )
             outcome = files.sample_file(
-                options["prompts"], options["out"], _sampler(policy), order, complain=self.stderr.write
+                options["prompts"],
+                options["out"],
+                _sampler(policy),
+                order,
+                complain=self.stderr.write,
+                skip_bad_lines=options["skip_bad_lines"],
             )
         except (files.BadFile, InvalidParams, BadExamples, checkpoints.NotLoaded, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         except (runner.Unusable, SamplerUnusable) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"{outcome.written} completions written, {outcome.failed} failed.")
+        skipped = f" {outcome.skipped} bad lines skipped." if outcome.skipped else ""
+        self.stdout.write(f"{outcome.written} completions written, {outcome.failed} failed.{skipped}")
         if outcome.failed:
             raise CommandError("Start again to try those that failed.")
 
