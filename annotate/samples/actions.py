@@ -545,4 +545,6 @@ def _close_if_over(run: SampleRun, now: datetime) -> None:
     for state in (RequestState.WAITING, RequestState.LEASED):
         if run.requests.filter(state=state).exists():
             return
-    SampleRun.objects.filter(id=run.id, state=RunState.RUNNING).update(state=RunState.DONE, finished_at=now)
+    failed = run.requests.filter(state=RequestState.FAILED).exists() and not Completion.objects.filter(run=run).exists()
+    ended = RunState.FAILED if failed else RunState.DONE
+    SampleRun.objects.filter(id=run.id, state=RunState.RUNNING).update(state=ended, finished_at=now)

@@ -7,6 +7,8 @@ from django.utils.translation import gettext_lazy as _
 class RunState(models.TextChoices):
     RUNNING = "running", _("Running")
     DONE = "done", _("Done")
+    # It ended without a single completion, because its prompts failed.
+    FAILED = "failed", _("Failed")
     CANCELLED = "cancelled", _("Cancelled")
 
 

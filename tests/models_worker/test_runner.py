@@ -353,7 +353,7 @@ def test_a_policy_that_cannot_be_loaded_fails_its_run_and_no_other(tiny):
     good = start(tiny, 2)
     runner.sample(bad.id)
     bad.refresh_from_db()
-    assert bad.state == RunState.DONE
+    assert bad.state == RunState.FAILED
     assert set(bad.requests.values_list("state", flat=True)) == {RequestState.FAILED}
     assert errors(bad) == {"There is no folder /no/such/folder on this worker."}
     check_whole(good)
@@ -426,7 +426,7 @@ def test_an_engine_that_only_breaks_off_fails_its_run_and_no_other(tiny, sampler
     sampler_calls.before = break_off
     runner.sample(bad.id)
     bad.refresh_from_db()
-    assert bad.state == RunState.DONE
+    assert bad.state == RunState.FAILED
     assert errors(bad) == {"The sampler broke off: RuntimeError: the device is gone"}
     assert len(sampler_calls) < 12
     check_whole(good)
@@ -452,7 +452,7 @@ def test_failed_prompts_are_sampled_after_a_retry(tiny, tmp_path):
     run = start(folder, 2)
     runner.sample(run.id)
     run.refresh_from_db()
-    assert (run.state, len(errors(run))) == (RunState.DONE, 1)
+    assert (run.state, len(errors(run))) == (RunState.FAILED, 1)
     save_tiny(folder)
     assert actions.retry_failed(run=run) == 2
     runner.sample(run.id)

@@ -2,12 +2,14 @@
 
 import threading
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError, connection, transaction
 
 from annotate.samples import actions
-from annotate.samples.models import Completion, FinishReason, SampleRequest
+from annotate.samples.models import Completion, FinishReason, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
 from tests.samples.conftest import LEASE, NOW, claim, finish, write
 
@@ -148,7 +150,36 @@ def test_a_prompt_fails_after_three_attempts_with_the_last_reason(start):
     assert claim(run) == []
     request.refresh_from_db()
     run.refresh_from_db()
-    assert (request.state, request.error, run.state) == (RequestState.FAILED, "reason 3", RunState.DONE)
+    assert (request.state, request.error, run.state) == (RequestState.FAILED, "reason 3", RunState.FAILED)
+
+
+@pytest.mark.django_db
+def test_a_failed_run_runs_again_when_its_prompts_are_tried_again(start):
+    run = start(1)
+    [request] = claim(run)
+    actions.fail_request(request=request, error="no", now=NOW, final=True)
+    actions.retry_failed(run=run)
+    run.refresh_from_db()
+    assert (run.state, run.finished_at) == (RunState.RUNNING, None)
+    [request] = claim(run)
+    finish(run, request)
+    run.refresh_from_db()
+    assert run.state == RunState.DONE
+
+
+@pytest.mark.django_db
+def test_the_migration_marks_old_runs_that_ended_without_a_completion(start):
+    failed, mixed, done = start(1), start(2), start(1)
+    for run in (failed, mixed):
+        [request] = claim(run, limit=1)
+        actions.fail_request(request=request, error="no", now=NOW, final=True)
+    for run in (mixed, done):
+        [request] = claim(run)
+        finish(run, request)
+    SampleRun.objects.update(state=RunState.DONE)
+    import_module("annotate.samples.migrations.0003_failed_runs").mark_failed(apps, None)
+    states = dict(SampleRun.objects.values_list("id", "state"))
+    assert states == {failed.id: RunState.FAILED, mixed.id: RunState.DONE, done.id: RunState.DONE}
 
 
 @pytest.mark.django_db
@@ -195,7 +226,7 @@ def test_a_run_whose_worker_dies_before_it_writes_anything_fails_as_a_whole(star
         claim(run, limit=2)
         actions.free_expired(now=LATER)
     run.refresh_from_db()
-    assert run.state == RunState.DONE
+    assert run.state == RunState.FAILED
     assert run.requests.filter(state=RequestState.FAILED, error__contains="more memory").count() == 49
     assert other.requests.get().state == RequestState.WAITING
 
