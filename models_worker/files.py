@@ -105,7 +105,7 @@ def read(lines: Iterable[str], bad_line: Callable[[str], None]) -> Iterator[Aske
         try:
             asked = _asked(line, number)
             if (first := named.setdefault(asked.id, number)) != number:
-                problem = _("The id “%(id)s” is that of line %(first)d, too. It decides the seed, so give each its own.")
+                problem = _("Line %(first)d has the id “%(id)s”, too. The id decides the seed: give each line its own.")
                 raise BadPrompt(problem % {"id": asked.id, "first": first})
         except (ValueError, BadPrompt) as error:
             bad_line(_("Line %(number)d: %(error)s") % {"number": number, "error": error})

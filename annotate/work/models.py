@@ -217,9 +217,7 @@ class Assignment(models.Model):
             models.UniqueConstraint(
                 fields=["labeler", "campaign", "hand"], condition=Q(state=State.LEASED), name="assignment_one_lease"
             ),
-            models.UniqueConstraint(
-                fields=["submit_key"], condition=Q(submit_key__isnull=False), name=SUBMIT_KEY_ONCE
-            ),
+            models.UniqueConstraint(fields=["submit_key"], condition=Q(submit_key__isnull=False), name=SUBMIT_KEY_ONCE),
             models.CheckConstraint(
                 condition=Q(hand=Hand.WORK) | Q(state=State.LEASED), name="assignment_ahead_only_leased"
             ),

@@ -65,7 +65,7 @@ def draw(logits: Tensor, draws: Draws) -> Drawn:
 
     logprobs are the policy's own: natural log, before temperature and top_p.
     """
-    compiled = logits.device.type == "cpu" and logits.dtype in cpu.TYPES
+    compiled = cpu.covers(logits)
     normaliser = cpu.log_sum_exp(logits) if compiled else logits.float().logsumexp(-1)
     # Finite exactly when no logit is NaN or +inf and at least one is above -inf.
     broken = ~normaliser.isfinite()

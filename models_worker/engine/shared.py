@@ -177,7 +177,7 @@ def supports(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
     """
     text = model.config.get_text_config(decoder=True)
     fitting = all(shape.key_heads == shape.value_heads and shape.key_dim % 4 == 0 for shape in shapes)
-    if not shapes or not fitting or model.device.type != "cpu" or model.dtype not in cpu.TYPES:
+    if not shapes or not fitting or not cpu.covers(model):
         return False
     if text._attn_implementation == NAME:
         # Another sampler of this model has asked before.

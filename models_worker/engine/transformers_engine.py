@@ -16,7 +16,6 @@ from models_worker.engine.chat import Message, RenderedPrompt
 from models_worker.engine.decoding import decode_in_arena
 from models_worker.engine.fallback import decode_by_generate
 from models_worker.engine.loader import LoadedPolicy
-from models_worker.engine.packed import pack
 from models_worker.engine.rows import Ending, Row
 from models_worker.engine.shared import supports
 from models_worker.engine.types import OnResult, SampleRequest, failed, never
@@ -52,11 +51,9 @@ class TransformersSampler:
         plain_generate: bool = False,
     ) -> None:
         self.policy = policy
-        if policy.device == "cpu":
-            cpu.keep_freed_memory()
         # One at a time: they try the model with changes that another would meet half done.
         with _preparing:
-            pack(policy.model)
+            cpu.prepare(policy.model)
             # A model spread over devices moves its numbers between them in ways that only `generate` knows.
             self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)
             self.share_prompts = supports(policy.model, self.shapes)

@@ -1,6 +1,11 @@
 """What is compiled for the CPU computes what torch computes, row by row."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +14,10 @@ import torch
 from torch import Tensor
 
 from models_worker.engine import cpu
+from models_worker.engine.loader import load_policy
 from models_worker.engine.noise import gumbel, stream_of
+from models_worker.engine.transformers_engine import TransformersSampler
+from tests.models_worker.tiny import requests_for, sample_all, save_tiny
 
 ROWS, SLOTS, HEADS, QUERIES, DIM, VALUE_DIM, COLUMNS, OWN = 7, 3, 2, 3, 12, 10, 37, 23
 END = 21
@@ -153,3 +161,35 @@ def test_a_row_that_is_no_distribution_shows_it(dtype: torch.dtype, bad: float, 
     assert cpu.log_sum_exp(logits).isfinite().tolist() == [True, False, False]
     streams = stream_of(torch.arange(3), torch.arange(3))
     assert all(0 <= token < 3000 for token in cpu.pick(logits, torch.ones(3), streams).tolist())
+
+
+WITHOUT = """
+import json, sys
+sys.modules["numba"] = None  # importing it fails
+from models_worker.engine import cpu
+from models_worker.engine.loader import load_policy
+from models_worker.engine.transformers_engine import TransformersSampler
+from tests.models_worker.tiny import requests_for, sample_all
+policy = load_policy(sys.argv[1])
+sampler = TransformersSampler(policy)
+texts = {f"{name}/{k}": result.text for (name, k), result in sample_all(sampler, requests_for(policy)).items()}
+print(json.dumps([cpu.ENABLED, sampler.provenance["engine"], texts]))
+"""
+
+
+def test_the_engine_writes_the_same_texts_without_the_compiled_functions(tmp_path: Path) -> None:
+    folder = save_tiny(tmp_path / "tiny")
+    run = subprocess.run(
+        [sys.executable, "-c", WITHOUT, str(folder)],
+        env=os.environ | {"CPU_KERNELS": "0"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    enabled, engine, texts = json.loads(run.stdout.splitlines()[-1])
+    assert (enabled, engine) == (False, "transformers-arena")
+    policy = load_policy(str(folder))
+    results = sample_all(TransformersSampler(policy), requests_for(policy))
+    assert texts == {f"{name}/{k}": result.text for (name, k), result in results.items()}

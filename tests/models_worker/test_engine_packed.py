@@ -11,8 +11,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from models_worker.engine.batching import count_of, width_of
+from models_worker.engine.cpu import pack
 from models_worker.engine.loader import LoadedPolicy, forget_policies, load_policy
-from models_worker.engine.packed import pack
 from models_worker.engine.transformers_engine import TransformersSampler
 from tests.models_worker.tiny import ARCHITECTURES, requests_for, sample_all, save_tiny
 
@@ -71,7 +71,7 @@ def test_a_sampler_packs_and_writes_the_same_texts(tmp_path: Path, monkeypatch: 
     policy = loaded(tmp_path)
     requests = requests_for(policy)
     with monkeypatch.context() as without:
-        without.setattr("models_worker.engine.transformers_engine.pack", lambda _model: None)
+        without.setattr("models_worker.engine.cpu.pack", lambda _model: None)
         before = sample_all(TransformersSampler(policy), requests)
     assert not packed(policy.model)
     after = sample_all(TransformersSampler(policy), requests)

@@ -141,7 +141,7 @@ def test_a_prompt_that_does_not_fit_fails_alone(tiny, prompts):
         ("[]", "Line 4: It is no JSON object."),
         ('{"text": "Hi"}', "Line 4: There is no prompt."),
         ('{"prompt": [{"role": "assistant", "content": "Hi"}]}', "Line 4: Message 1 must be"),
-        ('{"id": "sky", "prompt": "Hi"}', "Line 4: The id “sky” is that of line 1, too."),
+        ('{"id": "sky", "prompt": "Hi"}', "Line 4: Line 1 has the id “sky”, too."),
     ],
 )
 def test_a_bad_line_is_named_before_anything_is_sampled(tiny, prompts, line, words):

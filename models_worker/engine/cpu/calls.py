@@ -1,4 +1,4 @@
-"""Attention and drawing on a CPU: numpy's view of the tensors, and threads, around cpu_kernels.py.
+"""Attention and drawing on a CPU: numpy's views of the tensors, and threads, around kernels.py.
 
 torch's kernels multiply blocks. A step of decoding has no blocks: each row has one query a head, its own length, and
 keys in two places. Padded to blocks it costs twice as much, most of it for what is masked. The noise of a draw takes
@@ -15,12 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models_worker.engine import cpu_kernels
+from models_worker.engine.cpu import kernels
 
 Array = np.ndarray[Any, Any]
-
-# What can be computed on: float32, and bfloat16 through its bits.
-TYPES = (torch.float32, torch.bfloat16)
 
 
 class Seats(NamedTuple):
@@ -64,7 +61,7 @@ def attend(
     places = (queries, *of_prompts, *of_rows)
     settings = (end, np.float32(scale), window or 1 << 62)
     _in_parts(
-        len(seats.order), lambda rows: cpu_kernels.attend(places, seats.order[rows], seats.slots[rows], settings, into)
+        len(seats.order), lambda rows: kernels.attend(places, seats.order[rows], seats.slots[rows], settings, into)
     )
     return found.to(query.dtype)
 
@@ -78,7 +75,7 @@ def pick(logits: Tensor, temperature: Tensor, stream: Tensor) -> Tensor:
     tokens = torch.empty(len(logits), dtype=torch.int64)
     lines, temperatures = _array_of(logits), temperature.numpy()
     streams, found = stream.numpy().view(np.uint64), tokens.numpy()
-    _in_parts(len(lines), lambda rows: cpu_kernels.pick(lines[rows], temperatures[rows], streams[rows], found[rows]))
+    _in_parts(len(lines), lambda rows: kernels.pick(lines[rows], temperatures[rows], streams[rows], found[rows]))
     return tokens
 
 
@@ -86,7 +83,7 @@ def log_sum_exp(logits: Tensor) -> Tensor:
     """The natural log of each row's sum of exponentials, [rows] float32; not finite if the row is no distribution."""
     found = torch.empty(len(logits))
     lines, sums = _array_of(logits), found.numpy()
-    _in_parts(len(lines), lambda rows: cpu_kernels.log_sum_exp(lines[rows], sums[rows]))
+    _in_parts(len(lines), lambda rows: kernels.log_sum_exp(lines[rows], sums[rows]))
     return found
 
 
