@@ -114,6 +114,8 @@ if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: the queue rests on its row locks.")
 # A pooler that gives each transaction another connection, such as pgbouncer's transaction mode, needs them off.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
+# So do cursors that outlive their transaction: Django opens one for each list of choices in a form.
+DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not PREPARED_STATEMENTS
 # Seconds that anything waits for a connection, and that a page waits for one statement and for one lock; 0: no limit.
 # Workers and commands have no limit for statements and locks (annotate/lib/waiting.py).
 DB_CONNECT_TIMEOUT = env.number("DB_CONNECT_TIMEOUT", default=5)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from annotate.accounts.models import User
 from annotate.edits.actions import settle
 from annotate.lib import private
+from annotate.lib.streaming import streaming
 from annotate.lib.wake import wake
 from annotate.work.models import Campaign
 from exports import manifest, queries
@@ -88,7 +89,7 @@ def check_folder(out: Path, *, force: bool) -> None:
 def snapshot() -> Iterator[None]:
     """One transaction that sees the database as it is now, however long it takes; inside another one, as that does."""
     outermost = not connection.in_atomic_block
-    with transaction.atomic():
+    with streaming():
         if outermost:
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from annotate.lib.streaming import streaming
 from annotate.pools.models import Prompt, PromptGroup, QuarantineReason, Split
 from annotate.pools.quarantine import Case
 from annotate.pools.rules import Use, content_hash, equal_texts, example_hashes, owner_key, wrong_side
@@ -69,8 +70,9 @@ def both_sides() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     for seen in prompts_in_use():
         owners[seen.split].append(short_hash(seen.owner))
         texts[seen.split].extend(short_hash(text) for text in (seen.text, *seen.examples))
-    for key, split in PromptGroup.objects.values_list("key", "split").iterator(CHUNK):
-        owners[split].append(short_hash(key))
+    with streaming():
+        for key, split in PromptGroup.objects.values_list("key", "split").iterator(CHUNK):
+            owners[split].append(short_hash(key))
     return shared(owners), shared(texts)
 
 

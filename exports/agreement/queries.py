@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.accounts.models import Cohort, User
+from annotate.lib.streaming import streaming
 from annotate.rankings.models import Placing
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import State
@@ -84,7 +85,8 @@ def ranking_campaign(campaign: Campaign) -> Campaign:
 def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPORTED) -> Report:
     """Agreement over the rankings that are covered, within each cohort and each guideline version, and of each two
     labelers."""
-    found = list(ranked(campaign, covered))
+    with streaming():
+        found = list(ranked(campaign, covered))
     pairs = by_pair([one.answer for one in found], rule=rule)
     people = User.objects.in_bulk({person for pair in pairs for person in (pair.first, pair.second)})
     return Report(

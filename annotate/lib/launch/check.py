@@ -98,17 +98,20 @@ def _run(arguments: list[str], var: Path) -> bool:
 
 
 def require_programs() -> None:
-    """What the browser and broker tests drive. They are never skipped, so without it there is no point in going on."""
+    """What the browser, broker and pooler tests drive. They are never skipped, so without it there is no point in going on."""
     missing = []
     if not any(map(shutil.which, BROWSERS)):
         missing.append("chromium")
     if not shutil.which("redis-server"):
         missing.append("redis-server")
+    # An administrator's program, outside of most people's PATH.
+    if not shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        missing.append("pgbouncer")
     if missing and may_install_packages():
         install_packages(*missing)
     elif missing:
         raise Refused(
-            f"the browser and broker tests need {' and '.join(missing)}: install that and run bin/test again."
+            f"the browser, broker and pooler tests need {' and '.join(missing)}: install that and run bin/test again."
         )
 
 
