@@ -701,11 +701,16 @@ def _held(wanted: Assignment, labeler: User) -> Assignment:
 
 def _not_held(assignment: Assignment, labeler: User) -> LeaseLost:
     """Why the labeler has no lease on the task: another tab has submitted or skipped it, or the time is over."""
-    answers = Assignment.objects.filter(task=assignment.task_id, labeler=labeler)
-    if answers.filter(state__in=[State.SUBMITTED, State.ACCEPTED]).exists():
-        return AlreadySubmitted()
-    if takes_late(assignment.campaign, assignment.task_id, labeler):
+    mine = Assignment.objects.filter(task=assignment.task_id, labeler=labeler).first()
+    if mine is None:
+        still_taken = takes_late(assignment.campaign, assignment.task_id, labeler)
+    else:
+        # Another slot of the task would be free for others only.
+        still_taken = mine.state == State.LEASED or _set_aside(mine)
+    if still_taken:
         return LeaseEnded()
+    if mine is not None and mine.state != State.CANCELLED:
+        return AlreadySubmitted()
     assignment.refresh_from_db(fields=["state", "labeler"])
     return lease_lost(assignment.campaign, assignment, labeler)
 
