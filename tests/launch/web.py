@@ -106,15 +106,15 @@ for role in ("labeler", "manager"):
         make.prompt(campaign.pool)
         actions.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=timezone.now())
         held = leases.claim(campaign_id=campaign.id, labeler=user, now=timezone.now())
-        longest = {"text": "&" * (leases.DRAFT_MAX_CHARACTERS - 100)}
-        Draft.objects.create(task=held.task, labeler=user, body=longest, saved_at=timezone.now())
+        long = {"text": "&" * 600_000}
+        Draft.objects.create(task=held.task, labeler=user, body=long, saved_at=timezone.now())
 """
 
 
 def sessions_of_people(environment: dict[str, str]) -> dict[str, str]:
     """Somebody of each role, logged in; pool 1; export 1, with a file of 16 MB; and for the labeler task 1.
 
-    The page of task 1 has 5 MB, because of the longest draft.
+    The page of task 1 has 3 MB, because of a long draft.
     """
     said = subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "-c", PEOPLE],

@@ -37,7 +37,7 @@ BODY_BYTES = 64 * 1024
 # with the longest draft is shorter. Of a file, such as an export, the loop sends all.
 ANSWER_BYTES = 16 * 1024 * 1024
 # As much as the loop keeps of all pages that clients have not taken. Beyond it, the longest is dropped.
-ANSWERS_BYTES = 64 * 1024 * 1024
+ANSWERS_BYTES = 32 * 1024 * 1024
 # The loop sends one client no more than this before it looks after the others.
 TURN_BYTES = 1024 * 1024
 # How much the kernel buffers beyond what it is sending. By default it buffers some megabytes, and takes more only when
