@@ -202,7 +202,7 @@ def test_a_download_that_moves_does_not_make_room_for_others(site: Site) -> None
     ):
         while part := received.read(2**18):
             length += len(part)
-            for _ in range(CONNECTIONS // 12):
+            for _ in range(CONNECTIONS // 20):
                 others.enter_context(connect(site, "GET / HTT"))
     assert length > 2**24
 
