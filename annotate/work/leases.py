@@ -34,6 +34,8 @@ from annotate.work.states import CampaignState, Move, State
 
 # A draft is what one person typed into one form; anything larger is not that.
 DRAFT_MAX_CHARACTERS = 1_000_000
+# The page shows each again, and a hundred thousand take ten seconds. Django takes no more of a form either.
+DRAFT_MAX_FIELDS = 1_000
 SWEEP_BATCH = 500
 # Seconds until what somebody else had locked is looked at again.
 PAUSE = 0.01
@@ -138,6 +140,10 @@ class DraftTooLong(Refused):
     words = _("This text is longer than a million characters and cannot be kept as a draft.")
 
 
+class DraftOfTooManyFields(Refused):
+    words = _("This form has more than a thousand fields and cannot be kept as a draft.")
+
+
 class NotAcknowledged(Refused):
     words = _("Please read and acknowledge the current guideline first.")
 
@@ -226,10 +232,12 @@ def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: dateti
 
     seen: the version that this text was written over, "" for none. If another window has saved since, its text comes
     back as `unseen`; the last one is kept all the same, because a window that cannot save helps nobody. Raises NotYours
-    for a task this labeler never had.
+    for a task this labeler never had, DraftTooLong and DraftOfTooManyFields.
     """
     if sum(len(name) + len(str(value)) for name, value in body.items()) > DRAFT_MAX_CHARACTERS:
         raise DraftTooLong
+    if sum(max(1, len(texts)) if isinstance(texts, list) else 1 for texts in body.values()) > DRAFT_MAX_FIELDS:
+        raise DraftOfTooManyFields
     values = {"task": task_id, "labeler": labeler.id, "body": Json(body), "now": now}
     with transaction.atomic(), connection.cursor() as cursor:
         # A submit holds the seat too, so an autosave that was under way with it is either before or after it. Whoever
