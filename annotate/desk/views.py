@@ -201,6 +201,10 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
     try:
         undone = _bench(assignment).undo(assignment.id, labeler, now)
     except (leases.Refused, Moved) as refused:
+        current = _had_or_404(labeler, assignment_id)
+        if current.labeler_id == labeler.id and current.state == State.LEASED:
+            # The first click of two, or another tab, has taken it back.
+            return redirect("desk:task", current.id)
         messages.warning(request, str(refused))
         return redirect("desk:home")
     messages.info(request, _("Your answer is taken back: change it, and hand it in again."))

@@ -1,6 +1,8 @@
 """What a request says about itself, where Django believes more than it can use."""
 
 import codecs
+import encodings
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
@@ -9,6 +11,8 @@ from django.utils.http import parse_header_parameters
 
 DROPPED_BYTES = 1024 * 1024 * 1024
 CHUNK = 64 * 1024
+# More names of charsets than Python has.
+LOOKED_UP = 1_000
 
 
 class Request(WSGIRequest):
@@ -32,6 +36,13 @@ class Request(WSGIRequest):
 
 class Handler(WSGIHandler):
     request_class = Request
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        # Python keeps each name that it has ever looked up, and a stranger can name as many charsets as they like.
+        if len(looked_up := getattr(encodings, "_cache", {})) > LOOKED_UP:
+            looked_up.clear()
+        answer: Iterable[bytes] = super().__call__(environ, start_response)
+        return answer
 
 
 def drop_body(request: HttpRequest, length: int) -> None:

@@ -18,6 +18,8 @@ from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source,
 ROLES: Final = ("system", "user", "assistant")
 # Far beyond any context a policy has, and below what PostgreSQL takes in one search index entry.
 LONGEST_PROMPT: Final = 200_000
+# A page that shows a conversation takes a third of a millisecond for each message.
+MOST_MESSAGES: Final = 1_000
 # Each pair of a few-shot prompt makes an example that repeats all of them, so the examples grow with the square of the
 # pairs. They are all compared with other prompts, in memory.
 LONGEST_EXAMPLES: Final = 20_000_000
@@ -108,6 +110,11 @@ def prepare(draft: PromptDraft) -> Prepared:
         messages = [Message(role="user", content=render_shots(shots["instruction"], shots["pairs"]))]
     else:
         messages = canonical_messages(draft.messages)
+    if len(messages) > MOST_MESSAGES:
+        raise BadPrompt(
+            _("The conversation has %(messages)d messages, and at most %(most)d can be shown. Leave out its beginning.")
+            % {"messages": len(messages), "most": MOST_MESSAGES}
+        )
     if sum(len(message["content"]) for message in messages) > LONGEST_PROMPT:
         raise BadPrompt(_("The prompt is longer than %(most)d characters.") % {"most": LONGEST_PROMPT})
     if shots:

@@ -33,6 +33,8 @@ from annotate.work.states import CampaignState, Move, State
 
 # A draft is what one person typed into one form; anything larger is not that.
 DRAFT_MAX_CHARACTERS = 1_000_000
+# The page shows each again, and a hundred thousand take ten seconds. Django takes no more of a form either.
+DRAFT_MAX_FIELDS = 1_000
 SWEEP_BATCH = 500
 
 
@@ -135,6 +137,10 @@ class DraftTooLong(Refused):
     words = _("This text is longer than a million characters and cannot be kept as a draft.")
 
 
+class DraftOfTooManyFields(Refused):
+    words = _("This form has more than a thousand fields and cannot be kept as a draft.")
+
+
 class NotAcknowledged(Refused):
     words = _("Please read and acknowledge the current guideline first.")
 
@@ -223,10 +229,12 @@ def save_draft(*, task_id: int, labeler: User, body: dict[str, Any], now: dateti
 
     seen: the version that this text was written over, "" for none. If another window has saved since, its text comes
     back as `unseen`; the last one is kept all the same, because a window that cannot save helps nobody. Raises NotYours
-    for a task this labeler never had.
+    for a task this labeler never had, DraftTooLong and DraftOfTooManyFields.
     """
     if sum(len(name) + len(str(value)) for name, value in body.items()) > DRAFT_MAX_CHARACTERS:
         raise DraftTooLong
+    if sum(max(1, len(texts)) if isinstance(texts, list) else 1 for texts in body.values()) > DRAFT_MAX_FIELDS:
+        raise DraftOfTooManyFields
     values = {"task": task_id, "labeler": labeler.id, "body": Json(body), "now": now}
     with transaction.atomic(), connection.cursor() as cursor:
         # A submit holds the seat too, so an autosave that was under way with it is either before or after it. Whoever
@@ -716,11 +724,16 @@ def _held(wanted: Assignment, labeler: User) -> Assignment:
 
 def _not_held(assignment: Assignment, labeler: User) -> LeaseLost:
     """Why the labeler has no lease on the task: another tab has submitted or skipped it, or the time is over."""
-    answers = Assignment.objects.filter(task=assignment.task_id, labeler=labeler)
-    if answers.filter(state__in=[State.SUBMITTED, State.ACCEPTED]).exists():
-        return AlreadySubmitted()
-    if takes_late(assignment.campaign, assignment.task_id, labeler):
+    mine = Assignment.objects.filter(task=assignment.task_id, labeler=labeler).first()
+    if mine is None:
+        still_taken = takes_late(assignment.campaign, assignment.task_id, labeler)
+    else:
+        # Another slot of the task would be free for others only.
+        still_taken = mine.state == State.LEASED or _set_aside(mine)
+    if still_taken:
         return LeaseEnded()
+    if mine is not None and mine.state != State.CANCELLED:
+        return AlreadySubmitted()
     assignment.refresh_from_db(fields=["state", "labeler"])
     return lease_lost(assignment.campaign, assignment, labeler)
 

@@ -140,7 +140,9 @@ function watch(form) {
     }
     const words = box.querySelector("[data-draft-offer-words]");
     words.textContent = filled(newest.other ? words.dataset.textOther : words.dataset.text, { time: moment(newest.at) });
-    box.querySelector("[data-draft-use]").onclick = () => {
+    // The second click of a double click was not meant for the text that is offered next.
+    box.querySelector("[data-draft-use]").onclick = ({ detail }) => {
+      if (detail > 1) return;
       // What stands in the form is not lost either: it is offered next.
       if (!same(body(), {})) mirror(newMirror(url), body());
       remove(newest.key);
@@ -148,7 +150,8 @@ function watch(form) {
       edited();
       offer();
     };
-    box.querySelector("[data-draft-drop]").onclick = () => {
+    box.querySelector("[data-draft-drop]").onclick = ({ detail }) => {
+      if (detail > 1) return;
       remove(newest.key);
       offer();
     };

@@ -62,7 +62,8 @@ for (const box of document.querySelectorAll("[data-pairs]")) {
 
   box.addEventListener("click", (event) => {
     const row = event.target.closest("[data-pair-remove]")?.closest("[data-pair]");
-    if (!row) return;
+    // Of a double click the second click would take the next pair, which has moved up.
+    if (!row || event.detail > 1) return;
     const next = row.nextElementSibling?.matches("[data-pair]") ? row.nextElementSibling : rows().at(-2);
     row.remove();
     renumber();

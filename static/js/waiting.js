@@ -77,7 +77,8 @@ function lineOf(entry) {
   if (!entry.refused) return line;
   within("text").value = asText(entry.body);
   within("copy").addEventListener("click", () => copy(within("text")));
-  within("drop").addEventListener("click", () => {
+  within("drop").addEventListener("click", ({ detail }) => {
+    if (detail > 1) return; // of a double click: by then another answer has moved up to this place
     drop(entry.key);
     draw();
   });

@@ -6,9 +6,13 @@ import pytest
 from django import forms
 from django.urls import reverse
 
+from annotate.edits.actions import add_briefs
+from annotate.pools.models import Kind
 from annotate.work import leases
-from annotate.work.models import Draft
+from annotate.work.models import Draft, Workflow
+from tests import factories as make
 from tests.desk.conftest import marks
+from tests.desk.test_heavy_texts import quickly
 from tests.factories import draft_of
 
 
@@ -155,6 +159,22 @@ def test_a_draft_of_a_novel_is_refused_in_words(labeler, demonstrations):
     held = me.take(campaign)
     answer = me.save(held, text="x" * 1_000_001)
     assert (answer.status_code, answer.json()) == (409, {"words": str(leases.DraftTooLong.words)})
+
+
+@pytest.mark.parametrize("fields", [{"query": ["a"] * 1001}, {f"n{number}": [] for number in range(1001)}])
+def test_a_draft_of_too_many_fields_is_not_kept(labeler, fields):
+    """The page of the task shows each of them again: that of a hundred thousand pairs took ten seconds."""
+    campaign = make.campaign(Workflow.EDITS, rewrite_pool=False, target_pool=make.pool())
+    add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=make.NOW)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    most = {"query": ["a"] * 500, "response": ["b"] * 500}
+    assert me.save(held, **most).status_code == 200
+    answer = me.save(held, **fields)
+    assert (answer.status_code, answer.json()) == (409, {"words": str(leases.DraftOfTooManyFields.words)})
+    assert body(me, held) == most
+    with quickly():
+        assert me.get("task", held.id).content.decode().count("data-pair>") == 500
 
 
 def test_a_late_autosave_does_not_bring_a_submitted_draft_back(labeler, demonstrations):

@@ -266,6 +266,45 @@ def test_a_resumed_answer_whose_time_ended_is_still_taken(labeler, demonstration
     assert Assignment.objects.get(id=held.id).state == State.SUBMITTED
 
 
+def told_without_a_lease(me, held):
+    """What the heartbeat and the buttons of an open page say, once its lease is gone."""
+    yield me.post("renew", held.id)
+    yield me.client.get(me.post("skip", held.id, data={"skip-sent": "1", "skip-reason": "other"}).url)
+    yield me.client.get(me.post("release", held.id, data={"text": "Second"}).url)
+
+
+def as_it_was(_held):
+    pass
+
+
+def asked_of_others(held):
+    actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
+
+
+AFTER_A_RESUME = [(as_it_was, leases.LeaseEnded), (asked_of_others, leases.LeaseLost)]
+
+
+@pytest.mark.parametrize(("end", "refusal"), AFTER_A_RESUME, ids=lambda one: one.__name__)
+def test_a_resumed_answer_whose_time_ended_is_called_what_a_submit_finds(labeler, demonstrations, end, refusal):
+    me, held = resumed_too_long_ago(labeler, demonstrations)
+    end(held)
+    for response in told_without_a_lease(me, held):
+        assert str(refusal.words) in response.content.decode()
+    assert me.submit(held, text="Second").status_code == (302 if refusal is leases.LeaseEnded else 409)
+
+
+def test_a_tab_from_before_the_answer_was_sent_back_says_that_it_is_submitted(labeler, demonstrations):
+    campaign = demonstrations(review_percent=100, overlap=2)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, text="First")
+    with transaction.atomic():
+        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
+    # The task's other slot is free, but not for them.
+    for response in told_without_a_lease(me, held):
+        assert str(leases.AlreadySubmitted.words) in response.content.decode()
+
+
 def test_a_paused_campaign_lets_people_finish(labeler, demonstrations):
     campaign = demonstrations(prompts=2)
     me = labeler(campaign)

@@ -35,6 +35,19 @@ def test_the_text_is_in_the_form_again_and_counts_no_more(labeler, demonstration
     assert Demonstration.objects.get().text == "In peace"
 
 
+@pytest.mark.parametrize("kind", ["demonstrations", "rankings", "edits"])
+def test_an_undo_that_comes_twice_leads_to_the_task_twice(request, labeler, kind):
+    answer = {"text": "Write a poem about a frog.", "category": "generation", "reasons": ["unclear"], **marks(4)}
+    campaign = request.getfixturevalue(kind)(prompts=1)
+    me = labeler(campaign)
+    held = me.take(campaign)
+    me.submit(held, **answer)
+    assert [undo(me, held).url for _click in range(2)] == [reverse("desk:task", args=[held.id])] * 2
+    page = me.get("task", held.id).content.decode()
+    assert "Your answer is taken back" in page
+    assert "cannot be taken back" not in page
+
+
 def test_an_answer_that_waits_for_review_is_taken_back_too(labeler, demonstrations):
     campaign = demonstrations(prompts=1, review_percent=100)
     me = labeler(campaign)

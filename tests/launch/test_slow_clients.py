@@ -14,11 +14,12 @@ import psutil
 import pytest
 
 from annotate.accounts.bodies import ANONYMOUS_MAX_BYTES
-from annotate.lib.launch.gunicorn_worker import BODY_BYTES
+from annotate.lib.launch.gunicorn_worker import ANSWERS_BYTES, BODY_BYTES, THREAD_WAITS
 from tests.launch.processes import alive, wait_until
 from tests.launch.web import Site, running
 
 TIMEOUT, CONNECTIONS, MANY = 8, 60, 40
+LONG_PAGE = 3_000_000
 STATIC = "/static/vendor/pico.min.css"
 LOGIN = "POST /account/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 
@@ -138,6 +139,29 @@ def test_clients_that_do_not_read_hold_nobody(site: Site) -> None:
         assert_serves(site)
 
 
+def long_page(site: Site) -> str:
+    cookie = f"Cookie: sessionid={site.sessions['labeler']}"
+    return f"GET /desk/tasks/1/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{cookie}\r\nConnection: close\r\n\r\n"
+
+
+def test_long_pages_that_are_not_read_hold_nobody(site: Site) -> None:
+    """A labeler's own draft makes the page of a task as long as they like. To make these pages takes a while, too."""
+    with many(lambda: connect(site, long_page(site), window=4096), 12):
+        status, _headers, _body, took = site.ask("/account/login/")
+    assert status == 200
+    assert took < THREAD_WAITS - 1
+
+
+def test_long_pages_that_are_not_read_fill_no_memory(site: Site) -> None:
+    """Each process drops the longest."""
+    with many(lambda: connect(site, long_page(site), window=65536)) as unread:
+        for each in unread:
+            each.recv(1, socket.MSG_PEEK)
+        kept = sum(len(read_all(each)) > LONG_PAGE for each in unread)
+        # The threads may each have one more.
+        assert 0 < kept <= 2 * ANSWERS_BYTES // LONG_PAGE + 8
+
+
 def test_downloads_that_are_not_read_hold_nobody(site: Site) -> None:
     with many(lambda: connect(site, download(site), window=4096)):
         assert_serves(site)
@@ -166,6 +190,21 @@ def test_a_download_at_a_steady_low_rate_is_not_cut(site: Site) -> None:
         while read := slow.recv(2**20):
             received.update(read)
         assert received.digest() == hashlib.sha256(b"0123456789abcde\n" * 2**20).digest()
+
+
+def test_a_download_that_moves_does_not_make_room_for_others(site: Site) -> None:
+    """All are of one address, as they are behind a proxy."""
+    length = 0
+    with (
+        connect(site, download(site), window=65536) as moving,
+        moving.makefile("rb") as received,
+        ExitStack() as others,
+    ):
+        while part := received.read(2**18):
+            length += len(part)
+            for _ in range(CONNECTIONS // 20):
+                others.enter_context(connect(site, "GET / HTT"))
+    assert length > 2**24
 
 
 def download(site: Site) -> str:

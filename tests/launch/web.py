@@ -86,6 +86,9 @@ from tests import factories as make
 make.pool()
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
+from django.utils import timezone
+from annotate.work import actions, leases
+from annotate.work.models import Draft
 from exports.models import Export, ExportState
 storages["exports"].save("1/rows.jsonl", ContentFile(b"0123456789abcde\\n" * 2**20))
 files = {"files": [{"name": "rows.jsonl"}], "card": {"name": "README.md"}}
@@ -97,11 +100,22 @@ for role in ("labeler", "manager"):
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
     session.save()
     print(role, session.session_key)
+    if role == "labeler":
+        campaign = make.campaign()
+        make.acknowledge(user, campaign)
+        make.prompt(campaign.pool)
+        actions.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=timezone.now())
+        held = leases.claim(campaign_id=campaign.id, labeler=user, now=timezone.now())
+        long = {"text": "&" * 600_000}
+        Draft.objects.create(task=held.task, labeler=user, body=long, saved_at=timezone.now())
 """
 
 
 def sessions_of_people(environment: dict[str, str]) -> dict[str, str]:
-    """Somebody of each role, logged in; pool 1; and export 1, with a file of 16 MB."""
+    """Somebody of each role, logged in; pool 1; export 1, with a file of 16 MB; and for the labeler task 1.
+
+    The page of task 1 has 3 MB, because of a long draft.
+    """
     said = subprocess.run(
         [sys.executable, "manage.py", "shell", "--no-imports", "-c", PEOPLE],
         cwd=ROOT,

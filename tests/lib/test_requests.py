@@ -1,5 +1,6 @@
 """Charsets in a request's Content-Type, asked of the application: Django's test client makes its own requests."""
 
+import encodings
 import io
 import pkgutil
 import time
@@ -11,7 +12,7 @@ import pytest
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
-from annotate.lib.requests import Handler
+from annotate.lib.requests import LOOKED_UP, Handler
 
 CHARSETS = [
     "rot13",
@@ -86,6 +87,14 @@ def test_no_charset_takes_long() -> None:
         if (took := time.process_time() - began) > 0.5:
             slow.append((charset, took))
     assert slow == []
+
+
+def test_the_names_of_charsets_that_do_not_exist_fill_no_memory() -> None:
+    """Python keeps each that it has looked up, also of parameters that say their own charset."""
+    for number in range(LOOKED_UP // 2 + 10):
+        ask("GET", "/static/x", f"a/b; charset=none{number}")
+        ask("GET", "/static/x", f"a/b; c*=nowhere{number}''%ff")
+    assert len(encodings._cache) <= LOOKED_UP + 1  # type: ignore[attr-defined]
 
 
 def test_too_many_parameters_in_the_address_are_refused_with_any_charset() -> None:

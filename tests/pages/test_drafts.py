@@ -86,6 +86,30 @@ def test_neither_the_old_nor_the_new_text_is_lost_by_a_choice(writing: Page, ser
     expect(writing.locator("#id_text")).to_have_value("new")
 
 
+def test_a_double_click_discards_one_text(writing: Page, server: Told) -> None:
+    server.draft = 302
+    for text in ("older", "newer"):
+        write(writing, text)
+        state(writing, "kept")
+        writing.reload()
+    offer = writing.locator("[data-draft-offer]")
+    expect(offer).to_be_visible()
+    before = kept(writing)
+    writing.dblclick("[data-draft-drop]")
+    expect(offer).to_be_visible()
+    assert kept(writing) == before - 1
+
+
+def test_a_double_click_takes_one_text(writing: Page, server: Told) -> None:
+    server.draft = 302
+    write(writing, "old")
+    state(writing, "kept")
+    writing.reload()
+    write(writing, "new")
+    writing.dblclick("[data-draft-use]")
+    expect(writing.locator("#id_text")).to_have_value("old")
+
+
 def test_leaving_in_mid_sentence_saves(writing: Page, server: Told) -> None:
     write(writing, "in mid sent")
     writing.goto("/account/login/")
@@ -128,6 +152,17 @@ def test_pairs_are_added_and_removed_with_their_numbers(writing: Page) -> None:
     assert writing.locator("[data-pair] textarea").evaluate_all("all => all.map(one => one.id)") == [
         f"{name}-{number}" for number in (1, 2, 3) for name in ("query", "response")
     ]
+
+
+def test_a_double_click_removes_one_pair(writing: Page) -> None:
+    writing.click("[data-pair-add]")
+    for number in (1, 2, 3):
+        writing.fill(f"#query-{number}", f"query {number}")
+    box = writing.locator("[data-pair-remove]").first.bounding_box()
+    assert box
+    writing.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    queries = writing.locator("[name=query]").evaluate_all("all => all.map(one => one.value)")
+    assert queries == ["query 2", "query 3"]
 
 
 def test_an_answer_submitted_by_key_is_sent_once_and_not_offered_again(writing: Page, server: Told) -> None:

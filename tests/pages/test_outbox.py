@@ -141,6 +141,23 @@ def test_another_page_delivers_and_keeps_what_is_refused_for_the_person_to_disca
     expect(box).to_be_hidden()
 
 
+REFUSED = """number => localStorage.setItem(`annotate:outbox:${number}`, JSON.stringify({
+  key: `${number}`, url: `/task/${number}`, page: "/task", draft: "", name: "A campaign",
+  person: document.body.dataset.person, at: number, then: "", active: "", body: { text: "my words" }, refused: "No.",
+}))"""
+
+
+def test_a_double_click_discards_one_answer(task: Page) -> None:
+    for number in (1, 2, 3):
+        task.evaluate(REFUSED, number)
+    task.goto("/elsewhere")
+    discard = task.get_by_role("button", name="Discard it")
+    box = discard.first.bounding_box()
+    assert box
+    task.mouse.dblclick(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(discard).to_have_count(2)
+
+
 def test_two_tabs_send_it_once_and_both_learn_it(task: Page, server: Told) -> None:
     server.submit = 502
     hand_in(task)

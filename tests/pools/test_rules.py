@@ -77,6 +77,14 @@ def test_contents_are_tidied_without_changing_what_they_say():
     assert message == {"role": "user", "content": "  Café  \nau lait "}
 
 
+def test_a_conversation_of_thousands_of_messages_is_refused():
+    """Each page with it would take seconds, however short the messages are."""
+    turns = ["u: a", "a: b"] * 499
+    assert len(rules.prepare(draft("s: x", *turns, "u: c")).messages) == 1_000
+    with pytest.raises(BadPrompt, match="has 1002 messages, and at most 1000"):
+        rules.prepare(draft("s: x", *turns, "u: c", "a: d", "u: e"))
+
+
 def test_a_prompt_has_a_length_that_a_policy_could_read():
     assert rules.prepare(draft("u: " + "x" * 200_000))
     with pytest.raises(BadPrompt, match="longer than 200000 characters"):

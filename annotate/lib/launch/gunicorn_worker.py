@@ -33,9 +33,11 @@ LARGE_THREADS = 2
 HEAD_BYTES = 32 * 1024
 # As much of a body as the loop collects: all that a stranger may send, and almost every answer of a labeler.
 BODY_BYTES = 64 * 1024
-# As much of a page as the loop sends; a longer one keeps its thread until no more than this is left. Of a file, such as
-# an export, the loop sends all.
-ANSWER_BYTES = 1024 * 1024
+# As much of a page as the loop sends; a longer one keeps its thread until no more than this is left. The page of a task
+# with the longest draft is shorter. Of a file, such as an export, the loop sends all.
+ANSWER_BYTES = 16 * 1024 * 1024
+# As much as the loop keeps of all pages that clients have not taken. Beyond it, the longest is dropped.
+ANSWERS_BYTES = 32 * 1024 * 1024
 # The loop sends one client no more than this before it looks after the others.
 TURN_BYTES = 1024 * 1024
 # How much the kernel buffers beyond what it is sending. By default it buffers some megabytes, and takes more only when
@@ -229,7 +231,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             Lane.STATIC: ThreadPoolExecutor(STATIC_THREADS, thread_name_prefix="static"),
             Lane.LARGE: ThreadPoolExecutor(LARGE_THREADS, thread_name_prefix="large"),
         }
-        # Connections that no thread has, those that have waited longest first.
+        # Connections that no thread has, those that have waited longest first. Each part sent begins a new wait.
         self._waiting: dict[TConn, State] = {}
         self._looked_at = 0.0
         super().init_process()
@@ -267,6 +269,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._close(conn)
         else:
             self._go_on(conn)
+            self._drop_longest_answers()
 
     def handle(self, conn: TConn) -> bool:
         """In a thread: answer one request. Returns whether the connection may have another."""
@@ -337,6 +340,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                     self._submit_if_complete(conn)
             elif state is State.WRITING:
                 sent = conn.sock.flush()
+                if sent:
+                    self._waiting[conn] = self._waiting.pop(conn)
                 conn.timeout = min(conn.timeout + sent / RATE, time.monotonic() + settings.REQUEST_TIMEOUT)
                 if not conn.sock.unsent:
                     self._go_on(conn)
@@ -416,6 +421,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if counts:
             most = counts.most_common(1)[0][0]
             self._close(next(conn for conn in self._waiting if (conn.client[0] if conn.client else "") == most))
+
+    def _drop_longest_answers(self) -> None:
+        while sum(len(conn.sock.behind) for conn in self._waiting) > ANSWERS_BYTES:
+            self._close(max(self._waiting, key=lambda conn: len(conn.sock.behind)))
 
     def _close(self, conn: TConn) -> None:
         self._leave(conn)
