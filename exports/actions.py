@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from annotate.accounts.models import User
 from annotate.edits.actions import settle
 from annotate.lib import private
+from annotate.lib.refusals import Refusal
 from annotate.lib.streaming import streaming
 from annotate.lib.wake import wake
 from annotate.work.models import Campaign
@@ -28,7 +29,7 @@ from exports.schema import Row
 Progress = Callable[[int], None]
 
 
-class FolderInUse(Exception):
+class FolderInUse(Refusal):
     """The folder of an export is there already, or is something else; the message says what to do."""
 
 

@@ -15,6 +15,7 @@ from annotate.accounts.models import Cohort
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
 from annotate.lib.addresses import id_in
+from annotate.lib.refusals import Refusal
 from annotate.pools.models import Kind, Prompt, Source
 from annotate.pools.rules import name_key
 from annotate.rankings.models import Ranking, Showing
@@ -229,7 +230,7 @@ def why_nothing(campaign: Campaign) -> str:
     ) % {"name": campaign.name}
 
 
-class NoSuchCampaign(Exception):
+class NoSuchCampaign(Refusal):
     """No campaign has this name or id, or several have; the message says which was asked for and which there are."""
 
 

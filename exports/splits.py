@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from django.utils.translation import gettext as _
 
+from annotate.lib.refusals import Refusal
 from annotate.pools import audit
 from annotate.pools.models import Split
 from annotate.pools.quarantine import Case
@@ -26,7 +27,7 @@ Hashes: TypeAlias = "array[int]"
 PROMPTS_NAMED = 6
 
 
-class Leak(Exception):
+class Leak(Refusal):
     """Owners or prompt texts are in the training and in the validation files. `cases` says which prompts to put into
     quarantine so that none is; the message names some of them."""
 

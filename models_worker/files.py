@@ -78,7 +78,8 @@ def sample_file(
         for _asked in read(lines, problems.append):
             pass
     if problems and not skip_bad_lines:
-        raise BadFile(_summary(problems))
+        problem = _("%(lines)s\nCorrect these lines, or leave them out with --skip-bad-lines.")
+        raise BadFile(problem % {"lines": _listed(problems)})
     for problem in problems:
         complain(problem)
     done = _finished(out)
@@ -123,14 +124,14 @@ def _asked(line: str, number: int) -> Asked:
     return Asked(str(fields.get("id", number)), plain)
 
 
-def _summary(problems: list[str]) -> str:
+def _listed(problems: list[str]) -> str:
     listed = problems[:LISTED]
     if more := len(problems) - len(listed):
         listed.append(
             ngettext("%(count)d more line cannot be used.", "%(count)d more lines cannot be used.", more)
             % {"count": more}
         )
-    return "\n".join([*listed, _("Correct these lines, or leave them out with --skip-bad-lines.")])
+    return "\n".join(listed)
 
 
 def _finished(out: Path) -> set[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """Every exception that is shown to a person has words, and they are marked for translation.
 
 The classes are read from the source, so a new one is tested as soon as it is written. Either the class has the words,
-in `words` or `__str__`, or each place that makes one gives them.
+in `message` or `__str__`, or each place that makes one gives them.
 """
 
 import ast
@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from django.utils import translation
+
+from annotate.lib.refusals import Refusal
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("annotate", "exports", "models_worker")
@@ -117,7 +119,7 @@ class Module:
             case ast.Name(id=name):
                 given = self.values(name)
                 return bool(given) and all(map(self.marked, given))
-            case ast.Attribute(attr="words"):
+            case ast.Attribute(attr="message"):
                 return True
         return False
 
@@ -149,17 +151,19 @@ def exceptions(among: list[Module]) -> dict[str, tuple[ast.ClassDef, list[str]]]
 
 
 CLASSES = exceptions(MODULES)
+# It has no message of its own: its subclasses are raised.
+REFUSAL = "annotate.lib.refusals.Refusal"
 
 
 def has_words(name: str) -> bool:
-    """Has the class, or a base of it, `words` or `__str__`, and no `__init__` that is given the words?"""
-    if name not in CLASSES:
+    """Has the class, or a base of it, `message` or `__str__`, and no `__init__` that is given the words?"""
+    if name not in CLASSES or name == REFUSAL:
         return False
     node, bases = CLASSES[name]
     methods = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
     if "__init__" in methods and "words" in [argument.arg for argument in methods["__init__"].args.args]:
         return False
-    return "__str__" in methods or "words" in assigned(node) or any(map(has_words, bases))
+    return "__str__" in methods or "message" in assigned(node) or any(map(has_words, bases))
 
 
 def assigned(node: ast.ClassDef) -> set[str]:
@@ -169,9 +173,7 @@ def assigned(node: ast.ClassDef) -> set[str]:
     }
 
 
-# Their words are empty: what is raised is always one of their subclasses.
-BASES = {base for _node, bases in CLASSES.values() for base in bases if base.endswith(".Refused")}
-SHOWN = sorted(CLASSES.keys() - INTERNAL.keys() - BASES)
+SHOWN = sorted(CLASSES.keys() - INTERNAL.keys() - {REFUSAL})
 WORDED = [name for name in SHOWN if has_words(name)]
 GIVEN_WORDS = set(SHOWN) - set(WORDED)
 
@@ -192,7 +194,7 @@ def faults(module: Module) -> list[str]:
         if name in GIVEN_WORDS:
             worded = bool(arguments) if name.startswith(WITHOUT_DJANGO) else any(map(module.marked, arguments))
         else:
-            worded = name not in BASES
+            worded = name != REFUSAL
         if not worded:
             found.append(f"line {line}: {name}")
     return found
@@ -236,7 +238,7 @@ def test_whoever_makes_an_exception_without_words_gives_it_some(module):
         ("def refuse(words):\n    raise BadPrompt(words)\nrefuse(_('Words.'))", True),
         ("def refuse(words):\n    raise BadPrompt(words)\nrefuse('Plain words.')", False),
         ("def refuse(words):\n    raise BadPrompt(words)\nrefuse(words='Plain words.')", False),
-        ("raise Refused", False),
+        ("raise Refusal", False),
         ("raise leases.NothingLeft", True),
         ("raise ValueError('A bug.')", True),
     ],
@@ -246,10 +248,19 @@ def test_the_check_itself_finds_what_has_no_words(line, good):
         "from django.utils.translation import gettext as _\n"
         "from annotate.pools.rules import BadPrompt\n"
         "from annotate.work import leases\n"
-        "from annotate.work.leases import Refused\n"
+        "from annotate.lib.refusals import Refusal\n"
     )
     assert (faults(Module("somewhere", imports + line)) == []) is good
 
 
 def test_every_exception_that_needs_no_words_is_there():
     assert INTERNAL.keys() | MADE_OF.keys() <= CLASSES.keys()
+
+
+def test_a_refusal_without_a_message_is_a_bug_where_it_is_raised():
+    class Silent(Refusal):
+        """Nobody wrote its message."""
+
+    with pytest.raises(TypeError, match="Silent has no message"):
+        raise Silent
+    assert str(Silent("Do this.")) == "Do this."

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import SESSION_KEY
@@ -15,66 +14,58 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts import events, links
 from annotate.accounts.models import Cohort, EventKind, Qualification, Role, User
 from annotate.lib import mail
+from annotate.lib.refusals import Refusal
 
 
-class Refused(Exception):
-    """The account stays as it is; the words are for the manager who asked."""
-
-    words: Any = ""
-
-    def __str__(self) -> str:
-        return str(self.words)
+class UsernameTaken(Refusal):
+    message = _("Somebody already has this user name. Upper and lower case make no difference.")
 
 
-class UsernameTaken(Refused):
-    words = _("Somebody already has this user name. Upper and lower case make no difference.")
+class EmailTaken(Refusal):
+    message = _("Somebody already has this e-mail address.")
 
 
-class EmailTaken(Refused):
-    words = _("Somebody already has this e-mail address.")
+class OnlyLabelersHeldOut(Refusal):
+    message = _("Only labelers can be held out: what reviewers and managers correct may become training data.")
 
 
-class OnlyLabelersHeldOut(Refused):
-    words = _("Only labelers can be held out: what reviewers and managers correct may become training data.")
-
-
-class StaysHeldOut(Refused):
-    words = _(
+class StaysHeldOut(Refusal):
+    message = _(
         "This person has worked as a held-out labeler, and their answers must never become training data. "
         "Invite them again under another user name."
     )
 
 
-class QualificationTaken(Refused):
-    words = _("There is already a qualification of this name.")
+class QualificationTaken(Refusal):
+    message = _("There is already a qualification of this name.")
 
 
-class QualificationNeeded(Refused):
-    words = _("Campaigns ask for this qualification. Without it they would be open to everybody, so it stays.")
+class QualificationNeeded(Refusal):
+    message = _("Campaigns ask for this qualification. Without it they would be open to everybody, so it stays.")
 
 
-class NotOneself(Refused):
-    words = _("You cannot take your own role away or deactivate yourself. Ask another manager.")
+class NotOneself(Refusal):
+    message = _("You cannot take your own role away or deactivate yourself. Ask another manager.")
 
 
-class LastManager(Refused):
-    words = _("This is the last active manager. Make somebody else a manager first.")
+class LastManager(Refusal):
+    message = _("This is the last active manager. Make somebody else a manager first.")
 
 
-class Deactivated(Refused):
-    words = _("This account is deactivated. Reactivate it first.")
+class Deactivated(Refusal):
+    message = _("This account is deactivated. Reactivate it first.")
 
 
-class ManagersOnly(Refused):
-    words = _("Only managers do this. Ask a manager of your team.")
+class ManagersOnly(Refusal):
+    message = _("Only managers do this. Ask a manager of your team.")
 
 
-class NoLink(Refused):
-    words = _("This person has no link that still works.")
+class NoLink(Refusal):
+    message = _("This person has no link that still works.")
 
 
-class SuperusersOnly(Refused):
-    words = _(
+class SuperusersOnly(Refusal):
+    message = _(
         "This is a superuser's account, and only a superuser changes it. manage.py changepassword sets its password."
     )
 

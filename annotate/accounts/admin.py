@@ -12,6 +12,7 @@ from annotate.accounts import actions
 from annotate.accounts.access import person
 from annotate.accounts.models import AccountEvent, PasswordLink, Qualification, User
 from annotate.lib.admin import Emergency, show
+from annotate.lib.refusals import Refusal
 
 # Roles say who may do what here.
 admin.site.unregister(Group)
@@ -48,7 +49,7 @@ class UserAdmin(Emergency):
     ) -> HttpResponse:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             # The transaction of the parent's view is rolled back.
             messages.error(request, str(refusal))
             return HttpResponseRedirect(request.path)

@@ -12,21 +12,22 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from annotate.accounts import events
 from annotate.accounts.models import ApiToken, EventKind, Role, User
+from annotate.lib.refusals import Refusal
 
 HINT = 4
 
 
-class Refused(Exception):
+class NoToken(Refusal):
     """No token is created; the message says why."""
 
 
 def create(*, user: User, by: User | None, now: datetime, replace: bool = False) -> str:
     """The key of a new token; it cannot be shown again. `replace` ends the older ones.
 
-    `by` is None for the command line. Raises Refused unless `user` is an active manager: the API answers nobody else.
+    `by` is None for the command line. Raises NoToken unless `user` is an active manager: the API answers nobody else.
     """
     if user.role != Role.MANAGER or not user.is_active:
-        raise Refused(_("The API is for active managers. %(name)s is none.") % {"name": user.username})
+        raise NoToken(_("The API is for active managers. %(name)s is none.") % {"name": user.username})
     key = secrets.token_urlsafe(32)
     with transaction.atomic():
         if replace:

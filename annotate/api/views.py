@@ -29,6 +29,7 @@ from annotate.api.serializers import (
     StateSerializer,
     StoppedTaskSerializer,
 )
+from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools import actions as pools
 from annotate.pools.models import Pool, Prompt
@@ -44,7 +45,6 @@ from annotate.samples.models import Policy, SampleRun
 from annotate.work import actions as work
 from annotate.work import quarantine
 from annotate.work import queries as worked
-from annotate.work.leases import Refused
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 from annotate.workflows import readmit
@@ -114,7 +114,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
         prompt = self.get_object()
         try:
             quarantine.keep(prompt_id=prompt.id, by=manager(request), now=timezone.now())
-        except Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(PromptSerializer(self.get_object()).data)
 
@@ -132,7 +132,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
                 readmit=readmit,
                 instead=form.validated_data["instead"],
             )
-        except Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         wake(FILL, prompt.pool_id)
         return Response(PromptSerializer(self.get_object()).data)
@@ -151,7 +151,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     def perform_create(self, serializer: BaseSerializer[Policy]) -> None:
         try:
             serializer.instance = samples.create_policy(**serializer.validated_data, now=timezone.now())
-        except samples.Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
 
     @extend_schema(request=None, responses=PolicySerializer)
@@ -161,7 +161,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
         policy = self.get_object()
         try:
             samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
-        except samples.Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(PolicySerializer(policy).data)
 
@@ -172,7 +172,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
         policy = self.get_object()
         try:
             policy.probe = probes.ask(policy=policy, now=timezone.now())
-        except samples.Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(PolicySerializer(policy).data)
 
@@ -195,7 +195,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
             serializer.instance = samples.start_run(
                 **serializer.validated_data, by=manager(self.request), now=timezone.now()
             )
-        except samples.Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
 
     @extend_schema(request=None, responses=RunSerializer)
@@ -203,7 +203,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
     def cancel(self, request: Request, pk: str) -> Response:
         try:
             run = samples.cancel_run(run=self.get_object(), now=timezone.now())
-        except samples.Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(self.get_serializer(run).data)
 
@@ -214,7 +214,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
         run = self.get_object()
         try:
             supply.try_again(run=run)
-        except samples.Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         run.refresh_from_db()
         return Response(self.get_serializer(run).data)
@@ -243,7 +243,7 @@ class CampaignViewSet(
             serializer.instance = work.create_campaign(
                 **serializer.validated_data, by=manager(self.request), now=timezone.now()
             )
-        except Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
 
     @extend_schema(request=CampaignSerializer(partial=True), responses=CampaignSerializer)
@@ -253,7 +253,7 @@ class CampaignViewSet(
         form.is_valid(raise_exception=True)
         try:
             campaign = work.change_campaign(campaign=campaign, **form.validated_data)
-        except Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         if work.match_overlap(campaign=campaign, now=timezone.now()):
             wake(FILL, campaign.pool_id)
@@ -273,7 +273,7 @@ class CampaignViewSet(
         form.is_valid(raise_exception=True)
         try:
             supply.save_mix(campaign=campaign, **form.validated_data)
-        except (BadMix, Refused) as refusal:
+        except (BadMix, Refusal) as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(self._mix(campaign))
 
@@ -284,7 +284,7 @@ class CampaignViewSet(
         campaign = self._ranked()
         try:
             supply.go_on(campaign=campaign, now=timezone.now())
-        except Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         return Response(self._mix(campaign))
 
@@ -308,7 +308,7 @@ class CampaignViewSet(
             campaign = work.change_state(
                 campaign=self.get_object(), to=CampaignState(form.validated_data["to"]), now=timezone.now()
             )
-        except Refused as refusal:
+        except Refusal as refusal:
             raise Conflict(str(refusal)) from refusal
         if campaign.state == CampaignState.OPEN:
             wake(FILL, campaign.pool_id)

@@ -31,6 +31,7 @@ from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import Piece, word_diff
 from annotate.lib.wake import wake
 from annotate.samples.actions import FILL
@@ -132,7 +133,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
         claimed = leases.claim_ahead(campaign_id=campaign_id, labeler=labeler, now=now)
     except leases.NotYours as outsider:
         raise Http404 from outsider
-    except leases.Refused as refused:
+    except Refusal as refused:
         _ask_for_more(campaign_id, refused)
         # That there is no next task is an answer, and no fault for the browser's console.
         return JsonResponse({"page": None, "words": str(refused)})
@@ -159,7 +160,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             return JsonResponse({"words": forms.faults(bad.context["form"])}, status=422)
         until = assignment.leased_until if assignment.labeler_id == labeler.id else None
         return _page(request, assignment, bad.context | {"submit_key": key}, until, status=422)
-    except (leases.Refused, Moved) as refused:
+    except (Refusal, Moved) as refused:
         body = forms.draft_from_form(request.POST)
         _keep(assignment, labeler, body, now)
         if scripted:
@@ -187,7 +188,7 @@ def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
         return JsonResponse({"words": _("This is no draft.")}, status=400)
     try:
         saved = leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now, seen=seen)
-    except leases.Refused as refused:
+    except Refusal as refused:
         return JsonResponse({"words": str(refused)}, status=409)
     return JsonResponse({"saved_at": saved.saved_at, "version": saved.version, "unseen": saved.unseen})
 
@@ -200,7 +201,7 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _had_or_404(labeler, assignment_id)
     try:
         undone = _bench(assignment).undo(assignment.id, labeler, now)
-    except (leases.Refused, Moved) as refused:
+    except (Refusal, Moved) as refused:
         current = _had_or_404(labeler, assignment_id)
         if current.labeler_id == labeler.id and current.state == State.LEASED:
             # The first click of two, or another tab, has taken it back.
@@ -220,7 +221,7 @@ def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
     _count_time(assignment, labeler, forms.told(request.body).get("active", ""), now)
     try:
         until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
-    except leases.Refused as refused:
+    except Refusal as refused:
         return JsonResponse({"words": str(refused)}, status=409)
     return JsonResponse({"leased_until": until})
 
@@ -240,7 +241,7 @@ def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
         return render(request, "desk/skip.html", context, status=422 if asked else 200)
     try:
         leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
-    except (leases.Refused, Moved) as refused:
+    except (Refusal, Moved) as refused:
         messages.warning(request, str(refused))
         return redirect("desk:home")
     messages.info(request, _("You skipped the task. It does not come back to you."))
@@ -256,7 +257,7 @@ def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
     _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
     try:
         leases.release(assignment_id=assignment.id, labeler=labeler, now=now)
-    except (leases.Refused, Moved) as refused:
+    except (Refusal, Moved) as refused:
         messages.warning(request, str(refused))
     else:
         messages.info(request, _("The task is back in the queue. What you wrote is kept, in case you take it again."))
@@ -270,7 +271,7 @@ def resume(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment = _had_or_404(labeler, assignment_id)
     try:
         resumed = leases.resume(assignment_id=assignment.id, labeler=labeler, now=now)
-    except (leases.Refused, Moved) as refused:
+    except (Refusal, Moved) as refused:
         messages.warning(request, str(refused))
         return redirect("desk:home")
     return redirect("desk:task", resumed.id)
@@ -396,7 +397,7 @@ def _count_time(assignment: Assignment, labeler: User, told: object, now: dateti
 def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -> None:
     try:
         leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
-    except leases.Refused:
+    except Refusal:
         # It was handed in meanwhile, or is too long to be kept: the answer to the request says more.
         pass
 
@@ -434,7 +435,7 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
         raise Http404 from outsider
     except leases.NotAcknowledged:
         return redirect("desk:guideline", campaign_id)
-    except leases.Refused as refused:
+    except Refusal as refused:
         # What lies ready in a campaign that was paused is in no list of theirs, and would count among what they hold.
         leases.put_down(campaign_id=campaign_id, labeler=person(request), now=now)
         _ask_for_more(campaign_id, refused)
@@ -443,7 +444,7 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
     return redirect(reverse("desk:task", args=[claimed.id]) + field)
 
 
-def _ask_for_more(campaign_id: int, refused: leases.Refused) -> None:
+def _ask_for_more(campaign_id: int, refused: Refusal) -> None:
     """Where slates are sampled ahead, the next beat is too far off for somebody who has nothing left."""
     if isinstance(refused, leases.NothingLeft):
         campaign = Campaign.objects.get(id=campaign_id)

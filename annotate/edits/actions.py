@@ -12,29 +12,30 @@ from annotate.accounts.models import User
 from annotate.edits.models import Brief, Instruction
 from annotate.edits.queries import original_of
 from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank
 from annotate.pools.actions import DuplicatePrompt, add_prompt
 from annotate.pools.models import Kind, Pool
 from annotate.pools.rules import BadPrompt
 from annotate.work import actions as work
 from annotate.work import leases
-from annotate.work.leases import Refused, Submission, UndoOver
+from annotate.work.leases import Submission, UndoOver
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import CampaignState, State
 
 log = logging.getLogger(__name__)
 
 
-class NoBriefs(Refused):
-    words = _("Say how many instructions you want, or for user-based ones write a use case on each line.")
+class NoBriefs(Refusal):
+    message = _("Say how many instructions you want, or for user-based ones write a use case on each line.")
 
 
-class TooManyBriefs(Refused):
-    words = _("Add at most 500 at a time.")
+class TooManyBriefs(Refusal):
+    message = _("Add at most 500 at a time.")
 
 
-class TakesNoBriefs(Refused):
-    words = _("Only an instruction campaign that is not closed takes briefs.")
+class TakesNoBriefs(Refusal):
+    message = _("Only an instruction campaign that is not closed takes briefs.")
 
 
 def add_briefs(

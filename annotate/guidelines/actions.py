@@ -1,7 +1,6 @@
 """Writing, publishing and acknowledging guidelines."""
 
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Max
@@ -10,36 +9,28 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import User
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
 from annotate.guidelines.queries import current_version, draft_version
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank
 
 
-class Refused(Exception):
-    """The guideline stays as it is; the words are for the person who asked."""
-
-    words: Any = ""
-
-    def __str__(self) -> str:
-        return str(self.words)
+class NameTaken(Refusal):
+    message = _("There is already a guideline of this name.")
 
 
-class NameTaken(Refused):
-    words = _("There is already a guideline of this name.")
+class NoDraft(Refusal):
+    message = _("There is no draft to publish: it was published or nothing was written since.")
 
 
-class NoDraft(Refused):
-    words = _("There is no draft to publish: it was published or nothing was written since.")
+class EmptyText(Refusal):
+    message = _("Write the guideline before you publish it.")
 
 
-class EmptyText(Refused):
-    words = _("Write the guideline before you publish it.")
+class NothingChanged(Refusal):
+    message = _("The draft says what the published version says: everybody would acknowledge it again for nothing.")
 
 
-class NothingChanged(Refused):
-    words = _("The draft says what the published version says: everybody would acknowledge it again for nothing.")
-
-
-class NotPublished(Refused):
-    words = _("This version is still a draft and cannot be acknowledged.")
+class NotPublished(Refusal):
+    message = _("This version is still a draft and cannot be acknowledged.")
 
 
 def create_guideline(*, name: str, body: str, by: User, now: datetime) -> Guideline:

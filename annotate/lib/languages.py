@@ -10,12 +10,14 @@ from django.utils.translation import gettext as _
 from langcodes import Language, standardize_tag, tag_is_valid
 from langcodes.tag_parser import LanguageTagError
 
+from annotate.lib.refusals import Refusal
+
 # Text in no language (zxx) and text whose language nobody has determined (und, which parses as None) is for everybody.
 NO_LANGUAGE: Final = (None, "zxx")
 NORWEGIAN: Final = ({"no", "nb"}, {"no", "nn"})
 
 
-class BadLanguage(Exception):
+class BadLanguage(Refusal):
     """This is not a language tag; the message says what to write instead."""
 
 

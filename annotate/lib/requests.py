@@ -2,11 +2,11 @@
 
 import codecs
 import encodings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import parse_header_parameters
 
 DROPPED_BYTES = 1024 * 1024 * 1024
@@ -37,12 +37,11 @@ class Request(WSGIRequest):
 class Handler(WSGIHandler):
     request_class = Request
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> HttpResponseBase:
         # Python keeps each name that it has ever looked up, and a stranger can name as many charsets as they like.
         if len(looked_up := getattr(encodings, "_cache", {})) > LOOKED_UP:
             looked_up.clear()
-        answer: Iterable[bytes] = super().__call__(environ, start_response)
-        return answer
+        return super().__call__(environ, start_response)
 
 
 def drop_body(request: HttpRequest, length: int) -> None:

@@ -7,9 +7,10 @@ from typing import IO, Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 
 from annotate.accounts.models import User
+from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools.importers import jobs
 from annotate.pools.models import (
@@ -30,12 +31,11 @@ from annotate.pools.rules import ALONE, Prepared, PromptDraft, draw_split, group
 ADDING_PROMPTS: Final = 0x70_72_6F_6D_70_74
 
 
-class NameTaken(Exception):
-    def __str__(self) -> str:
-        return gettext("There is already a pool of this name.")
+class NameTaken(Refusal):
+    message = gettext_lazy("There is already a pool of this name.")
 
 
-class DuplicatePrompt(Exception):
+class DuplicatePrompt(Refusal):
     """The prompt is there already: `prompt`."""
 
     def __init__(self, prompt: Prompt) -> None:
@@ -49,7 +49,7 @@ class DuplicatePrompt(Exception):
         }
 
 
-class OtherSide(Exception):
+class OtherSide(Refusal):
     """The prompt was exported on one side of the split, and its group is on the other here."""
 
     def __init__(self, group: str, wanted: str, side: str) -> None:
@@ -287,9 +287,8 @@ def start_import(
     return job
 
 
-class AlreadyDecided(Exception):
-    def __str__(self) -> str:
-        return gettext("Somebody has decided about this import already.")
+class AlreadyDecided(Refusal):
+    message = gettext_lazy("Somebody has decided about this import already.")
 
 
 def drop_fields(*, job: ImportJob) -> None:

@@ -12,6 +12,7 @@ from django.db.models import CharField
 from django.utils.translation import gettext as _
 
 from annotate.lib import languages
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank, loose_form, loose_hash, name_form, storable, tidy, tidy_within
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source, Split
 
@@ -42,7 +43,7 @@ class Shots(TypedDict):
     pairs: list[Pair]
 
 
-class BadPrompt(Exception):
+class BadPrompt(Refusal):
     """This is no prompt; the message says what to do about it."""
 
 

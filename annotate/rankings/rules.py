@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib.refusals import Refusal
 from annotate.samples.gate import RESAMPLINGS, Flaw, Reading, flaw
 
 # What a labeler calls the candidates, in the order shown: nothing about a letter says who wrote the text.
@@ -24,7 +25,7 @@ Name = TypeVar("Name", bound=Hashable)
 MARKS = _("It cannot be less than the number under which more are sampled.")
 
 
-class BadMix(Exception):
+class BadMix(Refusal):
     """No slate can be made of these parts. `part`: which of them is wrong, None for all together."""
 
     def __init__(self, words: Any, part: int | None = None) -> None:

@@ -53,7 +53,7 @@ def check_pointer(share: Share, number: int) -> None:
         }
         raise BadMix(words[Pointer(share.pointer)] % {"stage": Stage(share.stage).label}, number)
     if found.origin == Origin.IMPORTED:
-        raise BadMix(NotSampledHere.words, number)
+        raise BadMix(NotSampledHere.message, number)
 
 
 def resolved(mix: Mix) -> list[dict[str, Any]] | None:

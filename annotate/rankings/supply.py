@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Exists, F, Max, OuterRef
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
@@ -24,7 +25,6 @@ from annotate.samples import actions as samples
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RequestState, RunState
 from annotate.work import actions as work
-from annotate.work.leases import Refused
 from annotate.work.models import Campaign, Task
 from annotate.work.states import CampaignState
 
@@ -35,12 +35,12 @@ BATCH = 200
 ROUNDS = 2
 
 
-class MixFixed(Refused):
-    words = _("This campaign is closed: nothing is sampled for it any more.")
+class MixFixed(Refusal):
+    message = _("This campaign is closed: nothing is sampled for it any more.")
 
 
-class NoMix(Refused):
-    words = _("Nothing is sampled for this campaign: it ranks the completions that are there.")
+class NoMix(Refusal):
+    message = _("Nothing is sampled for this campaign: it ranks the completions that are there.")
 
 
 def save_mix(

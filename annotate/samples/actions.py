@@ -14,6 +14,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import mended, text_hash
 from annotate.lib.wake import wake
 from annotate.pools.models import Pool, Prompt
@@ -43,75 +44,62 @@ PROBE = "models_worker.probe_server"
 FILL = "studio.fill_campaigns"
 
 
-class Refused(Exception):
-    """A policy or a run cannot be changed like this; the words are for the manager who asked."""
-
-    words: Any = ""
-
-    def __str__(self) -> str:
-        return str(self.words)
+class PolicyExists(Refusal):
+    message = _("There is already a policy of this name and revision. A new checkpoint needs a new revision.")
 
 
-class PolicyExists(Refused):
-    words = _("There is already a policy of this name and revision. A new checkpoint needs a new revision.")
-
-
-class LocationMismatch(Refused):
-    words = _(
+class LocationMismatch(Refusal):
+    message = _(
         "A policy that is sampled here needs its folder or hub id, or the address of its server; one whose completions "
         "are imported has none."
     )
 
 
-class NotACheckpoint(Refused):
-    words = _(
+class NotACheckpoint(Refusal):
+    message = _(
         "An adapter, quantisation, a GPU and weights that are not safetensors are for a checkpoint that a worker "
         "loads, in a folder or from a hub."
     )
 
 
-class NotTheServer(Refused):
-    """What was said about a server cannot be."""
-
-    def __init__(self, words: str) -> None:
-        super().__init__(words)
-        self.words = words
+class NotTheServer(Refusal):
+    """What was said about a server cannot be; raised with its message."""
 
 
-class NotAServer(Refused):
-    words = _("A model on the server, how it is asked and a key are for a policy behind a server.")
+class NotAServer(Refusal):
+    message = _("A model on the server, how it is asked and a key are for a policy behind a server.")
 
 
-class WrongStage(Refused):
-    words = _("This policy belongs to another stage.")
+class WrongStage(Refusal):
+    message = _("This policy belongs to another stage.")
 
 
-class NotSampledHere(Refused):
-    words = _("This policy is known only by its imported completions. Choose one that a worker can load.")
+class NotSampledHere(Refusal):
+    message = _("This policy is known only by its imported completions. Choose one that a worker can load.")
 
 
-class NoPrompts(Refused):
-    words = _("There are no prompts to sample. Import or choose prompts first.")
+class NoPrompts(Refusal):
+    message = _("There are no prompts to sample. Import or choose prompts first.")
 
 
-class AllEqual(Refused):
-    words = _("At temperature 0 all completions of a prompt are equal. Ask for one of each, or raise the temperature.")
+class AllEqual(Refusal):
+    message = _("At temperature 0 all completions of a prompt are equal. Ask for one each, or raise the temperature.")
 
 
-class TokensOfServer(Refused):
-    words = _("A server keeps token ids and logprobs to itself. They are kept only of a policy that a worker loads.")
+class TokensOfServer(Refusal):
+    message = _("A server keeps token ids and logprobs to itself. They are kept only of a policy that a worker loads.")
 
 
-class RunEnded(Refused):
-    words = _("This run has already ended.")
+class RunEnded(Refusal):
+    message = _("This run has already ended.")
 
 
-class RunCancelled(Refused):
-    words = _("This run was cancelled. Start a new one.")
+class RunCancelled(Refusal):
+    message = _("This run was cancelled. Start a new one.")
 
 
-class NothingFailed(Refused):
-    words = _("No prompt of this run has failed.")
+class NothingFailed(Refusal):
+    message = _("No prompt of this run has failed.")
 
 
 def create_policy(

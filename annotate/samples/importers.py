@@ -17,6 +17,7 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import text_hash, tidy
 from annotate.pools.importers import losses
 from annotate.pools.importers.fields import BadField, check_agree, check_storable, contradiction, id_of, without
@@ -47,7 +48,7 @@ REVISION: Final = "imported"
 LONGEST: Final = 200_000
 
 
-class BadCompletion(Exception):
+class BadCompletion(Refusal):
     """This line is no completion of a prompt of the pool; the message says what to do about it."""
 
 

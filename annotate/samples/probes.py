@@ -7,8 +7,9 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
-from annotate.samples.actions import MAX_ATTEMPTS, PROBE, Refused
+from annotate.samples.actions import MAX_ATTEMPTS, PROBE
 from annotate.samples.models import Origin, Policy, ServerProbe
 from annotate.samples.states import ProbeState
 
@@ -17,12 +18,12 @@ STAGES = 6
 WORKER_STOPPED = _("The worker stopped three times while it asked this server.")
 
 
-class NoServer(Refused):
-    words = _("Only a policy behind a server can be probed.")
+class NoServer(Refusal):
+    message = _("Only a policy behind a server can be probed.")
 
 
-class ProbeUnderWay(Refused):
-    words = _("The server is being probed already.")
+class ProbeUnderWay(Refusal):
+    message = _("The server is being probed already.")
 
 
 def waiting(*, now: datetime) -> QuerySet[ServerProbe]:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_lazy as _
 
+from annotate.lib.refusals import Refusal
 from annotate.pools.rules import BadPrompt, Message, canonical_messages
 
 # What a person types where a folder is meant, although the checkpoint comes from a hub.
@@ -14,7 +15,7 @@ FOLDERS = ("/", "./", "../", "~")
 KEY_NAME = re.compile(r"SERVER_KEY_[A-Z0-9_]+(?<!_FILE)")
 
 
-class BadExamples(Exception):
+class BadExamples(Refusal):
     """These messages cannot stand before a prompt; the words are for the person who wrote them."""
 
 
@@ -42,7 +43,7 @@ def is_folder(place: str) -> bool:
     return place.startswith(FOLDERS)
 
 
-class BadServer(Exception):
+class BadServer(Refusal):
     """No server can be asked like this. `field`: which value is wrong; the words are for the person who typed it."""
 
     def __init__(self, field: str, words: Any) -> None:

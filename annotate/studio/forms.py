@@ -69,7 +69,7 @@ class DecisionForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
         if values.get("decision") == "send_back" and "comment" not in self.errors and not values["comment"]:
-            self.add_error("comment", str(CommentNeeded.words))
+            self.add_error("comment", str(CommentNeeded.message))
             self.fields["comment"].widget.attrs["autofocus"] = True
         return values
 
@@ -121,5 +121,5 @@ class BriefsForm(forms.Form):
         user_based = values.get("kind") == Kind.USER_BASED
         field = "use_cases" if user_based else "count"
         if field not in self.errors and not values.get(field):
-            self.add_error(field, str(NoBriefs.words))
+            self.add_error(field, str(NoBriefs.message))
         return values | {"count": values.get("count") or 0}

@@ -14,59 +14,60 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Qualification, User
 from annotate.guidelines.queries import current_version
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank
 from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
 from annotate.samples.models import Policy
 from annotate.work import queue
-from annotate.work.leases import Refused, hold_campaign, replace
+from annotate.work.leases import hold_campaign, replace
 from annotate.work.models import Assignment, Campaign, Order, Task
 from annotate.work.moves import Moved, move
 from annotate.work.rules import CHANGEABLE
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState, Move, State
 
 
-class NameTaken(Refused):
-    words = _("There is already a campaign of this name.")
+class NameTaken(Refusal):
+    message = _("There is already a campaign of this name.")
 
 
-class CampaignFixed(Refused):
-    words = _(
+class CampaignFixed(Refusal):
+    message = _(
         "Once it is open a campaign keeps its settings, all but name, named labelers and qualifications, answers per"
         " task, review share, lease, skips and undo."
     )
 
 
-class OrderFixed(Refused):
-    words = _("The campaign has tasks already, each with its place in the queue: their order cannot change any more.")
+class OrderFixed(Refusal):
+    message = _("The campaign has tasks already, each with its place in the queue: their order cannot change any more.")
 
 
-class NoSuchMove(Refused):
-    words = _("The campaign is not in a state that allows this. Load the page again to see where it stands.")
+class NoSuchMove(Refusal):
+    message = _("The campaign is not in a state that allows this. Load the page again to see where it stands.")
 
 
-class NothingPublished(Refused):
-    words = _("Publish a version of the campaign's guideline first: labelers work under it.")
+class NothingPublished(Refusal):
+    message = _("Publish a version of the campaign's guideline first: labelers work under it.")
 
 
-class NobodyMayWork(Refused):
-    words = _("Choose a cohort or name labelers first: nobody could work in this campaign.")
+class NobodyMayWork(Refusal):
+    message = _("Choose a cohort or name labelers first: nobody could work in this campaign.")
 
 
-class NotStopped(Refused):
-    words = _("This task does not wait for a decision any more.")
+class NotStopped(Refusal):
+    message = _("This task does not wait for a decision any more.")
 
 
-class InQuarantine(Refused):
-    words = _("The prompt of this task is in quarantine. Decide about the prompt first.")
+class InQuarantine(Refusal):
+    message = _("The prompt of this task is in quarantine. Decide about the prompt first.")
 
 
-class OwnAnswer(Refused):
-    words = _("You wrote this answer; somebody else must review it.")
+class OwnAnswer(Refusal):
+    message = _("You wrote this answer; somebody else must review it.")
 
 
-class CommentNeeded(Refused):
-    words = _("Write what should change: the labeler sees your comment beside the answer.")
+class CommentNeeded(Refusal):
+    message = _("Write what should change: the labeler sees your comment beside the answer.")
 
 
 def create_campaign(

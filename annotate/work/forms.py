@@ -120,7 +120,7 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
         elif "order" in self.fields and self.instance.tasks.exists():
             for name in ("order", "order_seed"):
                 self.fields[name].disabled = True
-                self.fields[name].help_text = OrderFixed.words
+                self.fields[name].help_text = OrderFixed.message
 
     def groups(self) -> list[tuple[Any, list[forms.BoundField]]]:
         """The fields that are there, under the titles of GROUPS."""
@@ -135,5 +135,5 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
         cohorts = values.get("cohorts", self.instance.cohorts)
         if not {"cohorts", "labelers"} & set(self.errors) and not cohorts and not values["labelers"]:
             where = "cohorts" if "cohorts" in self.fields else "labelers"
-            self.add_error(where, str(NobodyMayWork.words))
+            self.add_error(where, str(NobodyMayWork.message))
         return values

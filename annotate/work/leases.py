@@ -25,6 +25,7 @@ from annotate.accounts.models import User
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version
 from annotate.lib.prepared import execute
+from annotate.lib.refusals import Refusal
 from annotate.work import queries, queue, times
 from annotate.work.models import SUBMIT_KEY_ONCE, Assignment, Campaign, Draft, Event, Hand, Skip, Task
 from annotate.work.moves import SLOT, Moved, Sql, move, move_first, require_transaction
@@ -38,111 +39,104 @@ DRAFT_MAX_FIELDS = 1_000
 SWEEP_BATCH = 500
 
 
-class Refused(Exception):
-    """The engine says no; the words are for the person who asked."""
-
-    words: Any = ""
-
-    def __str__(self) -> str:
-        return str(self.words)
+class NotYours(Refusal):
+    message = _("This campaign or task is not open to you.")
 
 
-class NotYours(Refused):
-    words = _("This campaign or task is not open to you.")
+class CampaignNotOpen(Refusal):
+    message = _("This campaign hands out no tasks at the moment. What you hold you can still finish.")
 
 
-class CampaignNotOpen(Refused):
-    words = _("This campaign hands out no tasks at the moment. What you hold you can still finish.")
+class CampaignClosed(Refusal):
+    message = _("This campaign is closed, and waits for no more answers.")
 
 
-class CampaignClosed(Refused):
-    words = _("This campaign is closed, and waits for no more answers.")
+class NothingLeft(Refusal):
+    message = _("There is nothing left for you in this campaign at the moment.")
 
 
-class NothingLeft(Refused):
-    words = _("There is nothing left for you in this campaign at the moment.")
+class Busy(Refusal):
+    message = _("Others are taking the next tasks at this very moment. Please try again.")
 
 
-class Busy(Refused):
-    words = _("Others are taking the next tasks at this very moment. Please try again.")
+class DailyCap(Refusal):
+    message = _("You have reached your number of answers for today. What you hold you can still finish.")
 
 
-class DailyCap(Refused):
-    words = _("You have reached your number of answers for today. What you hold you can still finish.")
-
-
-class LeaseLost(Refused):
-    words = _("Your time for this task ended and it went to somebody else. Your text is kept, and you can copy it.")
+class LeaseLost(Refusal):
+    message = _("Your time for this task ended and it went to somebody else. Your text is kept, and you can copy it.")
 
 
 class Skipped(LeaseLost):
-    words = _("You skipped this task. It does not come back to you.")
+    message = _("You skipped this task. It does not come back to you.")
 
 
 class ClosedMeanwhile(LeaseLost):
-    words = _("This campaign was closed meanwhile, and takes no more answers. Your text is kept, and you can copy it.")
+    message = _(
+        "This campaign was closed meanwhile, and takes no more answers. Your text is kept, and you can copy it."
+    )
 
 
 class NotOpenToYou(LeaseLost):
-    words = _("This campaign is not open to you any more. Your text is kept, and you can copy it.")
+    message = _("This campaign is not open to you any more. Your text is kept, and you can copy it.")
 
 
 class TaskStopped(LeaseLost):
-    words = _(
+    message = _(
         "Nobody can work on this task until a manager has decided about it. Your text is kept, and you can copy it."
     )
 
 
 class NotWanted(LeaseLost):
-    words = _("No more answers to this task are wanted. Your text is kept, and you can copy it.")
+    message = _("No more answers to this task are wanted. Your text is kept, and you can copy it.")
 
 
 class LeaseEnded(LeaseLost):
-    words = _("Your time for this task has ended. You can still submit it while nobody else has taken it.")
+    message = _("Your time for this task has ended. You can still submit it while nobody else has taken it.")
 
 
 class AlreadySubmitted(LeaseLost):
-    words = _("You have already submitted this task.")
+    message = _("You have already submitted this task.")
 
 
-class UndoOver(Refused):
-    words = _("This answer cannot be taken back any more: its time is over, or somebody has worked on with it.")
+class UndoOver(Refusal):
+    message = _("This answer cannot be taken back any more: its time is over, or somebody has worked on with it.")
 
 
 class NotSentBack(Moved):
-    words = _(
+    message = _(
         "You have already submitted this answer, and it is not sent back to you. You can read it under “My answers”."
     )
 
 
 class Replaced(Moved):
-    words = _(
+    message = _(
         "Another labeler was asked for this answer instead of you, because you had not written it again. You can still"
         " read your text under “My answers”. Start another task."
     )
 
 
 class GivenUp(Moved):
-    words = _(
+    message = _(
         "You skipped this task, so another labeler was asked for the answer. You can still read your text under"
         " “My answers”. Start another task."
     )
 
 
-class KeyTaken(Refused):
-    words = _("This page was handed in before. Load the task again.")
+class KeyTaken(Refusal):
+    message = _("This page was handed in before. Load the task again.")
 
 
-class DraftTooLong(Refused):
-    words = _("This text is longer than a million characters and cannot be kept as a draft.")
+class DraftTooLong(Refusal):
+    message = _("This text is longer than a million characters and cannot be kept as a draft.")
 
 
-class DraftOfTooManyFields(Refused):
-    words = _("This form has more than a thousand fields and cannot be kept as a draft.")
+class DraftOfTooManyFields(Refusal):
+    message = _("This form has more than a thousand fields and cannot be kept as a draft.")
 
 
-class NotAcknowledged(Refused):
-    words = _("Please read and acknowledge the current guideline first.")
+class NotAcknowledged(Refusal):
+    message = _("Please read and acknowledge the current guideline first.")
 
     def __init__(self, version: GuidelineVersion | None) -> None:
         super().__init__(version)
@@ -639,7 +633,7 @@ def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetim
 
 def _handed_out(taken: Assignment | NothingLeft | Busy) -> Assignment:
     """Raised only here, after the transaction: what the seat has learned by a search in vain stays."""
-    if isinstance(taken, Refused):
+    if isinstance(taken, Refusal):
         raise taken
     return taken
 

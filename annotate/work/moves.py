@@ -12,6 +12,7 @@ from psycopg2.extras import Json
 
 from annotate.accounts.models import User
 from annotate.lib.prepared import Shape, execute
+from annotate.lib.refusals import Refusal
 from annotate.work.models import Assignment
 from annotate.work.states import MOVES, Move
 
@@ -22,13 +23,10 @@ def require_transaction() -> None:
         raise TransactionManagementError("open a transaction around this call: transaction.atomic()")
 
 
-class Moved(Exception):
-    """The row is not in the state that the move starts from; the words are for the person who asked."""
+class Moved(Refusal):
+    """The row is not in the state that the move starts from."""
 
-    words: Any = _("This task has changed since you opened the page. Load the page again to see its current state.")
-
-    def __str__(self) -> str:
-        return str(self.words)
+    message = _("This task has changed since you opened the page. Load the page again to see its current state.")
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.accounts.models import User
+from annotate.lib.refusals import Refusal
 from annotate.pools.actions import hold_pools_of, hold_split_map
 from annotate.pools.models import Prompt, QuarantineMove, QuarantineReason
 from annotate.pools.quarantine import MARKED, Case, in_the_way, is_on_wrong_side, mark, note, reason_of, unmark
 from annotate.samples import actions as samples
 from annotate.work import queue
 from annotate.work.actions import add_tasks
-from annotate.work.leases import Refused, hold_campaign, hold_slots, stop_slots
+from annotate.work.leases import hold_campaign, hold_slots, stop_slots
 from annotate.work.models import Campaign, Task
 from annotate.work.moves import move
 from annotate.work.states import CampaignState, Move, State
@@ -31,18 +32,18 @@ from annotate.work.states import CampaignState, Move, State
 Readmit = Callable[[Campaign, list[int]], QuerySet[Prompt] | None]
 
 
-class NotInQuarantine(Refused):
-    words = gettext_lazy("This prompt is not in quarantine any more.")
+class NotInQuarantine(Refusal):
+    message = gettext_lazy("This prompt is not in quarantine any more.")
 
 
-class WrongSide(Refused):
-    words = gettext_lazy(
+class WrongSide(Refusal):
+    message = gettext_lazy(
         "The other prompts of this customer or writer are on the other side of the split, and a split never changes."
         " This prompt has to stay in quarantine."
     )
 
 
-class StillEqual(Refused):
+class StillEqual(Refusal):
     """Prompts in use on the other side share a text with it: `prompts`."""
 
     def __init__(self, prompts: Sequence[Prompt]) -> None:

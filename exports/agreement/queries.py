@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.accounts.models import Cohort, User
+from annotate.lib.refusals import Refusal
 from annotate.lib.streaming import streaming
 from annotate.rankings.models import Placing
 from annotate.work.models import Assignment, Campaign, Workflow
@@ -68,7 +69,7 @@ def ranking_campaigns() -> QuerySet[Campaign]:
     return Campaign.objects.filter(workflow=Workflow.RANKINGS).order_by("-created_at", "-id")
 
 
-class NoRankings(Exception):
+class NoRankings(Refusal):
     """The campaign is of another kind; the message says of which."""
 
 

@@ -164,7 +164,7 @@ def test_a_manager_withdraws_a_link(ada, manager):
     assertNotContains(response, "Withdraw the link")
     assert not works(link)
     response = studio.post(reverse("studio:person-link-withdraw", args=[ada.id]), follow=True)
-    assertContains(response, str(actions.NoLink.words))
+    assertContains(response, str(actions.NoLink.message))
 
 
 def test_a_login_ends_the_link_and_the_page_shows_it_no_more(ada, manager):
@@ -450,7 +450,7 @@ def test_djangos_admin_records_and_tells_what_it_changes(ada):
     # Its rules are those of the People page.
     own = reverse("admin:accounts_user_change", args=[root.id])
     response = client.post(own, {"role": "labeler", "cohort": "training", "email": ""}, follow=True)
-    assertContains(response, str(actions.NotOneself.words))
+    assertContains(response, str(actions.NotOneself.message))
     assert User.objects.get(id=root.id).is_active
 
 

@@ -45,7 +45,7 @@ def test_after_the_last_task_home_says_that_nothing_is_left(labeler, demonstrati
     response = me.submit(me.take(campaign), text="An answer")
     page = me.client.get(response.url).content.decode()
     assert "Submitted." in page
-    assert str(leases.NothingLeft.words) in page
+    assert str(leases.NothingLeft.message) in page
 
 
 def test_a_doubled_submit_answers_as_the_first_did(labeler, demonstrations):
@@ -90,7 +90,7 @@ def test_a_second_tab_of_a_task_already_submitted_keeps_its_text_on_the_page(lab
     me.submit(held, text="First tab")
     response = me.submit(held, text="Second tab")
     assert response.status_code == 409
-    assert str(leases.AlreadySubmitted.words) in response.content.decode()
+    assert str(leases.AlreadySubmitted.message) in response.content.decode()
     assert "no longer yours" not in response.content.decode()
     assert "Second tab" in response.content.decode()
     assert Demonstration.objects.get().text == "First tab"
@@ -144,7 +144,7 @@ def test_where_the_slot_went_to_somebody_else_the_text_is_shown_for_copying_and_
     response = late.submit(held, text="Two hours of work <b>here</b>")
     page = response.content.decode()
     assert response.status_code == 409
-    assert str(leases.LeaseLost.words) in page
+    assert str(leases.LeaseLost.message) in page
     assert "Two hours of work &lt;b&gt;here&lt;/b&gt;" in page
     assert draft_of(late.user, held.task_id).body == {"text": ["Two hours of work <b>here</b>"]}
     assert "Two hours of work" in late.get("task", held.id).content.decode()
@@ -233,7 +233,7 @@ def test_a_late_labeler_is_told_the_true_cause_everywhere(labeler, demonstration
     ]
     assert [response.status_code for response in shown] == [200, 409, 409, 409, 200, 200]
     for response in shown:
-        assert str(refusal.words) in response.content.decode()
+        assert str(refusal.message) in response.content.decode()
         assert "went to somebody else" not in response.content.decode()
     assert "Late" in me.get("task", held.id).content.decode()
     assert draft_of(me.user, held.task_id).body == {"text": ["Late"]}
@@ -255,7 +255,7 @@ def resumed_too_long_ago(labeler, demonstrations):
 def test_an_answer_that_others_are_asked_for_instead_is_not_called_submitted(labeler, demonstrations):
     me, held = resumed_too_long_ago(labeler, demonstrations)
     actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
-    assert str(leases.LeaseLost.words) in me.submit(held, text="Second").content.decode()
+    assert str(leases.LeaseLost.message) in me.submit(held, text="Second").content.decode()
     assert draft_of(me.user, held.task_id).body == {"text": ["Second"]}
 
 
@@ -289,7 +289,7 @@ def test_a_resumed_answer_whose_time_ended_is_called_what_a_submit_finds(labeler
     me, held = resumed_too_long_ago(labeler, demonstrations)
     end(held)
     for response in told_without_a_lease(me, held):
-        assert str(refusal.words) in response.content.decode()
+        assert str(refusal.message) in response.content.decode()
     assert me.submit(held, text="Second").status_code == (302 if refusal is leases.LeaseEnded else 409)
 
 
@@ -302,7 +302,7 @@ def test_a_tab_from_before_the_answer_was_sent_back_says_that_it_is_submitted(la
         actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
     # The task's other slot is free, but not for them.
     for response in told_without_a_lease(me, held):
-        assert str(leases.AlreadySubmitted.words) in response.content.decode()
+        assert str(leases.AlreadySubmitted.message) in response.content.decode()
 
 
 def test_a_paused_campaign_lets_people_finish(labeler, demonstrations):
@@ -378,7 +378,7 @@ def test_a_script_is_told_why_an_answer_is_refused(labeler, demonstrations, rank
     expire()
     quick.take(written)
     lost = me.submit_by_script(held, text="Late")
-    assert (lost.status_code, lost.json()) == (409, {"words": str(leases.LeaseLost.words)})
+    assert (lost.status_code, lost.json()) == (409, {"words": str(leases.LeaseLost.message)})
     assert draft_of(me.user, held.task_id).body == {"text": ["Late"]}
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from annotate.lib.refusals import Refusal
 from annotate.samples import actions
 from annotate.samples.forms import PolicyForm, SampleRunForm
 from annotate.samples.models import Origin, Policy, Stage
@@ -203,7 +204,7 @@ def test_what_is_said_about_a_server_must_be_possible(fields, at, sentence):
     assert not form.is_valid()
     assert sentence in str(form.errors[at])
     values = {name: value for name, value in (SERVER | fields).items() if name != "dtype"}
-    with pytest.raises(actions.Refused):
+    with pytest.raises(Refusal):
         actions.create_policy(**values, now=NOW)
     assert not Policy.objects.exists()
 

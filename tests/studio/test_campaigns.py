@@ -132,7 +132,7 @@ def test_without_a_published_guideline_opening_is_refused_with_the_reason(studio
     campaign = draft(guideline=Guideline.objects.create(name="empty", created_at=make.NOW))
     assert reverse("studio:guideline", args=[campaign.guideline_id]) in words(studio.get(to(campaign, "open")))
     response = studio.post(to(campaign, "open"), follow=True)
-    assert told(response) == [str(work.NothingPublished.words)]
+    assert told(response) == [str(work.NothingPublished.message)]
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.DRAFT
 
@@ -166,7 +166,7 @@ def test_closing_says_what_is_cancelled_and_cancels_it(studio):
 def test_a_move_that_does_not_exist_changes_nothing(studio, state):
     campaign = make.campaign(state=CampaignState.CLOSED, closed_at=make.NOW)
     for answer in (studio.get(to(campaign, state), follow=True), studio.post(to(campaign, state), follow=True)):
-        assert told(answer) == [str(work.NoSuchMove.words)]
+        assert told(answer) == [str(work.NoSuchMove.message)]
     assert studio.post(to(campaign, "burnt")).status_code == 404
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.CLOSED
@@ -271,7 +271,7 @@ def test_a_closed_campaign_is_not_changed(studio):
     campaign = make.campaign(state=CampaignState.CLOSED, closed_at=make.NOW)
     address = reverse("studio:campaign-edit", args=[campaign.id])
     response = studio.post(address, CHANGES)
-    assert str(work.CampaignFixed.words) in words(response)
+    assert str(work.CampaignFixed.message) in words(response)
     campaign.refresh_from_db()
     assert campaign.name != "New name"
 

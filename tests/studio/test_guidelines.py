@@ -91,10 +91,10 @@ def test_publishing_is_confirmed_with_what_changes(studio, manager, guideline):
 def test_there_must_be_something_to_publish(studio, manager, guideline):
     for method in (studio.get, studio.post):
         response = method(address("guideline-publish", guideline), follow=True)
-        assert told(response) == [str(actions.NoDraft.words)]
+        assert told(response) == [str(actions.NoDraft.message)]
     with_draft(guideline, manager, body="Be kind.\n\nBe brief.")
     response = studio.post(address("guideline-publish", guideline), follow=True)
-    assert told(response) == [str(actions.NothingChanged.words)]
+    assert told(response) == [str(actions.NothingChanged.message)]
     assert queries.current_version(guideline).number == 1
 
 

@@ -138,10 +138,10 @@ def test_a_mix_that_stopped_goes_on_by_a_button(studio, campaign):
 
 
 def test_there_is_nothing_to_go_on_with_where_nothing_is_sampled(studio, campaign):
-    assert told(studio.post(page("mix-go-on", campaign), follow=True)) == [str(supply.NoMix.words)]
+    assert told(studio.post(page("mix-go-on", campaign), follow=True)) == [str(supply.NoMix.message)]
     type(campaign).objects.update(state="closed", closed_at=make.NOW)
     response = studio.post(page("campaign-mix", campaign), filled())
-    assert response.context["form"].non_field_errors() == [str(supply.MixFixed.words)]
+    assert response.context["form"].non_field_errors() == [str(supply.MixFixed.message)]
 
 
 def test_other_kinds_of_work_have_no_slates(studio, db):

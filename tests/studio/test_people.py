@@ -96,7 +96,7 @@ def test_a_taken_user_name_is_refused(studio):
     make.user(username="lea")
     form = {"username": "LEA", "email": "", "role": "labeler", "cohort": "training"}
     response = studio.post(reverse("studio:invite"), form)
-    assert str(actions.UsernameTaken.words) in words(response)
+    assert str(actions.UsernameTaken.message) in words(response)
 
 
 @pytest.mark.django_db
@@ -112,7 +112,7 @@ def test_ones_own_role_is_not_ones_to_change(studio, manager):
     page = words(studio.get(address("person", manager)))
     assert "Role and cohort" not in page
     response = studio.post(address("person", manager), {"role": "labeler", "cohort": "training"})
-    assert response.context["form"].non_field_errors() == [str(actions.NotOneself.words)]
+    assert response.context["form"].non_field_errors() == [str(actions.NotOneself.message)]
     manager.refresh_from_db()
     assert manager.role == Role.MANAGER
 
@@ -125,7 +125,7 @@ def test_deactivating_ends_the_sessions_and_keeps_the_row(studio):
     lea.refresh_from_db()
     assert not lea.is_active
     assert her.get(reverse("home")).url.startswith(reverse("account_login"))
-    assert told(studio.post(address("person-link", lea), follow=True))[-1] == str(actions.Deactivated.words)
+    assert told(studio.post(address("person-link", lea), follow=True))[-1] == str(actions.Deactivated.message)
     studio.post(address("person-reactivate", lea))
     lea.refresh_from_db()
     assert lea.is_active
@@ -134,7 +134,7 @@ def test_deactivating_ends_the_sessions_and_keeps_the_row(studio):
 @pytest.mark.django_db
 def test_nobody_deactivates_themselves(studio, manager):
     response = studio.post(address("person-deactivate", manager), follow=True)
-    assert told(response) == [str(actions.NotOneself.words)]
+    assert told(response) == [str(actions.NotOneself.message)]
     manager.refresh_from_db()
     assert manager.is_active
 
@@ -218,7 +218,7 @@ def test_a_qualification_is_created_named_anew_and_deleted(studio):
     assert "Surgery" in page
     assert "Patients" in page
     assert told(studio.post(address("qualification-delete", medicine), follow=True)) == [
-        str(actions.QualificationNeeded.words)
+        str(actions.QualificationNeeded.message)
     ]
     Campaign.objects.get().qualifications.clear()
     studio.post(address("qualification-delete", medicine))

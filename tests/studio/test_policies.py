@@ -64,7 +64,7 @@ def test_the_current_pointer_is_moved_by_a_post_alone(studio, manager):
 def test_imported_completions_are_no_current_policy(studio):
     policy = make.policy(origin=Origin.IMPORTED, location="")
     response = studio.post(reverse("studio:policy-current", args=[policy.id]), follow=True)
-    assert told(response) == [str(actions.NotSampledHere.words)]
+    assert told(response) == [str(actions.NotSampledHere.message)]
     assert not CurrentPolicy.objects.exists()
     assert "Sample from it" not in words(studio.get(reverse("studio:policy", args=[policy.id])))
 
@@ -119,7 +119,7 @@ def test_a_server_is_probed_watched_and_asked_again(studio):
     assert "Waiting for a worker" in text
     assert "Reproducible? Not known" in text
     assert f'hx-get="{progress}"' in words(studio.get(progress))
-    assert told(studio.post(again, follow=True)) == [str(probes.ProbeUnderWay.words)]
+    assert told(studio.post(again, follow=True)) == [str(probes.ProbeUnderWay.message)]
 
     probe = probes.claim(worker="w", lease=timedelta(minutes=1), now=make.NOW)
     findings = {"takes_seed": True, "seed": False, "stop": "stays", "n": False, "length": None, "model": "sft@7"}
@@ -147,6 +147,6 @@ def test_a_server_is_probed_watched_and_asked_again(studio):
 def test_only_a_server_is_probed(studio):
     policy = make.policy()
     response = studio.post(reverse("studio:policy-probe", args=[policy.id]), follow=True)
-    assert told(response) == [str(probes.NoServer.words)]
+    assert told(response) == [str(probes.NoServer.message)]
     assert "What the server can do" not in words(response)
     assert studio.get(reverse("studio:policy-probe-progress", args=[policy.id])).status_code == 404

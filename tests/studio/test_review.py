@@ -124,7 +124,7 @@ def test_the_next_one_stays_in_the_campaign(review, waiting):
 def test_sending_back_needs_a_comment(review, waiting):
     assignment = waiting()
     response = review.post(page(assignment), {"decision": "send_back", "comment": "  "} | read(assignment))
-    assert response.context["form"].errors["comment"] == [str(work.CommentNeeded.words)]
+    assert response.context["form"].errors["comment"] == [str(work.CommentNeeded.message)]
     assignment.refresh_from_db()
     assert assignment.state == State.SUBMITTED
     review.post(page(assignment), {"decision": "send_back", "comment": "Name a source"} | read(assignment))
@@ -263,7 +263,7 @@ def test_nobody_reviews_their_own_answer(waiting):
         client.get(page(assignment), follow=True),
         client.post(page(assignment), {"decision": "accept"} | read(assignment), follow=True),
     ):
-        assert told(response) == [str(work.OwnAnswer.words)]
+        assert told(response) == [str(work.OwnAnswer.message)]
     assignment.refresh_from_db()
     assert assignment.state == State.SUBMITTED
 

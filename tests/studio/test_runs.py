@@ -85,7 +85,7 @@ def test_a_form_becomes_a_run_with_a_request_a_prompt(studio, manager, pool):
 def test_a_refusal_stands_above_the_form(studio):
     form = FORM | {"pool": make.pool().id, "policy": make.policy().id}
     response = studio.post(reverse("studio:run-new"), form)
-    assert response.context["form"].non_field_errors() == [str(actions.NoPrompts.words)]
+    assert response.context["form"].non_field_errors() == [str(actions.NoPrompts.message)]
     assert not SampleRun.objects.exists()
 
 
@@ -126,7 +126,7 @@ def test_cancelling(studio, run):
     studio.post(address("run-cancel", run))
     run.refresh_from_db()
     assert run.state == RunState.CANCELLED
-    assert told(studio.post(address("run-cancel", run), follow=True))[-1] == str(actions.RunEnded.words)
+    assert told(studio.post(address("run-cancel", run), follow=True))[-1] == str(actions.RunEnded.message)
 
 
 def test_what_failed_is_told_and_tried_again(studio, run):
@@ -136,7 +136,7 @@ def test_what_failed_is_told_and_tried_again(studio, run):
     assert "The prompt is too long." in text
     studio.post(address("run-retry", run))
     assert run.requests.get().state == RequestState.WAITING
-    assert told(studio.post(address("run-retry", run), follow=True))[-1] == str(actions.NothingFailed.words)
+    assert told(studio.post(address("run-retry", run), follow=True))[-1] == str(actions.NothingFailed.message)
 
 
 def test_the_list_costs_the_same_queries_however_long_it_is(studio, pool, django_assert_num_queries):

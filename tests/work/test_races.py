@@ -14,6 +14,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.db.models import Count
 
 from annotate.accounts.models import Role
+from annotate.lib.refusals import Refusal
 from annotate.pools.models import Prompt
 from annotate.work import actions, leases, queries, queue, times
 from annotate.work.models import Assignment, Campaign, Draft, Event, Order, Seat, SkipReason
@@ -292,7 +293,7 @@ def test_a_storm_of_every_verb_breaks_nothing(open_desk):
         for step in range(20):
             try:
                 does(who, chance, step)
-            except (leases.Refused, Moved):
+            except (Refusal, Moved):
                 continue
 
     prompt_ids = list(Prompt.objects.values_list("id", flat=True))

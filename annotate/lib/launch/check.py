@@ -98,7 +98,7 @@ def _run(arguments: list[str], var: Path) -> bool:
 
 
 def require_programs() -> None:
-    """What the browser, broker and pooler tests drive. They are never skipped, so without it there is no point in going on."""
+    """The programs that tests drive. Those tests are never skipped, so without the programs nothing can be judged."""
     missing = []
     if not any(map(shutil.which, BROWSERS)):
         missing.append("chromium")

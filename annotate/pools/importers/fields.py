@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import composed, storable
 
 # In CSV everything is a string. These say no more than the number, truth value or nothing that JSON would have there.
@@ -18,7 +19,7 @@ LONGEST_NAME: Final = 100
 LONGEST_EXAMPLE: Final = 120
 
 
-class BadField(Exception):
+class BadField(Refusal):
     """A field of this line cannot be used; the message says what to do about it."""
 
 

@@ -8,6 +8,7 @@ from typing import IO, Final
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from annotate.lib.refusals import Refusal
 from annotate.pools.models import ImportChunk, ImportJob
 
 CHUNK: Final = 1024 * 1024
@@ -15,7 +16,7 @@ CHUNK: Final = 1024 * 1024
 LONGEST_LINE: Final = 10 * 1024 * 1024
 
 
-class BadFile(Exception):
+class BadFile(Refusal):
     """The file was not taken; the message says what to do about it."""
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 from django.utils.translation import gettext as _
 
+from annotate.lib.refusals import Refusal
 from annotate.pools.importers import fields
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob
@@ -21,7 +22,7 @@ class Unused(Protocol):
     def __call__(self, job: ImportJob, line: Line) -> Mapping[str, object]: ...
 
 
-class TooManyFields(Exception):
+class TooManyFields(Refusal):
     def __str__(self) -> str:
         return _(
             "More than %(most)d differently named fields hold text that would be left out: the names seem to be data. "

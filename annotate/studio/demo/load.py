@@ -14,6 +14,7 @@ from annotate.accounts.models import Cohort, Role, User
 from annotate.edits.actions import add_briefs
 from annotate.guidelines.actions import create_guideline, publish
 from annotate.guidelines.models import Guideline
+from annotate.lib.refusals import Refusal
 from annotate.pools.actions import create_pool
 from annotate.pools.importers import jobs, prompts
 from annotate.pools.models import ImportKind, Kind, Pool
@@ -44,7 +45,7 @@ USE_CASES = (
 )
 
 
-class NoPrompts(Exception):
+class NoPrompts(Refusal):
     def __str__(self) -> str:
         return gettext("%(file)s is missing: the demonstration needs its prompts.") % {"file": PROMPTS}
 

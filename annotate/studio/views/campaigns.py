@@ -20,6 +20,7 @@ from annotate.guidelines.models import Guideline
 from annotate.guidelines.queries import current_version
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools.models import Kind, Pool
 from annotate.rankings.stock import parts_of
@@ -29,7 +30,6 @@ from annotate.studio.views.mixes import about_slates
 from annotate.work import actions
 from annotate.work import queries as work
 from annotate.work.forms import CampaignForm
-from annotate.work.leases import Refused
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.moves import Moved
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState
@@ -64,7 +64,7 @@ def campaign_new(request: HttpRequest, workflow: str) -> HttpResponse:
             campaign = actions.create_campaign(
                 by=person(request), now=timezone.now(), workflow=kind, **form.cleaned_data
             )
-        except Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             messages.success(request, _("The campaign is a draft. Labelers see it when you open it."))
@@ -81,7 +81,7 @@ def campaign_edit(request: HttpRequest, campaign_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             campaign = actions.change_campaign(campaign=campaign, **form.cleaned_data)
-        except Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             # Of most campaigns that is all of it; what is left of a large one a worker does.
@@ -118,7 +118,7 @@ def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpRespo
     if request.method == "POST":
         return _move(request, campaign, CampaignState(to))
     if (campaign.state, to) not in CAMPAIGN_MOVES:
-        messages.error(request, str(actions.NoSuchMove.words))
+        messages.error(request, str(actions.NoSuchMove.message))
         return redirect("studio:campaign", campaign.id)
     context = {"campaign": campaign, "to": to, "version": current_version(campaign.guideline)}
     return render(request, "studio/campaign_state.html", context | _progress(campaign))
@@ -153,7 +153,7 @@ def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
                 use_cases=form.cleaned_data["use_cases"],
                 now=timezone.now(),
             )
-        except Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             said = ngettext("%(count)d new instruction is asked for.", "%(count)d are asked for.", len(made))
@@ -166,7 +166,7 @@ def _move(request: HttpRequest, campaign: Campaign, to: CampaignState) -> HttpRe
     again = campaign.state == CampaignState.PAUSED
     try:
         actions.change_state(campaign=campaign, to=to, now=timezone.now())
-    except Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         if to == CampaignState.OPEN:

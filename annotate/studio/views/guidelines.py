@@ -14,6 +14,7 @@ from annotate.guidelines import actions, queries
 from annotate.guidelines.forms import DraftForm, GuidelineForm
 from annotate.guidelines.models import Guideline, GuidelineVersion
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 from annotate.lib.text import word_diff
 
 
@@ -106,14 +107,14 @@ def publish(request: HttpRequest, guideline_id: int) -> HttpResponse:
     if request.method == "POST":
         try:
             published = actions.publish(guideline=guideline, now=timezone.now())
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             messages.error(request, str(refusal))
         else:
             messages.success(request, _("Version %(number)d is published.") % {"number": published.number})
         return redirect("studio:guideline", guideline.id)
     draft, current = queries.draft_version(guideline), queries.current_version(guideline)
     if draft is None:
-        messages.error(request, str(actions.NoDraft.words))
+        messages.error(request, str(actions.NoDraft.message))
         return redirect("studio:guideline", guideline.id)
     context = {
         "guideline": guideline,

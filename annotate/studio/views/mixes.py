@@ -11,12 +11,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers
 from annotate.lib.methods import post_or_redirect
+from annotate.lib.refusals import Refusal
 from annotate.rankings import stock, supply
 from annotate.rankings.forms import MixForm, part_forms
 from annotate.rankings.models import Mix, Portion
 from annotate.rankings.rules import BadMix
 from annotate.samples.forms import draw_seed
-from annotate.work.leases import Refused
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 
@@ -47,7 +47,7 @@ def mix(request: HttpRequest, campaign_id: int) -> HttpResponse:
         except BadMix as bad:
             wrong = form if bad.part is None else filled[bad.part][0]
             wrong.add_error(None, str(bad))
-        except Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             messages.success(request, _("The slates are made like this from now on."))
@@ -61,7 +61,7 @@ def go_on(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
     try:
         supply.go_on(campaign=_campaign(campaign_id), now=timezone.now())
-    except Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         messages.success(request, _("More slates are being sampled."))

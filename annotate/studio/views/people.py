@@ -16,6 +16,7 @@ from annotate.accounts.forms import InviteForm, RoleForm, WorkForm
 from annotate.accounts.models import Role, User
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 from annotate.studio import queries
 from annotate.studio.forms import PeopleFilter
 from annotate.work import queries as work
@@ -44,7 +45,7 @@ def invite(request: HttpRequest) -> HttpResponse:
             invitation = actions.invite(
                 **form.cleaned_data, site=_site(request), by=person(request), now=timezone.now()
             )
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             return _hand_over(request, invitation)
@@ -60,7 +61,7 @@ def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             actions.change_role(user=user, **form.cleaned_data, by=person(request), now=timezone.now())
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             messages.success(request, _("The role was changed."))
@@ -104,7 +105,7 @@ def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
         invitation = actions.new_link(user=user, site=_site(request), by=person(request), now=timezone.now())
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
         return redirect("studio:person", user.id)
     return _hand_over(request, invitation)
@@ -116,7 +117,7 @@ def withdraw_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
         actions.withdraw_link(user=user, by=person(request), now=timezone.now())
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         messages.success(request, _("The link does not work any more."))
@@ -129,7 +130,7 @@ def deactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
         actions.deactivate(user=user, by=person(request), now=timezone.now())
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         messages.success(request, _("The account is deactivated and its sessions have ended. The work stays."))
@@ -142,7 +143,7 @@ def reactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     try:
         actions.reactivate(user=user, by=person(request), now=timezone.now())
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         messages.success(request, _("The account is active again."))

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 from annotate.samples import actions, probes
 from annotate.samples.forms import PolicyForm
 from annotate.samples.models import CurrentPolicy, Origin, Policy, ServerProbe
@@ -32,7 +33,7 @@ def policy_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             policy = actions.create_policy(**form.cleaned_data, now=timezone.now())
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             messages.success(request, _("The policy is registered."))
@@ -63,7 +64,7 @@ def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
     policy = get_object_or_404(Policy, id=policy_id)
     try:
         actions.move_current(stage=policy.stage, policy=policy, by=person(request), now=timezone.now())
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         said = _("%(policy)s is the current %(stage)s policy. New sampling runs start from it.")
@@ -78,7 +79,7 @@ def probe(request: HttpRequest, policy_id: int) -> HttpResponse:
     policy = get_object_or_404(Policy, id=policy_id)
     try:
         probes.ask(policy=policy, now=timezone.now())
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     return redirect("studio:policy", policy.id)
 

@@ -13,6 +13,7 @@ from annotate.accounts.forms import QualificationForm
 from annotate.accounts.models import Qualification
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -23,7 +24,7 @@ def qualifications(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             actions.save_qualification(qualification=Qualification(), **form.cleaned_data)
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             form.add_error("name", str(refusal))
         else:
             messages.success(request, _("The qualification is there. Give it to people on their pages."))
@@ -42,7 +43,7 @@ def qualification(request: HttpRequest, qualification_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             actions.save_qualification(qualification=found, **form.cleaned_data)
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             form.add_error("name", str(refusal))
         else:
             messages.success(request, _("Saved."))
@@ -63,7 +64,7 @@ def qualification_delete(request: HttpRequest, qualification_id: int) -> HttpRes
     found = get_object_or_404(Qualification, id=qualification_id)
     try:
         actions.delete_qualification(qualification=found)
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
         return redirect("studio:qualification", found.id)
     messages.success(request, _("The qualification is gone."))

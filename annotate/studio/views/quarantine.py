@@ -11,13 +11,13 @@ from django.views.decorators.http import require_safe
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools import queries
 from annotate.pools.models import Pool, Prompt, QuarantineReason
 from annotate.pools.quarantine import in_the_way
 from annotate.studio.forms import QuarantineForm
 from annotate.work import quarantine as actions
-from annotate.work.leases import Refused
 from annotate.workflows import readmit
 
 FILL = "studio.fill_campaigns"
@@ -48,7 +48,7 @@ def decide(request: HttpRequest, prompt_id: int) -> HttpResponse:
     else:
         try:
             messages.success(request, _decided(prompt, form.cleaned_data["decision"], request))
-        except Refused as refusal:
+        except Refusal as refusal:
             messages.error(request, str(refusal))
     back, page = reverse("studio:quarantine", args=[prompt.pool_id]), form.data.get("page", "")
     return redirect(f"{back}?page={page}" if page.isdecimal() else back)

@@ -48,7 +48,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     related = ("campaign", "task__prompt", "labeler", "decided_by", "guideline_version__guideline")
     assignment = get_object_or_404(reviewed.select_related(*related), id=assignment_id)
     if assignment.labeler_id == person(request).id:
-        messages.error(request, str(actions.OwnAnswer.words))
+        messages.error(request, str(actions.OwnAnswer.message))
         return redirect(_queue(request))
     form = DecisionForm(request.POST or None, initial={"read": _read(assignment)})
     if request.method == "POST" and form.is_valid():

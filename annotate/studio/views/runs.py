@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import Refusal
 from annotate.pools.models import Pool
 from annotate.rankings.supply import try_again
 from annotate.samples import actions
@@ -48,7 +49,7 @@ def run_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             run = actions.start_run(**form.cleaned_data, by=person(request), now=timezone.now())
-        except actions.Refused as refusal:
+        except Refusal as refusal:
             form.add_error(None, str(refusal))
         else:
             messages.success(request, _("The run has started. You can leave this page and come back."))
@@ -91,7 +92,7 @@ def run_progress(request: HttpRequest, run_id: int) -> HttpResponse:
 def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
     try:
         actions.cancel_run(run=_run(run_id), now=timezone.now())
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         messages.success(request, _("The run is cancelled. The completions it has are kept."))
@@ -103,7 +104,7 @@ def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
 def run_retry(request: HttpRequest, run_id: int) -> HttpResponse:
     try:
         count = try_again(run=_run(run_id))
-    except actions.Refused as refusal:
+    except Refusal as refusal:
         messages.error(request, str(refusal))
     else:
         said = ngettext("%(count)d prompt is tried again.", "%(count)d prompts are tried again.", count)

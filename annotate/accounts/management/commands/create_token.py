@@ -27,6 +27,6 @@ class Command(BaseCommand):
             return
         try:
             key = tokens.create(user=user, by=None, now=timezone.now(), replace=options["replace"])
-        except tokens.Refused as refused:
+        except tokens.NoToken as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write(key)
