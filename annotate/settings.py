@@ -256,6 +256,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["annotate.lib.parsers.ShallowJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "annotate.api.paging.Pages",
+    "EXCEPTION_HANDLER": "annotate.api.errors.answer",
     "PAGE_SIZE": 50,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
 }

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException, NotFound
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -29,15 +29,13 @@ from annotate.api.serializers import (
     StateSerializer,
     StoppedTaskSerializer,
 )
-from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools import actions as pools
 from annotate.pools.models import Pool, Prompt
 from annotate.pools.queries import search_prompts
-from annotate.pools.rules import BadPrompt, PromptDraft
+from annotate.pools.rules import PromptDraft
 from annotate.rankings import stock, supply
 from annotate.rankings.models import Mix
-from annotate.rankings.rules import BadMix
 from annotate.samples import actions as samples
 from annotate.samples import probes
 from annotate.samples import queries as sampled
@@ -53,12 +51,6 @@ from annotate.workflows import readmit
 FILL = "studio.fill_campaigns"
 
 
-class Conflict(APIException):
-    """An action refused; its words say what to do."""
-
-    status_code = status.HTTP_409_CONFLICT
-
-
 def manager(request: Request) -> User:
     return cast(User, request.user)
 
@@ -68,10 +60,7 @@ class PoolViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Creat
     queryset = Pool.objects.order_by("id")
 
     def perform_create(self, serializer: BaseSerializer[Pool]) -> None:
-        try:
-            serializer.instance = pools.create_pool(**serializer.validated_data, now=timezone.now())
-        except pools.NameTaken as refusal:
-            raise Conflict(str(refusal)) from refusal
+        serializer.instance = pools.create_pool(**serializer.validated_data, now=timezone.now())
 
 
 class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericViewSet[Prompt]):
@@ -101,10 +90,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
         form = NewPromptSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         values = dict(form.validated_data)
-        try:
-            prompt = pools.add_prompt(pool=values.pop("pool"), draft=PromptDraft(**values), now=timezone.now())
-        except (BadPrompt, pools.DuplicatePrompt) as refusal:
-            raise Conflict(str(refusal)) from refusal
+        prompt = pools.add_prompt(pool=values.pop("pool"), draft=PromptDraft(**values), now=timezone.now())
         return Response(PromptSerializer(prompt).data, status=status.HTTP_201_CREATED)
 
     @extend_schema(request=None, responses=PromptSerializer)
@@ -112,10 +98,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     def keep(self, request: Request, pk: str) -> Response:
         """Leave the prompt in quarantine, and note that you have decided so."""
         prompt = self.get_object()
-        try:
-            quarantine.keep(prompt_id=prompt.id, by=manager(request), now=timezone.now())
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        quarantine.keep(prompt_id=prompt.id, by=manager(request), now=timezone.now())
         return Response(PromptSerializer(self.get_object()).data)
 
     @extend_schema(request=ReleaseSerializer, responses=PromptSerializer)
@@ -124,16 +107,13 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
         """Use a prompt that is in quarantine, or with {"instead": true} use it instead of the equal ones."""
         prompt, form = self.get_object(), ReleaseSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        try:
-            quarantine.release(
-                prompt_id=prompt.id,
-                by=manager(request),
-                now=timezone.now(),
-                readmit=readmit,
-                instead=form.validated_data["instead"],
-            )
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        quarantine.release(
+            prompt_id=prompt.id,
+            by=manager(request),
+            now=timezone.now(),
+            readmit=readmit,
+            instead=form.validated_data["instead"],
+        )
         wake(FILL, prompt.pool_id)
         return Response(PromptSerializer(self.get_object()).data)
 
@@ -149,20 +129,14 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     queryset = Policy.objects.select_related("probe").order_by("id")
 
     def perform_create(self, serializer: BaseSerializer[Policy]) -> None:
-        try:
-            serializer.instance = samples.create_policy(**serializer.validated_data, now=timezone.now())
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        serializer.instance = samples.create_policy(**serializer.validated_data, now=timezone.now())
 
     @extend_schema(request=None, responses=PolicySerializer)
     @action(detail=True, methods=["post"])
     def make_current(self, request: Request, pk: str) -> Response:
         """New sampling runs of this policy's stage start from it."""
         policy = self.get_object()
-        try:
-            samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
         return Response(PolicySerializer(policy).data)
 
     @extend_schema(request=None, responses=PolicySerializer)
@@ -170,10 +144,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     def probe(self, request: Request, pk: str) -> Response:
         """A worker finds out anew what the policy's server can do."""
         policy = self.get_object()
-        try:
-            policy.probe = probes.ask(policy=policy, now=timezone.now())
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        policy.probe = probes.ask(policy=policy, now=timezone.now())
         return Response(PolicySerializer(policy).data)
 
 
@@ -191,20 +162,14 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
         return {**super().get_serializer_context(), "progress": self.known}
 
     def perform_create(self, serializer: BaseSerializer[SampleRun]) -> None:
-        try:
-            serializer.instance = samples.start_run(
-                **serializer.validated_data, by=manager(self.request), now=timezone.now()
-            )
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        serializer.instance = samples.start_run(
+            **serializer.validated_data, by=manager(self.request), now=timezone.now()
+        )
 
     @extend_schema(request=None, responses=RunSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        try:
-            run = samples.cancel_run(run=self.get_object(), now=timezone.now())
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        run = samples.cancel_run(run=self.get_object(), now=timezone.now())
         return Response(self.get_serializer(run).data)
 
     @extend_schema(request=None, responses=RunSerializer)
@@ -212,10 +177,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
     def retry(self, request: Request, pk: str) -> Response:
         """Try the prompts that failed again."""
         run = self.get_object()
-        try:
-            supply.try_again(run=run)
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        supply.try_again(run=run)
         run.refresh_from_db()
         return Response(self.get_serializer(run).data)
 
@@ -239,22 +201,16 @@ class CampaignViewSet(
         return {**super().get_serializer_context(), "progress": self.known}
 
     def perform_create(self, serializer: BaseSerializer[Campaign]) -> None:
-        try:
-            serializer.instance = work.create_campaign(
-                **serializer.validated_data, by=manager(self.request), now=timezone.now()
-            )
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        serializer.instance = work.create_campaign(
+            **serializer.validated_data, by=manager(self.request), now=timezone.now()
+        )
 
     @extend_schema(request=CampaignSerializer(partial=True), responses=CampaignSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         campaign = self.get_object()
         form = self.get_serializer(campaign, data=request.data, partial=True)
         form.is_valid(raise_exception=True)
-        try:
-            campaign = work.change_campaign(campaign=campaign, **form.validated_data)
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        campaign = work.change_campaign(campaign=campaign, **form.validated_data)
         if work.match_overlap(campaign=campaign, now=timezone.now()):
             wake(FILL, campaign.pool_id)
         return Response(self.get_serializer(campaign).data)
@@ -271,10 +227,7 @@ class CampaignViewSet(
         campaign = self._ranked()
         form = MixSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        try:
-            supply.save_mix(campaign=campaign, **form.validated_data)
-        except (BadMix, Refusal) as refusal:
-            raise Conflict(str(refusal)) from refusal
+        supply.save_mix(campaign=campaign, **form.validated_data)
         return Response(self._mix(campaign))
 
     @extend_schema(request=None, responses=MixSerializer)
@@ -282,10 +235,7 @@ class CampaignViewSet(
     def go_on(self, request: Request, pk: str) -> Response:
         """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
         campaign = self._ranked()
-        try:
-            supply.go_on(campaign=campaign, now=timezone.now())
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        supply.go_on(campaign=campaign, now=timezone.now())
         return Response(self._mix(campaign))
 
     def _ranked(self) -> Campaign:
@@ -304,12 +254,9 @@ class CampaignViewSet(
     def state(self, request: Request, pk: str) -> Response:
         form = StateSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        try:
-            campaign = work.change_state(
-                campaign=self.get_object(), to=CampaignState(form.validated_data["to"]), now=timezone.now()
-            )
-        except Refusal as refusal:
-            raise Conflict(str(refusal)) from refusal
+        campaign = work.change_state(
+            campaign=self.get_object(), to=CampaignState(form.validated_data["to"]), now=timezone.now()
+        )
         if campaign.state == CampaignState.OPEN:
             wake(FILL, campaign.pool_id)
         return Response(self.get_serializer(campaign).data)

@@ -29,7 +29,7 @@ from annotate.edits import workflow as edits
 from annotate.guidelines.actions import acknowledge
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
-from annotate.lib.methods import post_or_redirect
+from annotate.lib.methods import post_or_redirect, refusals_as_json
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import Piece, word_diff
@@ -38,7 +38,6 @@ from annotate.samples.actions import FILL
 from annotate.work import leases, times
 from annotate.work import queries as work
 from annotate.work.models import Assignment, Campaign, Draft, Hand, Workflow
-from annotate.work.moves import Moved
 from annotate.work.states import CampaignState, State
 from annotate.work.workflow import BadAnswer, Bench, Context
 from annotate.workflows import WORKFLOWS
@@ -160,7 +159,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             return JsonResponse({"words": forms.faults(bad.context["form"])}, status=422)
         until = assignment.leased_until if assignment.labeler_id == labeler.id else None
         return _page(request, assignment, bad.context | {"submit_key": key}, until, status=422)
-    except (Refusal, Moved) as refused:
+    except Refusal as refused:
         body = forms.draft_from_form(request.POST)
         _keep(assignment, labeler, body, now)
         if scripted:
@@ -178,6 +177,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
 
 @require_POST
 @labelers
+@refusals_as_json
 def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
     """The page's autosave. Where there is no JavaScript, `release` and a refused submit keep the text."""
     labeler, now = person(request), timezone.now()
@@ -186,48 +186,42 @@ def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
         body, seen = forms.draft_from_json(request.body)
     except forms.BadDraft:
         return JsonResponse({"words": _("This is no draft.")}, status=400)
-    try:
-        saved = leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now, seen=seen)
-    except Refusal as refused:
-        return JsonResponse({"words": str(refused)}, status=409)
+    saved = leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now, seen=seen)
     return JsonResponse({"saved_at": saved.saved_at, "version": saved.version, "unseen": saved.unseen})
 
 
 @labelers
-@post_or_redirect(_task_page)
+@post_or_redirect(_task_page, refused="desk:home")
 def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """Take the last submit back. What was claimed after it stays ready ahead."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     try:
         undone = _bench(assignment).undo(assignment.id, labeler, now)
-    except (Refusal, Moved) as refused:
+    except Refusal:
         current = _had_or_404(labeler, assignment_id)
         if current.labeler_id == labeler.id and current.state == State.LEASED:
             # The first click of two, or another tab, has taken it back.
             return redirect("desk:task", current.id)
-        messages.warning(request, str(refused))
-        return redirect("desk:home")
+        raise
     messages.info(request, _("Your answer is taken back: change it, and hand it in again."))
     return redirect("desk:task", undone.id)
 
 
 @require_POST
 @labelers
+@refusals_as_json
 def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
     """The page's heartbeat, with the active seconds it has seen so far."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     _count_time(assignment, labeler, forms.told(request.body).get("active", ""), now)
-    try:
-        until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
-    except Refusal as refused:
-        return JsonResponse({"words": str(refused)}, status=409)
+    until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
     return JsonResponse({"leased_until": until})
 
 
 @labelers
-@post_or_redirect(_task_page)
+@post_or_redirect(_task_page, refused="desk:home")
 def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """Pass on the task. Without JavaScript the button sends the whole form, and a page of its own asks the reason."""
     labeler, now = person(request), timezone.now()
@@ -239,41 +233,29 @@ def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
     if not form.is_valid():
         context = {"assignment": assignment, "skip_fields": partial(forms.fields, form)}
         return render(request, "desk/skip.html", context, status=422 if asked else 200)
-    try:
-        leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
-    except (Refusal, Moved) as refused:
-        messages.warning(request, str(refused))
-        return redirect("desk:home")
+    leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
     messages.info(request, _("You skipped the task. It does not come back to you."))
     return _go_on(request, assignment.campaign_id, now)
 
 
 @labelers
-@post_or_redirect(_task_page)
+@post_or_redirect(_task_page, refused="desk:home")
 def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """Put the task back. The button sends the whole form, so that its text is kept also without the autosave."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
-    try:
-        leases.release(assignment_id=assignment.id, labeler=labeler, now=now)
-    except (Refusal, Moved) as refused:
-        messages.warning(request, str(refused))
-    else:
-        messages.info(request, _("The task is back in the queue. What you wrote is kept, in case you take it again."))
+    leases.release(assignment_id=assignment.id, labeler=labeler, now=now)
+    messages.info(request, _("The task is back in the queue. What you wrote is kept, in case you take it again."))
     return redirect("desk:home")
 
 
 @labelers
-@post_or_redirect(_task_page)
+@post_or_redirect(_task_page, refused="desk:home")
 def resume(request: HttpRequest, assignment_id: int) -> HttpResponse:
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
-    try:
-        resumed = leases.resume(assignment_id=assignment.id, labeler=labeler, now=now)
-    except (Refusal, Moved) as refused:
-        messages.warning(request, str(refused))
-        return redirect("desk:home")
+    resumed = leases.resume(assignment_id=assignment.id, labeler=labeler, now=now)
     return redirect("desk:task", resumed.id)
 
 

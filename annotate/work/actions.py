@@ -58,6 +58,10 @@ class NotStopped(Refusal):
     message = _("This task does not wait for a decision any more.")
 
 
+class NoLongerSentBack(Moved):
+    message = _("This answer is no longer waiting: its writer took it up, or it was replaced.")
+
+
 class InQuarantine(Refusal):
     message = _("The prompt of this task is in quarantine. Decide about the prompt first.")
 
@@ -440,7 +444,7 @@ def replace_sent_back(*, assignment_id: int, by: User, now: datetime) -> Assignm
         hold_campaign(Assignment.objects.values_list("campaign", flat=True).get(id=assignment_id))
         assignment = Assignment.objects.select_for_update().get(id=assignment_id)
         if assignment.state != State.SENT_BACK:
-            raise Moved
+            raise NoLongerSentBack
         replace(assignment, Move.REPLACE, actor=by, now=now)
         return assignment
 

@@ -18,9 +18,9 @@ from annotate.edits.actions import add_briefs
 from annotate.edits.models import Brief
 from annotate.guidelines.models import Guideline
 from annotate.guidelines.queries import current_version
-from annotate.lib.methods import post_or_redirect
+from annotate.lib.methods import post_or_redirect, refusals_lead_to
 from annotate.lib.paging import page_of
-from annotate.lib.refusals import Refusal
+from annotate.lib.refusals import shown_in
 from annotate.lib.wake import wake
 from annotate.pools.models import Kind, Pool
 from annotate.rankings.stock import parts_of
@@ -31,7 +31,6 @@ from annotate.work import actions
 from annotate.work import queries as work
 from annotate.work.forms import CampaignForm
 from annotate.work.models import Assignment, Campaign, Workflow
-from annotate.work.moves import Moved
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState
 
 FILL = "studio.fill_campaigns"
@@ -60,13 +59,10 @@ def campaign_new(request: HttpRequest, workflow: str) -> HttpResponse:
     kind = _kind(workflow)
     form = CampaignForm(request.POST or None, workflow=kind)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form):
             campaign = actions.create_campaign(
                 by=person(request), now=timezone.now(), workflow=kind, **form.cleaned_data
             )
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
             messages.success(request, _("The campaign is a draft. Labelers see it when you open it."))
             return redirect("studio:campaign", campaign.id)
     return render(request, "studio/campaign_new.html", {"form": form, "kind": kind})
@@ -79,11 +75,8 @@ def campaign_edit(request: HttpRequest, campaign_id: int) -> HttpResponse:
     name = campaign.name
     form = CampaignForm(request.POST or None, instance=campaign, workflow=Workflow(campaign.workflow))
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form):
             campaign = actions.change_campaign(campaign=campaign, **form.cleaned_data)
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
             # Of most campaigns that is all of it; what is left of a large one a worker does.
             if actions.match_overlap(campaign=campaign, now=timezone.now()):
                 wake(FILL, campaign.pool_id)
@@ -110,6 +103,7 @@ def campaign_progress(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
+@refusals_lead_to("studio:campaign", "campaign_id")
 def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpResponse:
     """Says what the move will do, and does it when that is confirmed."""
     campaign = get_object_or_404(Campaign.objects.select_related("guideline", "pool"), id=campaign_id)
@@ -118,8 +112,7 @@ def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpRespo
     if request.method == "POST":
         return _move(request, campaign, CampaignState(to))
     if (campaign.state, to) not in CAMPAIGN_MOVES:
-        messages.error(request, str(actions.NoSuchMove.message))
-        return redirect("studio:campaign", campaign.id)
+        raise actions.NoSuchMove
     context = {"campaign": campaign, "to": to, "version": current_version(campaign.guideline)}
     return render(request, "studio/campaign_state.html", context | _progress(campaign))
 
@@ -129,12 +122,8 @@ def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpRespo
 def replace_sent_back(request: HttpRequest, campaign_id: int, assignment_id: int) -> HttpResponse:
     """Ask another labeler instead of waiting for the writer of a sent-back answer."""
     get_object_or_404(Assignment, id=assignment_id, campaign=campaign_id)
-    try:
-        actions.replace_sent_back(assignment_id=assignment_id, by=person(request), now=timezone.now())
-    except Moved:
-        messages.info(request, _("This answer is no longer waiting: its writer took it up, or it was replaced."))
-    else:
-        messages.success(request, _("Another labeler will be asked."))
+    actions.replace_sent_back(assignment_id=assignment_id, by=person(request), now=timezone.now())
+    messages.success(request, _("Another labeler will be asked."))
     return redirect("studio:campaign", campaign_id)
 
 
@@ -145,7 +134,7 @@ def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
     campaign = get_object_or_404(_with_related(), id=campaign_id, workflow=Workflow.EDITS)
     form = BriefsForm(request.POST)
     if form.is_valid():
-        try:
+        with shown_in(form):
             made = add_briefs(
                 campaign=campaign,
                 kind=Kind(form.cleaned_data["kind"]),
@@ -153,9 +142,6 @@ def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
                 use_cases=form.cleaned_data["use_cases"],
                 now=timezone.now(),
             )
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
             said = ngettext("%(count)d new instruction is asked for.", "%(count)d are asked for.", len(made))
             messages.success(request, said % {"count": len(made)})
             return redirect("studio:campaign", campaign.id)
@@ -164,14 +150,10 @@ def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 def _move(request: HttpRequest, campaign: Campaign, to: CampaignState) -> HttpResponse:
     again = campaign.state == CampaignState.PAUSED
-    try:
-        actions.change_state(campaign=campaign, to=to, now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        if to == CampaignState.OPEN:
-            wake(FILL, campaign.pool_id)
-        messages.success(request, _said(to, again))
+    actions.change_state(campaign=campaign, to=to, now=timezone.now())
+    if to == CampaignState.OPEN:
+        wake(FILL, campaign.pool_id)
+    messages.success(request, _said(to, again))
     return redirect("studio:campaign", campaign.id)
 
 

@@ -13,8 +13,9 @@ from annotate.accounts.access import managers, person
 from annotate.guidelines import actions, queries
 from annotate.guidelines.forms import DraftForm, GuidelineForm
 from annotate.guidelines.models import Guideline, GuidelineVersion
+from annotate.lib.methods import refusals_lead_to
 from annotate.lib.paging import page_of
-from annotate.lib.refusals import Refusal
+from annotate.lib.refusals import shown_in
 from annotate.lib.text import word_diff
 
 
@@ -29,11 +30,8 @@ def guidelines(request: HttpRequest) -> HttpResponse:
 def guideline_new(request: HttpRequest) -> HttpResponse:
     form = GuidelineForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form, "name"):
             guideline = actions.create_guideline(**form.cleaned_data, by=person(request), now=timezone.now())
-        except actions.NameTaken as refusal:
-            form.add_error("name", str(refusal))
-        else:
             messages.success(request, _("The draft is saved. Labelers see it when you publish it."))
             return redirect("studio:guideline", guideline.id)
     return render(request, "studio/guideline_new.html", {"form": form})
@@ -101,21 +99,17 @@ def compare(request: HttpRequest, guideline_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
+@refusals_lead_to("studio:guideline", "guideline_id")
 def publish(request: HttpRequest, guideline_id: int) -> HttpResponse:
     """Says what publishing does, and does it when that is confirmed."""
     guideline = get_object_or_404(Guideline, id=guideline_id)
     if request.method == "POST":
-        try:
-            published = actions.publish(guideline=guideline, now=timezone.now())
-        except Refusal as refusal:
-            messages.error(request, str(refusal))
-        else:
-            messages.success(request, _("Version %(number)d is published.") % {"number": published.number})
+        published = actions.publish(guideline=guideline, now=timezone.now())
+        messages.success(request, _("Version %(number)d is published.") % {"number": published.number})
         return redirect("studio:guideline", guideline.id)
     draft, current = queries.draft_version(guideline), queries.current_version(guideline)
     if draft is None:
-        messages.error(request, str(actions.NoDraft.message))
-        return redirect("studio:guideline", guideline.id)
+        raise actions.NoDraft
     context = {
         "guideline": guideline,
         "draft": draft,

@@ -13,9 +13,9 @@ from annotate.accounts.access import managers, person
 from annotate.accounts.bodies import takes_files
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import shown_in
 from annotate.pools import actions, queries
 from annotate.pools.forms import ImportForm
-from annotate.pools.importers.files import BadFile
 from annotate.pools.models import ImportJob, ImportState, Pool
 
 RUNNING = (ImportState.WAITING, ImportState.RUNNING)
@@ -28,7 +28,7 @@ def import_new(request: HttpRequest, pool_id: int) -> HttpResponse:
     pool = get_object_or_404(Pool, id=pool_id)
     form = ImportForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form, "file"):
             job = actions.start_import(
                 pool=pool,
                 kind=form.cleaned_data["content"],
@@ -38,9 +38,6 @@ def import_new(request: HttpRequest, pool_id: int) -> HttpResponse:
                 by=person(request),
                 now=timezone.now(),
             )
-        except BadFile as refusal:
-            form.add_error("file", str(refusal))
-        else:
             return redirect("studio:import", job.id)
     return render(request, "studio/import_new.html", {"form": form, "pool": pool})
 
@@ -72,15 +69,12 @@ def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
 def import_decide(request: HttpRequest, job_id: int) -> HttpResponse:
     """Import the file without the fields that would be dropped, or not at all."""
     job, decision = _job(job_id), request.POST.get("decision")
-    try:
-        if decision == "drop":
-            actions.drop_fields(job=job)
-        elif decision == "cancel":
-            actions.cancel_import(job=job, now=timezone.now())
-        else:
-            messages.error(request, _("Choose whether to import the file without these fields, or not at all."))
-    except actions.AlreadyDecided as refusal:
-        messages.error(request, str(refusal))
+    if decision == "drop":
+        actions.drop_fields(job=job)
+    elif decision == "cancel":
+        actions.cancel_import(job=job, now=timezone.now())
+    else:
+        messages.error(request, _("Choose whether to import the file without these fields, or not at all."))
     return redirect("studio:import", job.id)
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers
 from annotate.lib.methods import post_or_redirect
-from annotate.lib.refusals import Refusal
+from annotate.lib.refusals import shown_in
 from annotate.rankings import stock, supply
 from annotate.rankings.forms import MixForm, part_forms
 from annotate.rankings.models import Mix, Portion
@@ -37,21 +37,17 @@ def mix(request: HttpRequest, campaign_id: int) -> HttpResponse:
     parts = part_forms(stock.parts_of(campaign), data)
     if request.method == "POST" and form.is_valid() and parts.is_valid():
         filled = [(part, part.share) for part in parts if part.share]
-        try:
-            supply.save_mix(
-                campaign=campaign,
-                shares=[share for _part, share in filled if share],
-                seed=draw_seed(),
-                **form.cleaned_data,
-            )
-        except BadMix as bad:
-            wrong = form if bad.part is None else filled[bad.part][0]
-            wrong.add_error(None, str(bad))
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
-            messages.success(request, _("The slates are made like this from now on."))
-            return redirect("studio:campaign", campaign.id)
+        shares = [share for _part, share in filled if share]
+        with shown_in(form):
+            try:
+                supply.save_mix(campaign=campaign, shares=shares, seed=draw_seed(), **form.cleaned_data)
+            except BadMix as bad:
+                if bad.part is None:
+                    raise
+                filled[bad.part][0].add_error(None, str(bad))
+            else:
+                messages.success(request, _("The slates are made like this from now on."))
+                return redirect("studio:campaign", campaign.id)
     return render(request, "studio/mix.html", {"campaign": campaign, "form": form, "parts": parts})
 
 
@@ -59,12 +55,8 @@ def mix(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @post_or_redirect("studio:campaign", "campaign_id")
 def go_on(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
-    try:
-        supply.go_on(campaign=_campaign(campaign_id), now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        messages.success(request, _("More slates are being sampled."))
+    supply.go_on(campaign=_campaign(campaign_id), now=timezone.now())
+    messages.success(request, _("More slates are being sampled."))
     return redirect("studio:campaign", campaign_id)
 
 

@@ -16,7 +16,7 @@ from annotate.accounts.forms import InviteForm, RoleForm, WorkForm
 from annotate.accounts.models import Role, User
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
-from annotate.lib.refusals import Refusal
+from annotate.lib.refusals import shown_in
 from annotate.studio import queries
 from annotate.studio.forms import PeopleFilter
 from annotate.work import queries as work
@@ -41,13 +41,10 @@ def people(request: HttpRequest) -> HttpResponse:
 def invite(request: HttpRequest) -> HttpResponse:
     form = InviteForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form):
             invitation = actions.invite(
                 **form.cleaned_data, site=_site(request), by=person(request), now=timezone.now()
             )
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
             return _hand_over(request, invitation)
     return render(request, "studio/invite.html", {"form": form})
 
@@ -59,11 +56,8 @@ def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User.objects.prefetch_related("qualifications"), id=user_id)
     form = RoleForm(request.POST or None, initial={"role": user.role, "cohort": user.cohort})
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form):
             actions.change_role(user=user, **form.cleaned_data, by=person(request), now=timezone.now())
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
             messages.success(request, _("The role was changed."))
             return redirect("studio:person", user.id)
     return render(request, "studio/person.html", _person(user) | {"form": form})
@@ -103,11 +97,7 @@ def _person(user: User) -> dict[str, Any]:
 @post_or_redirect("studio:person", "user_id")
 def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
-    try:
-        invitation = actions.new_link(user=user, site=_site(request), by=person(request), now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-        return redirect("studio:person", user.id)
+    invitation = actions.new_link(user=user, site=_site(request), by=person(request), now=timezone.now())
     return _hand_over(request, invitation)
 
 
@@ -115,12 +105,8 @@ def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
 @post_or_redirect("studio:person", "user_id")
 def withdraw_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
-    try:
-        actions.withdraw_link(user=user, by=person(request), now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        messages.success(request, _("The link does not work any more."))
+    actions.withdraw_link(user=user, by=person(request), now=timezone.now())
+    messages.success(request, _("The link does not work any more."))
     return redirect("studio:person", user.id)
 
 
@@ -128,12 +114,8 @@ def withdraw_link(request: HttpRequest, user_id: int) -> HttpResponse:
 @post_or_redirect("studio:person", "user_id")
 def deactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
-    try:
-        actions.deactivate(user=user, by=person(request), now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        messages.success(request, _("The account is deactivated and its sessions have ended. The work stays."))
+    actions.deactivate(user=user, by=person(request), now=timezone.now())
+    messages.success(request, _("The account is deactivated and its sessions have ended. The work stays."))
     return redirect("studio:person", user.id)
 
 
@@ -141,12 +123,8 @@ def deactivate(request: HttpRequest, user_id: int) -> HttpResponse:
 @post_or_redirect("studio:person", "user_id")
 def reactivate(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
-    try:
-        actions.reactivate(user=user, by=person(request), now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        messages.success(request, _("The account is active again."))
+    actions.reactivate(user=user, by=person(request), now=timezone.now())
+    messages.success(request, _("The account is active again."))
     return redirect("studio:person", user.id)
 
 

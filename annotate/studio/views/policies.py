@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
-from annotate.lib.refusals import Refusal
+from annotate.lib.refusals import shown_in
 from annotate.samples import actions, probes
 from annotate.samples.forms import PolicyForm
 from annotate.samples.models import CurrentPolicy, Origin, Policy, ServerProbe
@@ -31,11 +31,8 @@ def policies(request: HttpRequest) -> HttpResponse:
 def policy_new(request: HttpRequest) -> HttpResponse:
     form = PolicyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form):
             policy = actions.create_policy(**form.cleaned_data, now=timezone.now())
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
             messages.success(request, _("The policy is registered."))
             return redirect("studio:policy", policy.id)
     return render(request, "studio/policy_new.html", {"form": form})
@@ -62,13 +59,9 @@ def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
 @post_or_redirect("studio:policy", "policy_id")
 def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
     policy = get_object_or_404(Policy, id=policy_id)
-    try:
-        actions.move_current(stage=policy.stage, policy=policy, by=person(request), now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        said = _("%(policy)s is the current %(stage)s policy. New sampling runs start from it.")
-        messages.success(request, said % {"policy": policy, "stage": policy.get_stage_display()})
+    actions.move_current(stage=policy.stage, policy=policy, by=person(request), now=timezone.now())
+    said = _("%(policy)s is the current %(stage)s policy. New sampling runs start from it.")
+    messages.success(request, said % {"policy": policy, "stage": policy.get_stage_display()})
     return redirect("studio:policies")
 
 
@@ -77,10 +70,7 @@ def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
 def probe(request: HttpRequest, policy_id: int) -> HttpResponse:
     """Have a worker ask the server once more what it can do."""
     policy = get_object_or_404(Policy, id=policy_id)
-    try:
-        probes.ask(policy=policy, now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
+    probes.ask(policy=policy, now=timezone.now())
     return redirect("studio:policy", policy.id)
 
 

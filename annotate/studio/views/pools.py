@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.accounts.access import managers
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
+from annotate.lib.refusals import shown_in
 from annotate.pools import actions
 from annotate.pools import queries as prompts
 from annotate.pools.forms import PoolForm, PriorityForm, PromptSearchForm
@@ -36,11 +37,8 @@ def pools(request: HttpRequest) -> HttpResponse:
 def pool_new(request: HttpRequest) -> HttpResponse:
     form = PoolForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form, "name"):
             pool = actions.create_pool(**form.cleaned_data, now=timezone.now())
-        except actions.NameTaken as refusal:
-            form.add_error("name", str(refusal))
-        else:
             messages.success(request, _("The pool is there. Import prompts into it."))
             return redirect("studio:import-new", pool.id)
     return render(request, "studio/pool_new.html", {"form": form})

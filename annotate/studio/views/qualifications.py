@@ -13,7 +13,7 @@ from annotate.accounts.forms import QualificationForm
 from annotate.accounts.models import Qualification
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
-from annotate.lib.refusals import Refusal
+from annotate.lib.refusals import shown_in
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -22,11 +22,8 @@ def qualifications(request: HttpRequest) -> HttpResponse:
     """All there are; a POST adds one."""
     form = QualificationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form, "name"):
             actions.save_qualification(qualification=Qualification(), **form.cleaned_data)
-        except Refusal as refusal:
-            form.add_error("name", str(refusal))
-        else:
             messages.success(request, _("The qualification is there. Give it to people on their pages."))
             return redirect("studio:qualifications")
     context = {"page": page_of(request, accounts.qualifications()), "form": form}
@@ -41,11 +38,8 @@ def qualification(request: HttpRequest, qualification_id: int) -> HttpResponse:
     name = found.name
     form = QualificationForm(request.POST or None, instance=found)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form, "name"):
             actions.save_qualification(qualification=found, **form.cleaned_data)
-        except Refusal as refusal:
-            form.add_error("name", str(refusal))
-        else:
             messages.success(request, _("Saved."))
             return redirect("studio:qualifications")
     context = {
@@ -62,10 +56,6 @@ def qualification(request: HttpRequest, qualification_id: int) -> HttpResponse:
 @post_or_redirect("studio:qualification", "qualification_id")
 def qualification_delete(request: HttpRequest, qualification_id: int) -> HttpResponse:
     found = get_object_or_404(Qualification, id=qualification_id)
-    try:
-        actions.delete_qualification(qualification=found)
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-        return redirect("studio:qualification", found.id)
+    actions.delete_qualification(qualification=found)
     messages.success(request, _("The qualification is gone."))
     return redirect("studio:qualifications")

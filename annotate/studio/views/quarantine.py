@@ -9,9 +9,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
-from annotate.lib.methods import post_or_redirect
+from annotate.lib.methods import post_or_redirect, refusals_lead_to
 from annotate.lib.paging import page_of
-from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools import queries
 from annotate.pools.models import Pool, Prompt, QuarantineReason
@@ -38,20 +37,24 @@ def _movable(prompt: Prompt) -> bool:
     return prompt.quarantine_reason != QuarantineReason.OTHER_SIDE
 
 
+def _list_page(request: HttpRequest, prompt_id: int) -> str:
+    """The page of the pool's quarantine from which the decision was sent."""
+    prompt = get_object_or_404(Prompt.objects.only("pool"), id=prompt_id)
+    back, page = reverse("studio:quarantine", args=[prompt.pool_id]), request.POST.get("page", "")
+    return f"{back}?page={page}" if page.isdecimal() else back
+
+
 @managers
 @post_or_redirect("studio:prompt", "prompt_id")
+@refusals_lead_to(_list_page)
 def decide(request: HttpRequest, prompt_id: int) -> HttpResponse:
     prompt = get_object_or_404(Prompt.objects.only("id", "pool"), id=prompt_id)
     form = QuarantineForm(request.POST)
     if not form.is_valid():
         messages.error(request, _("Choose what should become of the prompt."))
     else:
-        try:
-            messages.success(request, _decided(prompt, form.cleaned_data["decision"], request))
-        except Refusal as refusal:
-            messages.error(request, str(refusal))
-    back, page = reverse("studio:quarantine", args=[prompt.pool_id]), form.data.get("page", "")
-    return redirect(f"{back}?page={page}" if page.isdecimal() else back)
+        messages.success(request, _decided(prompt, form.cleaned_data["decision"], request))
+    return redirect(_list_page(request, prompt_id))
 
 
 def _decided(prompt: Prompt, decision: str, request: HttpRequest) -> str:

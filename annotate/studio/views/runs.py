@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
-from annotate.lib.refusals import Refusal
+from annotate.lib.refusals import shown_in
 from annotate.pools.models import Pool
 from annotate.rankings.supply import try_again
 from annotate.samples import actions
@@ -47,11 +47,8 @@ def run_new(request: HttpRequest) -> HttpResponse:
     asked = {name: request.GET[name] for name in ("pool", "policy") if request.GET.get(name, "").isdecimal()}
     form = SampleRunForm(request.POST or None, initial=asked)
     if request.method == "POST" and form.is_valid():
-        try:
+        with shown_in(form):
             run = actions.start_run(**form.cleaned_data, by=person(request), now=timezone.now())
-        except Refusal as refusal:
-            form.add_error(None, str(refusal))
-        else:
             messages.success(request, _("The run has started. You can leave this page and come back."))
             return redirect("studio:run", run.id)
     context = {
@@ -90,25 +87,17 @@ def run_progress(request: HttpRequest, run_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:run", "run_id")
 def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
-    try:
-        actions.cancel_run(run=_run(run_id), now=timezone.now())
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        messages.success(request, _("The run is cancelled. The completions it has are kept."))
+    actions.cancel_run(run=_run(run_id), now=timezone.now())
+    messages.success(request, _("The run is cancelled. The completions it has are kept."))
     return redirect("studio:run", run_id)
 
 
 @managers
 @post_or_redirect("studio:run", "run_id")
 def run_retry(request: HttpRequest, run_id: int) -> HttpResponse:
-    try:
-        count = try_again(run=_run(run_id))
-    except Refusal as refusal:
-        messages.error(request, str(refusal))
-    else:
-        said = ngettext("%(count)d prompt is tried again.", "%(count)d prompts are tried again.", count)
-        messages.success(request, said % {"count": count})
+    count = try_again(run=_run(run_id))
+    said = ngettext("%(count)d prompt is tried again.", "%(count)d prompts are tried again.", count)
+    messages.success(request, said % {"count": count})
     return redirect("studio:run", run_id)
 
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
-from annotate.lib.methods import post_or_redirect
+from annotate.lib.methods import post_or_redirect, refusals_lead_to
 from annotate.lib.paging import page_of
 from annotate.studio.forms import StoppedForm
 from annotate.work import actions
@@ -29,23 +29,25 @@ def stopped(request: HttpRequest, campaign_id: int) -> HttpResponse:
     return render(request, "studio/stopped.html", context)
 
 
+def _list_page(request: HttpRequest, campaign_id: int, task_id: int) -> str:
+    """The page of the stopped tasks from which the decision was sent."""
+    back, page = reverse("studio:stopped", args=[campaign_id]), request.POST.get("page", "")
+    return f"{back}?page={page}" if page.isdecimal() else back
+
+
 @managers
 @post_or_redirect("studio:stopped", "campaign_id")
+@refusals_lead_to(_list_page)
 def decide(request: HttpRequest, campaign_id: int, task_id: int) -> HttpResponse:
     """Put the task back into the queue, or want no more answers of it."""
     task = get_object_or_404(Task, id=task_id, campaign=campaign_id)
     form = StoppedForm(request.POST)
     if not form.is_valid():
         messages.error(request, _("Choose what should become of the task."))
+    elif form.cleaned_data["decision"] == "restart":
+        actions.restart_task(task_id=task.id, now=timezone.now(), by=person(request))
+        messages.success(request, _("The task is back in the queue, before all others."))
     else:
-        try:
-            if form.cleaned_data["decision"] == "restart":
-                actions.restart_task(task_id=task.id, now=timezone.now(), by=person(request))
-                messages.success(request, _("The task is back in the queue, before all others."))
-            else:
-                actions.drop_task(task_id=task.id, now=timezone.now())
-                messages.success(request, _("No more answers of the task are wanted. Those that are there stay."))
-        except (actions.NotStopped, actions.InQuarantine) as refusal:
-            messages.info(request, str(refusal))
-    back, page = reverse("studio:stopped", args=[campaign_id]), form.data.get("page", "")
-    return redirect(f"{back}?page={page}" if page.isdecimal() else back)
+        actions.drop_task(task_id=task.id, now=timezone.now())
+        messages.success(request, _("No more answers of the task are wanted. Those that are there stay."))
+    return redirect(_list_page(request, campaign_id, task_id))
