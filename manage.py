@@ -7,8 +7,8 @@ import sys
 from django.core.management import execute_from_command_line
 from django.db import OperationalError
 
-from annotate.lib.launch import surroundings
-from annotate.lib.launch.bootstrap import Refused
+from annotate.launch import surroundings
+from annotate.launch.bootstrap import Refused
 
 if __name__ == "__main__":
     os.environ.update(surroundings.complete(os.environ))

@@ -204,7 +204,7 @@ STORAGES: dict[str, dict[str, object]] = {
 }
 
 # Seconds that a request may take to arrive and its answer to be taken, up to the sizes that the web collects
-# (annotate/lib/launch/gunicorn_worker.py); larger ones have a minimum rate.
+# (annotate/launch/gunicorn_worker.py); larger ones have a minimum rate.
 REQUEST_TIMEOUT = env.number("REQUEST_TIMEOUT", default=60)
 # An import may be a large file: it is read into a row, line by line, by a worker.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024

@@ -241,7 +241,7 @@ def parts_of(platform: desk.Platform) -> list[Part]:
         Part("the worker", lambda: platform.processes("celery.*worker")),
         Part("a database connection", connections, all_at_once=False),
         Part("beat", lambda: platform.processes("celery.*beat")),
-        Part("the database's keeper", lambda: platform.processes("annotate.lib.embedded_postgres")),
+        Part("the database's keeper", lambda: platform.processes("annotate.launch.embedded_postgres")),
     ]
 
 

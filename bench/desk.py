@@ -27,8 +27,7 @@ from uuid import uuid4
 import psutil
 import psycopg2
 
-from annotate.lib import embedded_postgres
-from annotate.lib.launch import surroundings
+from annotate.launch import embedded_postgres, surroundings
 
 ROOT = Path(__file__).resolve().parent.parent
 # What this terminal may have set for a platform of its own.
@@ -143,7 +142,7 @@ def _running(var: Path, environment: dict[str, str]) -> Iterator[Platform]:
     port, said = free_port(), var / "start.log"
     with said.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "annotate.lib.launch.start", "--web-only", "--no-demo", "--port", str(port)],
+            [sys.executable, "-m", "annotate.launch.start", "--web-only", "--no-demo", "--port", str(port)],
             cwd=ROOT,
             env=clean_environment() | environment | {"VAR_DIR": str(var)},
             stdout=output,

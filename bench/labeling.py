@@ -41,8 +41,8 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
-from annotate.lib.launch.start import WEB_PROCESSES, WEB_THREADS
-from annotate.lib.postgres_binaries import installed
+from annotate.launch.postgres_binaries import installed
+from annotate.launch.start import WEB_PROCESSES, WEB_THREADS
 from annotate.lib.prepared import in_short
 from bench import desk
 

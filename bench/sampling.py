@@ -269,7 +269,7 @@ def end_to_end(bench: Bench) -> None:
 @contextmanager
 def database(folder: Path) -> Iterator[str]:
     """The address of a new database, on the server of DATABASE_URL or on one that is started for it."""
-    from annotate.lib import embedded_postgres
+    from annotate.launch import embedded_postgres
 
     given, own = os.environ.get("DATABASE_URL"), folder / "server"
     server = given or embedded_postgres.ensure_running(own)

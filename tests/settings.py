@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from annotate.lib.launch.bootstrap import ROOT
+from annotate.launch.bootstrap import ROOT
 
 PROGRAM = "import json, sys; from annotate import settings; print(json.dumps(getattr(settings, sys.argv[1], None)))"
 

@@ -32,7 +32,7 @@ INTERNAL = {
     "models_worker.probing.Stopped": "the worker, which gives the probe back",
 }
 # These run without Django, and so without its translations. Their words are not empty all the same.
-WITHOUT_DJANGO = ("models_worker.engine.", "annotate.lib.launch.", "annotate.lib.postgres_binaries.")
+WITHOUT_DJANGO = ("models_worker.engine.", "annotate.launch.", "annotate.launch.postgres_binaries.")
 # The arguments of a class with words of its own, where it takes any.
 MADE_OF: dict[str, dict[str, Any]] = {
     "annotate.lib.objects.Repeated": {"name": "prompt"},

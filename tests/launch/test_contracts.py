@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from annotate.lib.launch.check import LINT_IMPORTS
+from annotate.launch.check import LINT_IMPORTS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOWNWARD = "Imports only point down, and rooms side by side do not know each other"

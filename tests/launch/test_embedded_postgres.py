@@ -13,9 +13,9 @@ import psutil
 import psycopg2
 import pytest
 
-from annotate.lib import embedded_postgres
-from annotate.lib.embedded_postgres import Cluster, ensure_running, stop
-from annotate.lib.postgres_binaries import WHEEL, Binaries, NoPostgres
+from annotate.launch import embedded_postgres
+from annotate.launch.embedded_postgres import Cluster, ensure_running, stop
+from annotate.launch.postgres_binaries import WHEEL, Binaries, NoPostgres
 from tests.launch.processes import alive, of_folder, wait_until
 
 
@@ -70,7 +70,7 @@ def test_four_starts_after_a_kill_bring_up_one_server_with_the_data(var: Path) -
     url = ensure_running(var)
     ask(url, "CREATE TABLE kept AS SELECT 7 AS number; SELECT 1")
     os.kill(pid_of(var), signal.SIGKILL)
-    program = f"from annotate.lib.embedded_postgres import *; print(ensure_running(Path({str(var)!r})))"
+    program = f"from annotate.launch.embedded_postgres import *; print(ensure_running(Path({str(var)!r})))"
     starters = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [starter.communicate(timeout=60)[0].strip() for starter in starters] == [url] * 4
     servers = [process for process in of_folder(var) if "-D" in process.cmdline()]

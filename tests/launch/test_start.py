@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from annotate.lib.launch import surroundings
-from annotate.lib.launch.bootstrap import (
+from annotate.launch import surroundings
+from annotate.launch.bootstrap import (
     DISK_FULL,
     PYTHON,
     ROOT,
@@ -24,7 +24,7 @@ from annotate.lib.launch.bootstrap import (
     read_variables,
     step,
 )
-from annotate.lib.launch.start import services
+from annotate.launch.start import services
 from tests.conftest import free_port
 from tests.launch.processes import of_folder, wait_until
 

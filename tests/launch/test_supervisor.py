@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from annotate.lib import supervisor as module
-from annotate.lib.supervisor import Service, Supervisor
+from annotate.launch import supervisor as module
+from annotate.launch.supervisor import Service, Supervisor
 from tests.launch.processes import alive, wait_until
 
 FOREVER = ("sleep", "600")
@@ -129,7 +129,7 @@ def test_a_log_that_grows_is_moved_aside(
 SUPERVISE = """
 import os, sys, time
 from pathlib import Path
-from annotate.lib.supervisor import Service, Supervisor
+from annotate.launch.supervisor import Service, Supervisor
 supervisor = Supervisor(Path(sys.argv[1]), print)
 supervisor.start(Service("web", ("sh", "-c", "echo $$ > " + sys.argv[1] + "/pid; exec sleep 600")), os.environ)
 while True:
@@ -150,7 +150,7 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
 
 GUARDED = """
 import os, subprocess, sys, time
-guard = [sys.executable, "-m", "annotate.lib.supervisor", str(os.getpid()), "9"]
+guard = [sys.executable, "-m", "annotate.launch.supervisor", str(os.getpid()), "9"]
 subprocess.Popen([*guard, "sh", "-c", "echo $$ > " + sys.argv[1] + "/pid; exec sleep 600"])
 time.sleep(600)
 """

@@ -17,7 +17,7 @@ import psutil
 import psycopg2
 import pytest
 
-from annotate.lib.launch.bootstrap import ROOT
+from annotate.launch.bootstrap import ROOT
 from tests.launch.processes import wait_until
 from tests.launch.web import Site, running
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from annotate.lib import embedded_postgres
-from annotate.lib.launch.bootstrap import ROOT
-from annotate.lib.launch.start import services
-from annotate.lib.launch.surroundings import make_folders, read_or_make_secrets
+from annotate.launch import embedded_postgres
+from annotate.launch.bootstrap import ROOT
+from annotate.launch.start import services
+from annotate.launch.surroundings import make_folders, read_or_make_secrets
 from tests.conftest import free_port
 from tests.launch.processes import wait_until
 
@@ -54,7 +54,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, *options: str, **settings:
     environment |= {name: str(value) for name, value in settings.items()}
     try:
         subprocess.run(
-            [sys.executable, "-m", "annotate.lib.launch.prepare"], cwd=ROOT, env=environment, check=True, timeout=300
+            [sys.executable, "-m", "annotate.launch.prepare"], cwd=ROOT, env=environment, check=True, timeout=300
         )
         (web, *_others) = services(host="127.0.0.1", port=port, sampling=False)
         with (var / "web.log").open("w") as log:

@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import psycopg2
 
-from annotate.lib import embedded_postgres
-from annotate.lib.launch.bootstrap import ROOT
-from annotate.lib.launch.surroundings import make_demo_passwords
+from annotate.launch import embedded_postgres
+from annotate.launch.bootstrap import ROOT
+from annotate.launch.surroundings import make_demo_passwords
 from tests.conftest import free_port
 
 # Set for the tests in this process; the platform under test makes its own.
@@ -114,7 +114,7 @@ def running(var: Path) -> Iterator[Platform]:
     output = (var / "start.log").open("a+")
     passwords = make_demo_passwords()
     process = subprocess.Popen(
-        [sys.executable, "-m", "annotate.lib.launch.start", "--port", str(port)],
+        [sys.executable, "-m", "annotate.launch.start", "--port", str(port)],
         cwd=ROOT,
         env=clean_environment() | passwords | {"VAR_DIR": str(var)},
         stdout=output,

@@ -5,9 +5,9 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 
 from annotate.accounts import actions
+from annotate.accounts.demo import DEMO_PASSWORDS
 from annotate.accounts.models import User
 from annotate.lib import env
-from annotate.lib.launch.surroundings import DEMO_PASSWORDS
 
 
 class Command(BaseCommand):

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import psycopg2
 
-from annotate.lib import embedded_postgres, private
-from annotate.lib.launch.bootstrap import ROOT, Refused, read_variables, var_folder
+from annotate.accounts.demo import DEMO_PASSWORDS
+from annotate.launch import embedded_postgres
+from annotate.launch.bootstrap import ROOT, Refused, read_variables, var_folder
+from annotate.lib import private
 
 # Made once on each machine and kept for as long as its data.
 KEYS = ("SECRET_KEY", "SPLIT_KEY")
-# Of the demonstration's logins, by login. Printed once, and in no file; the environment may set them.
-DEMO_PASSWORDS = {
-    "labeler": "DEMO_LABELER_PASSWORD",
-    "reviewer": "DEMO_REVIEWER_PASSWORD",
-    "manager": "DEMO_MANAGER_PASSWORD",
-}
 EASY_TO_TYPE = "abcdefghijkmnpqrstuvwxyz23456789"
 
 

@@ -24,9 +24,9 @@ from urllib.parse import quote
 
 import psycopg2
 
+from annotate.launch.postgres_binaries import Account, Binaries, NoPostgres, account_for, installed
+from annotate.launch.supervisor import shorten
 from annotate.lib import private
-from annotate.lib.postgres_binaries import Account, Binaries, NoPostgres, account_for, installed
-from annotate.lib.supervisor import shorten
 
 NAME = "annotate"  # of the role and of the database
 SECONDS_TO_START = 60

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-from annotate.lib import embedded_postgres, private
-from annotate.lib.launch.bootstrap import (
+from annotate.accounts.demo import DEMO_PASSWORDS
+from annotate.launch import embedded_postgres
+from annotate.launch.bootstrap import (
     Refused,
     in_one_sentence,
     is_for_this_machine,
@@ -25,16 +26,16 @@ from annotate.lib.launch.bootstrap import (
     step,
     var_folder,
 )
-from annotate.lib.launch.surroundings import (
-    DEMO_PASSWORDS,
+from annotate.launch.postgres_binaries import NoPostgres
+from annotate.launch.supervisor import Service, Supervisor
+from annotate.launch.surroundings import (
     forget_demo_passwords,
     make_demo_passwords,
     make_folders,
     read_or_make_secrets,
     require_database,
 )
-from annotate.lib.postgres_binaries import NoPostgres
-from annotate.lib.supervisor import Service, Supervisor
+from annotate.lib import private
 
 # Each thread of each web process keeps one database connection: 2 x 4 and 2 x 2 for large requests, the worker's 4, the
 # sampler's and beat's one each, and a few for people at manage.py stay far below PostgreSQL's max_connections of 100.
@@ -55,7 +56,7 @@ def services(*, host: str, port: int, sampling: bool) -> list[Service]:
         _service(
             "web",
             f"gunicorn annotate.wsgi --bind {_in_url(host)}:{port} --workers {WEB_PROCESSES} --threads {WEB_THREADS} "
-            f"--worker-connections {WEB_CONNECTIONS} --worker-class annotate.lib.launch.gunicorn_worker.Worker "
+            f"--worker-connections {WEB_CONNECTIONS} --worker-class annotate.launch.gunicorn_worker.Worker "
             "--graceful-timeout 8 --no-control-socket",
         ),
         _service("worker", f"{queue} -Q default -P threads -c {WORKER_THREADS} -n default@%h"),
@@ -79,7 +80,7 @@ def keeper(var: Path, *options: str) -> Service:
     """Keeps the embedded PostgreSQL up, and takes it down when we are gone."""
     return Service(
         "database",
-        (sys.executable, "-m", "annotate.lib.embedded_postgres", str(var), *options),
+        (sys.executable, "-m", "annotate.launch.embedded_postgres", str(var), *options),
         foundation=True,
         seconds_to_stop=70,
         orphaned_by=signal.SIGTERM,
@@ -165,7 +166,7 @@ def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namesp
     demo = not options.no_demo and (not marker.exists() or marker.read_text() != database)
     passwords = make_demo_passwords() if demo else {}
     passwords |= {name: environment[name] for name in DEMO_PASSWORDS.values() if environment.get(name)}
-    command = [sys.executable, "-m", "annotate.lib.launch.prepare"]
+    command = [sys.executable, "-m", "annotate.launch.prepare"]
     command += ["--demo", str(created)] if demo else []
     command += ["--end-demo"] if options.end_demo else []
     command += [] if is_for_this_machine(options.host) else ["--reachable"]

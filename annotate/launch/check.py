@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotate.lib import embedded_postgres
-from annotate.lib.launch.bootstrap import (
+from annotate.launch import embedded_postgres
+from annotate.launch.bootstrap import (
     ROOT,
     Refused,
     in_one_sentence,
@@ -21,10 +21,10 @@ from annotate.lib.launch.bootstrap import (
     say,
     var_folder,
 )
-from annotate.lib.launch.start import keeper
-from annotate.lib.launch.surroundings import make_folders
-from annotate.lib.postgres_binaries import NoPostgres
-from annotate.lib.supervisor import Supervisor, end_with_parent
+from annotate.launch.postgres_binaries import NoPostgres
+from annotate.launch.start import keeper
+from annotate.launch.supervisor import Supervisor, end_with_parent
+from annotate.launch.surroundings import make_folders
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Much of a test's time is waiting, for a browser or a worker. The tests of one file share what they have brought up

@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.json"
 REQUIREMENTS = ROOT / "requirements"
-MODULES = {"start": "annotate.lib.launch.start", "test": "annotate.lib.launch.check"}
+MODULES = {"start": "annotate.launch.start", "test": "annotate.launch.check"}
 DISK_FULL = "the disk is full: free some space and run the command again."
 
 

@@ -9,8 +9,8 @@ from io import StringIO
 import django
 from django.core.management import CommandError, call_command
 
-from annotate.lib.launch.bootstrap import say
-from annotate.lib.launch.surroundings import DEMO_PASSWORDS
+from annotate.accounts.demo import DEMO_PASSWORDS
+from annotate.launch.bootstrap import say
 
 
 def main(arguments: Sequence[str]) -> None:

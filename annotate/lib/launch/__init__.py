@@ -1,1 +1,0 @@
-"""The two commands of the README, bin/start and bin/test."""
