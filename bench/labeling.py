@@ -1,6 +1,6 @@
 """How fast the desk hands out tasks and takes answers in, at the queue's real sizes, on whatever machine this is.
 
-    python bench/queue.py [--quick] [--only closed,open,opening,lone,floor,statements,plan] [--seconds 20]
+    python bench/labeling.py [--quick] [--only closed,open,opening,lone,floor,statements,plan] [--seconds 20]
 
 Brings up the platform as bin/start does (gunicorn, worker, beat, an embedded PostgreSQL with its durable defaults) in a
 temporary folder, and drives its pages from the same cores. A submit counts from the click until the answer that says
@@ -41,10 +41,13 @@ from urllib.parse import unquote, urlsplit
 
 import psutil
 
-from annotate.launch.postgres_binaries import installed
-from annotate.launch.start import WEB_PROCESSES, WEB_THREADS
-from annotate.lib.prepared import in_short
-from bench import desk
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+from annotate.launch.postgres_binaries import installed  # noqa: E402
+from annotate.launch.start import WEB_PROCESSES, WEB_THREADS  # noqa: E402
+from annotate.lib.prepared import in_short  # noqa: E402
+from bench import desk  # noqa: E402
 
 PARTS = ("opening", "closed", "open", "lone", "floor", "statements", "plan")
 QUICK = ("closed", "lone", "floor", "statements")
@@ -650,3 +653,7 @@ def check(sites: Iterable[Site]) -> Figures:
     print(f"acknowledged answers: {acknowledged}, of them stored {kept};", end=" ")
     print(f"tasks with too many {figures['over_assigned']}, doubled {figures['doubled']}")
     return figures | {"lost": acknowledged - kept}
+
+
+if __name__ == "__main__":
+    main()
