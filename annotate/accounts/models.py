@@ -81,10 +81,6 @@ class User(AbstractUser):
         return None
 
     @property
-    def is_manager(self) -> bool:
-        return self.role == Role.MANAGER
-
-    @property
     def name(self) -> str:
         return self.get_full_name() or self.username
 

@@ -20,10 +20,6 @@ def acknowledged_version(labeler: User, guideline: Guideline) -> GuidelineVersio
     return guideline.versions.filter(acknowledgements__labeler=labeler).order_by("-number").first()
 
 
-def has_acknowledged(labeler: User, version: GuidelineVersion) -> bool:
-    return Acknowledgement.objects.filter(labeler=labeler, version=version).exists()
-
-
 def guidelines() -> QuerySet[Guideline]:
     """By name, each with `current_number` (None: nothing published), `published_at`, `has_draft` and `acknowledged`,
     the number of people who acknowledged the current version."""

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce, Extract, JSONObject
+from django.db.models.functions import Extract, JSONObject
 
 from annotate.pools.models import Prompt
 from annotate.samples.models import Completion, CurrentPolicy, Origin, Policy, SampleRequest, SampleRun
@@ -70,17 +70,6 @@ def stored(run: SampleRun, prompt_ids: Collection[int]) -> dict[int, dict[int, s
         if k is not None:
             found[prompt_id][k] = text
     return found
-
-
-def prompts_missing(run: SampleRun) -> QuerySet[Prompt]:
-    """Prompts of a run that have fewer than its K completions, in the order they were asked for."""
-    have = Completion.objects.filter(run=run, prompt=OuterRef("id")).order_by().values("prompt").annotate(n=Count("id"))
-    return (
-        Prompt.objects.filter(sample_requests__run=run)
-        .annotate(have=Coalesce(Subquery(have.values("n")), 0))
-        .filter(have__lt=run.k)
-        .order_by("sample_requests__id")
-    )
 
 
 def completions_of(prompt: Prompt) -> QuerySet[Completion]:

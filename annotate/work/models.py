@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from annotate.accounts.models import Cohort, Qualification, User
+from annotate.accounts.models import Qualification, User
 from annotate.guidelines.models import Guideline, GuidelineVersion
 from annotate.pools.models import Pool, Prompt
 from annotate.samples.models import Policy
@@ -123,10 +123,6 @@ class Campaign(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def held_out_allowed(self) -> bool:
-        return Cohort.HELD_OUT in self.cohorts
 
 
 class Task(models.Model):

@@ -3,7 +3,6 @@ from django.urls import reverse
 
 from annotate.guidelines.actions import save_draft
 from annotate.guidelines.models import Acknowledgement
-from annotate.guidelines.queries import has_acknowledged
 from annotate.work.models import Assignment
 from tests import factories as make
 from tests.desk.conftest import publish
@@ -16,7 +15,7 @@ def test_it_is_read_and_acknowledged_and_the_work_begins(labeler, demonstrations
     version = shown.context["version"]
     assert "Be helpful, truthful and harmless." in shown.content.decode()
     response = me.post("guideline", campaign.id, data={"version": version.id})
-    assert has_acknowledged(me.user, version)
+    assert Acknowledgement.objects.filter(labeler=me.user, version=version).exists()
     assert response.url == reverse("desk:task", args=[Assignment.objects.get(labeler=me.user).id])
 
 
