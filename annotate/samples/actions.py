@@ -281,10 +281,10 @@ def _request(run: SampleRun, prompts: QuerySet[Prompt] | None) -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            INSERT INTO samples_samplerequest (run_id, prompt_id, state, worker, attempts, extra, error)
-            SELECT %s, id, %s, '', 0, 0, '' FROM ({chosen}) AS chosen ON CONFLICT DO NOTHING
+            INSERT INTO samples_samplerequest (run_id, prompt_id)
+            SELECT %s, id FROM ({chosen}) AS chosen ON CONFLICT DO NOTHING
             """,  # noqa: S608  # `chosen` is SQL that Django wrote, its values are parameters
-            [run.id, RequestState.WAITING, *params],
+            [run.id, *params],
         )
         return int(cursor.rowcount)
 

@@ -182,13 +182,15 @@ class SampleRequest(models.Model):
 
     run = models.ForeignKey(SampleRun, on_delete=models.CASCADE, related_name="requests")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="sample_requests")
-    state = models.CharField(max_length=16, choices=RequestState.choices, default=RequestState.WAITING)
+    state = models.CharField(
+        max_length=16, choices=RequestState.choices, default=RequestState.WAITING, db_default=RequestState.WAITING
+    )
     leased_until = models.DateTimeField(null=True)
-    worker = models.CharField(max_length=100, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    worker = models.CharField(max_length=100, blank=True, default="", db_default="")
+    attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
     # Completions wanted beyond the run's K, in place of some that were not worth showing.
-    extra = models.PositiveSmallIntegerField(default=0)
-    error = models.TextField(blank=True)
+    extra = models.PositiveSmallIntegerField(default=0, db_default=0)
+    error = models.TextField(blank=True, default="", db_default="")
     finished_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -187,8 +187,8 @@ WITH wanted AS MATERIALIZED ({slots} LIMIT %(most)s), free AS MATERIALIZED (
 ), cancelled AS (
     UPDATE work_assignment slot SET state = 'cancelled' FROM free WHERE slot.id = free.id
 ), told AS (
-    INSERT INTO work_event (assignment_id, move, actor_id, at, detail)
-    SELECT free.id, step.move, NULL, %(now)s, '{{}}'
+    INSERT INTO work_event (assignment_id, move, at)
+    SELECT free.id, step.move, %(now)s
     FROM free JOIN (VALUES ('open', 1, 'cancel'), ('stopped', 1, 'restart'), ('stopped', 2, 'cancel'))
         AS step(state, number, move) ON step.state = free.state
     ORDER BY free.id, step.number
@@ -240,8 +240,8 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
     # `chosen` is SQL that Django wrote, its values are parameters.
     statement = f"""
         WITH chosen AS MATERIALIZED ({_named(chosen)}), made AS (
-            INSERT INTO work_task (campaign_id, prompt_id, created_at, excused)
-            SELECT %(campaign)s, id, %(now)s, 0 FROM chosen WHERE NOT EXISTS (
+            INSERT INTO work_task (campaign_id, prompt_id, created_at)
+            SELECT %(campaign)s, id, %(now)s FROM chosen WHERE NOT EXISTS (
                 SELECT FROM pools_prompt prompt WHERE prompt.id = chosen.id AND prompt.quarantined_at IS NOT NULL)
             ORDER BY id ON CONFLICT DO NOTHING RETURNING id, prompt_id
         ), slots AS ({slots})

@@ -133,7 +133,7 @@ class Task(models.Model):
     created_at = models.DateTimeField()
     # So many people skipped it that it waits for a manager; `excused` are the skips that a manager has seen.
     stopped_at = models.DateTimeField(null=True)
-    excused = models.PositiveSmallIntegerField(default=0)
+    excused = models.PositiveSmallIntegerField(default=0, db_default=0)
     # Nobody had opened it when another task took its place; its slots are cancelled.
     retired_at = models.DateTimeField(null=True)
     # Its prompt is in quarantine: no slot is open until a manager releases the prompt.
@@ -176,13 +176,13 @@ class Assignment(models.Model):
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="assignments", db_index=False)
     # Repeated from the task and its prompt, for the indexes below.
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="assignments", db_index=False)
-    language = models.CharField(max_length=16, default="")
+    language = models.CharField(max_length=16, default="", db_default="")
     slot = models.PositiveSmallIntegerField()
     # Where the slot stands in its campaign's queue; claims go up along it. Below 0: it came back and goes first.
     position = models.BigIntegerField()
-    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN)
+    state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN, db_default=State.OPEN)
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False)
-    hand = models.PositiveSmallIntegerField(choices=Hand.choices, default=Hand.WORK)
+    hand = models.PositiveSmallIntegerField(choices=Hand.choices, default=Hand.WORK, db_default=Hand.WORK)
     leased_until = models.DateTimeField(null=True)
     claimed_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(null=True)
@@ -195,12 +195,14 @@ class Assignment(models.Model):
     # How long its labeler looked at the task and did something; None where no browser told.
     active_seconds = models.PositiveIntegerField(null=True)
     # Drawn at submit: does this answer wait for a reviewer?
-    needs_review = models.BooleanField(default=False)
+    needs_review = models.BooleanField(default=False, db_default=False)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     decided_at = models.DateTimeField(null=True)
-    comment = models.TextField(blank=True, help_text=_("the reviewer's words, with an acceptance or a sending back"))
+    comment = models.TextField(
+        blank=True, default="", db_default="", help_text=_("the reviewer's words, with an acceptance or a sending back")
+    )
     # How often this answer was sent back. Above 0 the slot belongs to its labeler, lease or not.
-    rounds = models.PositiveSmallIntegerField(default=0)
+    rounds = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints = [
@@ -392,7 +394,7 @@ class Event(models.Model):
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     at = models.DateTimeField()
     # What the row loses by the move, such as whose lease expired or the answer that a later one replaces.
-    detail = models.JSONField(default=dict)
+    detail = models.JSONField(default=dict, db_default={})
 
     class Meta:
         indexes = [models.Index(fields=["assignment", "id"], name="event_history")]

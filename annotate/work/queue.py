@@ -42,8 +42,8 @@ POSITION = {
 
 ADD_SLOTS = """
 INSERT INTO work_assignment
-    (task_id, campaign_id, language, slot, position, state, hand, needs_review, comment, rounds)
-SELECT task.id, %(campaign)s, task.language, slot, {position}, task.state, 0, false, '', 0
+    (task_id, campaign_id, language, slot, position, state)
+SELECT task.id, %(campaign)s, task.language, slot, {position}, task.state
 FROM {tasks} AS task CROSS JOIN LATERAL generate_series({first}, {last}) AS slot
 """
 
