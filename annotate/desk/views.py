@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib import messages
@@ -29,6 +28,7 @@ from annotate.edits import workflow as edits
 from annotate.guidelines.actions import acknowledge
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
+from annotate.lib.message_cookie import say_once
 from annotate.lib.methods import post_or_redirect, refusals_as_json
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import Refusal
@@ -169,7 +169,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         # The next page may be in the browser already: its script says what a message would.
         taken_back = reverse("desk:undo", args=[submission.assignment.id]) if assignment.campaign.undo_minutes else None
         return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": taken_back})
-    _say_submitted(request)
+    say_once(request, _("Submitted."))
     # The next text gets the focus, also where no script gives it: people go on typing.
     field = "" if assignment.campaign.workflow == Workflow.RANKINGS else "#id_text"
     return _after_submit(request, assignment, now, field)
@@ -386,15 +386,6 @@ def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -
 
 def _scripted(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
-
-
-def _say_submitted(request: HttpRequest) -> None:
-    """Once: of a submit that was sent twice the first answer may have been lost, or its words still wait for a page."""
-    said: Any = messages.get_messages(request)
-    words = _("Submitted.")
-    if words not in [str(message) for message in said]:
-        messages.success(request, words)
-    said.used = False  # looked at, not shown
 
 
 def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime, field: str = "") -> HttpResponseRedirect:

@@ -346,22 +346,28 @@ class _Page:
         self.outline: list[int] = []
 
     def add_blocks(self, lines: list[str], *, depth: int, label: str = "", own: bool = False) -> None:
-        """Add `lines`. `label`: HTML before the first paragraph. `own`: its direction is that of the block around."""
+        """Add `lines`. `label`: HTML before the first paragraph. `own`: the block around has the direction of the first
+        block in it that is not code."""
         if label and (not lines or self._start(lines, 0, depth) or _is_code(lines[0])):
             self.html.append(f"<p>{label}</p>")
-            label, own = "", False
+            label = ""
         at = 0
         while at < len(lines):
             if _is_blank(lines[at]):
                 at += 1
                 continue
-            if start := self._start(lines, at, depth):
-                at = self._add_block(start, lines, at, depth)
+            # An element with a `dir` of its own says nothing about the direction of the one around it.
+            direction = "" if own else ' dir="auto"'
+            start = self._start(lines, at, depth)
+            code = start["fence"] if isinstance(start, re.Match) else not start and _is_code(lines[at])
+            own = own and bool(code)
+            if start:
+                at = self._add_block(start, lines, at, depth, direction)
             elif _is_code(lines[at]):
                 at = self._add_indented_code(lines, at)
             else:
-                at = self._add_paragraph(lines, at, depth, label, own)
-            label, own = "", False
+                at = self._add_paragraph(lines, at, depth, label, direction)
+            label = ""
 
     def _start(self, lines: list[str], at: int, depth: int) -> "re.Match[str] | str | None":
         """The match of what begins a block on this line, "table" for the head of a table, None for text and code."""
@@ -373,34 +379,33 @@ class _Page:
             return "table"
         return None
 
-    def _add_block(self, start: "re.Match[str] | str", lines: list[str], at: int, depth: int) -> int:
+    def _add_block(self, start: "re.Match[str] | str", lines: list[str], at: int, depth: int, direction: str) -> int:
         """Add the block that begins at line `at`, and return the number of the line after it."""
         if isinstance(start, str):
-            return self._add_table(lines, at)
+            return self._add_table(lines, at, direction)
         if start["fence"]:
             return self._add_fence(start, lines, at)
         if start["heading"]:
-            return self._add_heading(start, lines, at)
+            return self._add_heading(start, lines, at, direction)
         if start["quote"]:
-            return self._add_quote(lines, at, depth)
-        return self._add_list(start, lines, at, depth)
+            return self._add_quote(lines, at, depth, direction)
+        return self._add_list(start, lines, at, depth, direction)
 
-    def _add_paragraph(self, lines: list[str], at: int, depth: int, label: str, own: bool) -> int:
+    def _add_paragraph(self, lines: list[str], at: int, depth: int, label: str, direction: str) -> int:
         end = at + 1
         while end < len(lines) and not _is_blank(lines[end]) and not self._start(lines, end, depth):
             end += 1
-        opening = "<p>" if own else '<p dir="auto">'
-        self.html.append(f"{opening}{label}{_inline(lines[at:end])}</p>\n")
+        self.html.append(f"<p{direction}>{label}{_inline(lines[at:end])}</p>\n")
         return end
 
-    def _add_heading(self, start: "re.Match[str]", lines: list[str], at: int) -> int:
+    def _add_heading(self, start: "re.Match[str]", lines: list[str], at: int, direction: str) -> int:
         """As an outline below the page's own: relative to the first heading, never two steps down at a time."""
         written = len(start["heading"])
         while self.outline and self.outline[-1] >= written:
             self.outline.pop()
         self.outline.append(written)
         tag = f"h{min(self.top_heading + len(self.outline) - 1, 6)}"
-        self.html.append(f'<{tag} dir="auto">{_inline([lines[at][start.end() :]])}</{tag}>\n')
+        self.html.append(f"<{tag}{direction}>{_inline([lines[at][start.end() :]])}</{tag}>\n")
         return at + 1
 
     def _add_fence(self, start: "re.Match[str]", lines: list[str], at: int) -> int:
@@ -424,7 +429,7 @@ class _Page:
         self.html.append(f'<pre dir="ltr"><code dir="ltr">{_text(code)}\n</code></pre>\n')
         return end
 
-    def _add_quote(self, lines: list[str], at: int, depth: int) -> int:
+    def _add_quote(self, lines: list[str], at: int, depth: int, direction: str) -> int:
         quoted = []
         while at < len(lines) and (mark := QUOTED.match(lines[at])):
             quoted.append(lines[at][mark.end() :])
@@ -433,19 +438,20 @@ class _Page:
         while _is_blank(quoted[-1]):
             quoted.pop()
             bare += 1
-        self.html.append('<blockquote dir="auto">')
+        self.html.append(f"<blockquote{direction}>")
         self.add_blocks(quoted, depth=depth + 1, own=True)
         self.html.append("</blockquote>\n")
         for number in range(at - bare, at):
             self.html.append(f"<p>{_text(lines[number])}</p>\n")
         return at
 
-    def _add_list(self, start: "re.Match[str]", lines: list[str], at: int, depth: int) -> int:
+    def _add_list(self, start: "re.Match[str]", lines: list[str], at: int, depth: int, direction: str) -> int:
         kind = "ol" if start["number"] else "ul"
         self.html.append(f"<{kind}>")
         following: re.Match[str] | None = start
         while following:
-            at = self._add_item(following, lines, at, depth)
+            at = self._add_item(following, lines, at, depth, direction)
+            direction = ' dir="auto"'
             while at < len(lines) and _is_blank(lines[at]):
                 at += 1
             following = START.match(lines[at]) if at < len(lines) else None
@@ -454,7 +460,7 @@ class _Page:
         self.html.append(f"</{kind}>\n")
         return at
 
-    def _add_item(self, start: "re.Match[str]", lines: list[str], at: int, depth: int) -> int:
+    def _add_item(self, start: "re.Match[str]", lines: list[str], at: int, depth: int, direction: str) -> int:
         """An item's lines are those indented further than its mark, and blank ones between them."""
         line = lines[at]
         marker = start["number"] or start["bullet"]
@@ -478,15 +484,16 @@ class _Page:
                 break
             at += 1
         label = f'<span class="number">{marker} </span>' if start["number"] else ""
-        self.html.append('<li class="numbered" dir="auto">' if label else '<li dir="auto">')
+        numbered = ' class="numbered"' if label else ""
+        self.html.append(f"<li{numbered}{direction}>")
         self.add_blocks(inner, depth=depth + 1, label=label, own=True)
         self.html.append("</li>\n")
         return at - blank
 
-    def _add_table(self, lines: list[str], at: int) -> int:
+    def _add_table(self, lines: list[str], at: int, direction: str) -> int:
         classes = [_alignment(cell) for cell in _cells(lines[at + 1])]
         # The first cell of its head gives the table its direction: that of its columns, and where scrolling begins.
-        self.html.append('<div class="wide-table" dir="auto" tabindex="0"><table><thead>')
+        self.html.append(f'<div class="wide-table"{direction} tabindex="0"><table><thead>')
         self._add_row("th", lines[at], classes, first="")
         self.html.append("</thead><tbody>")
         at += 2

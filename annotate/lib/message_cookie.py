@@ -1,8 +1,12 @@
 """Messages between two pages, in a cookie that only this host over TLS can set (the prefix __Host-)."""
 
+from typing import Any
+
+from django.contrib import messages
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.messages.storage.fallback import FallbackStorage
 from django.contrib.messages.storage.session import SessionStorage
+from django.http import HttpRequest
 
 
 class HostCookie(CookieStorage):
@@ -11,3 +15,11 @@ class HostCookie(CookieStorage):
 
 class Storage(FallbackStorage):
     storage_classes = (HostCookie, SessionStorage)
+
+
+def say_once(request: HttpRequest, words: str) -> None:
+    """Add a success message, unless it waits already: the first answer to a form that was sent twice may be lost."""
+    waiting: Any = messages.get_messages(request)
+    if words not in [str(message) for message in waiting]:
+        messages.success(request, words)
+    waiting.used = False  # looked at, not shown

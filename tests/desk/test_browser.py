@@ -188,6 +188,31 @@ def test_what_is_typed_after_a_submit_goes_into_the_next_text_and_nothing_else_h
     expect(answer).not_to_be_focused()
 
 
+def test_a_double_click_submits_one_answer(sit, demonstrations):
+    """Its second click may meet the next task, with a text that is half written."""
+    campaign = demonstrations(prompts=2, undo_minutes=5)
+    me, page = sit(campaign)
+    first = me.take(campaign)
+    me.submit(first, text="One answer")
+    me.save(me.take(campaign), text="Half an ans")
+    me.post("undo", first.id)
+    page.goto(f"/desk/tasks/{first.id}/")
+    button = page.get_by_role("button", name="Submit, next task")
+    button.hover()
+    page.mouse.down(click_count=1)
+    page.mouse.up(click_count=1)
+    expect(page.get_by_label("Your answer")).to_have_value("Half an ans")
+    page.wait_for_load_state()
+    box = button.bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.evaluate("addEventListener('submit', () => { document.body.dataset.sent = 'yes' }, true)")
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    expect(button).to_be_focused()
+    assert page.locator("body[data-sent]").count() == 0
+    assert [row.text for row in Demonstration.objects.all()] == ["One answer"]
+
+
 def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, edits):
     campaign = edits(prompts=2)
     _me, page = sit(campaign)

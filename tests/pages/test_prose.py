@@ -98,6 +98,42 @@ def test_each_block_has_its_own_direction_and_code_runs_left_to_right(page: Page
     assert left < 40
 
 
+NESTED = {
+    "a list in a quote": (f"> - {HEBREW}", "blockquote"),
+    "a quote in a quote": (f"> > {HEBREW}", "blockquote"),
+    "a heading in a quote": (f"> # {HEBREW}", "blockquote"),
+    "a table in a quote": (f"> | {HEBREW} |\n> |---|", "blockquote"),
+    "a heading in a list": (f"- # {HEBREW}", "li"),
+    "a quote in a numbered list": (f"1. > {HEBREW}", "li"),
+    "a list in a list": (f"- - {HEBREW}\n  - {HEBREW}\n- {HEBREW}", "li"),
+    "code at the beginning of an item": (f"- ```\n  f(x)\n  ```\n  {HEBREW}", "li"),
+    "indented code at the beginning of a quote": (f">     f(x)\n>\n> {HEBREW}", "blockquote"),
+}
+
+
+@pytest.mark.parametrize(("text", "around"), NESTED.values(), ids=NESTED.keys())
+def test_a_block_around_others_has_the_direction_of_the_first_text_in_it(page: Page, text: str, around: str) -> None:
+    """Its bullet, its number or its line is at the side where the text begins."""
+    page.goto("/prose")
+    box = page.locator(".prose").first
+    box.evaluate("(box, html) => { box.innerHTML = html }", render(text))
+    directions = box.locator(around).evaluate_all("all => all.map(one => getComputedStyle(one).direction)")
+    assert directions
+    assert set(directions) == {"rtl"}
+
+
+def test_emphasis_inside_of_the_same_emphasis_is_seen(page: Page) -> None:
+    page.goto("/prose")
+    box = page.locator(".prose").first
+    box.evaluate("(box, html) => { box.innerHTML = html }", render("*a ***b*** c*\n\n**a ***b*** c**"))
+    inner, outer = (
+        box.locator(f"{path} >> text=b").last.evaluate("e => getComputedStyle(e).fontStyle")
+        for path in ("em em", "strong em")
+    )
+    assert (inner, outer) == ("normal", "italic")
+    assert box.locator("strong strong").evaluate("e => getComputedStyle(e).textDecorationLine") == "underline"
+
+
 def test_as_written_each_line_has_its_own_direction(page: Page) -> None:
     shown(page, f"{HEBREW}\nEnglish")
     page.get_by_text("As written").click()

@@ -74,6 +74,28 @@ def test_a_reviewer_decides_by_keys_alone(page: Page):
     assert second.comment == "as you like"
 
 
+def test_a_double_click_decides_about_one_answer(page: Page):
+    """Its second click may meet the page of the next answer, whose buttons are at the same place."""
+    campaign = reviewed()
+    first, second = (answered(campaign, make.user(), f"Answer {n}") for n in range(2))
+    page.goto(reverse("studio:review-answer", args=[first.id]))
+    page.get_by_role("button", name="Accept").hover()
+    page.mouse.down(click_count=1)
+    page.mouse.up(click_count=1)
+    expect(page.locator(".prose").get_by_text("Answer 1")).to_be_visible()
+    page.wait_for_load_state()
+    box = page.get_by_role("button", name="Accept").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.evaluate("addEventListener('submit', () => { document.body.dataset.sent = 'yes' })")
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    expect(page.get_by_role("button", name="Accept")).to_be_focused()
+    assert page.locator("body[data-sent]").count() == 0
+    second.refresh_from_db()
+    assert second.state == State.SUBMITTED
+
+
 def test_a_guideline_is_previewed_while_it_is_typed(page: Page):
     page.goto(reverse("studio:guideline-new"))
     expect(page.get_by_text("Nothing is written yet.")).to_be_visible()

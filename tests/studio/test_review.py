@@ -162,6 +162,26 @@ def test_the_second_of_two_reviewers_is_told_and_keeps_the_comment(review, waiti
     assert (assignment.state, assignment.decided_by) == (State.ACCEPTED, other)
 
 
+@pytest.mark.parametrize("decision", ["accept", "send_back"])
+def test_a_decision_that_arrives_twice_goes_on_with_the_next_answer(review, waiting, decision):
+    first, second = waiting(), waiting()
+    form = {"decision": decision, "comment": "Name a source"} | read(first)
+    assert [review.post(page(first), form).url for _ in "12"] == [page(second)] * 2
+    response = review.get(page(second))
+    assert told(response) == ["Accepted." if decision == "accept" else "Sent back with your comment."]
+
+
+def test_a_reviewer_who_decides_otherwise_in_a_second_tab_is_told_that_it_is_decided(review, waiting):
+    assignment = waiting()
+    form = read(assignment)
+    review.post(page(assignment), {"decision": "accept"} | form)
+    response = review.post(page(assignment), {"decision": "send_back", "comment": "Name a source"} | form)
+    assert told(response)[-1] == "You have already decided about this answer. Your second decision was not stored."
+    assert "Name a source" in words(response)
+    assignment.refresh_from_db()
+    assert assignment.state == State.ACCEPTED
+
+
 def test_an_answer_written_anew_meanwhile_is_read_again(review, reviewer, waiting):
     assignment = waiting("First try")
     first = read(assignment)

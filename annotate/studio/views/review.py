@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.accounts.access import person, reviewers
 from annotate.accounts.models import User
 from annotate.lib.addresses import id_in
+from annotate.lib.message_cookie import say_once
 from annotate.lib.paging import page_of
 from annotate.studio import queries
 from annotate.studio.forms import DecisionForm
@@ -54,14 +55,16 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             _decide(assignment, person(request), form)
+            decided = True
         except Moved:
             assignment.refresh_from_db()
-            messages.error(request, _moved(assignment))
-            # A form for the answer as it is now; whoever wrote the comment may still want it.
-            form = DecisionForm(initial={"read": _read(assignment), "comment": form.cleaned_data["comment"]})
-        else:
-            messages.success(request, _said(form))
+            decided = _is_decided_so(assignment, person(request), form)
+        if decided:
+            say_once(request, _said(form))
             return redirect(_next(request, assignment) or _queue(request))
+        messages.error(request, _moved(assignment, person(request)))
+        # A form for the answer as it is now; whoever wrote the comment may still want it.
+        form = DecisionForm(initial={"read": _read(assignment), "comment": form.cleaned_data["comment"]})
     return render(request, "studio/review_answer.html", _answer(request, assignment, form))
 
 
@@ -74,6 +77,14 @@ def _decide(assignment: Assignment, reviewer: User, form: DecisionForm) -> None:
             WORKFLOWS[Workflow(assignment.campaign.workflow)].accept(assignment.id, reviewer, comment, now)
         else:
             actions.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
+
+
+def _is_decided_so(assignment: Assignment, reviewer: User, form: DecisionForm) -> bool:
+    """Has the first click of two, or another tab, stored this very decision?"""
+    values = form.cleaned_data
+    state = State.ACCEPTED if values["decision"] == "accept" else State.SENT_BACK
+    stored = (assignment.decided_by_id, assignment.submitted_at, assignment.state, assignment.comment)
+    return stored == (reviewer.id, values["read"], state, values["comment"])
 
 
 def _read(assignment: Assignment) -> str:
@@ -115,11 +126,13 @@ def _next(request: HttpRequest, assignment: Assignment) -> str | None:
     return address + (f"?campaign={chosen}" if chosen else "")
 
 
-def _moved(assignment: Assignment) -> str:
+def _moved(assignment: Assignment, reviewer: User) -> str:
     if assignment.state == State.SUBMITTED:
         return _(
             "The labeler has written this answer anew since you opened it. Nothing was decided; please read it again."
         )
+    if assignment.decided_by_id == reviewer.id:
+        return _("You have already decided about this answer. Your second decision was not stored.")
     return _("%(name)s decided about this answer while you were reading it. Your decision was not stored.") % {
         "name": assignment.decided_by.name if assignment.decided_by else _("Somebody else")
     }
