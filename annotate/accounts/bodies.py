@@ -52,7 +52,11 @@ class BodyGate:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+        try:
+            return self.get_response(request)
+        finally:
+            if _length(request):
+                _drop_files(request)
 
     def process_view(
         self, request: HttpRequest, view: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]
@@ -76,6 +80,19 @@ class BodyGate:
         if not getattr(view, "takes_files", False):
             request.upload_handlers = [NoFiles(request)]
         return None
+
+
+def _drop_files(request: HttpRequest) -> None:
+    """Delete what was stored of a file that did not come whole: Django leaves it to Python's garbage collector.
+
+    The client is gone, or the disk is full and stays so for as long.
+    """
+    for handler in request.upload_handlers:
+        try:
+            if file := getattr(handler, "file", None):
+                file.close()
+        except OSError:
+            pass  # what is still in its buffer has no room either; the file is deleted all the same
 
 
 def _length(request: HttpRequest) -> int:

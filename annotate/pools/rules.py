@@ -111,11 +111,6 @@ def prepare(draft: PromptDraft) -> Prepared:
         messages = [Message(role="user", content=render_shots(shots["instruction"], shots["pairs"]))]
     else:
         messages = canonical_messages(draft.messages)
-    if len(messages) > MOST_MESSAGES:
-        raise BadPrompt(
-            _("The conversation has %(messages)d messages, and at most %(most)d can be shown. Leave out its beginning.")
-            % {"messages": len(messages), "most": MOST_MESSAGES}
-        )
     if sum(len(message["content"]) for message in messages) > LONGEST_PROMPT:
         raise BadPrompt(_("The prompt is longer than %(most)d characters.") % {"most": LONGEST_PROMPT})
     if shots:
@@ -142,6 +137,11 @@ def canonical_messages(raw: object) -> list[Message]:
     """
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
         raise BadPrompt(_("There is no prompt."))
+    if len(raw) > MOST_MESSAGES:
+        raise BadPrompt(
+            _("The conversation has %(messages)d messages, and at most %(most)d can be shown. Leave out its beginning.")
+            % {"messages": len(raw), "most": MOST_MESSAGES}
+        )
     messages = [_message(number, message) for number, message in enumerate(raw, start=1)]
     turns = messages[1:] if messages[0]["role"] == "system" else messages
     offset = len(messages) - len(turns) + 1

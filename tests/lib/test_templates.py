@@ -1,10 +1,15 @@
 """What is constant in a template is worked out once."""
 
+import subprocess
+import sys
+
 import pytest
 from django.template import Context, Engine
 from django.template.base import TextNode
 from django.templatetags.i18n import TranslateNode
 from django.templatetags.static import StaticNode
+
+from annotate.lib.launch.bootstrap import ROOT
 
 
 @pytest.fixture
@@ -75,3 +80,27 @@ def test_while_somebody_works_on_a_template_it_stays_as_written(load):
 def test_where_there_are_languages_words_are_looked_up(load, settings):
     settings.USE_I18N = True
     assert load('{% translate "Monday" %}').nodelist.get_nodes_by_type(TranslateNode)
+
+
+WITHOUT_ROOM = """
+import resource
+import annotate.wsgi
+from django.template import engines, loader
+from django.template.backends.django import get_template_tag_modules
+
+list(get_template_tag_modules())  # imported, by whatever needs them: to look for them then fails in silence
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+try:
+    loader.get_template("base.html")
+except OSError as error:
+    print(error.strerror)
+resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+print(engines["django"].from_string("{% load i18n %}with tags").render())
+"""
+
+
+def test_a_web_process_without_room_for_another_file_recovers():
+    """Django looks for the tags of templates once in the life of a process, and a page must not spoil that."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT_ROOM], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["Too many open files", "with tags"], done.stderr
