@@ -9,7 +9,7 @@ from django.template.base import TextNode
 from django.templatetags.i18n import TranslateNode
 from django.templatetags.static import StaticNode
 
-from annotate.lib.launch.bootstrap import ROOT
+from annotate.launch.bootstrap import ROOT
 
 
 @pytest.fixture
