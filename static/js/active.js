@@ -34,10 +34,16 @@ function newId() {
 }
 
 for (const name of SIGNS) {
-  document.addEventListener(name, () => (sign = performance.now()), { passive: true, capture: true });
+  const note = () => {
+    sign = performance.now();
+  };
+  document.addEventListener(name, note, { passive: true, capture: true });
 }
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") sign = ticked = performance.now();
 });
 setInterval(count, TICK);
-field?.form.addEventListener("submit", () => (field.value = told()), { capture: true });
+const tell = () => {
+  field.value = told();
+};
+field?.form.addEventListener("submit", tell, { capture: true });

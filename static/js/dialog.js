@@ -24,7 +24,11 @@ export function show(dialog) {
   dialog.showModal();
   dialog.focus();
   // The second callback runs after the frame of the first one, which has the dialog in it.
-  requestAnimationFrame(() => requestAnimationFrame((now) => (shownAt = now)));
+  requestAnimationFrame(() =>
+    requestAnimationFrame((now) => {
+      shownAt = now;
+    }),
+  );
 }
 
 function guard(event) {

@@ -58,7 +58,7 @@ function watch(form) {
   function show(name, values = {}) {
     if (!state) return;
     state.dataset.saveState = name.startsWith("kept") ? "kept" : name;
-    const attribute = `text${name.replace(/(^|-)(\w)/g, (_, dash, letter) => letter.toUpperCase())}`;
+    const attribute = `text${name.replace(/(^|-)(\w)/g, (_match, _dash, letter) => letter.toUpperCase())}`;
     state.textContent = filled(state.dataset[attribute], values);
     // Read out only what matters: a "Saved" every few seconds would talk over the text.
     const words = name.startsWith("kept") || name === "nowhere" ? state.textContent : "";

@@ -17,7 +17,9 @@ const seconds = Number(task.dataset.renewSeconds) || 60;
 let renewedAt = Date.now(); // loading the page renewed it
 let timer = setInterval(renew, seconds * 1000);
 let submitted = false; // the time went with the answer
-task.addEventListener("submit", () => (submitted = true));
+task.addEventListener("submit", () => {
+  submitted = true;
+});
 
 async function renew() {
   if (document.visibilityState === "hidden" || !timer) return;

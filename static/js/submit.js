@@ -98,7 +98,9 @@ form.addEventListener("submit", (event) => {
 function entryOf(button) {
   const body = {};
   for (const [name, text] of new FormData(form)) {
-    if (!PAGE_FIELDS.includes(name)) (body[name] ??= []).push(text);
+    if (PAGE_FIELDS.includes(name)) continue;
+    body[name] ??= [];
+    body[name].push(text);
   }
   return {
     key: key.value,
@@ -108,6 +110,7 @@ function entryOf(button) {
     name: form.dataset.handIn,
     person: person(),
     at: Date.now(),
+    // biome-ignore lint/suspicious/noThenProperty: the name of a form field, and a text, which nobody awaits
     then: button?.name === "then" ? button.value : "",
     active: form.elements.active?.value ?? "",
     body,
@@ -188,7 +191,7 @@ function wait(outcome) {
 }
 
 function tell(name, values = {}) {
-  const said = filled(notice.dataset[`text${name.replace(/(^|-)(\w)/g, (_, dash, letter) => letter.toUpperCase())}`], values);
+  const said = filled(notice.dataset[`text${name.replace(/(^|-)(\w)/g, (_match, _dash, letter) => letter.toUpperCase())}`], values);
   notice.hidden = false;
   if (words.textContent !== said) words.textContent = say.textContent = said;
 }

@@ -44,7 +44,7 @@ function draw() {
   const lines = [];
   if (late.length) {
     const loggedOut = late.some((entry) => entry.failed === "logged-out");
-    lines.push(counted("waits", late.length), box.dataset[loggedOut ? "textLoggedOut" : "textOffline"]);
+    lines.push(waitingLine(late.length), box.dataset[loggedOut ? "textLoggedOut" : "textOffline"]);
   }
   for (const entry of delivered) lines.push(filled(box.dataset.textDelivered, named(entry)));
   part("list").replaceChildren(...late.map(lineOf), ...refused().map(lineOf));
@@ -56,7 +56,7 @@ function draw() {
   if (say.textContent !== said) say.textContent = said;
 }
 
-function counted(name, count) {
+function waitingLine(count) {
   const one = plural.select(count) === "one";
   return filled(box.dataset[one ? "textWaitsOne" : "textWaitsMany"], { count });
 }
