@@ -12,3 +12,9 @@ Row = TypeVar("Row", bound=Model)
 def page_of(request: HttpRequest, rows: QuerySet[Row], *, size: int = 25) -> "Page[Row]":
     """The page that `?page=` asks for; a number that is none, or beyond the end, gives the nearest there is."""
     return Paginator(rows, size).get_page(request.GET.get("page"))
+
+
+def back_to(address: str, request: HttpRequest) -> str:
+    """The address of a list, at the page from which a form with the field `page` was sent."""
+    page = request.POST.get("page", "")
+    return f"{address}?page={page}" if page.isdecimal() else address

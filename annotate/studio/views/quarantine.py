@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect, refusals_lead_to
-from annotate.lib.paging import page_of
+from annotate.lib.paging import back_to, page_of
 from annotate.lib.wake import wake
 from annotate.pools import queries
 from annotate.pools.models import Pool, Prompt, QuarantineReason
@@ -40,8 +40,7 @@ def _movable(prompt: Prompt) -> bool:
 def _list_page(request: HttpRequest, prompt_id: int) -> str:
     """The page of the pool's quarantine from which the decision was sent."""
     prompt = get_object_or_404(Prompt.objects.only("pool"), id=prompt_id)
-    back, page = reverse("studio:quarantine", args=[prompt.pool_id]), request.POST.get("page", "")
-    return f"{back}?page={page}" if page.isdecimal() else back
+    return back_to(reverse("studio:quarantine", args=[prompt.pool_id]), request)
 
 
 @managers

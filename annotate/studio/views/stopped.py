@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect, refusals_lead_to
-from annotate.lib.paging import page_of
+from annotate.lib.paging import back_to, page_of
 from annotate.studio.forms import StoppedForm
 from annotate.work import actions
 from annotate.work import queries as work
@@ -31,8 +31,7 @@ def stopped(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 def _list_page(request: HttpRequest, campaign_id: int, task_id: int) -> str:
     """The page of the stopped tasks from which the decision was sent."""
-    back, page = reverse("studio:stopped", args=[campaign_id]), request.POST.get("page", "")
-    return f"{back}?page={page}" if page.isdecimal() else back
+    return back_to(reverse("studio:stopped", args=[campaign_id]), request)
 
 
 @managers
