@@ -1,6 +1,6 @@
 """What an action answers that cannot do what a person asked.
 
-An action raises a Refusal, and whoever calls it does not need to catch it: `shown_in` turns it into an error of a form,
+An action raises a Refusal, and its callers do not need to catch it: `shown_in` turns it into an error of a form,
 `post_or_redirect` (methods.py) into a message on the page that has the form, and the API (`api/errors.py`) into 409.
 """
 

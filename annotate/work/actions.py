@@ -43,7 +43,7 @@ class OrderFixed(Refusal):
 
 
 class NoSuchMove(Refusal):
-    message = _("The campaign is not in a state that allows this. Load the page again to see where it stands.")
+    message = _("The campaign is not in a state that allows this. Load the page again to see its state.")
 
 
 class NothingPublished(Refusal):

@@ -72,9 +72,7 @@ class Skipped(LeaseLost):
 
 
 class ClosedMeanwhile(LeaseLost):
-    message = _(
-        "This campaign was closed meanwhile, and takes no more answers. Your text is kept, and you can copy it."
-    )
+    message = _("This campaign is closed now, and takes no more answers. Your text is kept, and you can copy it.")
 
 
 class NotOpenToYou(LeaseLost):
@@ -566,7 +564,7 @@ UNANSWERED = (State.OPEN, State.LEASED, State.STOPPED)
 def hold_slots(tasks: Collection[int]) -> None:
     """Lock the unanswered slots of these tasks, in the order of their ids.
 
-    The caller holds the campaigns, so no slot is added. It locks the tasks only after this: who gives a slot back locks
+    The caller holds the campaigns, so nobody adds a slot. It locks the tasks only afterwards: giving a slot back locks
     the slot first and then its task, and the other order would deadlock.
     """
     slots = Assignment.objects.filter(task__in=tasks, state__in=UNANSWERED).order_by("id")

@@ -1,6 +1,7 @@
-// The second click of a double click sends no form. The first one has sent it, and the second may meet the button of the
-// page that has come meanwhile: it would accept the next answer unread. Without it the server refuses what it can.
-// A plain script in the head, not a module: a module would run after the first paint, which a click may meet.
+// The second click of a double click sends no form. The first click has sent one already, and the second may land on the
+// same button of the next page: it would accept the next answer unread. Without this script the server still refuses a
+// second decision about the same answer, but not one about the next.
+// A plain script in the head, not a module: a module would run after the first paint, and a click may come before that.
 document.addEventListener(
   "click",
   (event) => {
