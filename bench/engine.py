@@ -34,8 +34,9 @@ from annotate.demonstrations import actions as demonstrations  # noqa: E402
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion  # noqa: E402
 from annotate.lib.wake import wake  # noqa: E402
 from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split  # noqa: E402
-from annotate.work import leases  # noqa: E402
-from annotate.work.actions import add_tasks, change_state, create_campaign  # noqa: E402
+from annotate.work import leases, refusals  # noqa: E402
+from annotate.work.campaigns import change_state, create_campaign  # noqa: E402
+from annotate.work.filling import add_tasks  # noqa: E402
 from annotate.work.models import Campaign  # noqa: E402
 from annotate.work.states import CampaignState  # noqa: E402
 
@@ -216,7 +217,7 @@ def _work(campaign: int, labeler: int, seconds: float) -> int:
     while time.monotonic() < end:
         try:
             _submit(leases.claim(campaign_id=campaign, labeler=person, now=timezone.now()).id, person)
-        except leases.Busy:
+        except refusals.Busy:
             continue
         done += 1
     connection.close()

@@ -86,7 +86,7 @@ def exportable_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
 
 
 def training_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
-    """Those that stand since work.actions.settle: none of them is undone after it was read."""
+    """Those that stand since work.campaigns.settle: none of them is undone after it was read."""
     return exportable_answers(campaigns).filter(submitted_at__lte=F("campaign__settled_at"))
 
 

@@ -38,7 +38,7 @@ MADE_OF: dict[str, dict[str, Any]] = {
     "annotate.lib.objects.Repeated": {"name": "prompt"},
     "annotate.pools.actions.DuplicatePrompt": {"prompt": SimpleNamespace(id=7, pool=SimpleNamespace(name="everyday"))},
     "annotate.pools.actions.OtherSide": {"group": "frogs", "wanted": "train", "side": "validation"},
-    "annotate.work.leases.NotAcknowledged": {"version": None},
+    "annotate.work.refusals.NotAcknowledged": {"version": None},
     "annotate.work.quarantine.StillEqual": {"prompts": [SimpleNamespace(id=7)]},
     "exports.splits.Leak": {"owners": 1, "texts": 2, "cases": [SimpleNamespace(prompt_id=7)]},
 }
@@ -239,7 +239,7 @@ def test_whoever_makes_an_exception_without_words_gives_it_some(module):
         ("def refuse(words):\n    raise BadPrompt(words)\nrefuse('Plain words.')", False),
         ("def refuse(words):\n    raise BadPrompt(words)\nrefuse(words='Plain words.')", False),
         ("raise Refusal", False),
-        ("raise leases.NothingLeft", True),
+        ("raise refusals.NothingLeft", True),
         ("raise ValueError('A bug.')", True),
     ],
 )
@@ -247,7 +247,7 @@ def test_the_check_itself_finds_what_has_no_words(line, good):
     imports = (
         "from django.utils.translation import gettext as _\n"
         "from annotate.pools.rules import BadPrompt\n"
-        "from annotate.work import leases\n"
+        "from annotate.work import refusals\n"
         "from annotate.lib.refusals import Refusal\n"
     )
     assert (faults(Module("somewhere", imports + line)) == []) is good

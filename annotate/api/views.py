@@ -40,9 +40,9 @@ from annotate.samples import actions as samples
 from annotate.samples import probes
 from annotate.samples import queries as sampled
 from annotate.samples.models import Policy, SampleRun
-from annotate.work import actions as work
-from annotate.work import quarantine
+from annotate.work import filling, quarantine
 from annotate.work import queries as worked
+from annotate.work.campaigns import change_campaign, change_state, create_campaign
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 from annotate.workflows import readmit
@@ -201,17 +201,15 @@ class CampaignViewSet(
         return {**super().get_serializer_context(), "progress": self.known}
 
     def perform_create(self, serializer: BaseSerializer[Campaign]) -> None:
-        serializer.instance = work.create_campaign(
-            **serializer.validated_data, by=manager(self.request), now=timezone.now()
-        )
+        serializer.instance = create_campaign(**serializer.validated_data, by=manager(self.request), now=timezone.now())
 
     @extend_schema(request=CampaignSerializer(partial=True), responses=CampaignSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
         campaign = self.get_object()
         form = self.get_serializer(campaign, data=request.data, partial=True)
         form.is_valid(raise_exception=True)
-        campaign = work.change_campaign(campaign=campaign, **form.validated_data)
-        if work.match_overlap(campaign=campaign, now=timezone.now()):
+        campaign = change_campaign(campaign=campaign, **form.validated_data)
+        if filling.match_overlap(campaign=campaign, now=timezone.now()):
             wake(FILL, campaign.pool_id)
         return Response(self.get_serializer(campaign).data)
 
@@ -254,7 +252,7 @@ class CampaignViewSet(
     def state(self, request: Request, pk: str) -> Response:
         form = StateSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        campaign = work.change_state(
+        campaign = change_state(
             campaign=self.get_object(), to=CampaignState(form.validated_data["to"]), now=timezone.now()
         )
         if campaign.state == CampaignState.OPEN:

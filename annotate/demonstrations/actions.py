@@ -5,17 +5,16 @@ from django.db import transaction
 
 from annotate.accounts.models import User
 from annotate.demonstrations.models import Demonstration
-from annotate.work import actions as work
-from annotate.work import leases
-from annotate.work.leases import Submission
+from annotate.work import drafts, review, submitting
 from annotate.work.models import Assignment
 from annotate.work.moves import Sql
+from annotate.work.submitting import Submission
 
 
 def submit(*, assignment_id: int, labeler: User, text: str, submit_key: UUID, now: datetime) -> Submission:
     """Store the answer and hand it in, both or neither. Raises the engine's refusals."""
     with transaction.atomic():
-        return leases.submit(
+        return submitting.submit(
             assignment_id=assignment_id,
             labeler=labeler,
             submit_key=submit_key,
@@ -36,9 +35,9 @@ ON CONFLICT (assignment_id) DO UPDATE SET text = excluded.text, written_at = exc
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """Take the last submit back: its text is the task's draft again. Raises the engine's refusals."""
     with transaction.atomic():
-        assignment = leases.undo(assignment_id=assignment_id, labeler=labeler, now=now)
+        assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         answer = Demonstration.objects.get(assignment=assignment)
-        leases.save_draft(task_id=assignment.task_id, labeler=labeler, body={"text": [answer.text]}, now=now)
+        drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body={"text": [answer.text]}, now=now)
         if not assignment.rounds:
             answer.delete()
         return assignment
@@ -46,7 +45,7 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
     with transaction.atomic():
-        return work.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
+        return review.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:

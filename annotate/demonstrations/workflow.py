@@ -9,10 +9,10 @@ from annotate.accounts.models import User
 from annotate.demonstrations import actions, queries
 from annotate.demonstrations.forms import DemonstrationForm
 from annotate.demonstrations.rules import MAX_CHARACTERS, length
-from annotate.work.actions import add_tasks
-from annotate.work.leases import Submission
+from annotate.work.filling import add_tasks
 from annotate.work.models import Assignment, Campaign
 from annotate.work.queries import without_task
+from annotate.work.submitting import Submission
 from annotate.work.workflow import BadAnswer, Bench, Context
 
 # One statement makes so many tasks with their slots in about a second; the caller goes on until none is missing.

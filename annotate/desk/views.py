@@ -35,7 +35,7 @@ from annotate.lib.refusals import Refusal
 from annotate.lib.text import Piece, word_diff
 from annotate.lib.wake import wake
 from annotate.samples.actions import FILL
-from annotate.work import leases, times
+from annotate.work import drafts, leases, lost, refusals, submitting, times
 from annotate.work import queries as work
 from annotate.work.models import Assignment, Campaign, Draft, Hand, Workflow
 from annotate.work.states import CampaignState, State
@@ -114,10 +114,10 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
     try:
         # Looking at the page is a sign of life, also where no JavaScript sends heartbeats.
         leased_until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
-    except leases.LeaseLost:
+    except refusals.LeaseLost:
         leased_until = None
-    if not leased_until and not leases.takes_late(assignment.campaign, assignment.task_id, labeler):
-        refused = leases.lease_lost(assignment.campaign, assignment, labeler)
+    if not leased_until and not lost.takes_late(assignment.campaign, assignment.task_id, labeler):
+        refused = lost.lease_lost(assignment.campaign, assignment, labeler)
         return _lost(request, assignment, draft.body if draft else {}, refused, key=None, status=200)
     part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
     return _page(request, assignment, part | {"seen": draft.version if draft else ""}, leased_until)
@@ -130,7 +130,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
     labeler, now = person(request), timezone.now()
     try:
         claimed = leases.claim_ahead(campaign_id=campaign_id, labeler=labeler, now=now)
-    except leases.NotYours as outsider:
+    except refusals.NotYours as outsider:
         raise Http404 from outsider
     except Refusal as refused:
         _ask_for_more(campaign_id, refused)
@@ -186,7 +186,7 @@ def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
         body, seen = forms.draft_from_json(request.body)
     except forms.BadDraft:
         return JsonResponse({"words": _("This is no draft.")}, status=400)
-    saved = leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now, seen=seen)
+    saved = drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now, seen=seen)
     return JsonResponse({"saved_at": saved.saved_at, "version": saved.version, "unseen": saved.unseen})
 
 
@@ -255,7 +255,7 @@ def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
 def resume(request: HttpRequest, assignment_id: int) -> HttpResponse:
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
-    resumed = leases.resume(assignment_id=assignment.id, labeler=labeler, now=now)
+    resumed = submitting.resume(assignment_id=assignment.id, labeler=labeler, now=now)
     return redirect("desk:task", resumed.id)
 
 
@@ -315,7 +315,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     context = {
         "assignment": assignment,
         "answer_part": bench.answer_part,
-        "can_undo": leases.can_undo(assignment, person(request), timezone.now()),
+        "can_undo": submitting.can_undo(assignment, person(request), timezone.now()),
         "can_resume": assignment.state == State.SENT_BACK and assignment.campaign.state != CampaignState.CLOSED,
     }
     return render(request, "desk/answer.html", bench.answer(assignment) | context)
@@ -366,8 +366,8 @@ def _lost(
 ) -> HttpResponse:
     """The task is not theirs to submit any more: their text, to be copied."""
     context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused), "submit_key": key}
-    context["handed_in"] = isinstance(refused, leases.AlreadySubmitted)
-    context["skipped"] = isinstance(refused, leases.Skipped)
+    context["handed_in"] = isinstance(refused, refusals.AlreadySubmitted)
+    context["skipped"] = isinstance(refused, refusals.Skipped)
     return render(request, "desk/lost.html", context, status=status)
 
 
@@ -378,7 +378,7 @@ def _count_time(assignment: Assignment, labeler: User, told: object, now: dateti
 
 def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -> None:
     try:
-        leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+        drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
     except Refusal:
         # It was handed in meanwhile, or is too long to be kept: the answer to the request says more.
         pass
@@ -404,9 +404,9 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
     reason."""
     try:
         claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
-    except leases.NotYours as outsider:
+    except refusals.NotYours as outsider:
         raise Http404 from outsider
-    except leases.NotAcknowledged:
+    except refusals.NotAcknowledged:
         return redirect("desk:guideline", campaign_id)
     except Refusal as refused:
         # What lies ready in a campaign that was paused is in no list of theirs, and would count among what they hold.
@@ -419,7 +419,7 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
 
 def _ask_for_more(campaign_id: int, refused: Refusal) -> None:
     """Where slates are sampled ahead, the next beat is too far off for somebody who has nothing left."""
-    if isinstance(refused, leases.NothingLeft):
+    if isinstance(refused, refusals.NothingLeft):
         campaign = Campaign.objects.get(id=campaign_id)
         if campaign.workflow == Workflow.RANKINGS:
             wake(FILL, campaign.pool_id)

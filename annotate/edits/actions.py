@@ -17,11 +17,12 @@ from annotate.lib.text import is_blank
 from annotate.pools.actions import DuplicatePrompt, add_prompt
 from annotate.pools.models import Kind, Pool
 from annotate.pools.rules import BadPrompt
-from annotate.work import actions as work
-from annotate.work import leases
-from annotate.work.leases import Submission, UndoOver
+from annotate.work import campaigns as work_campaigns
+from annotate.work import drafts, filling, review, submitting
 from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.refusals import UndoOver
 from annotate.work.states import CampaignState, State
+from annotate.work.submitting import Submission
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def add_briefs(
     if len(cases) > MOST_BRIEFS:
         raise TooManyBriefs
     with transaction.atomic():
-        tasks = [work.add_task(campaign=campaign, now=now) for _case in cases]
+        tasks = [filling.add_task(campaign=campaign, now=now) for _case in cases]
         return Brief.objects.bulk_create(
             Brief(task=task, kind=kind, use_case=case) for task, case in zip(tasks, cases, strict=True)
         )
@@ -77,7 +78,7 @@ def submit(
     cannot be taken back any more.
     """
     with transaction.atomic():
-        outcome = leases.submit(
+        outcome = submitting.submit(
             assignment_id=assignment_id,
             labeler=labeler,
             submit_key=submit_key,
@@ -107,7 +108,7 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     No prompt has come of it yet, so nobody has built on it. Raises the engine's refusals.
     """
     with transaction.atomic():
-        assignment = leases.undo(assignment_id=assignment_id, labeler=labeler, now=now)
+        assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         instruction = Instruction.objects.get(assignment=assignment)
         if instruction.prompt_id is not None:
             raise UndoOver  # earlier versions made the prompt at the submit
@@ -119,7 +120,7 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
             "query": [pair["query"] for pair in instruction.pairs],
             "response": [pair["response"] for pair in instruction.pairs],
         }
-        leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+        drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
         if not assignment.rounds:
             instruction.delete()
         return assignment
@@ -138,7 +139,7 @@ def sweep(*, now: datetime) -> None:
         # More minutes from now on do not make old answers young again. The drawn ones neither: if only they could be
         # taken back then, their labelers would know that they are drawn.
         if waiting or _to_settle(campaign, until).exists():
-            work.settle(campaigns=[campaign.id], now=until)
+            work_campaigns.settle(campaigns=[campaign.id], now=until)
         if waiting:
             _make_prompts([campaign.id], now)
 
@@ -150,9 +151,9 @@ def _to_settle(campaign: Campaign, until: datetime) -> QuerySet[Assignment]:
 
 
 def settle(*, campaigns: Iterable[int], now: datetime) -> None:
-    """As work.actions.settle. Accepted instructions of the campaigns that nobody reviews then become prompts."""
+    """As work.campaigns.settle. Accepted instructions of the campaigns that nobody reviews then become prompts."""
     settled = list(campaigns)
-    work.settle(campaigns=settled, now=now)
+    work_campaigns.settle(campaigns=settled, now=now)
     _make_prompts(settled, now)
 
 
@@ -183,7 +184,7 @@ def _make_prompts(campaigns: Sequence[int], now: datetime) -> None:
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
     """Accept the instruction, and make it a prompt in the same transaction."""
     with transaction.atomic():
-        assignment = work.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
+        assignment = review.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
         become_prompt(instruction=Instruction.objects.get(assignment=assignment), now=now)
         return assignment
 

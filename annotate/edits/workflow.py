@@ -15,10 +15,10 @@ from annotate.edits.rules import Text, filled_pairs
 from annotate.lib.text import Piece, tidy, word_diff
 from annotate.pools.models import Prompt
 from annotate.pools.rules import LONGEST_PROMPT
-from annotate.work.actions import add_tasks
-from annotate.work.leases import Submission
+from annotate.work.filling import add_tasks
 from annotate.work.models import Assignment, Campaign, Task
 from annotate.work.queries import without_task
+from annotate.work.submitting import Submission
 from annotate.work.workflow import BadAnswer, Bench, Context
 
 FILL_BATCH = 10_000

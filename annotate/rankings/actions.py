@@ -12,10 +12,9 @@ from annotate.rankings.models import Candidate, Placing, Ranking, Showing, Slate
 from annotate.rankings.queries import offers, placings, ready_prompts, shown_to, typed
 from annotate.rankings.rules import Mark, dense, slate
 from annotate.rankings.states import SlateState
-from annotate.work import actions as work
-from annotate.work import leases
-from annotate.work.leases import Submission
+from annotate.work import drafts, filling, review, submitting
 from annotate.work.models import Assignment, Campaign, Task
+from annotate.work.submitting import Submission
 
 FILL_BATCH = 500
 
@@ -44,7 +43,7 @@ def open_slates(*, campaign: Campaign, now: datetime) -> int:
         fit = slates.keys() - none
         Slate.objects.filter(campaign=campaign, version=None, prompt__in=fit).delete()
         prompts = Prompt.objects.filter(id__in=fit).order_by("id")
-        made = work.add_tasks(campaign=campaign, prompts=prompts, now=now)
+        made = filling.add_tasks(campaign=campaign, prompts=prompts, now=now)
         Candidate.objects.bulk_create(
             Candidate(task_id=task, completion_id=completion)
             for task, prompt in made
@@ -79,7 +78,7 @@ def submit(
 ) -> Submission:
     """Store the weak order, `marks` by candidate id, and hand it in, both or neither. Raises the engine's refusals."""
     with transaction.atomic():
-        outcome = leases.submit(
+        outcome = submitting.submit(
             assignment_id=assignment_id,
             labeler=labeler,
             submit_key=submit_key,
@@ -103,10 +102,10 @@ def submit(
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     """Take the last submit back: its marks are the task's draft again. Raises the engine's refusals."""
     with transaction.atomic():
-        assignment = leases.undo(assignment_id=assignment_id, labeler=labeler, now=now)
+        assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         ranking = Ranking.objects.get(assignment=assignment)
         body = {name: [text] for name, text in typed(ranking, shown_to(assignment)).items()}
-        leases.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
+        drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
         if not assignment.rounds:
             ranking.placings.all().delete()
             ranking.delete()
@@ -115,7 +114,7 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
     with transaction.atomic():
-        return work.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
+        return review.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:

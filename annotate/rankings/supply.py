@@ -24,7 +24,7 @@ from annotate.rankings.states import SlateState, Why
 from annotate.samples import actions as samples
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RequestState, RunState
-from annotate.work import actions as work
+from annotate.work import filling
 from annotate.work.models import Campaign, Task
 from annotate.work.states import CampaignState
 
@@ -188,9 +188,9 @@ def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[i
     if not slates:
         return 0
     older = Task.objects.filter(campaign=campaign, prompt__in=slates, retired_at=None).values_list("id", flat=True)
-    retired = work.retire_tasks(campaign=campaign, tasks=older, now=now)
+    retired = filling.retire_tasks(campaign=campaign, tasks=older, now=now)
     Slate.objects.filter(task__in=retired).update(state=SlateState.RETIRED)
-    made = work.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id__in=slates).order_by("id"), now=now)
+    made = filling.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id__in=slates).order_by("id"), now=now)
     Candidate.objects.bulk_create(
         Candidate(task_id=task, completion_id=completion) for task, prompt in made for completion in chosen[prompt]
     )

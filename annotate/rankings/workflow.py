@@ -16,8 +16,8 @@ from annotate.rankings.forms import RankingForm
 from annotate.rankings.models import Candidate
 from annotate.rankings.rules import LETTERS
 from annotate.samples.models import FinishReason
-from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign
+from annotate.work.submitting import Submission
 from annotate.work.workflow import BadAnswer, Bench, Context
 
 CUT_OFF = _("Cut off at the length limit")

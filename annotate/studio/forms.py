@@ -14,7 +14,7 @@ from annotate.edits.rules import MOST_BRIEFS
 from annotate.lib.fields import NoteField
 from annotate.lib.text import is_blank
 from annotate.pools.models import Kind
-from annotate.work.actions import CommentNeeded
+from annotate.work.refusals import CommentNeeded
 
 
 class PeopleFilter(forms.Form):

@@ -6,7 +6,7 @@ from django.db import connection
 from django.utils import timezone
 
 from annotate.studio import counts
-from annotate.work import actions
+from annotate.work import filling
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 from annotate.workflows import WORKFLOWS
@@ -33,7 +33,7 @@ def fill_campaigns(pool_id: int | None = None) -> None:
     for campaign in campaigns:
         try:
             # Wherever a worker left a change of the overlap, the next one goes on.
-            while campaign.matched_to is not None and actions.match_overlap(campaign=campaign, now=timezone.now()):
+            while campaign.matched_to is not None and filling.match_overlap(campaign=campaign, now=timezone.now()):
                 time.sleep(RETRY_SECONDS)
             if campaign.state == CampaignState.OPEN:
                 _fill(campaign)

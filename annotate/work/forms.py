@@ -10,8 +10,8 @@ from annotate.accounts.models import Cohort, Qualification
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool
 from annotate.samples.models import Policy
-from annotate.work.actions import NobodyMayWork, OrderFixed
 from annotate.work.models import Campaign, Workflow
+from annotate.work.refusals import NobodyMayWork, OrderFixed
 from annotate.work.rules import CHANGEABLE
 from annotate.work.states import CampaignState
 

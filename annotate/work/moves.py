@@ -7,13 +7,12 @@ from typing import Any
 
 from django.db import connection
 from django.db.transaction import TransactionManagementError
-from django.utils.translation import gettext_lazy as _
 from psycopg2.extras import Json
 
 from annotate.accounts.models import User
 from annotate.lib.prepared import Shape, execute
-from annotate.lib.refusals import Refusal
 from annotate.work.models import Assignment
+from annotate.work.refusals import Moved
 from annotate.work.states import MOVES, Move
 
 
@@ -21,12 +20,6 @@ def require_transaction() -> None:
     """A move, its event and the answer it is about stand or fall together. Calling without a transaction is a bug."""
     if not connection.in_atomic_block:
         raise TransactionManagementError("open a transaction around this call: transaction.atomic()")
-
-
-class Moved(Refusal):
-    """The row is not in the state that the move starts from."""
-
-    message = _("This task has changed since you opened the page. Load the page again to see its current state.")
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from annotate.pools.models import Prompt, QuarantineMove, QuarantineReason
 from annotate.pools.quarantine import MARKED, Case, in_the_way, is_on_wrong_side, mark, note, reason_of, unmark
 from annotate.samples import actions as samples
 from annotate.work import queue
-from annotate.work.actions import add_tasks
-from annotate.work.leases import hold_campaign, hold_slots, stop_slots
+from annotate.work.filling import add_tasks
 from annotate.work.models import Campaign, Task
 from annotate.work.moves import move
+from annotate.work.slots import hold_campaign, hold_slots, stop_slots
 from annotate.work.states import CampaignState, Move, State
 
 # As Bench.readmit, for the campaign's bench.

@@ -11,8 +11,8 @@ from django.http import QueryDict
 
 from annotate.accounts.models import User
 from annotate.pools.models import Prompt
-from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign
+from annotate.work.submitting import Submission
 
 Context = dict[str, Any]
 

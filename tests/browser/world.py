@@ -21,8 +21,8 @@ from annotate.pools.importers import jobs, prompts
 from annotate.pools.models import ImportJob, ImportKind, Kind, Pool, Prompt
 from annotate.samples import actions as samples
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, SampleRun, Stage
-from annotate.work import actions as work
-from annotate.work import leases
+from annotate.work import drafts, leases, review, submitting
+from annotate.work.campaigns import change_campaign, change_state, create_campaign
 from annotate.work.models import Assignment, Campaign, SkipReason, Workflow
 from annotate.work.states import CampaignState, State
 from annotate.workflows import WORKFLOWS
@@ -132,7 +132,7 @@ def build() -> World:
     _stop(desk, campaigns["paused"], ben)
     held = [desk.claim(ada, campaigns[name]) for name in ("rankings", "rewriting", "plain", "few-shot", "user-based")]
     # One demonstration was sent back, and Ada is writing it again.
-    again = leases.resume(assignment_id=answered[2].id, labeler=ada, now=now)
+    again = submitting.resume(assignment_id=answered[2].id, labeler=ada, now=now)
     _doubly_ranked(runs[0], campaigns["closed"], ada, ben, now)
     return World(
         now=now,
@@ -290,7 +290,7 @@ def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dic
         "closed": {"workflow": Workflow.RANKINGS, "overlap": 2},
     }
     campaigns = {
-        name: work.create_campaign(
+        name: create_campaign(
             name=f"Frogs, {name}",
             pool=pool,
             guideline=guideline,
@@ -307,7 +307,7 @@ def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dic
     for name, campaign in campaigns.items():
         if name == "draft":
             continue
-        work.change_state(campaign=campaign, to=CampaignState.OPEN, now=now)
+        change_state(campaign=campaign, to=CampaignState.OPEN, now=now)
         while name != "closed" and WORKFLOWS[Workflow(campaign.workflow)].fill(campaign, now):
             pass
     return campaigns
@@ -317,7 +317,7 @@ def _stop(desk: "Desk", campaign: Campaign, labeler: User) -> None:
     """The labeler skips a task, which is enough to stop it, and the campaign is paused."""
     held, reason = desk.claim(labeler, campaign), SkipReason.SENSITIVE
     leases.skip(assignment_id=held.id, labeler=labeler, reason=reason, note=RICH, now=desk.now)
-    work.change_state(campaign=campaign, to=CampaignState.PAUSED, now=desk.now)
+    change_state(campaign=campaign, to=CampaignState.PAUSED, now=desk.now)
 
 
 def _qualifications(holder: User, campaign: Campaign) -> list[Qualification]:
@@ -327,7 +327,7 @@ def _qualifications(holder: User, campaign: Campaign) -> list[Qualification]:
         for name, description in given
     ]
     change_work(user=holder, languages=["en", "pt-BR"], qualifications=made[:1], daily_cap=40)
-    work.change_campaign(campaign=campaign, qualifications=made[:1])
+    change_campaign(campaign=campaign, qualifications=made[:1])
     return made
 
 
@@ -367,7 +367,7 @@ class Desk:
     def send_back(self, assignment: Assignment) -> None:
         with transaction.atomic():
             comment = f"Shorter.\n\n{RICH}"
-            work.send_back(assignment_id=assignment.id, reviewer=self.reviewer, comment=comment, now=self.now)
+            review.send_back(assignment_id=assignment.id, reviewer=self.reviewer, comment=comment, now=self.now)
 
 
 def _answer(desk: Desk, campaigns: dict[str, Campaign], ada: User, ben: User) -> list[Assignment]:
@@ -394,7 +394,7 @@ def _lose(desk: Desk, campaigns: dict[str, Campaign], ada: User, ben: User) -> t
     late, lost = (desk.claim(ada, campaigns[name]) for name in ("few-shot", "plain"))
     for assignment in (late, lost):
         body = {"text": RICH}
-        leases.save_draft(task_id=assignment.task_id, labeler=ada, body=body, now=desk.now)
+        drafts.save_draft(task_id=assignment.task_id, labeler=ada, body=body, now=desk.now)
         desk.release(ada, assignment)
     assert desk.claim(ben, campaigns["plain"]) == lost
     return late, lost
@@ -415,7 +415,7 @@ def _doubly_ranked(run: SampleRun, campaign: Campaign, first: User, second: User
         candidates = answers.slate(campaign, completions[0].prompt, completions)
         answers.ranking(candidates, first, [1, 2, 2, 3, 4])
         answers.ranking(candidates, second, [1, 2, 3, 3, 4])
-    work.change_state(campaign=campaign, to=CampaignState.CLOSED, now=now)
+    change_state(campaign=campaign, to=CampaignState.CLOSED, now=now)
 
 
 def _exports(campaigns: list[Campaign], by: User, now: datetime) -> list[Export]:

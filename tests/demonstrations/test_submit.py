@@ -9,8 +9,10 @@ from django.http import QueryDict
 
 from annotate.demonstrations.models import Demonstration
 from annotate.demonstrations.workflow import BENCH
-from annotate.work import actions, leases
+from annotate.work import leases, refusals, submitting
+from annotate.work.campaigns import change_state
 from annotate.work.models import Event
+from annotate.work.review import send_back
 from annotate.work.states import CampaignState, Move, State
 from annotate.work.workflow import BadAnswer
 from tests import factories as make
@@ -46,7 +48,7 @@ def submit(assignment, labeler, text, *, key=None, now=NOW):
 
 def sent_back(assignment):
     with transaction.atomic():
-        actions.send_back(assignment_id=assignment.id, reviewer=make.user("reviewer"), comment="Shorter", now=NOW)
+        send_back(assignment_id=assignment.id, reviewer=make.user("reviewer"), comment="Shorter", now=NOW)
 
 
 def test_the_answer_is_stored_with_its_submit(campaign):
@@ -77,8 +79,8 @@ def test_a_bad_answer_comes_back_as_it_was_typed_and_submits_nothing(campaign):
 def test_a_refused_submit_stores_no_answer(campaign):
     labeler, held = holding(campaign)
     leases.release(assignment_id=held.id, labeler=labeler, now=NOW)
-    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=NOW)
-    with pytest.raises(leases.LeaseLost):
+    change_state(campaign=campaign, to=CampaignState.CLOSED, now=NOW)
+    with pytest.raises(refusals.LeaseLost):
         submit(held, labeler, "Too late")
     assert not Demonstration.objects.exists()
 
@@ -97,7 +99,7 @@ def test_an_answer_written_again_takes_the_place_of_the_first_which_the_event_ke
     labeler, held = holding(campaign)
     submit(held, labeler, "First")
     sent_back(held)
-    leases.resume(assignment_id=held.id, labeler=labeler, now=NOW)
+    submitting.resume(assignment_id=held.id, labeler=labeler, now=NOW)
     submit(held, labeler, "Second")
     assert Demonstration.objects.get().text == "Second"
     assert Event.objects.filter(move=Move.SUBMIT).latest("id").detail == {"replaces": {"text": "First"}}
@@ -107,7 +109,7 @@ def test_a_sent_back_answer_is_there_to_be_written_again_but_a_draft_of_it_comes
     labeler, held = holding(campaign)
     submit(held, labeler, "First")
     sent_back(held)
-    resumed = leases.resume(assignment_id=held.id, labeler=labeler, now=NOW)
+    resumed = submitting.resume(assignment_id=held.id, labeler=labeler, now=NOW)
     assert BENCH.show(resumed, labeler, None, NOW)["form"]["text"].value() == "First"
     assert BENCH.show(resumed, labeler, QueryDict("text=Draft"), NOW)["form"]["text"].value() == "Draft"
 

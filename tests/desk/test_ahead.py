@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from annotate.work import actions
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Hand
 from annotate.work.states import CampaignState, State
 from tests import factories as make
@@ -104,7 +104,7 @@ def test_what_is_ahead_in_a_campaign_that_stops_is_not_handed_out_but_given_back
     campaign = demonstrations(prompts=2)
     me = labeler(campaign)
     held, row = me.take(campaign), ahead(me, campaign)
-    actions.change_state(campaign=campaign, to=state, now=make.NOW)
+    change_state(campaign=campaign, to=state, now=make.NOW)
     assert me.submit(held, text="An answer").url == "/desk/"
     row.refresh_from_db()
     assert (row.state, row.labeler) == (then, None)

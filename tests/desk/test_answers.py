@@ -5,8 +5,10 @@ from django.db import transaction
 
 from annotate.edits.actions import add_briefs
 from annotate.pools.models import Kind
-from annotate.work import actions
+from annotate.work import review
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment
+from annotate.work.review import accept, replace_sent_back
 from annotate.work.states import CampaignState, State
 from tests import factories as make
 from tests.desk.conftest import NOW, marks
@@ -14,7 +16,7 @@ from tests.desk.conftest import NOW, marks
 
 def send_back(assignment, comment="Shorter, please"):
     with transaction.atomic():
-        actions.send_back(assignment_id=assignment.id, reviewer=make.user("reviewer"), comment=comment, now=NOW)
+        review.send_back(assignment_id=assignment.id, reviewer=make.user("reviewer"), comment=comment, now=NOW)
 
 
 def test_my_answers_are_listed_newest_first_and_nobody_elses(labeler, demonstrations):
@@ -90,7 +92,7 @@ def test_in_a_closed_campaign_it_is_only_to_be_read(labeler, demonstrations):
     held = me.take(campaign)
     me.submit(held, text="Long")
     send_back(held)
-    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=NOW)
+    change_state(campaign=campaign, to=CampaignState.CLOSED, now=NOW)
     page = me.get("answer", held.id).content.decode()
     assert "Shorter, please" in page
     assert "resume" not in page
@@ -129,7 +131,7 @@ def test_an_answer_that_cannot_be_written_again_says_why(labeler, demonstrations
     me.submit(held, text="Long")
     send_back(held)
     if why == "replaced":
-        actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=NOW)
+        replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=NOW)
     else:
         me.post("resume", held.id)
     if why == "given up":
@@ -138,7 +140,7 @@ def test_an_answer_that_cannot_be_written_again_says_why(labeler, demonstrations
         me.submit(held, text="Short", then="stop")
     if why == "accepted":
         with transaction.atomic():
-            actions.accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=NOW)
+            accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=NOW)
     me.get("home")
     before = Assignment.objects.values().get(id=held.id)
     page = me.post("resume", held.id, follow=True).content.decode()

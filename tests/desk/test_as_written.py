@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from annotate.accounts.models import Role
 from annotate.pools.models import Kind
-from annotate.work import actions as work
+from annotate.work import filling
 from tests import factories as make
 from tests.desk.conftest import filled, marks, publish
 from tests.studio.conftest import answered, client_of
@@ -30,7 +30,7 @@ def as_written(response):
 def test_a_demonstration_its_prompt_and_its_review(labeler):
     campaign = make.campaign(review_percent=100)
     make.prompt(campaign.pool, PROMPT)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
     me = labeler(campaign)
     held = me.take(campaign)
     assert as_written(me.get("task", held.id)) == [PROMPT]

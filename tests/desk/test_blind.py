@@ -10,8 +10,9 @@ from django.utils import timezone
 
 from annotate.rankings.models import Candidate
 from annotate.samples.models import Completion, FinishReason, SampleRun
-from annotate.work import actions, leases, queries
+from annotate.work import leases, queries
 from annotate.work.models import Workflow
+from annotate.work.review import send_back
 from tests import factories as make
 from tests.desk.conftest import filled, marks
 from tests.factories import draft_of
@@ -105,7 +106,7 @@ def test_every_response_of_a_whole_ranking_is_blind(labeler, secret):
     get("answer", held.id)
     get("task", held.id)
     with transaction.atomic():
-        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Look at B", now=make.NOW)
+        send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Look at B", now=make.NOW)
     get("home")
     get("answer", held.id)
     post("resume", held.id)

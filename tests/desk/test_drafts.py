@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from annotate.edits.actions import add_briefs
 from annotate.pools.models import Kind
-from annotate.work import leases
+from annotate.work import refusals
 from annotate.work.models import Draft, Workflow
 from tests import factories as make
 from tests.desk.conftest import marks
@@ -158,7 +158,7 @@ def test_a_draft_of_a_novel_is_refused_in_words(labeler, demonstrations):
     me = labeler(campaign)
     held = me.take(campaign)
     answer = me.save(held, text="x" * 1_000_001)
-    assert (answer.status_code, answer.json()) == (409, {"words": str(leases.DraftTooLong.message)})
+    assert (answer.status_code, answer.json()) == (409, {"words": str(refusals.DraftTooLong.message)})
 
 
 @pytest.mark.parametrize("fields", [{"query": ["a"] * 1001}, {f"n{number}": [] for number in range(1001)}])
@@ -171,7 +171,7 @@ def test_a_draft_of_too_many_fields_is_not_kept(labeler, fields):
     most = {"query": ["a"] * 500, "response": ["b"] * 500}
     assert me.save(held, **most).status_code == 200
     answer = me.save(held, **fields)
-    assert (answer.status_code, answer.json()) == (409, {"words": str(leases.DraftOfTooManyFields.message)})
+    assert (answer.status_code, answer.json()) == (409, {"words": str(refusals.DraftOfTooManyFields.message)})
     assert body(me, held) == most
     with quickly():
         assert me.get("task", held.id).content.decode().count("data-pair>") == 500

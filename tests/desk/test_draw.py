@@ -17,8 +17,10 @@ from annotate.pools.actions import add_prompt
 from annotate.pools.models import Pool
 from annotate.pools.rules import PromptDraft
 from annotate.rankings.models import Showing
-from annotate.work import actions
+from annotate.work import filling
+from annotate.work.campaigns import change_campaign, change_state
 from annotate.work.models import Assignment, Campaign
+from annotate.work.review import accept
 from annotate.work.states import State
 from tests import factories as make
 from tests.desk.conftest import make_prompts, marks
@@ -81,7 +83,7 @@ def twins(request, labeler):
         Showing.objects.update(order=Showing.objects.values_list("order", flat=True).first())
         found = []
         for (me, held), percent in zip(people, (DRAWN, NOT_DRAWN), strict=True):
-            actions.change_campaign(campaign=campaign, review_percent=percent)
+            change_campaign(campaign=campaign, review_percent=percent)
             key, form = UUID(int=me.user.id), dict(FORMS[request.param])
             submitted = seen(me, me.submit_by_script(held, key=key, **form))
             found.append((me, held, form, key, [submitted]))
@@ -133,7 +135,7 @@ def test_every_response_about_a_drawn_answer_is_the_one_about_an_answer_that_is_
     elif window == "closed campaign":
         campaign = pair[0][1].campaign
         campaign.refresh_from_db()
-        actions.change_state(campaign=campaign, to="closed", now=timezone.now())
+        change_state(campaign=campaign, to="closed", now=timezone.now())
     drawn, other = (
         [("submit", submitted[0]), *((name, seen(me, response)) for name, response in tour(me, held, form, key))]
         for me, held, form, key, submitted in pair
@@ -194,7 +196,7 @@ def test_the_undo_is_offered_alike_and_works_alike(twins):
     # Whatever builds on a prompt has had its chance: an instruction is none yet.
     sweep(now=timezone.now())
     for pool in Pool.objects.all():
-        actions.add_tasks(campaign=make.campaign(over=pool), prompts=pool.prompts.all(), now=make.NOW)
+        filling.add_tasks(campaign=make.campaign(over=pool), prompts=pool.prompts.all(), now=make.NOW)
     for me, held, *_ in pair:
         assert "Take it back" in me.get("answer", held.id).content.decode()
         me.post("undo", held.id)
@@ -210,9 +212,9 @@ def test_more_minutes_bring_the_undo_back_for_neither(labeler, edits, percent, l
     held = me.take(campaign)
     me.submit(held, **INSTRUCTION)
     Assignment.objects.filter(id=held.id).update(submitted_at=timezone.now() - 6 * make.MINUTE)
-    actions.change_campaign(campaign=campaign, undo_minutes=5)
+    change_campaign(campaign=campaign, undo_minutes=5)
     sweep(now=timezone.now())
-    actions.change_campaign(campaign=campaign, undo_minutes=60)
+    change_campaign(campaign=campaign, undo_minutes=60)
     assert "Take it back" not in me.get("answer", held.id).content.decode()
     me.post("undo", held.id)
     assert Assignment.objects.get(id=held.id).state != State.LEASED
@@ -240,7 +242,7 @@ def test_an_answer_from_before_an_upgrade_is_taken_back_neither_drawn_nor_undraw
 def test_a_verdict_shows_and_an_answer_without_one_stays_submitted(twins):
     (drawn_by, drawn, *_), (other, not_drawn, *_) = twins()
     with transaction.atomic():
-        actions.accept(assignment_id=drawn.id, reviewer=make.user("reviewer"), comment="", now=timezone.now())
+        accept(assignment_id=drawn.id, reviewer=make.user("reviewer"), comment="", now=timezone.now())
     assert badge(drawn_by, drawn) == [("accepted", "Accepted")]
     assert badge(other, not_drawn) == [("submitted", "Submitted")]
 

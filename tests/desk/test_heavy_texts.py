@@ -11,7 +11,7 @@ from annotate.accounts.models import Role
 from annotate.lib import markdown
 from annotate.lib.budget import UNITS_PER_REQUEST, RequestBudget, left
 from annotate.lib.text import MAX_DIFF_UNITS
-from annotate.work import actions as work
+from annotate.work import filling
 from annotate.work.models import Assignment
 from tests import factories as make
 from tests.desk.conftest import publish
@@ -52,7 +52,7 @@ def test_a_preview_of_quotes_in_quotes(labeler):
 def test_a_stored_answer_for_its_labeler_and_for_the_reviewer(labeler):
     campaign = make.campaign(review_percent=100)
     prompt = make.prompt(campaign.pool, QUOTES + "!")
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
     me = labeler(campaign)
     answer = answered(campaign, me.user, QUOTES)
     with quickly():
@@ -84,7 +84,7 @@ def test_a_conversation_of_a_hundred_turns(labeler):
     roles = ["user", "assistant"] * 50 + ["user"]
     turns = [{"role": role, "content": f"{DENSE}{number}"} for number, role in enumerate(roles)]
     make.prompt(campaign.pool, messages=turns)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
     me = labeler(campaign)
     held = me.take(campaign)
     with quickly() as spent:

@@ -2,7 +2,8 @@ import pytest
 from django.db import transaction
 
 from annotate.accounts.models import Cohort, User
-from annotate.work import actions
+from annotate.work import review
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment
 from annotate.work.states import CampaignState
 from tests import factories as make
@@ -75,7 +76,7 @@ def test_what_i_hold_stays_in_reach_when_its_campaign_is_paused(labeler, demonst
     campaign = demonstrations()
     me = labeler(campaign)
     held = me.take(campaign)
-    actions.change_state(campaign=campaign, to=CampaignState.PAUSED, now=NOW)
+    change_state(campaign=campaign, to=CampaignState.PAUSED, now=NOW)
     page = me.get("home").content.decode()
     assert f"/desk/tasks/{held.id}/" in page
 
@@ -107,4 +108,4 @@ def test_the_queries_do_not_grow_with_the_campaigns(labeler, demonstrations, dja
 
 def send_back(assignment: Assignment, comment: str) -> None:
     with transaction.atomic():
-        actions.send_back(assignment_id=assignment.id, reviewer=make.user("reviewer"), comment=comment, now=NOW)
+        review.send_back(assignment_id=assignment.id, reviewer=make.user("reviewer"), comment=comment, now=NOW)

@@ -8,8 +8,8 @@ from django.urls import reverse
 
 from annotate.accounts.models import Cohort, Role
 from annotate.desk.urls import urlpatterns
-from annotate.work import actions
 from annotate.work.models import Assignment, Draft
+from annotate.work.review import send_back
 from annotate.work.states import State
 from tests import factories as make
 from tests.desk.conftest import NOW, Labeler
@@ -250,7 +250,7 @@ def test_what_a_reviewer_wrote_to_somebody_else_is_not_on_a_late_page(labeler, d
     assert other.take(campaign) == slot
     other.submit(slot, text="Somebody else's answer.")
     with transaction.atomic():
-        actions.send_back(
+        send_back(
             assignment_id=slot.id, reviewer=make.user("reviewer"), comment="Quagga, for the writer alone.", now=NOW
         )
     # The task has another slot free, so the page is shown, under the number of the slot that the other has now.

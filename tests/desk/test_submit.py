@@ -13,8 +13,10 @@ from annotate.accounts.models import Qualification
 from annotate.demonstrations.models import Demonstration
 from annotate.edits.models import Instruction
 from annotate.rankings.models import Ranking
-from annotate.work import actions, leases
+from annotate.work import filling, leases, refusals, slots
+from annotate.work.campaigns import change_campaign, change_state
 from annotate.work.models import Assignment, Draft, Event, Task
+from annotate.work.review import replace_sent_back, send_back
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
 from tests.desk.conftest import Labeler, marks, publish
@@ -45,7 +47,7 @@ def test_after_the_last_task_home_says_that_nothing_is_left(labeler, demonstrati
     response = me.submit(me.take(campaign), text="An answer")
     page = me.client.get(response.url).content.decode()
     assert "Submitted." in page
-    assert str(leases.NothingLeft.message) in page
+    assert str(refusals.NothingLeft.message) in page
 
 
 def test_a_doubled_submit_answers_as_the_first_did(labeler, demonstrations):
@@ -90,7 +92,7 @@ def test_a_second_tab_of_a_task_already_submitted_keeps_its_text_on_the_page(lab
     me.submit(held, text="First tab")
     response = me.submit(held, text="Second tab")
     assert response.status_code == 409
-    assert str(leases.AlreadySubmitted.message) in response.content.decode()
+    assert str(refusals.AlreadySubmitted.message) in response.content.decode()
     assert "no longer yours" not in response.content.decode()
     assert "Second tab" in response.content.decode()
     assert Demonstration.objects.get().text == "First tab"
@@ -144,7 +146,7 @@ def test_where_the_slot_went_to_somebody_else_the_text_is_shown_for_copying_and_
     response = late.submit(held, text="Two hours of work <b>here</b>")
     page = response.content.decode()
     assert response.status_code == 409
-    assert str(leases.LeaseLost.message) in page
+    assert str(refusals.LeaseLost.message) in page
     assert "Two hours of work &lt;b&gt;here&lt;/b&gt;" in page
     assert draft_of(late.user, held.task_id).body == {"text": ["Two hours of work <b>here</b>"]}
     assert "Two hours of work" in late.get("task", held.id).content.decode()
@@ -179,40 +181,40 @@ def test_a_lease_taken_away_mid_task_by_a_closed_campaign_keeps_the_text(labeler
     campaign = demonstrations()
     me = labeler(campaign)
     held = me.take(campaign)
-    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
+    change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
     expire()
     assert me.submit(held, text="For nothing?").status_code == 409
     assert draft_of(me.user, held.task_id).body == {"text": ["For nothing?"]}
 
 
 def closed(campaign, _held):
-    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
+    change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
 
 
 def for_others(campaign, _held):
-    actions.change_campaign(campaign=campaign, qualifications=[Qualification.objects.create(name="medicine")])
+    change_campaign(campaign=campaign, qualifications=[Qualification.objects.create(name="medicine")])
 
 
 def stopped(_campaign, held):
     Task.objects.filter(id=held.task_id).update(stopped_at=timezone.now())
     with transaction.atomic():
-        leases.stop_slots([held.task_id], now=timezone.now())
+        slots.stop_slots([held.task_id], now=timezone.now())
 
 
 def less_wanted(campaign, held):
     other = Labeler(make.user())
     make.acknowledge(other.user, campaign)
     other.submit(other.take(campaign), text="Enough")
-    actions.change_campaign(campaign=campaign, overlap=1)
-    while actions.match_overlap(campaign=campaign, now=timezone.now()):
+    change_campaign(campaign=campaign, overlap=1)
+    while filling.match_overlap(campaign=campaign, now=timezone.now()):
         pass
 
 
 CAUSES = [
-    (closed, leases.ClosedMeanwhile),
-    (for_others, leases.NotOpenToYou),
-    (stopped, leases.TaskStopped),
-    (less_wanted, leases.NotWanted),
+    (closed, refusals.ClosedMeanwhile),
+    (for_others, refusals.NotOpenToYou),
+    (stopped, refusals.TaskStopped),
+    (less_wanted, refusals.NotWanted),
 ]
 
 
@@ -246,7 +248,7 @@ def resumed_too_long_ago(labeler, demonstrations):
     held = me.take(campaign)
     me.submit(held, text="First")
     with transaction.atomic():
-        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
+        send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
     me.post("resume", held.id)
     expire()
     return me, held
@@ -254,8 +256,8 @@ def resumed_too_long_ago(labeler, demonstrations):
 
 def test_an_answer_that_others_are_asked_for_instead_is_not_called_submitted(labeler, demonstrations):
     me, held = resumed_too_long_ago(labeler, demonstrations)
-    actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
-    assert str(leases.LeaseLost.message) in me.submit(held, text="Second").content.decode()
+    replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
+    assert str(refusals.LeaseLost.message) in me.submit(held, text="Second").content.decode()
     assert draft_of(me.user, held.task_id).body == {"text": ["Second"]}
 
 
@@ -278,10 +280,10 @@ def as_it_was(_held):
 
 
 def asked_of_others(held):
-    actions.replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
+    replace_sent_back(assignment_id=held.id, by=make.user("manager"), now=timezone.now())
 
 
-AFTER_A_RESUME = [(as_it_was, leases.LeaseEnded), (asked_of_others, leases.LeaseLost)]
+AFTER_A_RESUME = [(as_it_was, refusals.LeaseEnded), (asked_of_others, refusals.LeaseLost)]
 
 
 @pytest.mark.parametrize(("end", "refusal"), AFTER_A_RESUME, ids=lambda one: one.__name__)
@@ -290,7 +292,7 @@ def test_a_resumed_answer_whose_time_ended_is_called_what_a_submit_finds(labeler
     end(held)
     for response in told_without_a_lease(me, held):
         assert str(refusal.message) in response.content.decode()
-    assert me.submit(held, text="Second").status_code == (302 if refusal is leases.LeaseEnded else 409)
+    assert me.submit(held, text="Second").status_code == (302 if refusal is refusals.LeaseEnded else 409)
 
 
 def test_a_tab_from_before_the_answer_was_sent_back_says_that_it_is_submitted(labeler, demonstrations):
@@ -299,17 +301,17 @@ def test_a_tab_from_before_the_answer_was_sent_back_says_that_it_is_submitted(la
     held = me.take(campaign)
     me.submit(held, text="First")
     with transaction.atomic():
-        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
+        send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Again", now=timezone.now())
     # The task's other slot is free, but not for them.
     for response in told_without_a_lease(me, held):
-        assert str(leases.AlreadySubmitted.message) in response.content.decode()
+        assert str(refusals.AlreadySubmitted.message) in response.content.decode()
 
 
 def test_a_paused_campaign_lets_people_finish(labeler, demonstrations):
     campaign = demonstrations(prompts=2)
     me = labeler(campaign)
     held = me.take(campaign)
-    actions.change_state(campaign=campaign, to=CampaignState.PAUSED, now=timezone.now())
+    change_state(campaign=campaign, to=CampaignState.PAUSED, now=timezone.now())
     response = me.submit(held, text="Finished")
     assert response.url == reverse("desk:home")
     assert Demonstration.objects.get().text == "Finished"
@@ -378,7 +380,7 @@ def test_a_script_is_told_why_an_answer_is_refused(labeler, demonstrations, rank
     expire()
     quick.take(written)
     lost = me.submit_by_script(held, text="Late")
-    assert (lost.status_code, lost.json()) == (409, {"words": str(leases.LeaseLost.message)})
+    assert (lost.status_code, lost.json()) == (409, {"words": str(refusals.LeaseLost.message)})
     assert draft_of(me.user, held.task_id).body == {"text": ["Late"]}
 
 

@@ -8,8 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.pools.models import Kind
-from annotate.work import actions, leases
+from annotate.work import leases, refusals
 from annotate.work.models import Assignment, Skip, Workflow
+from annotate.work.review import send_back
 from annotate.work.states import Move, State
 from annotate.workflows import WORKFLOWS
 from tests import factories as make
@@ -131,9 +132,9 @@ def test_a_heartbeat_of_a_lost_lease_names_the_cause(labeler, demonstrations):
         return response.status_code, response.json()
 
     leases.sweep(now=timezone.now() + timedelta(days=1))
-    assert answer() == (409, {"words": str(leases.LeaseEnded.message)})
+    assert answer() == (409, {"words": str(refusals.LeaseEnded.message)})
     quick.take(campaign)
-    assert answer() == (409, {"words": str(leases.LeaseLost.message)})
+    assert answer() == (409, {"words": str(refusals.LeaseLost.message)})
 
 
 @pytest.mark.parametrize("percent", [0, 100])
@@ -144,8 +145,8 @@ def test_a_tab_that_was_left_open_says_that_the_task_is_submitted(labeler, demon
     held = me.take(campaign)
     me.submit(held, text="An answer")
     response = me.post(name, held.id, data={"skip-sent": "1", "skip-reason": "other", "text": "Another"})
-    assert str(leases.AlreadySubmitted.message) in me.client.get(response.url).content.decode()
-    assert me.post("renew", held.id).json() == {"words": str(leases.AlreadySubmitted.message)}
+    assert str(refusals.AlreadySubmitted.message) in me.client.get(response.url).content.decode()
+    assert me.post("renew", held.id).json() == {"words": str(refusals.AlreadySubmitted.message)}
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(1, 20), (2, 40), (3, 60), (30, 60), (1440, 60)])
@@ -185,7 +186,7 @@ def test_a_skipped_task_says_so_on_its_page_and_to_its_forms_and_scripts(labeler
         assert "went to somebody else" not in html
     assert "Half a sentence" in shown[0]
     told = [me.post("renew", held.id), me.submit_by_script(held, text="Late")]
-    assert [response.json()["words"] for response in told] == [str(leases.Skipped.message)] * 2
+    assert [response.json()["words"] for response in told] == [str(refusals.Skipped.message)] * 2
 
 
 def test_without_javascript_the_skip_button_sends_the_form_and_its_text_is_kept(labeler, demonstrations):
@@ -220,7 +221,7 @@ def test_what_is_not_held_any_more_cannot_be_given_back(labeler, demonstrations,
     quick.take(campaign)
     response = me.post(name, held.id, data={"skip-sent": "1", "skip-reason": "other"})
     assert response.url == reverse("desk:home")
-    assert str(leases.LeaseLost.message) in me.client.get(response.url).content.decode()
+    assert str(refusals.LeaseLost.message) in me.client.get(response.url).content.decode()
     assert Assignment.objects.get(id=held.id).labeler == quick.user
 
 
@@ -230,7 +231,7 @@ def test_a_sent_back_answer_is_taken_up_with_its_text_and_the_comment(labeler, d
     first = me.take(campaign)
     me.submit(first, text="Rather long")
     with transaction.atomic():
-        actions.send_back(assignment_id=first.id, reviewer=make.user("reviewer"), comment="Be *brief*", now=make.NOW)
+        send_back(assignment_id=first.id, reviewer=make.user("reviewer"), comment="Be *brief*", now=make.NOW)
     response = me.post("resume", first.id)
     assert response.url == reverse("desk:task", args=[first.id])
     shown = page(me, first)

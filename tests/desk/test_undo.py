@@ -9,8 +9,9 @@ from annotate.demonstrations.models import Demonstration
 from annotate.edits.actions import become_prompt, sweep
 from annotate.edits.models import Instruction
 from annotate.rankings.models import Placing, Ranking
-from annotate.work import actions
+from annotate.work.campaigns import change_state, settle
 from annotate.work.models import Assignment, Draft, Event, Hand
+from annotate.work.review import accept
 from annotate.work.states import Move, State
 from tests import factories as make
 from tests.desk.conftest import make_prompts, marks
@@ -155,11 +156,11 @@ def test_what_somebody_built_on_stays(labeler, demonstrations, why):
         me.submit(Assignment.objects.get(state=State.LEASED), text="Another")
     elif why == "decided":
         with transaction.atomic():
-            actions.accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=timezone.now())
+            accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=timezone.now())
     elif why == "read by an export":
-        actions.settle(campaigns=[campaign.id], now=timezone.now())
+        settle(campaigns=[campaign.id], now=timezone.now())
     elif why == "closed":
-        actions.change_state(campaign=campaign, to="closed", now=timezone.now())
+        change_state(campaign=campaign, to="closed", now=timezone.now())
     before = Assignment.objects.values().get(id=held.id)
     assert "Take it back" not in me.get("answer", held.id).content.decode()
     assert undo(me, held).url == reverse("desk:home")

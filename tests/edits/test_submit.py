@@ -12,8 +12,9 @@ from annotate.edits.models import Instruction, Reason
 from annotate.edits.workflow import BENCH
 from annotate.pools.models import Category, Kind, Prompt, Source
 from annotate.pools.rules import content_hash
-from annotate.work import actions
+from annotate.work.campaigns import change_campaign, change_state
 from annotate.work.models import Assignment, Event, Workflow
+from annotate.work.review import send_back
 from annotate.work.states import CampaignState, Move, State
 from exports.queries import LeftOut, left_out
 from tests import factories as make
@@ -69,7 +70,7 @@ def test_it_becomes_one_when_it_cannot_be_taken_back_any_more(labeler, edits):
     row.refresh_from_db()
     assert row.prompt == campaign.target_pool.prompts.get()
     # The manager allows more time from now on. Whoever submitted before has had theirs.
-    actions.change_campaign(campaign=campaign, undo_minutes=60)
+    change_campaign(campaign=campaign, undo_minutes=60)
     assert me.post("undo", row.assignment_id).url == "/desk/"
     row.assignment.refresh_from_db()
     assert row.assignment.state == State.ACCEPTED
@@ -92,7 +93,7 @@ def test_in_a_closed_campaign_nothing_is_taken_back_so_it_becomes_one_at_once(la
     campaign = edits()
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
-    actions.change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
+    change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
     sweep(now=timezone.now())
     assert campaign.target_pool.prompts.count() == 1
 
@@ -163,7 +164,7 @@ def test_a_sent_back_instruction_becomes_none(labeler, edits):
     held = me.take(campaign)
     me.submit(held, **rewriting())
     with transaction.atomic():
-        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Clearer", now=make.NOW)
+        send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Clearer", now=make.NOW)
     assert not campaign.target_pool.prompts.exists()
     me.post("resume", held.id)
     assert me.get("task", held.id).context["form"]["text"].value() == "Write a poem about a frog."

@@ -16,8 +16,8 @@ from annotate.accounts.models import Role
 from annotate.celery import app
 from annotate.demonstrations import actions as demonstrations
 from annotate.pools.models import Source, Split
-from annotate.work.actions import add_tasks
-from annotate.work.leases import UndoOver
+from annotate.work.filling import add_tasks
+from annotate.work.refusals import UndoOver
 from annotate.work.states import State
 from exports import actions, leases, tasks
 from exports.leases import LeaseLost

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from annotate.accounts.models import ApiToken, Role, User
 from annotate.lib.admin import Emergency
-from annotate.work import actions as work
+from annotate.work import filling
 from annotate.work.models import Assignment
 from tests import factories as make
 
@@ -48,7 +48,7 @@ def test_rows_are_listed_and_neither_added_nor_deleted(door, model):
 def test_a_row_is_shown_and_not_changed(door):
     campaign = make.campaign()
     make.prompt(campaign.pool, "A prompt to be found")
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
     assignment = Assignment.objects.get()
     page = address(Assignment, "change", assignment.id)
     assert "readonly" in door.get(page).content.decode()

@@ -7,7 +7,7 @@ from django.apps import apps
 
 from annotate.lib.languages import BadLanguage, canonical, matches
 from annotate.pools.models import Prompt
-from annotate.work.actions import add_tasks
+from annotate.work.filling import add_tasks
 from annotate.work.models import Assignment, Campaign, Seat
 from tests import factories as make
 

@@ -22,7 +22,7 @@ from annotate.accounts.models import Role
 from annotate.demonstrations.models import Demonstration
 from annotate.lib.streaming import streaming
 from annotate.pools.models import Prompt, PromptGroup
-from annotate.work.actions import add_tasks
+from annotate.work.filling import add_tasks
 from annotate.work.models import Workflow
 from annotate.work.states import State
 from tests import factories as make

@@ -4,8 +4,8 @@ import pytest
 from django.db import transaction
 
 from annotate.rankings.models import Candidate, Placing, Ranking, Showing
-from annotate.work import actions
 from annotate.work.models import Assignment, Event
+from annotate.work.review import send_back
 from annotate.work.states import Move, State
 from tests import factories as make
 from tests.desk.conftest import marks
@@ -88,7 +88,7 @@ def test_a_ranking_made_again_takes_the_place_of_the_first_which_the_event_keeps
     me.submit(held, note="First", **marks(4, places="1234"))
     before = list(Placing.objects.order_by("rank").values("candidate", "rating", "rank"))
     with transaction.atomic():
-        actions.send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Look again", now=make.NOW)
+        send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Look again", now=make.NOW)
     me.post("resume", held.id)
     cards = me.get("task", held.id).context["candidates"]
     assert [card.place for card in cards] == ["1", "2", "3", "4"]

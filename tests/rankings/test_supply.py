@@ -14,8 +14,8 @@ from annotate.samples import actions as samples
 from annotate.samples.models import Completion, FinishReason, Origin, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
 from annotate.studio.tasks import fill_campaigns
-from annotate.work import actions as work
-from annotate.work import leases
+from annotate.work import filling, leases, refusals
+from annotate.work.campaigns import change_campaign, change_state
 from annotate.work.models import Assignment, Order, Task, Workflow
 from annotate.work.states import State
 from tests import factories as make
@@ -169,7 +169,7 @@ def test_the_next_prompts_come_in_the_campaigns_order(order, expected):
     if expected is None:
         # As the queue would hand them out.
         other = make.campaign(over=pool, order=order, order_seed=11)
-        work.add_tasks(campaign=other, prompts=pool.prompts.all(), now=NOW)
+        filling.add_tasks(campaign=other, prompts=pool.prompts.all(), now=NOW)
         expected = list(Assignment.objects.filter(campaign=other).order_by("position").values_list("task__prompt"))
         assert asked == [prompt for (prompt,) in expected[:2]]
     else:
@@ -405,7 +405,7 @@ def test_a_change_of_the_overlap_gives_retired_tasks_no_slots():
     fill_campaigns()
     sample()
     fill_campaigns()
-    work.change_campaign(campaign=campaign, overlap=3)
+    change_campaign(campaign=campaign, overlap=3)
     fill_campaigns()
     assert Assignment.objects.filter(state=State.OPEN).count() == 6
     assert not Assignment.objects.filter(state=State.OPEN, task__retired_at__isnull=False).exists()
@@ -437,7 +437,7 @@ def test_what_cannot_be_sampled_is_refused():
     ]:
         with pytest.raises(BadMix, match=words):
             mixed(campaign, wrong)
-    work.change_state(campaign=campaign, to="closed", now=NOW)
+    change_state(campaign=campaign, to="closed", now=NOW)
     with pytest.raises(supply.MixFixed):
         mixed(campaign)
     with pytest.raises(supply.NoMix):
@@ -496,7 +496,7 @@ def test_claims_that_race_the_replacing_win_or_lose_cleanly():
             while True:
                 try:
                     return leases.claim(campaign_id=campaign.id, labeler=labeler, now=NOW)
-                except leases.Busy:
+                except refusals.Busy:
                     continue
 
         return call
@@ -519,11 +519,11 @@ def test_claims_that_race_the_replacing_win_or_lose_cleanly():
 @pytest.mark.django_db(transaction=True)
 def test_a_task_whose_slot_is_locked_for_a_moment_is_not_retired():
     campaign = campaign_of(1, overlap=2)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=NOW)
     task = Task.objects.get()
     with transaction.atomic():
         Assignment.objects.select_for_update().filter(slot=2).get()
-        [retired] = at_once(lambda: work.retire_tasks(campaign=campaign, tasks=[task.id], now=NOW))
+        [retired] = at_once(lambda: filling.retire_tasks(campaign=campaign, tasks=[task.id], now=NOW))
         assert retired == set()
-    assert work.retire_tasks(campaign=campaign, tasks=[task.id], now=NOW) == {task.id}
-    assert work.retire_tasks(campaign=campaign, tasks=[task.id], now=NOW) == set()
+    assert filling.retire_tasks(campaign=campaign, tasks=[task.id], now=NOW) == {task.id}
+    assert filling.retire_tasks(campaign=campaign, tasks=[task.id], now=NOW) == set()

@@ -6,8 +6,8 @@ from django.test import Client
 
 from annotate.accounts.models import Role
 from annotate.demonstrations import actions as demonstrations
-from annotate.work import actions as work
 from annotate.work import leases
+from annotate.work.review import send_back
 from tests import factories as make
 
 
@@ -51,7 +51,7 @@ def answered(campaign, labeler, text="An answer.", *, now=make.NOW):
 
 def sent_back(assignment, reviewer, comment="Once more, please."):
     with transaction.atomic():
-        return work.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=make.NOW)
+        return send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=make.NOW)
 
 
 def words(response):

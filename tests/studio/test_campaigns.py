@@ -9,9 +9,10 @@ from annotate.accounts.models import Role
 from annotate.edits.models import Brief
 from annotate.guidelines.models import Guideline
 from annotate.studio.tasks import fill_campaigns
-from annotate.work import actions as work
-from annotate.work import leases
+from annotate.work import filling, leases, refusals
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Campaign, Task, Workflow
+from annotate.work.review import send_back
 from annotate.work.states import CampaignState, State
 from tests import factories as make
 from tests.studio.conftest import answered, client_of, told, words
@@ -33,7 +34,7 @@ def draft(**fields):
 def with_tasks(campaign, tasks=1):
     for _ in range(tasks):
         make.prompt(campaign.pool)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
     return campaign
 
 
@@ -132,7 +133,7 @@ def test_without_a_published_guideline_opening_is_refused_with_the_reason(studio
     campaign = draft(guideline=Guideline.objects.create(name="empty", created_at=make.NOW))
     assert reverse("studio:guideline", args=[campaign.guideline_id]) in words(studio.get(to(campaign, "open")))
     response = studio.post(to(campaign, "open"), follow=True)
-    assert told(response) == [str(work.NothingPublished.message)]
+    assert told(response) == [str(refusals.NothingPublished.message)]
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.DRAFT
 
@@ -166,7 +167,7 @@ def test_closing_says_what_is_cancelled_and_cancels_it(studio):
 def test_a_move_that_does_not_exist_changes_nothing(studio, state):
     campaign = make.campaign(state=CampaignState.CLOSED, closed_at=make.NOW)
     for answer in (studio.get(to(campaign, state), follow=True), studio.post(to(campaign, state), follow=True)):
-        assert told(answer) == [str(work.NoSuchMove.message)]
+        assert told(answer) == [str(refusals.NoSuchMove.message)]
     assert studio.post(to(campaign, "burnt")).status_code == 404
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.CLOSED
@@ -198,7 +199,7 @@ def test_what_a_large_campaigns_changed_overlap_leaves_to_the_worker_is_shown(
 ):
     sent = []
     monkeypatch.setattr("annotate.lib.wake.app.send_task", lambda task, args, **_: sent.append((task, args)))
-    monkeypatch.setattr("annotate.work.actions.TASKS_A_STEP", 1)
+    monkeypatch.setattr("annotate.work.filling.TASKS_A_STEP", 1)
     campaign = with_tasks(make.campaign(), 4)
     with django_capture_on_commit_callbacks(execute=True):
         page = studio.post(reverse("studio:campaign-edit", args=[campaign.id]), CHANGES, follow=True)
@@ -271,7 +272,7 @@ def test_a_closed_campaign_is_not_changed(studio):
     campaign = make.campaign(state=CampaignState.CLOSED, closed_at=make.NOW)
     address = reverse("studio:campaign-edit", args=[campaign.id])
     response = studio.post(address, CHANGES)
-    assert str(work.CampaignFixed.message) in words(response)
+    assert str(refusals.CampaignFixed.message) in words(response)
     campaign.refresh_from_db()
     assert campaign.name != "New name"
 
@@ -300,7 +301,7 @@ def test_a_sent_back_answer_can_be_asked_of_somebody_else(studio, reviewer):
     from django.db import transaction
 
     with transaction.atomic():
-        work.send_back(**work_on, comment="Too short")
+        send_back(**work_on, comment="Too short")
     page = words(studio.get(reverse("studio:campaign", args=[campaign.id])))
     assert "Too short" in page
     address = reverse("studio:replace-sent-back", args=[campaign.id, assignment.id])
@@ -410,5 +411,5 @@ def test_the_progress_part_keeps_itself_up_to_date_while_people_work(studio):
     assert "1 of 2" in part
     assert f'hx-get="{address}"' in part
     assert "<html" not in part
-    work.change_state(campaign=campaign, to=CampaignState.CLOSED, now=make.NOW)
+    change_state(campaign=campaign, to=CampaignState.CLOSED, now=make.NOW)
     assert "hx-get" not in words(studio.get(address))

@@ -6,7 +6,8 @@ import pytest
 from django.db import connection
 
 from annotate.studio import tasks
-from annotate.work import actions
+from annotate.work import filling
+from annotate.work.campaigns import change_campaign
 from annotate.work.models import Assignment, Campaign, Task, Workflow
 from annotate.work.states import CampaignState, State
 from tests import factories as make
@@ -112,25 +113,25 @@ def test_two_workers_at_once_make_each_task_once():
 @pytest.mark.parametrize("state", [CampaignState.OPEN, CampaignState.PAUSED])
 @pytest.mark.django_db
 def test_a_changed_overlap_reaches_every_task_of_an_open_or_paused_campaign(state, monkeypatch):
-    monkeypatch.setattr("annotate.work.actions.TASKS_A_STEP", 2)
+    monkeypatch.setattr("annotate.work.filling.TASKS_A_STEP", 2)
     campaign = make.campaign(over=pool_of(5), overlap=2)
     tasks.fill_campaigns()
     Campaign.objects.update(state=state)
-    actions.change_campaign(campaign=campaign, overlap=3)
+    change_campaign(campaign=campaign, overlap=3)
     tasks.fill_campaigns()
     assert campaign.assignments.count() == 15
-    actions.change_campaign(campaign=campaign, overlap=1)
+    change_campaign(campaign=campaign, overlap=1)
     tasks.fill_campaigns()
     assert campaign.assignments.exclude(state=State.CANCELLED).count() == 5
 
 
 @pytest.mark.django_db
 def test_where_a_worker_was_killed_the_next_one_goes_on(monkeypatch):
-    monkeypatch.setattr("annotate.work.actions.TASKS_A_STEP", 2)
+    monkeypatch.setattr("annotate.work.filling.TASKS_A_STEP", 2)
     campaign = make.campaign(over=pool_of(5))
     tasks.fill_campaigns()
-    actions.change_campaign(campaign=campaign, overlap=2)
-    assert actions.match_overlap(campaign=campaign, now=make.NOW)
+    change_campaign(campaign=campaign, overlap=2)
+    assert filling.match_overlap(campaign=campaign, now=make.NOW)
     campaign.refresh_from_db()
     assert campaign.matched_to == campaign.tasks.order_by("id")[1].id
     tasks.fill_campaigns()
@@ -140,12 +141,12 @@ def test_where_a_worker_was_killed_the_next_one_goes_on(monkeypatch):
 
 @pytest.mark.django_db
 def test_a_further_change_in_the_middle_of_one_reaches_the_first_tasks_too(monkeypatch):
-    monkeypatch.setattr("annotate.work.actions.TASKS_A_STEP", 2)
+    monkeypatch.setattr("annotate.work.filling.TASKS_A_STEP", 2)
     campaign = make.campaign(over=pool_of(5))
     tasks.fill_campaigns()
     for overlap in (3, 1):
-        actions.change_campaign(campaign=campaign, overlap=overlap)
-        actions.match_overlap(campaign=campaign, now=make.NOW)
+        change_campaign(campaign=campaign, overlap=overlap)
+        filling.match_overlap(campaign=campaign, now=make.NOW)
     tasks.fill_campaigns()
     assert campaign.assignments.exclude(state=State.CANCELLED).count() == 5
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from annotate.pools import tasks
 from annotate.pools.models import Kind
-from annotate.work import actions as work
+from annotate.work import filling
 from annotate.work.models import Assignment, Workflow
 from annotate.work.states import State
 from tests import factories as make
@@ -45,7 +45,7 @@ def reviewed(tasks: int = 3, **fields):
     campaign = make.campaign(review_percent=100, **fields)
     for _ in range(tasks):
         make.prompt(campaign.pool)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=timezone.now())
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=timezone.now())
     return campaign
 
 

@@ -6,7 +6,7 @@ from django.urls import reverse
 
 from annotate.accounts import actions
 from annotate.accounts.models import Cohort, Qualification, Role, User
-from annotate.work import actions as work
+from annotate.work import filling
 from annotate.work.models import Campaign
 from tests import factories as make
 from tests.studio.conftest import answered, client_of, told, words
@@ -47,7 +47,7 @@ def test_the_list_counts_work_in_the_same_queries(studio, django_assert_num_quer
     campaign = make.campaign()
     for _ in range(3):
         make.prompt(campaign.pool)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
     for people in (1, 2):
         for _ in range(people):
             answered(campaign, make.user())
@@ -151,7 +151,7 @@ def test_a_new_link_is_shown_by_a_post_alone(studio):
 def test_a_person_tells_their_work_by_campaign(studio):
     campaign = make.campaign(name="Write answers")
     make.prompt(campaign.pool)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
     assignment = answered(campaign, make.user())
     page = studio.get(address("person", assignment.labeler))
     assert [(row.name, counts.accepted) for row, counts in page.context["campaigns"]] == [("Write answers", 1)]

@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from annotate.accounts.models import Role
 from annotate.pools.models import Pool, Split
-from annotate.work import actions as work
+from annotate.work import filling
 from tests import factories as make
 from tests.studio.conftest import answered, client_of, words
 
@@ -111,7 +111,7 @@ def test_a_prompt_tells_its_lineage_its_completions_and_its_tasks(studio):
     prompt = make.prompt(campaign.pool, "The better wording", parent=parent, author=lea, in_group=parent.group)
     make.completion(prompt, make.policy("davinci"), "A **completion**")
     make.completion(prompt, make.policy("curie"), " \u200b")
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.filter(id=prompt.id), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.filter(id=prompt.id), now=make.NOW)
     answered(campaign, make.user())
     text = words(studio.get(reverse("studio:prompt", args=[prompt.id])))
     assert "The first wording" in text

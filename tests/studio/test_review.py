@@ -13,8 +13,7 @@ from annotate.demonstrations import actions as demonstrations
 from annotate.rankings import actions as rankings
 from annotate.rankings.models import Candidate
 from annotate.rankings.rules import Mark
-from annotate.work import actions as work
-from annotate.work import leases
+from annotate.work import filling, leases, refusals, submitting
 from annotate.work.models import Assignment, Workflow
 from annotate.work.states import State
 from tests import factories as make
@@ -36,7 +35,7 @@ def reviewed_campaign(tasks=1, **fields):
     campaign = make.campaign(review_percent=100, **fields)
     for _ in range(tasks):
         make.prompt(campaign.pool)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
     return campaign
 
 
@@ -55,7 +54,7 @@ def waiting(db):
 def rewritten(assignment, text):
     """The labeler takes the sent-back answer up again and hands in another text."""
     labeler = assignment.labeler
-    leases.resume(assignment_id=assignment.id, labeler=labeler, now=make.NOW)
+    submitting.resume(assignment_id=assignment.id, labeler=labeler, now=make.NOW)
     with transaction.atomic():
         demonstrations.submit(
             assignment_id=assignment.id, labeler=labeler, text=text, submit_key=uuid4(), now=make.NOW + make.MINUTE
@@ -124,7 +123,7 @@ def test_the_next_one_stays_in_the_campaign(review, waiting):
 def test_sending_back_needs_a_comment(review, waiting):
     assignment = waiting()
     response = review.post(page(assignment), {"decision": "send_back", "comment": "  "} | read(assignment))
-    assert response.context["form"].errors["comment"] == [str(work.CommentNeeded.message)]
+    assert response.context["form"].errors["comment"] == [str(refusals.CommentNeeded.message)]
     assignment.refresh_from_db()
     assert assignment.state == State.SUBMITTED
     review.post(page(assignment), {"decision": "send_back", "comment": "Name a source"} | read(assignment))
@@ -283,7 +282,7 @@ def test_nobody_reviews_their_own_answer(waiting):
         client.get(page(assignment), follow=True),
         client.post(page(assignment), {"decision": "accept"} | read(assignment), follow=True),
     ):
-        assert told(response) == [str(work.OwnAnswer.message)]
+        assert told(response) == [str(refusals.OwnAnswer.message)]
     assignment.refresh_from_db()
     assert assignment.state == State.SUBMITTED
 
@@ -292,7 +291,7 @@ def test_nobody_reviews_their_own_answer(waiting):
 def test_an_answer_that_needs_no_review_is_not_found(review):
     campaign = make.campaign()
     make.prompt(campaign.pool)
-    work.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=make.NOW)
     assignment = answered(campaign, make.user())
     assert review.get(page(assignment)).status_code == 404
     assert review.get(reverse("studio:review-answer", args=[assignment.id + 1])).status_code == 404

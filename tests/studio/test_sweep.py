@@ -4,7 +4,6 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from annotate.work import leases
 from annotate.work.models import Assignment
 from annotate.work.states import CampaignState, State
 from exports.actions import request_export
@@ -59,7 +58,7 @@ def test_one_that_fails_keeps_none_of_the_others_from_their_work_and_is_named(wo
     def fail(*, now):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(leases, "sweep", fail)
+    monkeypatch.setattr("annotate.work.leases.sweep", fail)
     with pytest.raises(CommandError, match="free expired leases"):
         call_command("sweep")
     campaign, *_others = work_for_every_sweep

@@ -9,7 +9,8 @@ from django.db import transaction
 from hypothesis import HealthCheck, settings
 
 from annotate.accounts.models import Role, User
-from annotate.work import actions, leases
+from annotate.work import drafts, filling, leases, review, submitting
+from annotate.work.campaigns import change_campaign
 from annotate.work.models import Assignment, Campaign, Skip, SkipReason
 from annotate.work.states import State
 from tests import factories as make
@@ -57,25 +58,25 @@ class Desk:
 
     def undo(self, assignment, labeler, *, now=NOW) -> Assignment:
         with transaction.atomic():
-            return leases.undo(assignment_id=assignment.id, labeler=labeler, now=now)
+            return submitting.undo(assignment_id=assignment.id, labeler=labeler, now=now)
 
     def send_back(self, assignment, *, now=NOW) -> Assignment:
         with transaction.atomic():
             reviewer = make.user(Role.REVIEWER)
-            return actions.send_back(assignment_id=assignment.id, reviewer=reviewer, comment="Shorter.", now=now)
+            return review.send_back(assignment_id=assignment.id, reviewer=reviewer, comment="Shorter.", now=now)
 
     def change_overlap(self, overlap: int, *, now=NOW) -> None:
-        self.campaign = actions.change_campaign(campaign=self.campaign, overlap=overlap)
-        while actions.match_overlap(campaign=self.campaign, now=now):
+        self.campaign = change_campaign(campaign=self.campaign, overlap=overlap)
+        while filling.match_overlap(campaign=self.campaign, now=now):
             pass
 
     def states(self, assignment) -> list[State]:
         """Of all slots of the assignment's task, by number."""
         return list(Assignment.objects.filter(task=assignment.task_id).order_by("slot").values_list("state", flat=True))
 
-    def submit(self, assignment, labeler, *, key=None, now=NOW, replaces=None) -> leases.Submission:
+    def submit(self, assignment, labeler, *, key=None, now=NOW, replaces=None) -> submitting.Submission:
         with transaction.atomic():
-            return leases.submit(
+            return submitting.submit(
                 assignment_id=assignment.id,
                 labeler=labeler,
                 submit_key=key or uuid4(),
@@ -87,7 +88,7 @@ class Desk:
         return self.submit(self.claim(labeler, now=now), labeler, now=now).assignment
 
     def draft(self, assignment, labeler, text="half a sentence", *, now=NOW):
-        return leases.save_draft(task_id=assignment.task_id, labeler=labeler, body={"text": text}, now=now)
+        return drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body={"text": text}, now=now)
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def open_desk(db):
         for prompt in prompts or [{}] * tasks:
             make.prompt(pool, **prompt)
         campaign = make.campaign(over=pool, **fields)
-        actions.add_tasks(campaign=campaign, prompts=pool.prompts.order_by("id"), now=NOW)
+        filling.add_tasks(campaign=campaign, prompts=pool.prompts.order_by("id"), now=NOW)
         return Desk(campaign)
 
     return open_campaign

@@ -4,7 +4,8 @@ import pytest
 
 from annotate.accounts.models import Role
 from annotate.guidelines.models import GuidelineVersion
-from annotate.work import actions, leases
+from annotate.work import leases, refusals, submitting
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Event, Hand
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
@@ -31,7 +32,7 @@ def test_it_is_another_task_under_a_lease_of_its_own(open_desk):
 
 def test_without_a_task_in_work_there_is_none(open_desk):
     desk = open_desk(tasks=2)
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(refusals.LeaseLost):
         desk.ahead(desk.labeler())
     assert not Event.objects.exists()
 
@@ -53,7 +54,7 @@ def test_the_next_claim_takes_it_into_work_under_the_guideline_of_then(open_desk
     work, ahead = desk.claim(labeler), desk.ahead(labeler)
     desk.submit(work, labeler)
     newest = publish(desk.campaign.guideline)
-    with pytest.raises(leases.NotAcknowledged):
+    with pytest.raises(refusals.NotAcknowledged):
         desk.claim(labeler)
     make.acknowledge(labeler, desk.campaign)
     assert desk.claim(labeler, now=SOON).id == ahead.id
@@ -103,11 +104,11 @@ def test_a_campaign_that_stops_hands_out_neither_it_nor_a_new_one(open_desk, sta
     idle, prepared = desk.labeler(), desk.labeler()
     desk.claim(idle)
     work, ahead = desk.claim(prepared), desk.ahead(prepared)
-    actions.change_state(campaign=desk.campaign, to=state, now=NOW)
-    with pytest.raises(leases.CampaignNotOpen):
+    change_state(campaign=desk.campaign, to=state, now=NOW)
+    with pytest.raises(refusals.CampaignNotOpen):
         desk.ahead(idle)
     desk.submit(work, prepared)
-    with pytest.raises(leases.CampaignNotOpen):
+    with pytest.raises(refusals.CampaignNotOpen):
         desk.claim(prepared)
     leases.sweep(now=LATER)
     assert Assignment.objects.get(id=ahead.id).labeler is None
@@ -126,7 +127,7 @@ def test_a_sent_back_answer_that_came_to_lie_ahead_stays_its_writers(open_desk):
         back = desk.answer(labeler)
         desk.send_back(back)
         last = desk.answer(labeler, now=SOON)
-        leases.resume(assignment_id=back.id, labeler=labeler, now=SOON)
+        submitting.resume(assignment_id=back.id, labeler=labeler, now=SOON)
         desk.undo(last, labeler, now=SOON)
         assert Assignment.objects.get(id=back.id).hand == Hand.AHEAD
         end(labeler, back)
@@ -141,10 +142,10 @@ def test_a_sent_back_answer_ahead_is_given_up_or_makes_room_for_a_further_undo(o
     last = desk.answer(labeler, now=SOON)
     for back in backs:
         desk.send_back(back)
-    leases.resume(assignment_id=backs[0].id, labeler=labeler, now=SOON)
+    submitting.resume(assignment_id=backs[0].id, labeler=labeler, now=SOON)
     desk.undo(last, labeler, now=SOON)
     desk.submit(last, labeler, now=SOON)
-    leases.resume(assignment_id=backs[1].id, labeler=labeler, now=SOON)
+    submitting.resume(assignment_id=backs[1].id, labeler=labeler, now=SOON)
     desk.undo(last, labeler, now=SOON)
     assert Assignment.objects.get(id=backs[0].id).state == State.SENT_BACK
     desk.skip(backs[1], labeler, now=SOON)

@@ -4,9 +4,12 @@ from django.db.utils import DataError
 
 from annotate.accounts.models import Role
 from annotate.guidelines.models import Guideline
-from annotate.work import actions, queries
+from annotate.work import filling, queries, refusals
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Event, Task
-from annotate.work.moves import Moved, move
+from annotate.work.moves import move
+from annotate.work.refusals import Moved
+from annotate.work.review import accept
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState, Move, State
 from tests import factories as make
 from tests.work.conftest import NOW
@@ -26,10 +29,10 @@ def test_a_campaign_moves_only_along_its_table(before, after):
         closed_at=NOW if before == CampaignState.CLOSED else None,
     )
     if (before, after) in CAMPAIGN_MOVES:
-        assert actions.change_state(campaign=campaign, to=after, now=NOW).state == after
+        assert change_state(campaign=campaign, to=after, now=NOW).state == after
     else:
-        with pytest.raises(actions.NoSuchMove):
-            actions.change_state(campaign=campaign, to=after, now=NOW)
+        with pytest.raises(refusals.NoSuchMove):
+            change_state(campaign=campaign, to=after, now=NOW)
         campaign.refresh_from_db()
         assert campaign.state == before
 
@@ -38,17 +41,17 @@ def test_a_campaign_moves_only_along_its_table(before, after):
 def test_a_campaign_without_a_published_guideline_does_not_open():
     guideline = Guideline.objects.create(name="empty", created_at=NOW)
     campaign = draft_campaign(guideline=guideline)
-    with pytest.raises(actions.NothingPublished):
-        actions.change_state(campaign=campaign, to=CampaignState.OPEN, now=NOW)
+    with pytest.raises(refusals.NothingPublished):
+        change_state(campaign=campaign, to=CampaignState.OPEN, now=NOW)
 
 
 @pytest.mark.django_db
 def test_a_campaign_for_nobody_does_not_open():
     campaign = draft_campaign(cohorts=[])
-    with pytest.raises(actions.NobodyMayWork):
-        actions.change_state(campaign=campaign, to=CampaignState.OPEN, now=NOW)
+    with pytest.raises(refusals.NobodyMayWork):
+        change_state(campaign=campaign, to=CampaignState.OPEN, now=NOW)
     campaign.labelers.add(make.user())
-    assert actions.change_state(campaign=campaign, to=CampaignState.OPEN, now=NOW).opened_at == NOW
+    assert change_state(campaign=campaign, to=CampaignState.OPEN, now=NOW).opened_at == NOW
 
 
 def test_closing_cancels_open_slots_only(open_desk):
@@ -56,7 +59,7 @@ def test_closing_cancels_open_slots_only(open_desk):
     labeler = desk.labeler()
     desk.answer(labeler)
     desk.claim(labeler)
-    actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
+    change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
     states = sorted(Assignment.objects.values_list("state", flat=True))
     assert states == [State.ACCEPTED, State.CANCELLED, State.LEASED]
     assert Event.objects.filter(move=Move.CANCEL).count() == 1
@@ -66,9 +69,9 @@ def test_closing_cancels_open_slots_only(open_desk):
 def test_every_prompt_gets_one_task_with_its_slots_however_often_it_is_asked_for():
     campaign = make.campaign(overlap=3)
     prompts = [make.prompt(campaign.pool) for _ in range(4)]
-    made = actions.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=NOW)
+    made = filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=NOW)
     assert [prompt_id for _task, prompt_id in made] == [prompt.id for prompt in prompts]
-    assert actions.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=NOW) == []
+    assert filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.order_by("id"), now=NOW) == []
     assert Assignment.objects.filter(campaign=campaign, state=State.OPEN).count() == 12
     slots = Task.objects.get(id=made[0][0]).assignments.order_by("position").values_list("slot", flat=True)
     assert list(slots) == [1, 2, 3]
@@ -77,13 +80,13 @@ def test_every_prompt_gets_one_task_with_its_slots_however_often_it_is_asked_for
 @pytest.mark.django_db
 def test_no_prompts_make_no_tasks():
     campaign = make.campaign()
-    assert actions.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.none(), now=NOW) == []
+    assert filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.none(), now=NOW) == []
 
 
 @pytest.mark.django_db
 def test_a_task_to_write_something_new_has_no_prompt():
     campaign = make.campaign(overlap=2)
-    task = actions.add_task(campaign=campaign, now=NOW)
+    task = filling.add_task(campaign=campaign, now=NOW)
     assert (task.prompt, task.assignments.count()) == (None, 2)
 
 
@@ -168,6 +171,6 @@ def test_a_history_tells_who_did_what_in_order(open_desk):
     desk = open_desk(review_percent=100)
     labeler, reviewer = desk.labeler(), make.user(Role.REVIEWER)
     answer = desk.answer(labeler)
-    actions.accept(assignment_id=answer.id, reviewer=reviewer, comment="", now=NOW)
+    accept(assignment_id=answer.id, reviewer=reviewer, comment="", now=NOW)
     told = [(event.move, event.actor) for event in queries.history(answer)]
     assert told == [(Move.CLAIM, labeler), (Move.SUBMIT, labeler), (Move.ACCEPT, reviewer)]

@@ -2,7 +2,8 @@ import pytest
 
 from annotate.accounts.models import Cohort, Role
 from annotate.guidelines.models import GuidelineVersion
-from annotate.work import actions, leases
+from annotate.work import filling, leases, refusals
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Event, Seat
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
@@ -34,7 +35,7 @@ def test_nobody_gets_a_task_twice(open_desk):
     labeler = desk.labeler()
     answered = {desk.answer(labeler).task_id, desk.answer(labeler).task_id}
     assert len(answered) == 2
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(labeler)
 
 
@@ -48,7 +49,7 @@ def test_work_in_flight_counts_against_the_overlap(open_desk):
     desk = open_desk(tasks=1, overlap=2)
     desk.claim(desk.labeler())
     desk.claim(desk.labeler())
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(desk.labeler())
 
 
@@ -65,8 +66,8 @@ def test_nobody_gets_the_prompt_they_wrote(open_desk):
     desk = open_desk(tasks=0)
     author, other = desk.labeler(), desk.labeler()
     make.prompt(desk.campaign.pool, author=author)
-    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
-    with pytest.raises(leases.NothingLeft):
+    filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(author)
     assert desk.claim(other).state == State.LEASED
 
@@ -78,7 +79,7 @@ def test_nobody_gets_the_prompt_they_wrote(open_desk):
 )
 def test_an_outsider_is_refused(open_desk, fields):
     desk = open_desk()
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         desk.claim(desk.labeler(**fields))
 
 
@@ -86,7 +87,7 @@ def test_where_labelers_are_named_others_of_the_cohort_are_refused(open_desk):
     desk = open_desk()
     named, other = desk.labeler(cohort=Cohort.HELD_OUT), desk.labeler()
     desk.campaign.labelers.add(named)
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         desk.claim(other)
     assert desk.claim(named).labeler == named
 
@@ -94,7 +95,7 @@ def test_where_labelers_are_named_others_of_the_cohort_are_refused(open_desk):
 def test_the_guideline_is_acknowledged_before_working_under_it(open_desk):
     desk = open_desk()
     labeler = make.user()
-    with pytest.raises(leases.NotAcknowledged) as refusal:
+    with pytest.raises(refusals.NotAcknowledged) as refusal:
         desk.claim(labeler)
     assert refusal.value.version == desk.campaign.guideline.versions.get()
 
@@ -108,7 +109,7 @@ def test_a_new_version_is_acknowledged_again_and_the_task_in_hand_keeps_the_old_
         guideline=guideline, number=2, body="New.", created_by=make.user(Role.MANAGER), created_at=NOW, published_at=NOW
     )
     assert desk.submit(held, labeler).assignment.guideline_version.number == 1
-    with pytest.raises(leases.NotAcknowledged):
+    with pytest.raises(refusals.NotAcknowledged):
         desk.claim(labeler)
 
 
@@ -117,8 +118,8 @@ def test_a_paused_or_closed_campaign_hands_out_nothing_and_lets_people_finish(op
     desk = open_desk(tasks=2)
     working, idle = desk.labeler(), desk.labeler()
     held = desk.claim(working)
-    actions.change_state(campaign=desk.campaign, to=state, now=NOW)
-    with pytest.raises(leases.CampaignNotOpen):
+    change_state(campaign=desk.campaign, to=state, now=NOW)
+    with pytest.raises(refusals.CampaignNotOpen):
         desk.claim(idle)
     assert desk.claim(working).id == held.id
     assert desk.submit(held, working).assignment.state == State.ACCEPTED
@@ -136,7 +137,7 @@ def test_the_queries_of_a_claim_are_counted(open_desk, django_assert_num_queries
 def exhaust(verb, labeler):
     """The labeler is told that nothing is left, and the queue remembers it."""
     for _ in range(2):
-        with pytest.raises(leases.NothingLeft):
+        with pytest.raises(refusals.NothingLeft):
             verb(labeler)
     assert Seat.objects.get(labeler=labeler).searched
 
@@ -149,7 +150,7 @@ def test_a_search_in_vain_is_remembered_and_the_next_is_short(open_desk, django_
     exhaust(desk.claim, labeler)
     position = Seat.objects.get(labeler=labeler).cursor
     assert position == Assignment.objects.latest("position").position
-    with django_assert_max_num_queries(9), pytest.raises(leases.NothingLeft):
+    with django_assert_max_num_queries(9), pytest.raises(refusals.NothingLeft):
         desk.claim(labeler)
 
 

@@ -7,7 +7,7 @@ from django.db import IntegrityError, connection, transaction
 
 from annotate.demonstrations import actions as bench
 from annotate.demonstrations.models import Demonstration
-from annotate.work import leases, queue
+from annotate.work import leases, queue, refusals
 from annotate.work.models import Assignment, Order, Seat
 from annotate.work.states import State
 from tests.factories import draft_of
@@ -84,6 +84,6 @@ def test_work_in_flight_not_counted_against_the_overlap(open_desk):
     for _ in range(2):
         labeler = desk.labeler()
         desk.claim(labeler)
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(desk.labeler())
     assert set(Assignment.objects.values_list("state", flat=True)) == {State.LEASED}

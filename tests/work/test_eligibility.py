@@ -8,7 +8,8 @@ from annotate.accounts.forms import WorkForm
 from annotate.accounts.models import Cohort, Qualification, User
 from annotate.pools.actions import add_prompt
 from annotate.pools.rules import PromptDraft
-from annotate.work import actions, leases, queries
+from annotate.work import filling, leases, queries, refusals, submitting
+from annotate.work.campaigns import change_campaign
 from annotate.work.models import Assignment
 from annotate.work.states import State
 from tests import factories as make
@@ -22,7 +23,7 @@ def spoken(desk, labeler):
     while True:
         try:
             found.append(desk.answer(labeler).language)
-        except leases.NothingLeft:
+        except refusals.NothingLeft:
             return found
 
 
@@ -59,7 +60,7 @@ def test_a_tag_of_the_form_prompts_import_finds_the_labeler_of_the_form_on_the_p
     desk = open_desk(tasks=0)
     message = {"role": "user", "content": "What is a moor?"}
     add_prompt(pool=desk.campaign.pool, draft=PromptDraft(messages=[message], language="EN"), now=NOW)
-    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
     form = WorkForm({"languages": "en_gb"})
     assert form.is_valid()
     assert spoken(desk, desk.labeler(languages=form.cleaned_data["languages"])) == ["en"]
@@ -89,13 +90,13 @@ def test_a_language_that_is_new_to_the_campaign_is_found(open_desk):
     labeler = desk.labeler(languages=["en", "de"])
     assert spoken(desk, labeler) == ["en"]
     make.prompt(desk.campaign.pool, language="de")
-    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
     assert spoken(desk, labeler) == ["de"]
 
 
 def test_a_new_instruction_is_for_every_language(open_desk):
     desk = open_desk(tasks=0)
-    actions.add_task(campaign=desk.campaign, now=NOW)
+    filling.add_task(campaign=desk.campaign, now=NOW)
     assert spoken(desk, desk.labeler(languages=["pt-BR"])) == [""]
 
 
@@ -110,7 +111,7 @@ def test_all_qualifications_are_needed_named_or_not(open_desk):
     desk.campaign.labelers.set([half, named])
     for labeler in (half, named, desk.labeler()):
         assert desk.campaign not in queries.campaigns_for(labeler)
-        with pytest.raises(leases.NotYours):
+        with pytest.raises(refusals.NotYours):
             desk.claim(labeler)
     named.qualifications.set(needed)
     assert desk.claim(named)
@@ -121,8 +122,8 @@ def test_a_late_submit_needs_the_qualification_still(open_desk):
     labeler = desk.labeler()
     held = desk.claim(labeler)
     leases.sweep(now=LATER)
-    actions.change_campaign(campaign=desk.campaign, qualifications=[Qualification.objects.create(name="medicine")])
-    with pytest.raises(leases.LeaseLost):
+    change_campaign(campaign=desk.campaign, qualifications=[Qualification.objects.create(name="medicine")])
+    with pytest.raises(refusals.LeaseLost):
         desk.submit(held, labeler, now=LATER)
 
 
@@ -133,10 +134,10 @@ def test_the_cap_counts_what_is_held_and_ahead_and_what_was_answered_today(open_
     work, ahead = desk.claim(labeler), desk.ahead(labeler)
     desk.submit(work, labeler)
     assert desk.claim(labeler).id == ahead.id
-    with pytest.raises(leases.DailyCap):
+    with pytest.raises(refusals.DailyCap):
         desk.ahead(labeler)
     desk.submit(ahead, labeler)
-    with pytest.raises(leases.DailyCap):
+    with pytest.raises(refusals.DailyCap):
         desk.claim(labeler)
     assert desk.claim(labeler, now=NOW + timedelta(days=1))
 
@@ -147,7 +148,7 @@ def test_the_cap_counts_over_all_campaigns(open_desk):
     make.acknowledge(labeler, second.campaign)
     first.answer(labeler)
     second.claim(labeler)
-    with pytest.raises(leases.DailyCap):
+    with pytest.raises(refusals.DailyCap):
         first.claim(labeler)
 
 
@@ -167,11 +168,11 @@ def test_a_sent_back_answer_in_work_again_counts_once(open_desk):
     labeler = desk.labeler(daily_cap=2)
     answer = desk.answer(labeler)
     desk.send_back(answer)
-    leases.resume(assignment_id=answer.id, labeler=labeler, now=NOW)
+    submitting.resume(assignment_id=answer.id, labeler=labeler, now=NOW)
     ahead = desk.ahead(labeler)
     desk.submit(answer, labeler)
     assert desk.claim(labeler).id == ahead.id
-    with pytest.raises(leases.DailyCap):
+    with pytest.raises(refusals.DailyCap):
         desk.ahead(labeler)
 
 
@@ -194,7 +195,7 @@ def test_nobody_gets_their_own_prompt_nor_what_others_made_of_it(open_desk):
     for number, author in enumerate(people):
         draft = PromptDraft(messages=[{"role": "user", "content": f"Say {number} in other words."}])
         parent = add_prompt(pool=desk.campaign.pool, draft=draft, now=NOW, parent=parent, author=author)
-    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.order_by("id"), now=NOW)
+    filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.order_by("id"), now=NOW)
     # The first had a hand in all three, the last in the last alone.
     assert [len(spoken(desk, labeler)) for labeler in people] == [0, 1, 1]
     assert len(spoken(desk, desk.labeler())) == 1

@@ -1,7 +1,7 @@
 import pytest
 
 from annotate.accounts.models import Role
-from annotate.work import leases, queries
+from annotate.work import leases, queries, refusals
 from annotate.work.models import Assignment, Draft, Event, Skip, SkipReason
 from annotate.work.states import Move, State
 from tests import factories as make
@@ -24,7 +24,7 @@ def test_a_heartbeat_after_the_sweep_says_that_the_lease_is_lost(open_desk):
     labeler = desk.labeler()
     held = desk.claim(labeler)
     leases.sweep(now=LATER)
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(refusals.LeaseLost):
         leases.renew(assignment_id=held.id, labeler=labeler, now=LATER)
 
 
@@ -32,13 +32,13 @@ def test_somebody_else_can_neither_renew_release_skip_nor_draft(open_desk):
     desk = open_desk(tasks=2)
     held = desk.claim(desk.labeler())
     thief = desk.labeler()
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         leases.renew(assignment_id=held.id, labeler=thief, now=NOW)
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         leases.release(assignment_id=held.id, labeler=thief, now=NOW)
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         leases.skip(assignment_id=held.id, labeler=thief, reason=SkipReason.OTHER, note="", now=NOW)
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         desk.draft(held, thief)
     assert Assignment.objects.get(id=held.id).state == State.LEASED
     assert not Draft.objects.exists()
@@ -83,7 +83,7 @@ def test_a_draft_of_a_novel_is_refused(open_desk):
     desk = open_desk()
     labeler = desk.labeler()
     held = desk.claim(labeler)
-    with pytest.raises(leases.DraftTooLong):
+    with pytest.raises(refusals.DraftTooLong):
         desk.draft(held, labeler, "x" * 1_000_001)
 
 
@@ -103,7 +103,7 @@ def test_a_skipped_task_goes_to_others_and_does_not_come_back(open_desk):
     held = desk.claim(labeler)
     skip = leases.skip(assignment_id=held.id, labeler=labeler, reason=SkipReason.UNCLEAR, note="What?", now=NOW)
     assert (skip.task_id, skip.note) == (held.task_id, "What?")
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(labeler)
     assert desk.claim(other).id == held.id
 
@@ -113,7 +113,7 @@ def test_a_task_that_is_not_held_cannot_be_skipped(open_desk):
     labeler = desk.labeler()
     held = desk.claim(labeler)
     leases.release(assignment_id=held.id, labeler=labeler, now=NOW)
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(refusals.LeaseLost):
         leases.skip(assignment_id=held.id, labeler=labeler, reason=SkipReason.OTHER, note="", now=NOW)
     assert not Skip.objects.exists()
 

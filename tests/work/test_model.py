@@ -32,11 +32,17 @@ from annotate.accounts.models import Role, User
 from annotate.demonstrations import actions as bench
 from annotate.demonstrations.models import Demonstration
 from annotate.pools.models import Prompt
-from annotate.work import actions, leases, queue
+from annotate.work import drafts as work_drafts
+from annotate.work import filling, leases, queue, submitting
+from annotate.work import refusals as work_refusals
+from annotate.work import slots as work_slots
+from annotate.work.campaigns import change_campaign, change_state, settle
 from annotate.work.models import Assignment, Draft, Event, Hand, Order, Skip, SkipReason
-from annotate.work.moves import Moved
+from annotate.work.refusals import Moved
+from annotate.work.review import accept, replace_sent_back, send_back
 from annotate.work.rules import needs_review
 from annotate.work.states import MOVES, CampaignState, Move, State
+from annotate.work.stopped import drop_task, restart_task
 from tests import factories as make
 from tests.work.conftest import NOW
 
@@ -159,7 +165,7 @@ class Engine(RuleBasedStateMachine):
             again = leases.claim_ahead(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
             assert (again.id, again.leased_until) == (held[Hand.AHEAD].id, held[Hand.AHEAD].leased_until)
             return
-        refusal = self.refusal_of_new(labeler, choice, holds=False) if Hand.WORK in held else [leases.LeaseLost]
+        refusal = self.refusal_of_new(labeler, choice, holds=False) if Hand.WORK in held else [work_refusals.LeaseLost]
         with refusing(*refusal):
             claimed = leases.claim_ahead(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
         if not refusal:
@@ -176,7 +182,7 @@ class Engine(RuleBasedStateMachine):
         if assignment := self.once_held(who, nth):
             before = self.fresh(assignment)
             mine = before.labeler == self.people[who] and before.state == State.LEASED
-            with refusing(*([] if mine else [leases.LeaseLost])):
+            with refusing(*([] if mine else [work_refusals.LeaseLost])):
                 leases.renew(assignment_id=assignment, labeler=self.people[who], now=self.now)
             if mine and before.hand == Hand.AHEAD:
                 assert self.fresh(assignment).leased_until == before.leased_until
@@ -188,8 +194,8 @@ class Engine(RuleBasedStateMachine):
             mine = Assignment.objects.filter(task=task, labeler=labeler).first()
             answered = mine is not None and mine.state in (State.SUBMITTED, State.ACCEPTED)
             text = self.text()
-            with refusing(*([leases.AlreadySubmitted] if answered else [])):
-                leases.save_draft(task_id=task, labeler=labeler, body={"text": [text]}, now=self.now)
+            with refusing(*([work_refusals.AlreadySubmitted] if answered else [])):
+                work_drafts.save_draft(task_id=task, labeler=labeler, body={"text": [text]}, now=self.now)
             if not answered:
                 self.drafts[task, labeler.id] = text
 
@@ -226,7 +232,7 @@ class Engine(RuleBasedStateMachine):
         if assignment := self.once_held(who, nth):
             row, labeler = self.fresh(assignment), self.people[who]
             held = row.labeler == labeler and row.state == State.LEASED
-            with refusing(*([] if held else [leases.LeaseLost])):
+            with refusing(*([] if held else [work_refusals.LeaseLost])):
                 leases.skip(assignment_id=assignment, labeler=labeler, reason=SkipReason.OTHER, note="", now=self.now)
             if held:
                 self.skipped.add((row.task_id, labeler.id))
@@ -236,7 +242,7 @@ class Engine(RuleBasedStateMachine):
         if assignment := self.once_held(who, nth):
             row, labeler = self.fresh(assignment), self.people[who]
             held = row.labeler == labeler and row.state == State.LEASED
-            with refusing(*([] if held else [leases.LeaseLost])):
+            with refusing(*([] if held else [work_refusals.LeaseLost])):
                 leases.release(assignment_id=assignment, labeler=labeler, now=self.now)
             if held:
                 after = self.fresh(assignment)
@@ -249,7 +255,7 @@ class Engine(RuleBasedStateMachine):
             return
         row, labeler, held = self.fresh(assignment), self.people[who], self.held(who)
         possible = self.may_undo(row, labeler)
-        with refusing(*([] if possible else [leases.UndoOver])):
+        with refusing(*([] if possible else [work_refusals.UndoOver])):
             bench.undo(assignment_id=assignment, labeler=labeler, now=self.now)
         if possible:
             self.drafts[row.task_id, labeler.id] = self.answers[row.task_id, labeler.id]
@@ -266,8 +272,8 @@ class Engine(RuleBasedStateMachine):
         if back is None:
             return
         closed = self.campaign.state == CampaignState.CLOSED
-        with refusing(*([leases.CampaignClosed] if closed else [])):
-            leases.resume(assignment_id=back.id, labeler=labeler, now=self.now)
+        with refusing(*([work_refusals.CampaignClosed] if closed else [])):
+            submitting.resume(assignment_id=back.id, labeler=labeler, now=self.now)
         if not closed:
             now_held = self.held(who)
             assert now_held[Hand.WORK] == back
@@ -291,10 +297,10 @@ class Engine(RuleBasedStateMachine):
     def review(self, nth, back):
         waiting = self.rows().filter(state=State.SUBMITTED).order_by("-id")
         if found := nth_of(waiting, nth):
-            verb = actions.send_back if back else actions.accept
+            verb = send_back if back else accept
             with transaction.atomic():
                 verb(assignment_id=found.id, reviewer=self.reviewer, comment="Shorter.", now=self.now)
-            for verb in (actions.send_back, actions.accept):
+            for verb in (send_back, accept):
                 with pytest.raises(Moved), transaction.atomic():
                     verb(assignment_id=found.id, reviewer=self.reviewer, comment="Again.", now=self.now)
 
@@ -315,7 +321,7 @@ class Engine(RuleBasedStateMachine):
         if verb == "add" and open_or_paused:
             self.add_prompts(drawn)
         elif verb == "overlap" and open_or_paused:
-            self.campaign = actions.change_campaign(campaign=self.campaign, overlap=number + 1)
+            self.campaign = change_campaign(campaign=self.campaign, overlap=number + 1)
             self.most_slots = max(self.most_slots, number + 1)
             if nth % 2:
                 self.match_overlap()
@@ -325,31 +331,31 @@ class Engine(RuleBasedStateMachine):
             self.decide_stopped(nth, drop=number > 1)
         elif verb == "prioritise":
             if prompt := nth_of(self.campaign.pool.prompts.order_by("id"), nth):
-                actions.prioritise(prompts=Prompt.objects.filter(id=prompt.id), priority=number - 1)
+                filling.prioritise(prompts=Prompt.objects.filter(id=prompt.id), priority=number - 1)
         elif verb == "replace":
             if found := nth_of(self.rows().filter(state=State.SENT_BACK).order_by("-id"), nth):
-                actions.replace_sent_back(assignment_id=found.id, by=self.manager, now=self.now)
+                replace_sent_back(assignment_id=found.id, by=self.manager, now=self.now)
         elif verb == "settle":
-            actions.settle(campaigns=[self.campaign.id], now=self.now)
+            settle(campaigns=[self.campaign.id], now=self.now)
             self.campaign.refresh_from_db()
             self.now += timedelta(seconds=1)
         elif verb == "pause" and open_or_paused:
             to = CampaignState.PAUSED if number == 0 else CampaignState.OPEN
             if to != self.campaign.state:
-                self.campaign = actions.change_state(campaign=self.campaign, to=to, now=self.now)
+                self.campaign = change_state(campaign=self.campaign, to=to, now=self.now)
         elif verb == "close" and open_or_paused and self.texts > 8 and number == 0:
-            self.campaign = actions.change_state(campaign=self.campaign, to=CampaignState.CLOSED, now=self.now)
-            assert actions.cancel_left_open(now=self.now) == 0
+            self.campaign = change_state(campaign=self.campaign, to=CampaignState.CLOSED, now=self.now)
+            assert work_slots.cancel_left_open(now=self.now) == 0
 
     def add_prompts(self, drawn):
         for fields in drawn:
             authors = [self.people[who].id for who in fields["authors"]]
             make.prompt(self.campaign.pool, **(fields | {"authors": authors}))
-        actions.add_tasks(campaign=self.campaign, prompts=self.campaign.pool.prompts.order_by("id"), now=self.now)
+        filling.add_tasks(campaign=self.campaign, prompts=self.campaign.pool.prompts.order_by("id"), now=self.now)
         self.campaign.refresh_from_db()
 
     def match_overlap(self):
-        while actions.match_overlap(campaign=self.campaign, now=self.now):
+        while filling.match_overlap(campaign=self.campaign, now=self.now):
             pass
         self.campaign.refresh_from_db()
         self.look()
@@ -361,12 +367,12 @@ class Engine(RuleBasedStateMachine):
     def decide_stopped(self, nth, *, drop):
         if task := nth_of(self.campaign.tasks.filter(stopped_at__isnull=False).order_by("id"), nth):
             if drop:
-                actions.drop_task(task_id=task.id, now=self.now)
+                drop_task(task_id=task.id, now=self.now)
                 self.dropped.add(task.id)
             else:
-                actions.restart_task(task_id=task.id, now=self.now, by=self.manager)
-            with pytest.raises(actions.NotStopped):
-                actions.drop_task(task_id=task.id, now=self.now)
+                restart_task(task_id=task.id, now=self.now, by=self.manager)
+            with pytest.raises(work_refusals.NotStopped):
+                drop_task(task_id=task.id, now=self.now)
 
     # After every step.
 
@@ -480,15 +486,15 @@ class Engine(RuleBasedStateMachine):
     def refusal_of_new(self, labeler, choice, *, holds):
         """How a labeler who asks for a task is refused; nothing where they get one."""
         if self.campaign.state != CampaignState.OPEN:
-            return [leases.CampaignNotOpen]
+            return [work_refusals.CampaignNotOpen]
         if holds:
             return []
         midnight = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
         mine = Assignment.objects.filter(labeler=labeler)
         today = set(mine.filter(submitted_at__gte=midnight)) | set(mine.filter(state=State.LEASED))
         if labeler.daily_cap is not None and len(today) >= labeler.daily_cap:
-            return [leases.DailyCap]
-        return [] if choice else [leases.NothingLeft]
+            return [work_refusals.DailyCap]
+        return [] if choice else [work_refusals.NothingLeft]
 
     def took(self, who, claimed, choice, *, fresh):
         assert claimed.id in {row.id for row in choice}
@@ -502,16 +508,16 @@ class Engine(RuleBasedStateMachine):
         bearer = Assignment.objects.filter(submit_key=key).first()
         if bearer is not None:
             same = (bearer.labeler_id, bearer.task_id) == (labeler.id, wanted.task_id)
-            return [] if same and bearer.state in (State.SUBMITTED, State.ACCEPTED) else [leases.KeyTaken]
+            return [] if same and bearer.state in (State.SUBMITTED, State.ACCEPTED) else [work_refusals.KeyTaken]
         if mine is not None and mine.state == State.LEASED:
             return []
         if mine is not None and mine.state == State.SENT_BACK:
             last = Event.objects.filter(assignment=mine).order_by("id").last().move
-            return [] if last == Move.SET_ASIDE else [leases.AlreadySubmitted]
+            return [] if last == Move.SET_ASIDE else [work_refusals.AlreadySubmitted]
         if mine is not None:
-            return [leases.AlreadySubmitted]
+            return [work_refusals.AlreadySubmitted]
         free = Assignment.objects.filter(task=wanted.task_id, state=State.OPEN).exists()
-        return [] if free and (wanted.task_id, labeler.id) not in self.skipped else [leases.LeaseLost]
+        return [] if free and (wanted.task_id, labeler.id) not in self.skipped else [work_refusals.LeaseLost]
 
     def may_undo(self, row, labeler):
         campaign = self.campaign

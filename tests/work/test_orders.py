@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from annotate.pools.models import Prompt
-from annotate.work import actions, leases
+from annotate.work import filling, leases, refusals
 from annotate.work.models import Assignment, Order
 from tests import factories as make
 from tests.work.conftest import LATER, NOW
@@ -47,7 +47,7 @@ def test_two_campaigns_of_one_seed_go_through_a_pool_alike(open_desk):
     desk = open_desk(tasks=6, order=Order.RANDOM, order_seed=3)
     twin, other = (make.campaign(over=desk.campaign.pool, order=Order.RANDOM, order_seed=seed) for seed in (3, 4))
     for campaign in (twin, other):
-        actions.add_tasks(campaign=campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+        filling.add_tasks(campaign=campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
 
     def prompts_of(campaign):
         rows = Assignment.objects.filter(campaign=campaign).order_by("position")
@@ -72,25 +72,25 @@ def test_new_tasks_are_found_wherever_they_stand(open_desk, order):
     labeler = desk.labeler()
     for _ in range(3):
         desk.answer(labeler)
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(labeler)
     for priority in (-1, 0, 1):
         make.prompt(desk.campaign.pool, priority=priority)
-    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
     assert len({desk.answer(labeler).task_id for _ in range(3)}) == 3
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(labeler)
 
 
 def test_another_priority_moves_the_open_slots_of_every_campaign_that_goes_by_it(open_desk):
     desk = open_desk(tasks=3, overlap=2, order=Order.PRIORITY)
     by_depth = make.campaign(over=desk.campaign.pool, order=Order.DEPTH)
-    actions.add_tasks(campaign=by_depth, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    filling.add_tasks(campaign=by_depth, prompts=desk.campaign.pool.prompts.all(), now=NOW)
     before = list(Assignment.objects.filter(campaign=by_depth).order_by("id").values_list("position", flat=True))
     early = desk.labeler()
     desk.answer(early)
     last = Prompt.objects.order_by("id").last()
-    assert actions.prioritise(prompts=Prompt.objects.filter(id=last.id), priority=5) == 1
+    assert filling.prioritise(prompts=Prompt.objects.filter(id=last.id), priority=5) == 1
     assert desk.claim(desk.labeler()).task.prompt_id == last.id
     assert desk.claim(early).task.prompt_id == last.id
     after = list(Assignment.objects.filter(campaign=by_depth).order_by("id").values_list("position", flat=True))
@@ -102,7 +102,7 @@ def test_what_came_back_keeps_its_place_whatever_its_priority(open_desk):
     labeler = desk.labeler()
     held = desk.claim(labeler)
     desk.release(held, labeler)
-    actions.prioritise(prompts=Prompt.objects.filter(id=held.task.prompt_id), priority=-5)
+    filling.prioritise(prompts=Prompt.objects.filter(id=held.task.prompt_id), priority=-5)
     assert desk.claim(desk.labeler()).id == held.id
 
 

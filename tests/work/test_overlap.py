@@ -6,9 +6,12 @@ import pytest
 from django.db.models import Count, Q
 
 from annotate.accounts.models import Role
-from annotate.work import actions, leases
+from annotate.work import filling, leases, refusals
+from annotate.work.campaigns import change_campaign, change_state
 from annotate.work.models import Assignment, Order, Task
+from annotate.work.review import replace_sent_back
 from annotate.work.states import CampaignState, State
+from annotate.work.stopped import drop_task, restart_task
 from tests import factories as make
 from tests.work.conftest import LATER, NOW
 from tests.work.test_races import at_once, claim_until_done
@@ -25,11 +28,11 @@ def test_raised_everybody_finds_the_new_slots_behind_them(open_desk, order):
     first, second = desk.labeler(), desk.labeler()
     answered = {desk.answer(first).task_id for _ in range(3)}
     for labeler in (first, second):
-        with pytest.raises(leases.NothingLeft):
+        with pytest.raises(refusals.NothingLeft):
             desk.claim(labeler)
     desk.change_overlap(2)
     assert {desk.answer(second).task_id for _ in range(3)} == answered
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(first)
 
 
@@ -46,7 +49,7 @@ def test_lowered_only_slots_that_nobody_holds_go_and_of_these_the_last(open_desk
 
 
 def test_lowered_more_slots_go_than_one_step_cancels(open_desk, monkeypatch):
-    monkeypatch.setattr(actions, "SLOTS_A_STEP", 2)
+    monkeypatch.setattr("annotate.work.slots.SLOTS_A_STEP", 2)
     desk = open_desk(tasks=2, overlap=5)
     desk.change_overlap(1)
     assert wanted_by_task() == [1, 1]
@@ -68,7 +71,7 @@ def test_a_sent_back_answer_too_many_is_not_replaced(open_desk):
     back, _other = desk.answer(desk.labeler()), desk.answer(desk.labeler())
     desk.send_back(back)
     desk.change_overlap(1)
-    actions.replace_sent_back(assignment_id=back.id, by=make.user(Role.MANAGER), now=NOW)
+    replace_sent_back(assignment_id=back.id, by=make.user(Role.MANAGER), now=NOW)
     assert desk.states(back) == [State.CANCELLED, State.SUBMITTED]
 
 
@@ -82,9 +85,9 @@ def test_raised_again_a_lowered_task_gets_new_slots(open_desk):
 
 def test_tasks_made_while_a_change_is_on_its_way_have_it_already(open_desk):
     desk = open_desk(overlap=1)
-    desk.campaign = actions.change_campaign(campaign=desk.campaign, overlap=2)
+    desk.campaign = change_campaign(campaign=desk.campaign, overlap=2)
     make.prompt(desk.campaign.pool)
-    actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+    filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
     assert wanted_by_task() == [1, 2]
     desk.change_overlap(2)
     assert wanted_by_task() == [2, 2]
@@ -96,11 +99,11 @@ def test_a_stopped_task_gets_stopped_slots_and_a_dropped_one_none(open_desk):
         labeler = desk.labeler()
         desk.skip(desk.claim(labeler), labeler)
     stopped, dropped, _open = Task.objects.order_by("id")
-    actions.drop_task(task_id=dropped.id, now=NOW)
+    drop_task(task_id=dropped.id, now=NOW)
     desk.change_overlap(2)
     assert wanted_by_task() == [2, 0, 2]
     assert {slot.state for slot in stopped.assignments.all()} == {State.STOPPED}
-    actions.restart_task(task_id=stopped.id, by=make.user(Role.MANAGER), now=NOW)
+    restart_task(task_id=stopped.id, by=make.user(Role.MANAGER), now=NOW)
     assert {slot.state for slot in stopped.assignments.all()} == {State.OPEN}
 
 
@@ -113,8 +116,8 @@ def test_changed_while_people_work_every_task_ends_with_what_is_wanted_or_was_be
 
     def change():
         for overlap in (2, last):
-            campaign = actions.change_campaign(campaign=desk.campaign, overlap=overlap)
-            while actions.match_overlap(campaign=campaign, now=NOW):
+            campaign = change_campaign(campaign=desk.campaign, overlap=overlap)
+            while filling.match_overlap(campaign=campaign, now=NOW):
                 pass
 
     assert at_once(change, *(lambda who=who: claim_until_done(desk, who, answered) for who in people)) == [None] * 6
@@ -135,8 +138,8 @@ def test_two_changes_at_once_end_with_one_of_them(open_desk):
     desk = open_desk(tasks=20, overlap=2)
 
     def change(overlap):
-        campaign = actions.change_campaign(campaign=desk.campaign, overlap=overlap)
-        while actions.match_overlap(campaign=campaign, now=NOW):
+        campaign = change_campaign(campaign=desk.campaign, overlap=overlap)
+        while filling.match_overlap(campaign=campaign, now=NOW):
             pass
 
     assert at_once(lambda: change(1), lambda: change(4), lambda: change(3)) == [None] * 3
@@ -146,7 +149,7 @@ def test_two_changes_at_once_end_with_one_of_them(open_desk):
 
 def test_a_closed_campaign_gets_no_slots_any_more(open_desk):
     desk = open_desk()
-    desk.campaign = actions.change_campaign(campaign=desk.campaign, overlap=3)
-    actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
-    assert not actions.match_overlap(campaign=desk.campaign, now=NOW)
+    desk.campaign = change_campaign(campaign=desk.campaign, overlap=3)
+    change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
+    assert not filling.match_overlap(campaign=desk.campaign, now=NOW)
     assert wanted_by_task() == [0]

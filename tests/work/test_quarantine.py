@@ -13,11 +13,13 @@ from annotate.samples.models import SampleRun
 from annotate.samples.states import RequestState, RunState
 from annotate.studio import counts
 from annotate.studio.tasks import fill_campaigns
-from annotate.work import actions, leases
+from annotate.work import filling, leases, refusals
+from annotate.work.campaigns import change_state
 from annotate.work.models import Task, Workflow
 from annotate.work.quarantine import NotInQuarantine, StillEqual, WrongSide, keep, quarantine, release
 from annotate.work.queries import progress
 from annotate.work.states import CampaignState, Move, State
+from annotate.work.stopped import restart_task
 from annotate.workflows import readmit
 from tests import factories as make
 from tests.factories import draft_of
@@ -58,7 +60,7 @@ def test_open_slots_are_not_handed_out_and_come_back_first(open_desk):
     assert states_of(first) == [State.STOPPED, State.STOPPED]
     taken = [desk.claim(desk.labeler()).task.prompt_id for _ in range(2)]
     assert taken == [second.id, second.id]
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(late := desk.labeler())
     back(first)
     assert states_of(first) == [State.OPEN, State.OPEN]
@@ -116,11 +118,11 @@ def test_a_task_that_was_skipped_too_often_stays_stopped_after_the_release(open_
     desk.skip(desk.claim(person := desk.labeler()), person)
     away(prompt)
     task = prompt.tasks.get()
-    with pytest.raises(actions.InQuarantine):
-        actions.restart_task(task_id=task.id, by=make.user(Role.MANAGER), now=NOW)
+    with pytest.raises(refusals.InQuarantine):
+        restart_task(task_id=task.id, by=make.user(Role.MANAGER), now=NOW)
     back(prompt)
     assert states_of(prompt) == [State.STOPPED]
-    actions.restart_task(task_id=task.id, by=make.user(Role.MANAGER), now=NOW)
+    restart_task(task_id=task.id, by=make.user(Role.MANAGER), now=NOW)
     assert states_of(prompt) == [State.OPEN]
 
 
@@ -128,7 +130,7 @@ def test_a_closed_campaign_cancels_what_is_held(open_desk):
     desk = open_desk()
     (prompt,) = prompts_of(desk)
     away(prompt)
-    actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
+    change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
     back(prompt)
     assert states_of(prompt) == [State.CANCELLED]
 
@@ -157,7 +159,7 @@ def test_the_statement_that_makes_tasks_leaves_it_out_whatever_is_asked():
     prompt = make.prompt(pool)
     campaign = make.campaign(over=pool)
     away(prompt)
-    assert actions.add_tasks(campaign=campaign, prompts=pool.prompts.all(), now=NOW) == []
+    assert filling.add_tasks(campaign=campaign, prompts=pool.prompts.all(), now=NOW) == []
     assert not Task.objects.exists()
 
 
@@ -382,7 +384,7 @@ def test_a_claim_at_the_moment_of_the_quarantine_takes_the_slot_or_finds_nothing
         def claim(person, desk=desk):
             try:
                 return desk.claim(person)
-            except (leases.NothingLeft, leases.Busy):
+            except (refusals.NothingLeft, refusals.Busy):
                 return None
 
         at_once(lambda prompt=prompt: away(prompt), *[lambda person=person: claim(person) for person in labelers])

@@ -16,7 +16,7 @@ from annotate.rankings import supply
 from annotate.samples.models import SampleRequest
 from annotate.samples.states import RequestState
 from annotate.studio.tasks import fill_campaigns
-from annotate.work import actions, leases
+from annotate.work import filling, leases, refusals, submitting
 from annotate.work import quarantine as decisions
 from annotate.work.models import Assignment, Draft, Workflow
 from annotate.work.quarantine import quarantine, release
@@ -53,7 +53,7 @@ def written(db):
     """An accepted rewriting that became a prompt: its labeler and assignment."""
     campaign = make.campaign(Workflow.EDITS, over=make.pool(), target_pool=make.pool(), review_percent=0)
     source = make.prompt(campaign.pool, in_group=make.group(split=Split.TRAIN))
-    actions.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=source.id), now=NOW)
+    filling.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=source.id), now=NOW)
     labeler = make.user()
     make.acknowledge(labeler, campaign)
     held = leases.claim(campaign_id=campaign.id, labeler=labeler, now=NOW)
@@ -94,7 +94,7 @@ def test_an_undo_and_the_sweep_at_once_leave_a_draft_or_a_prompt(written, _round
         lambda: edits.sweep(now=LATER),
     )
     undone = not isinstance(outcomes[0], Exception)
-    assert undone or isinstance(outcomes[0], leases.UndoOver)
+    assert undone or isinstance(outcomes[0], refusals.UndoOver)
     assert outcomes[1] is None
     assert Prompt.objects.filter(author=labeler).exists() == (not undone)
     assert Draft.objects.filter(labeler=labeler).exists() == undone
@@ -143,20 +143,20 @@ def test_a_labeler_goes_back_to_an_answer_while_the_prompt_of_their_task_is_repl
     wanted = make.prompt(desk.campaign.pool, in_group=make.group(split=other))
     ExampleText.objects.create(prompt=wanted, content_hash=used.content_hash)
     quarantine(cases=[Case(wanted.id, used.id, QuarantineReason.EQUAL_EXAMPLE)], by=None, now=NOW)
-    seated, held_in = threading.Event(), leases._held_in
+    seated, held_in = threading.Event(), submitting.held_in
 
     def look_and_wait(*args, **options):
         seated.set()
         wait_until_blocked()
         return held_in(*args, **options)
 
-    monkeypatch.setattr(leases, "_held_in", look_and_wait)
+    monkeypatch.setattr(submitting, "held_in", look_and_wait)
 
     def replace():
         assert seated.wait(timeout=20)
         return release(prompt_id=wanted.id, by=None, now=NOW, readmit=readmit, instead=True)
 
-    outcomes = at_once(lambda: leases.resume(assignment_id=answer.id, labeler=labeler, now=NOW), replace)
+    outcomes = at_once(lambda: submitting.resume(assignment_id=answer.id, labeler=labeler, now=NOW), replace)
     assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
     assert Assignment.objects.get(task__prompt=used).state == State.STOPPED
     assert Assignment.objects.get(task__prompt=wanted).state == State.OPEN
@@ -182,7 +182,7 @@ def test_a_campaign_that_begins_during_a_decision_gets_no_task_of_the_prompt(mon
     def begin():
         assert decided.wait(timeout=20)
         campaign = make.campaign(over=prompt.pool)
-        made = actions.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=prompt.id), now=NOW)
+        made = filling.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=prompt.id), now=NOW)
         filled.set()
         return made
 

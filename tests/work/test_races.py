@@ -16,10 +16,13 @@ from django.db.models import Count
 from annotate.accounts.models import Role
 from annotate.lib.refusals import Refusal
 from annotate.pools.models import Prompt
-from annotate.work import actions, leases, queries, queue, times
+from annotate.work import filling, leases, queries, queue, refusals, slots, submitting, times
+from annotate.work.campaigns import change_campaign, change_state, settle
 from annotate.work.models import Assignment, Campaign, Draft, Event, Order, Seat, SkipReason
-from annotate.work.moves import Moved
+from annotate.work.refusals import Moved
+from annotate.work.review import accept, replace_sent_back, send_back
 from annotate.work.states import MOVES, CampaignState, Move, State
+from annotate.work.stopped import restart_task
 from tests import factories as make
 from tests.work.conftest import LATER, NOW
 
@@ -78,9 +81,9 @@ def claim_until_done(desk, labeler, answered):
         try:
             held = desk.claim(labeler)
             answered.append((desk.submit(held, labeler).assignment.task_id, labeler.id))
-        except leases.Busy:
+        except refusals.Busy:
             continue
-        except leases.NothingLeft:
+        except refusals.NothingLeft:
             return
 
 
@@ -102,7 +105,7 @@ def test_the_last_slot_goes_to_one(open_desk):
     outcomes = at_once(*(lambda who=who: desk.claim(who) for who in labelers))
     winners = [outcome for outcome in outcomes if isinstance(outcome, Assignment)]
     assert len(winners) == 1
-    assert all(isinstance(outcome, Assignment | leases.Busy | leases.NothingLeft) for outcome in outcomes)
+    assert all(isinstance(outcome, Assignment | refusals.Busy | refusals.NothingLeft) for outcome in outcomes)
 
 
 def test_two_tabs_one_lease(open_desk):
@@ -130,7 +133,7 @@ def test_of_two_people_who_send_one_key_concurrently_the_second_is_refused(open_
     with under_way(lambda: desk.submit(first, one, key=key)):
         thread, outcomes = begin_at_once(lambda: desk.submit(second, other, key=key))
     thread.join(timeout=20)
-    assert [type(outcome) for outcome in outcomes] == [leases.KeyTaken]
+    assert [type(outcome) for outcome in outcomes] == [refusals.KeyTaken]
     second.refresh_from_db()
     assert (second.state, second.labeler) == (State.LEASED, other)
 
@@ -140,9 +143,9 @@ def test_two_tabs_submit_different_texts_and_one_of_them_counts(open_desk):
     labeler = desk.labeler()
     held = desk.claim(labeler)
     outcomes = at_once(*[lambda: desk.submit(held, labeler)] * 4)
-    taken = [outcome for outcome in outcomes if isinstance(outcome, leases.Submission)]
+    taken = [outcome for outcome in outcomes if isinstance(outcome, submitting.Submission)]
     assert len(taken) == 1
-    assert sum(isinstance(outcome, leases.AlreadySubmitted) for outcome in outcomes) == 3
+    assert sum(isinstance(outcome, refusals.AlreadySubmitted) for outcome in outcomes) == 3
 
 
 @pytest.mark.parametrize("_round", range(5))
@@ -151,7 +154,7 @@ def test_submit_against_expiry_ends_with_the_answer_stored(open_desk, _round):
     labeler = desk.labeler()
     held = desk.claim(labeler)
     submission, freed = at_once(lambda: desk.submit(held, labeler, now=LATER), lambda: leases.sweep(now=LATER))
-    assert isinstance(submission, leases.Submission)
+    assert isinstance(submission, submitting.Submission)
     assert freed in (0, 1)
     assert Assignment.objects.get(id=held.id).state == State.ACCEPTED
 
@@ -164,11 +167,11 @@ def test_a_late_submit_against_a_claim_ends_with_one_owner(open_desk, _round):
     leases.sweep(now=LATER)
     submission, claimed = at_once(lambda: desk.submit(held, late, now=LATER), lambda: desk.claim(quick, now=LATER))
     row = Assignment.objects.get(id=held.id)
-    if isinstance(submission, leases.Submission):
+    if isinstance(submission, submitting.Submission):
         assert row.labeler == late
-        assert isinstance(claimed, leases.Busy | leases.NothingLeft)
+        assert isinstance(claimed, refusals.Busy | refusals.NothingLeft)
     else:
-        assert isinstance(submission, leases.LeaseLost)
+        assert isinstance(submission, refusals.LeaseLost)
         assert row.labeler == quick
 
 
@@ -183,9 +186,9 @@ def test_skip_against_claim_never_brings_the_task_back(open_desk, _round):
         lambda: desk.claim(labeler),
     )
     assert skip.task_id == held.task_id
-    assert isinstance(claimed, Assignment | leases.Busy)
+    assert isinstance(claimed, Assignment | refusals.Busy)
     # Either the tab saw the task before the skip, or it got the other one; the skipped one is never leased again.
-    assert isinstance(mine, Assignment | leases.Busy | leases.NothingLeft)
+    assert isinstance(mine, Assignment | refusals.Busy | refusals.NothingLeft)
     assert not Assignment.objects.filter(task_id=held.task_id, labeler=labeler).exists()
 
 
@@ -208,7 +211,7 @@ def test_two_reviewers_decide_once(open_desk):
         with transaction.atomic():
             return verb(assignment_id=answer.id, reviewer=reviewer, comment="Because.", now=NOW)
 
-    outcomes = at_once(lambda: decide(actions.accept, first), lambda: decide(actions.send_back, second))
+    outcomes = at_once(lambda: decide(accept, first), lambda: decide(send_back, second))
     assert {type(outcome) for outcome in outcomes} == {Assignment, Moved}
 
 
@@ -220,7 +223,7 @@ def test_two_openings_at_once_make_each_task_once(open_desk):
     def fill():
         with transaction.atomic():
             return len(
-                actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.order_by("id"), now=NOW)
+                filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.order_by("id"), now=NOW)
             )
 
     assert sum(at_once(fill, fill, fill)) == 40
@@ -258,35 +261,35 @@ def test_a_storm_of_every_verb_breaks_nothing(open_desk):
             leases.renew(assignment_id=held.id, labeler=labeler, now=NOW)
             times.count(task_id=held.task_id, labeler=labeler, sitting=uuid4(), total=9, now=now)
         for back in queries.sent_back(labeler)[:1]:
-            leases.resume(assignment_id=back.id, labeler=labeler, now=now)
+            submitting.resume(assignment_id=back.id, labeler=labeler, now=now)
 
     def reviewer_does(_reviewer, chance, _step):
         for row in queries.to_review(reviewer)[:2]:
-            verb = chance.choice([actions.accept, actions.send_back])
+            verb = chance.choice([accept, send_back])
             with transaction.atomic():
                 verb(assignment_id=row.id, reviewer=reviewer, comment="Because.", now=NOW)
         for row in Assignment.objects.filter(state=State.SENT_BACK)[:1]:
-            actions.replace_sent_back(assignment_id=row.id, by=manager, now=NOW)
+            replace_sent_back(assignment_id=row.id, by=manager, now=NOW)
 
     def manager_does(_manager, chance, _step):
         verb = chance.choice(["overlap", "prioritise", "stopped", "prompt", "sweep", "settle"])
         if verb == "overlap":
-            actions.change_campaign(campaign=desk.campaign, overlap=chance.choice([1, 2, 3]))
-            while actions.match_overlap(campaign=desk.campaign, now=NOW):
+            change_campaign(campaign=desk.campaign, overlap=chance.choice([1, 2, 3]))
+            while filling.match_overlap(campaign=desk.campaign, now=NOW):
                 pass
         elif verb == "prioritise":
             prompts = Prompt.objects.filter(id__in=chance.sample(prompt_ids, 6))
-            actions.prioritise(prompts=prompts, priority=chance.choice([-1, 0, 1]))
+            filling.prioritise(prompts=prompts, priority=chance.choice([-1, 0, 1]))
         elif verb == "stopped":
             for task in queries.stopped_tasks(desk.campaign):
-                actions.restart_task(task_id=task.id, by=manager, now=NOW)
+                restart_task(task_id=task.id, by=manager, now=NOW)
         elif verb == "prompt":
             make.prompt(desk.campaign.pool)
-            actions.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
+            filling.add_tasks(campaign=desk.campaign, prompts=desk.campaign.pool.prompts.all(), now=NOW)
         elif verb == "sweep":
             leases.sweep(now=LATER)
         else:
-            actions.settle(campaigns=[desk.campaign.id], now=NOW)
+            settle(campaigns=[desk.campaign.id], now=NOW)
 
     def live(does, who, seed):
         chance = random.Random(seed)
@@ -320,7 +323,7 @@ def test_a_storm_of_every_verb_breaks_nothing(open_desk):
 def test_managers_who_move_the_same_slots_at_once_do_not_lock_each_other_out(open_desk):
     desk = open_desk(tasks=30, overlap=3, order=Order.PRIORITY, skip_limit=1)
     twin = make.campaign(over=desk.campaign.pool, order=Order.PRIORITY)
-    actions.add_tasks(campaign=twin, prompts=twin.pool.prompts.order_by("-id"), now=NOW)
+    filling.add_tasks(campaign=twin, prompts=twin.pool.prompts.order_by("-id"), now=NOW)
     campaigns, people = [desk.campaign.id, twin.id], [desk.labeler() for _ in range(3)]
 
     def skip_all(labeler):
@@ -329,10 +332,10 @@ def test_managers_who_move_the_same_slots_at_once_do_not_lock_each_other_out(ope
 
     outcomes = at_once(
         *(lambda who=who: skip_all(who) for who in people),
-        lambda: [actions.prioritise(prompts=Prompt.objects.order_by("id"), priority=step) for step in range(6)],
-        lambda: [actions.prioritise(prompts=Prompt.objects.order_by("-id"), priority=-step) for step in range(6)],
-        lambda: [actions.settle(campaigns=reversed(campaigns), now=NOW) for _ in range(12)],
-        lambda: [actions.settle(campaigns=campaigns, now=NOW) for _ in range(12)],
+        lambda: [filling.prioritise(prompts=Prompt.objects.order_by("id"), priority=step) for step in range(6)],
+        lambda: [filling.prioritise(prompts=Prompt.objects.order_by("-id"), priority=-step) for step in range(6)],
+        lambda: [settle(campaigns=reversed(campaigns), now=NOW) for _ in range(12)],
+        lambda: [settle(campaigns=campaigns, now=NOW) for _ in range(12)],
         lambda: [desk.change_overlap(overlap) for overlap in (1, 4, 2)],
     )
     assert not [outcome for outcome in outcomes if isinstance(outcome, Exception) and not is_busy(outcome)]
@@ -399,7 +402,7 @@ def test_a_lowered_overlap_and_who_gives_a_slot_back_do_not_wait_for_each_other(
 
 
 def is_busy(outcome):
-    return isinstance(outcome, leases.Busy | leases.NothingLeft)
+    return isinstance(outcome, refusals.Busy | refusals.NothingLeft)
 
 
 def test_an_autosave_under_way_with_the_submit_does_not_bring_the_draft_back(open_desk):
@@ -411,7 +414,7 @@ def test_an_autosave_under_way_with_the_submit_does_not_bring_the_draft_back(ope
 
     def submit():
         with transaction.atomic():
-            leases.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=NOW)
+            submitting.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=NOW)
             submitted.set()
             saving.wait(timeout=10)
             # The autosave looks at the task now, before this is committed.
@@ -423,7 +426,7 @@ def test_an_autosave_under_way_with_the_submit_does_not_bring_the_draft_back(ope
         return desk.draft(held, labeler, "half a sen")
 
     _nothing, outcome = at_once(submit, autosave)
-    assert isinstance(outcome, leases.AlreadySubmitted)
+    assert isinstance(outcome, refusals.AlreadySubmitted)
     assert not Draft.objects.exists()
 
 
@@ -441,12 +444,12 @@ def test_what_is_put_back_while_the_campaign_closes_does_not_stay_open_for_ever(
 
     def close():
         released.wait(timeout=10)
-        actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
+        change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
         closed.set()
 
     at_once(release, close)
     assert Assignment.objects.get().state == State.OPEN
-    assert [actions.cancel_left_open(now=LATER), actions.cancel_left_open(now=LATER)] == [1, 0]
+    assert [slots.cancel_left_open(now=LATER), slots.cancel_left_open(now=LATER)] == [1, 0]
     assert Assignment.objects.get().state == State.CANCELLED
     assert Event.objects.filter(move=Move.CANCEL).count() == 1
 
@@ -454,8 +457,8 @@ def test_what_is_put_back_while_the_campaign_closes_does_not_stay_open_for_ever(
 def test_the_sweep_leaves_open_slots_of_other_campaigns_alone(open_desk):
     desk = open_desk(tasks=2)
     for state in (CampaignState.PAUSED, CampaignState.OPEN):
-        actions.change_state(campaign=Campaign.objects.get(), to=state, now=NOW)
-        assert actions.cancel_left_open(now=LATER) == 0
+        change_state(campaign=Campaign.objects.get(), to=state, now=NOW)
+        assert slots.cancel_left_open(now=LATER) == 0
     assert desk.claim(desk.labeler())
 
 
@@ -464,14 +467,14 @@ def test_of_two_that_come_back_at_once_the_first_is_not_passed_by(open_desk):
     first, second, last = desk.labeler(), desk.labeler(), desk.labeler()
     held, other = desk.claim(first), desk.claim(second)
     for _ in range(2):
-        with pytest.raises(leases.NothingLeft):
+        with pytest.raises(refusals.NothingLeft):
             desk.claim(last)
     later = threading.Thread(target=lambda: at_once(lambda: desk.release(other, second)))
     with under_way(lambda: desk.release(held, first)):
         later.start()
         later.join(timeout=1)
         # Nobody may see the second before the first.
-        with pytest.raises(leases.NothingLeft):
+        with pytest.raises(refusals.NothingLeft):
             desk.claim(last)
     later.join(timeout=60)
     assert {desk.answer(last).id for _ in range(2)} == {held.id, other.id}
@@ -534,13 +537,13 @@ def test_a_slow_reader_of_answers_gives_none_up_that_a_later_one_has_read(open_d
     labeler = desk.labeler()
     begun, submitted, read, regretted = (NOW + timedelta(seconds=each) for each in (1, 2, 3, 4))
     both = [elsewhere.id, desk.campaign.id]
-    with under_way(lambda: leases.hold_campaign(elsewhere.id)):
-        thread, _outcome = begin_at_once(lambda: actions.settle(campaigns=both, now=begun))
+    with under_way(lambda: slots.hold_campaign(elsewhere.id)):
+        thread, _outcome = begin_at_once(lambda: settle(campaigns=both, now=begun))
         answer = desk.answer(labeler, now=submitted)
-        actions.settle(campaigns=[desk.campaign.id], now=read)
+        settle(campaigns=[desk.campaign.id], now=read)
     thread.join()
     assert Campaign.objects.get(id=desk.campaign.id).settled_at == read
-    with pytest.raises(leases.UndoOver):
+    with pytest.raises(refusals.UndoOver):
         desk.undo(answer, labeler, now=regretted)
 
 
@@ -548,10 +551,10 @@ def test_a_seat_taken_while_slots_are_added_sees_them(open_desk):
     desk = open_desk(tasks=2, overlap=1)
     newcomer = desk.labeler()
     desk.answer(desk.labeler())
-    actions.change_campaign(campaign=desk.campaign, overlap=2)
-    with under_way(lambda: actions.match_overlap(campaign=desk.campaign, now=NOW)):
+    change_campaign(campaign=desk.campaign, overlap=2)
+    with under_way(lambda: filling.match_overlap(campaign=desk.campaign, now=NOW)):
         held = desk.claim(newcomer)
-        with pytest.raises(leases.NothingLeft):
+        with pytest.raises(refusals.NothingLeft):
             desk.ahead(newcomer)
     desk.submit(held, newcomer)
     assert desk.claim(newcomer).task_id != held.task_id
@@ -564,7 +567,7 @@ def test_a_sent_back_answer_is_taken_up_while_the_other_tasks_time_ends(open_des
     desk.send_back(answer)
     other = desk.claim(labeler)
     with under_way(lambda: leases._expire(other.id, LATER)):
-        thread, outcome = begin_at_once(lambda: leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER))
+        thread, outcome = begin_at_once(lambda: submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER))
     thread.join()
     assert outcome[0].id == answer.id
     assert Assignment.objects.get(id=other.id).state == State.OPEN

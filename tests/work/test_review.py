@@ -1,9 +1,11 @@
 import pytest
 
 from annotate.accounts.models import Role
-from annotate.work import actions, leases, queries
+from annotate.work import leases, queries, refusals, review, submitting
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Event, SkipReason
-from annotate.work.moves import Moved
+from annotate.work.refusals import Moved
+from annotate.work.review import replace_sent_back
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
 from tests.factories import draft_of
@@ -31,11 +33,11 @@ def sent_back(submitted, reviewer):
 
 
 def accept(assignment, reviewer, comment=""):
-    return actions.accept(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=LATER)
+    return review.accept(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=LATER)
 
 
 def send_back(assignment, reviewer, comment="Too short."):
-    return actions.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=LATER)
+    return review.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=LATER)
 
 
 def test_an_accepted_answer_names_its_reviewer(submitted, reviewer):
@@ -58,14 +60,14 @@ def test_nobody_reviews_their_own_answer(submitted):
     labeler.role = Role.REVIEWER
     labeler.save()
     assert list(queries.to_review(labeler)) == []
-    with pytest.raises(actions.OwnAnswer):
+    with pytest.raises(refusals.OwnAnswer):
         accept(answer, labeler)
 
 
 @pytest.mark.parametrize("comment", ["", "  ", "\u200b", "\u2800\ufeff"])
 def test_sending_back_needs_a_comment(submitted, reviewer, comment):
     _desk, _labeler, answer = submitted
-    with pytest.raises(actions.CommentNeeded):
+    with pytest.raises(refusals.CommentNeeded):
         send_back(answer, reviewer, comment)
     assert Assignment.objects.get(id=answer.id).state == State.SUBMITTED
 
@@ -73,7 +75,7 @@ def test_sending_back_needs_a_comment(submitted, reviewer, comment):
 def test_a_sent_back_answer_is_rewritten_by_its_writer_and_reviewed_again(sent_back, reviewer):
     desk, labeler, answer = sent_back
     assert [row.comment for row in queries.sent_back(labeler)] == ["Too short."]
-    held = leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+    held = submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     again = desk.submit(held, labeler, now=LATER, replaces={"text": "old"}).assignment
     assert (again.state, again.rounds) == (State.SUBMITTED, 1)
     assert Event.objects.filter(move=Move.SUBMIT).order_by("id").last().detail == {"replaces": {"text": "old"}}
@@ -85,22 +87,22 @@ def test_a_rewritten_answer_is_reviewed_whatever_the_share_says(sent_back):
     desk, labeler, answer = sent_back
     desk.campaign.review_percent = 0
     desk.campaign.save()
-    held = leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+    held = submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     assert desk.submit(held, labeler, now=LATER).assignment.state == State.SUBMITTED
 
 
 def test_nobody_else_takes_a_sent_back_answer(sent_back):
     desk, _labeler, answer = sent_back
     other = desk.labeler()
-    with pytest.raises(leases.NotYours):
-        leases.resume(assignment_id=answer.id, labeler=other, now=LATER)
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NotYours):
+        submitting.resume(assignment_id=answer.id, labeler=other, now=LATER)
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(other, now=LATER)
 
 
 def test_the_lease_on_a_sent_back_answer_ends_in_sent_back(sent_back):
     _desk, labeler, answer = sent_back
-    leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+    submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     leases.sweep(now=LATER + 48 * 60 * make.MINUTE)
     row = Assignment.objects.get(id=answer.id)
     assert (row.state, row.labeler, row.comment) == (State.SENT_BACK, labeler, "Too short.")
@@ -108,7 +110,7 @@ def test_the_lease_on_a_sent_back_answer_ends_in_sent_back(sent_back):
 
 def test_a_late_submit_of_a_resumed_answer_is_taken(sent_back):
     desk, labeler, answer = sent_back
-    held = leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+    held = submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     leases.sweep(now=LATER + 48 * 60 * make.MINUTE)
     again = desk.submit(held, labeler, now=LATER + 49 * 60 * make.MINUTE).assignment
     assert (again.id, again.state) == (answer.id, State.SUBMITTED)
@@ -116,7 +118,7 @@ def test_a_late_submit_of_a_resumed_answer_is_taken(sent_back):
 
 def test_a_sent_back_answer_nobody_took_up_is_not_submitted_again(sent_back):
     desk, labeler, answer = sent_back
-    with pytest.raises(leases.AlreadySubmitted):
+    with pytest.raises(refusals.AlreadySubmitted):
         desk.submit(answer, labeler, now=LATER)
 
 
@@ -127,37 +129,37 @@ def test_taking_it_up_again_puts_the_task_in_hand_back(open_desk, reviewer):
     send_back(answer, reviewer)
     other = desk.claim(labeler)
     desk.draft(other, labeler)
-    leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+    submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     assert Assignment.objects.get(id=other.id).state == State.OPEN
     assert draft_of(labeler, other.task_id) is not None
 
 
 def test_a_labeler_may_give_it_up_and_another_answer_is_wanted(sent_back):
     desk, labeler, answer = sent_back
-    leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+    submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     leases.skip(assignment_id=answer.id, labeler=labeler, reason=SkipReason.EXPERTISE, note="", now=LATER)
     row = Assignment.objects.get(id=answer.id)
     assert (row.state, row.labeler) == (State.CANCELLED, labeler)
     wanted = desk.claim(desk.labeler(), now=LATER)
     assert (wanted.task_id, wanted.slot) == (answer.task_id, 2)
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(labeler, now=LATER)
 
 
 def test_a_manager_may_ask_somebody_else_instead(sent_back):
     desk, labeler, answer = sent_back
     manager = make.user(Role.MANAGER)
-    actions.replace_sent_back(assignment_id=answer.id, by=manager, now=LATER)
+    replace_sent_back(assignment_id=answer.id, by=manager, now=LATER)
     assert desk.claim(desk.labeler(), now=LATER).task_id == answer.task_id
     with pytest.raises(Moved):
-        leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+        submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     with pytest.raises(Moved):
-        actions.replace_sent_back(assignment_id=answer.id, by=manager, now=LATER)
+        replace_sent_back(assignment_id=answer.id, by=manager, now=LATER)
 
 
 def test_a_closed_campaign_waits_for_nobody(sent_back):
     desk, labeler, answer = sent_back
-    actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=LATER)
-    with pytest.raises(leases.CampaignClosed):
-        leases.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
+    change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=LATER)
+    with pytest.raises(refusals.CampaignClosed):
+        submitting.resume(assignment_id=answer.id, labeler=labeler, now=LATER)
     assert Assignment.objects.get(id=answer.id).state == State.SENT_BACK

@@ -3,7 +3,8 @@
 import pytest
 
 from annotate.accounts.models import Cohort, Role
-from annotate.work import actions
+from annotate.work import filling, refusals
+from annotate.work.campaigns import change_campaign, create_campaign
 from annotate.work.forms import CampaignForm
 from annotate.work.models import Campaign, Order, Workflow
 from annotate.work.states import CampaignState
@@ -34,7 +35,7 @@ def test_a_form_becomes_a_draft():
     labeler, manager = make.user(), make.user(Role.MANAGER)
     form = CampaignForm(values(labelers=[labeler.id]), workflow=Workflow.DEMONSTRATIONS)
     assert form.is_valid(), form.errors
-    campaign = actions.create_campaign(by=manager, now=NOW, workflow=Workflow.DEMONSTRATIONS, **form.cleaned_data)
+    campaign = create_campaign(by=manager, now=NOW, workflow=Workflow.DEMONSTRATIONS, **form.cleaned_data)
     campaign.refresh_from_db()
     assert (campaign.state, campaign.created_by, campaign.overlap) == (CampaignState.DRAFT, manager, 2)
     assert campaign.cohorts == ["training"]
@@ -86,15 +87,15 @@ def test_a_taken_name_is_refused_by_the_form_and_by_the_action():
     taken = make.campaign()
     assert set(CampaignForm(values(name=taken.name), workflow=Workflow.RANKINGS).errors) >= {"name"}
     columns = {"name": taken.name, "workflow": Workflow.DEMONSTRATIONS, "pool": taken.pool}
-    with pytest.raises(actions.NameTaken):
-        actions.create_campaign(by=None, now=NOW, guideline=taken.guideline, **columns)
+    with pytest.raises(refusals.NameTaken):
+        create_campaign(by=None, now=NOW, guideline=taken.guideline, **columns)
     assert Campaign.objects.count() == 1
 
 
 @pytest.mark.django_db
 def test_a_draft_changes_in_everything():
     campaign, pool, policy = draft_campaign(workflow=Workflow.RANKINGS), make.pool(), make.policy()
-    actions.change_campaign(campaign=campaign, pool=pool, overlap=3, policies=[policy])
+    change_campaign(campaign=campaign, pool=pool, overlap=3, policies=[policy])
     campaign.refresh_from_db()
     assert (campaign.pool, campaign.overlap, list(campaign.policies.all())) == (pool, 3, [policy])
 
@@ -113,18 +114,18 @@ def test_an_open_campaign_changes_in_what_leaves_its_answers_alike():
         "skip_limit",
         "undo_minutes",
     }
-    actions.change_campaign(campaign=campaign, name="New name", review_percent=50, labelers=[labeler])
+    change_campaign(campaign=campaign, name="New name", review_percent=50, labelers=[labeler])
     campaign.refresh_from_db()
     assert (campaign.name, campaign.review_percent, list(campaign.labelers.all())) == ("New name", 50, [labeler])
-    with pytest.raises(actions.CampaignFixed):
-        actions.change_campaign(campaign=campaign, order=Order.RANDOM)
+    with pytest.raises(refusals.CampaignFixed):
+        change_campaign(campaign=campaign, order=Order.RANDOM)
 
 
 @pytest.mark.django_db
 def test_a_closed_campaign_changes_in_nothing():
     campaign = make.campaign(state=CampaignState.CLOSED, closed_at=NOW)
-    with pytest.raises(actions.CampaignFixed):
-        actions.change_campaign(campaign=campaign, name="New name")
+    with pytest.raises(refusals.CampaignFixed):
+        change_campaign(campaign=campaign, name="New name")
 
 
 @pytest.mark.django_db
@@ -132,19 +133,19 @@ def test_an_open_campaign_is_never_left_without_people():
     labeler = make.user()
     campaign = make.campaign(cohorts=[])
     campaign.labelers.add(labeler)
-    with pytest.raises(actions.NobodyMayWork):
-        actions.change_campaign(campaign=campaign, labelers=[])
+    with pytest.raises(refusals.NobodyMayWork):
+        change_campaign(campaign=campaign, labelers=[])
     assert list(campaign.labelers.all()) == [labeler]
 
 
 @pytest.mark.django_db
 def test_the_order_stands_once_there_are_slots():
     campaign = draft_campaign(workflow=Workflow.EDITS)
-    actions.add_task(campaign=campaign, now=NOW)
+    filling.add_task(campaign=campaign, now=NOW)
     for changed in ({"order": Order.RANDOM}, {"order_seed": 7}):
-        with pytest.raises(actions.OrderFixed):
-            actions.change_campaign(campaign=campaign, **changed)
+        with pytest.raises(refusals.OrderFixed):
+            change_campaign(campaign=campaign, **changed)
     form = CampaignForm(instance=campaign, workflow=Workflow.EDITS)
     assert form.fields["order"].disabled
     assert form.fields["order_seed"].disabled
-    actions.change_campaign(campaign=campaign, order=Order.DEPTH, name="The same order")
+    change_campaign(campaign=campaign, order=Order.DEPTH, name="The same order")

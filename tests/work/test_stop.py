@@ -4,9 +4,12 @@ import pytest
 from django.db.models import Max
 
 from annotate.accounts.models import Role
-from annotate.work import actions, leases, queries
+from annotate.work import leases, queries, refusals
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Skip, Task
+from annotate.work.review import replace_sent_back
 from annotate.work.states import CampaignState, Move, State
+from annotate.work.stopped import drop_task, restart_task
 from tests import factories as make
 from tests.factories import draft_of
 from tests.work.conftest import LATER, NOW
@@ -25,7 +28,7 @@ def skipped_by(desk, people):
 
 
 def restart(task):
-    return actions.restart_task(task_id=task.id, by=make.user(Role.MANAGER), now=NOW)
+    return restart_task(task_id=task.id, by=make.user(Role.MANAGER), now=NOW)
 
 
 def test_at_the_limit_the_task_stops_and_hands_out_nothing(open_desk):
@@ -36,7 +39,7 @@ def test_at_the_limit_the_task_stops_and_hands_out_nothing(open_desk):
     assert first.stopped_at == NOW
     assert {slot.state for slot in first.assignments.all()} == {State.STOPPED}
     assert [desk.claim(desk.labeler()).task_id for _ in range(2)] == [second.id] * 2
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(desk.labeler())
 
 
@@ -63,7 +66,7 @@ def test_a_late_submit_to_a_stopped_task_is_refused_and_the_text_stays(open_desk
     desk.draft(lost, late, "precious")
     desk.skip(desk.claim(skipping), skipping)
     leases.sweep(now=LATER)
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(refusals.LeaseLost):
         desk.submit(lost, late, now=LATER)
     assert draft_of(late, lost.task_id).body == {"text": "precious"}
 
@@ -84,7 +87,7 @@ def test_a_restarted_task_does_not_come_back_to_those_who_skipped_it(open_desk):
     labeler = desk.labeler()
     desk.skip(desk.claim(labeler), labeler)
     restart(Task.objects.get())
-    with pytest.raises(leases.NothingLeft):
+    with pytest.raises(refusals.NothingLeft):
         desk.claim(labeler)
     assert desk.claim(desk.labeler())
 
@@ -94,25 +97,25 @@ def test_a_dropped_task_is_wanted_no_more_whoever_gives_it_back(open_desk):
     answering, leaving, late, skipping = (desk.labeler() for _ in range(4))
     held = [desk.claim(who) for who in (answering, leaving, late, skipping)]
     desk.skip(held[3], skipping)
-    actions.drop_task(task_id=held[0].task_id, now=NOW)
+    drop_task(task_id=held[0].task_id, now=NOW)
     answer = desk.submit(held[0], answering).assignment
     desk.release(held[1], leaving)
     leases.sweep(now=LATER)
     assert desk.states(answer) == [State.SUBMITTED, *[State.CANCELLED] * 3]
     desk.send_back(answer)
-    actions.replace_sent_back(assignment_id=answer.id, by=make.user(Role.MANAGER), now=NOW)
+    replace_sent_back(assignment_id=answer.id, by=make.user(Role.MANAGER), now=NOW)
     assert set(desk.states(answer)) == {State.CANCELLED}
 
 
 def test_what_does_not_wait_is_not_decided(open_desk):
     desk = open_desk(skip_limit=1)
     task = Task.objects.get()
-    for decide in (restart, lambda task: actions.drop_task(task_id=task.id, now=NOW)):
-        with pytest.raises(actions.NotStopped):
+    for decide in (restart, lambda task: drop_task(task_id=task.id, now=NOW)):
+        with pytest.raises(refusals.NotStopped):
             decide(task)
     skipped_by(desk, 1)
-    actions.drop_task(task_id=task.id, now=NOW)
-    with pytest.raises(actions.NotStopped):
+    drop_task(task_id=task.id, now=NOW)
+    with pytest.raises(refusals.NotStopped):
         restart(task)
 
 
@@ -127,7 +130,7 @@ def test_the_manager_sees_what_stopped_and_why_in_a_fixed_number_of_queries(open
 def test_closing_cancels_stopped_slots_by_legal_moves(open_desk):
     desk = open_desk(skip_limit=1)
     skipped_by(desk, 1)
-    actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
+    change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
     slot = Assignment.objects.get()
     assert slot.state == State.CANCELLED
     assert [event.move for event in queries.history(slot)][-3:] == [Move.STOP, Move.RESTART, Move.CANCEL]
@@ -173,7 +176,7 @@ def test_a_sent_back_answer_replaced_while_the_task_stops_leaves_no_open_slot(op
     desk.send_back(back)
     manager = make.user(Role.MANAGER)
     outcomes = at_once(
-        lambda: actions.replace_sent_back(assignment_id=back.id, by=manager, now=NOW),
+        lambda: replace_sent_back(assignment_id=back.id, by=manager, now=NOW),
         lambda: desk.skip(skipped, skipping),
         lambda: desk.change_overlap(4),
     )

@@ -4,8 +4,10 @@ import pytest
 from django.db import transaction
 from django.db.transaction import TransactionManagementError
 
-from annotate.work import actions, leases
+from annotate.work import drafts, leases, refusals, submitting
+from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Draft, Event
+from annotate.work.review import send_back
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
 from tests.work.conftest import LATER, NOW
@@ -47,7 +49,7 @@ def test_another_submit_of_an_answered_task_is_refused(open_desk):
     desk = open_desk()
     labeler = desk.labeler()
     answered = desk.answer(labeler)
-    with pytest.raises(leases.AlreadySubmitted):
+    with pytest.raises(refusals.AlreadySubmitted):
         desk.submit(answered, labeler)
 
 
@@ -57,7 +59,7 @@ def test_the_draft_goes_with_the_submit_and_a_late_autosave_does_not_bring_it_ba
     held = desk.claim(labeler)
     desk.draft(held, labeler)
     desk.submit(held, labeler)
-    with pytest.raises(leases.AlreadySubmitted):
+    with pytest.raises(refusals.AlreadySubmitted):
         desk.draft(held, labeler)
     assert not Draft.objects.exists()
 
@@ -112,7 +114,7 @@ def test_where_no_slot_is_left_the_late_submit_is_refused_and_the_draft_kept(ope
     desk.draft(held, late, "precious")
     leases.sweep(now=LATER)
     desk.answer(quick, now=LATER)
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(refusals.LeaseLost):
         desk.submit(held, late, now=LATER)
     assert Draft.objects.get(labeler=late).body == {"text": "precious"}
     assert Assignment.objects.get(id=held.id).labeler == quick
@@ -122,10 +124,10 @@ def test_a_late_submit_into_a_closed_campaign_is_refused(open_desk):
     desk = open_desk()
     labeler = desk.labeler()
     held = desk.claim(labeler)
-    actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
+    change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
     leases.sweep(now=LATER)
     assert Assignment.objects.get(id=held.id).state == State.CANCELLED
-    with pytest.raises(leases.LeaseLost):
+    with pytest.raises(refusals.LeaseLost):
         desk.submit(held, labeler, now=LATER)
 
 
@@ -133,7 +135,7 @@ def test_somebody_elses_task_cannot_be_submitted(open_desk):
     desk = open_desk(tasks=2)
     holder, thief = desk.labeler(), desk.labeler()
     held = desk.claim(holder)
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         desk.submit(held, thief)
     assert Assignment.objects.get(id=held.id).labeler == holder
 
@@ -143,7 +145,7 @@ def test_a_key_of_somebody_else_answers_nothing(open_desk):
     first, second, key = desk.labeler(), desk.labeler(), uuid4()
     desk.submit(desk.claim(first), first, key=key)
     held = desk.claim(second)
-    with pytest.raises(leases.KeyTaken):
+    with pytest.raises(refusals.KeyTaken):
         desk.submit(held, second, key=key)
     assert Assignment.objects.get(id=held.id).state == State.LEASED
 
@@ -154,7 +156,7 @@ def test_a_submit_outside_a_transaction_is_a_bug(open_desk):
     labeler = desk.labeler()
     held = desk.claim(labeler)
     with pytest.raises(TransactionManagementError):
-        leases.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=NOW)
+        submitting.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=NOW)
 
 
 def test_the_queries_of_a_submit_are_counted(open_desk, django_assert_num_queries):
@@ -162,14 +164,14 @@ def test_the_queries_of_a_submit_are_counted(open_desk, django_assert_num_querie
     labeler = desk.labeler()
     held = desk.claim(labeler)
     with transaction.atomic(), django_assert_num_queries(2):
-        leases.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=make.NOW)
+        submitting.submit(assignment_id=held.id, labeler=labeler, submit_key=uuid4(), now=make.NOW)
 
 
 def test_the_key_of_another_task_hands_nothing_in(open_desk):
     desk = open_desk(tasks=2)
     labeler, key = desk.labeler(), uuid4()
     desk.submit(desk.claim(labeler), labeler, key=key)
-    with pytest.raises(leases.KeyTaken):
+    with pytest.raises(refusals.KeyTaken):
         desk.submit(desk.claim(labeler), labeler, key=key)
 
 
@@ -179,10 +181,10 @@ def test_a_page_from_before_the_sending_back_is_not_taken_for_a_repeated_submit(
     labeler, key = desk.labeler(), uuid4()
     answered = desk.submit(desk.claim(labeler), labeler, key=key).assignment
     with transaction.atomic():
-        actions.send_back(assignment_id=answered.id, reviewer=make.user("reviewer"), comment="Shorter.", now=NOW)
+        send_back(assignment_id=answered.id, reviewer=make.user("reviewer"), comment="Shorter.", now=NOW)
     if resumed:
-        leases.resume(assignment_id=answered.id, labeler=labeler, now=NOW)
-    with pytest.raises(leases.KeyTaken):
+        submitting.resume(assignment_id=answered.id, labeler=labeler, now=NOW)
+    with pytest.raises(refusals.KeyTaken):
         desk.submit(answered, labeler, key=key)
 
 
@@ -190,5 +192,5 @@ def test_a_draft_is_measured_with_the_names_of_its_fields(open_desk):
     desk = open_desk()
     labeler = desk.labeler()
     held = desk.claim(labeler)
-    with pytest.raises(leases.DraftTooLong):
-        leases.save_draft(task_id=held.task_id, labeler=labeler, body={"n" * 1_000_001: ""}, now=NOW)
+    with pytest.raises(refusals.DraftTooLong):
+        drafts.save_draft(task_id=held.task_id, labeler=labeler, body={"n" * 1_000_001: ""}, now=NOW)

@@ -7,8 +7,10 @@ from django.conf import settings
 from django.db.transaction import TransactionManagementError
 
 from annotate.accounts.models import Role
-from annotate.work import actions, leases, queries
+from annotate.work import leases, queries, refusals, submitting
+from annotate.work.campaigns import change_campaign, change_state, settle
 from annotate.work.models import Assignment, Event, Hand
+from annotate.work.review import accept
 from annotate.work.rules import needs_review
 from annotate.work.states import CampaignState, Move, State
 from tests import factories as make
@@ -69,7 +71,7 @@ def test_a_share_of_all_or_nothing_stays_so_after_an_undo(open_desk, percent, dr
 
 
 def reviewed(desk, answer, _labeler):
-    actions.accept(assignment_id=answer.id, reviewer=make.user(Role.REVIEWER), comment="", now=NOW)
+    accept(assignment_id=answer.id, reviewer=make.user(Role.REVIEWER), comment="", now=NOW)
 
 
 def sent_back(desk, answer, _labeler):
@@ -81,19 +83,19 @@ def followed(desk, _answer, labeler):
 
 
 def settled(desk, _answer, _labeler):
-    actions.settle(campaigns=[desk.campaign.id], now=NOW)
+    settle(campaigns=[desk.campaign.id], now=NOW)
 
 
 def closed(desk, _answer, _labeler):
-    actions.change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
+    change_state(campaign=desk.campaign, to=CampaignState.CLOSED, now=NOW)
 
 
 def too_old(desk, _answer, _labeler):
-    actions.change_campaign(campaign=desk.campaign, undo_minutes=1)
+    change_campaign(campaign=desk.campaign, undo_minutes=1)
 
 
 def final(desk, _answer, _labeler):
-    actions.change_campaign(campaign=desk.campaign, undo_minutes=0)
+    change_campaign(campaign=desk.campaign, undo_minutes=0)
 
 
 def undone(desk, answer, labeler):
@@ -107,8 +109,8 @@ def test_what_somebody_built_on_is_not_undone(open_desk, built):
     answer = desk.answer(labeler)
     built(desk, answer, labeler)
     before = Assignment.objects.values().get(id=answer.id)
-    assert not leases.can_undo(Assignment.objects.select_related("campaign").get(id=answer.id), labeler, LATER)
-    with pytest.raises(leases.UndoOver):
+    assert not submitting.can_undo(Assignment.objects.select_related("campaign").get(id=answer.id), labeler, LATER)
+    with pytest.raises(refusals.UndoOver):
         desk.undo(answer, labeler, now=NOW + 2 * make.MINUTE)
     assert Assignment.objects.values().get(id=answer.id) == before
 
@@ -117,7 +119,7 @@ def test_it_is_undone_by_its_labeler_alone_and_with_the_benchs_answer(open_desk)
     desk = open_desk()
     labeler = desk.labeler()
     answer = desk.answer(labeler)
-    with pytest.raises(leases.NotYours):
+    with pytest.raises(refusals.NotYours):
         desk.undo(answer, desk.labeler())
 
 
@@ -127,7 +129,7 @@ def test_an_undo_without_a_transaction_is_a_bug(open_desk):
     labeler = desk.labeler()
     answer = desk.answer(labeler)
     with pytest.raises(TransactionManagementError):
-        leases.undo(assignment_id=answer.id, labeler=labeler, now=NOW)
+        submitting.undo(assignment_id=answer.id, labeler=labeler, now=NOW)
 
 
 def test_what_was_claimed_after_it_lies_ahead_and_what_lay_ahead_goes_to_others(open_desk):
@@ -155,7 +157,7 @@ def test_a_second_version_is_undone_to_a_sent_back_answer_in_work(open_desk):
     labeler = desk.labeler()
     answer = desk.answer(labeler)
     desk.send_back(answer)
-    leases.resume(assignment_id=answer.id, labeler=labeler, now=NOW)
+    submitting.resume(assignment_id=answer.id, labeler=labeler, now=NOW)
     desk.submit(answer, labeler, now=SOON)
     desk.undo(answer, labeler, now=SOON)
     leases.sweep(now=LATER)
@@ -170,7 +172,7 @@ def test_an_undone_task_that_is_put_back_is_the_labelers_again_in_any_of_its_slo
     labeler, other = desk.labeler(), desk.labeler()
     answer = desk.answer(labeler)
     for _ in range(2):
-        with pytest.raises(leases.NothingLeft):
+        with pytest.raises(refusals.NothingLeft):
             desk.claim(labeler)
     desk.undo(answer, labeler)
     desk.release(answer, labeler)
@@ -186,11 +188,11 @@ def test_an_export_that_settles_at_once_either_sees_the_answer_for_good_or_not_a
     answer = desk.answer(labeler)
 
     def export():
-        actions.settle(campaigns=[desk.campaign.id], now=SOON)
+        settle(campaigns=[desk.campaign.id], now=SOON)
         return Assignment.objects.filter(state=State.ACCEPTED).count()
 
     seen, outcome = at_once(export, lambda: desk.undo(answer, labeler))
-    assert seen == (1 if isinstance(outcome, leases.UndoOver) else 0)
+    assert seen == (1 if isinstance(outcome, refusals.UndoOver) else 0)
     assert Assignment.objects.filter(state=State.ACCEPTED).count() == seen
 
 
@@ -202,14 +204,14 @@ def test_undo_against_everything_that_could_build_on_it(open_desk, _round):
     answer, work, ahead = desk.answer(labeler), desk.claim(labeler), desk.ahead(labeler)
     outcomes = at_once(
         lambda: desk.undo(answer, labeler),
-        lambda: actions.accept(assignment_id=answer.id, reviewer=reviewer, comment="", now=NOW),
+        lambda: accept(assignment_id=answer.id, reviewer=reviewer, comment="", now=NOW),
         lambda: desk.put_down(labeler),
         lambda: desk.submit(work, labeler, now=SOON),
         lambda: leases.sweep(now=NOW),
     )
     undone = not isinstance(outcomes[0], Exception)
-    assert undone or isinstance(outcomes[0], leases.UndoOver)
+    assert undone or isinstance(outcomes[0], refusals.UndoOver)
     state = Assignment.objects.get(id=answer.id).state
     assert state == (State.LEASED if undone else State.ACCEPTED) or state == State.SUBMITTED
-    assert isinstance(outcomes[3], leases.Submission)
+    assert isinstance(outcomes[3], submitting.Submission)
     assert Event.objects.filter(assignment=ahead, move=Move.RELEASE).count() == 1

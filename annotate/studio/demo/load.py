@@ -21,7 +21,7 @@ from annotate.pools.models import ImportKind, Kind, Pool
 from annotate.samples.actions import create_policy, move_current, start_run
 from annotate.samples.models import Origin, Policy, Stage
 from annotate.studio.tasks import fill_campaigns
-from annotate.work.actions import change_state, create_campaign
+from annotate.work.campaigns import change_state, create_campaign
 from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 

@@ -27,8 +27,9 @@ from annotate.rankings.stock import parts_of
 from annotate.studio import counts, queries
 from annotate.studio.forms import BriefsForm
 from annotate.studio.views.mixes import about_slates
-from annotate.work import actions
+from annotate.work import filling, refusals, review
 from annotate.work import queries as work
+from annotate.work.campaigns import change_campaign, change_state, create_campaign
 from annotate.work.forms import CampaignForm
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState
@@ -60,9 +61,7 @@ def campaign_new(request: HttpRequest, workflow: str) -> HttpResponse:
     form = CampaignForm(request.POST or None, workflow=kind)
     if request.method == "POST" and form.is_valid():
         with shown_in(form):
-            campaign = actions.create_campaign(
-                by=person(request), now=timezone.now(), workflow=kind, **form.cleaned_data
-            )
+            campaign = create_campaign(by=person(request), now=timezone.now(), workflow=kind, **form.cleaned_data)
             messages.success(request, _("The campaign is a draft. Labelers see it when you open it."))
             return redirect("studio:campaign", campaign.id)
     return render(request, "studio/campaign_new.html", {"form": form, "kind": kind})
@@ -76,9 +75,9 @@ def campaign_edit(request: HttpRequest, campaign_id: int) -> HttpResponse:
     form = CampaignForm(request.POST or None, instance=campaign, workflow=Workflow(campaign.workflow))
     if request.method == "POST" and form.is_valid():
         with shown_in(form):
-            campaign = actions.change_campaign(campaign=campaign, **form.cleaned_data)
+            campaign = change_campaign(campaign=campaign, **form.cleaned_data)
             # Of most campaigns that is all of it; what is left of a large one a worker does.
-            if actions.match_overlap(campaign=campaign, now=timezone.now()):
+            if filling.match_overlap(campaign=campaign, now=timezone.now()):
                 wake(FILL, campaign.pool_id)
             messages.success(request, _("The campaign was changed."))
             return redirect("studio:campaign", campaign.id)
@@ -112,7 +111,7 @@ def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpRespo
     if request.method == "POST":
         return _move(request, campaign, CampaignState(to))
     if (campaign.state, to) not in CAMPAIGN_MOVES:
-        raise actions.NoSuchMove
+        raise refusals.NoSuchMove
     context = {"campaign": campaign, "to": to, "version": current_version(campaign.guideline)}
     return render(request, "studio/campaign_state.html", context | _progress(campaign))
 
@@ -122,7 +121,7 @@ def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpRespo
 def replace_sent_back(request: HttpRequest, campaign_id: int, assignment_id: int) -> HttpResponse:
     """Ask another labeler instead of waiting for the writer of a sent-back answer."""
     get_object_or_404(Assignment, id=assignment_id, campaign=campaign_id)
-    actions.replace_sent_back(assignment_id=assignment_id, by=person(request), now=timezone.now())
+    review.replace_sent_back(assignment_id=assignment_id, by=person(request), now=timezone.now())
     messages.success(request, _("Another labeler will be asked."))
     return redirect("studio:campaign", campaign_id)
 
@@ -150,7 +149,7 @@ def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 def _move(request: HttpRequest, campaign: Campaign, to: CampaignState) -> HttpResponse:
     again = campaign.state == CampaignState.PAUSED
-    actions.change_state(campaign=campaign, to=to, now=timezone.now())
+    change_state(campaign=campaign, to=to, now=timezone.now())
     if to == CampaignState.OPEN:
         wake(FILL, campaign.pool_id)
     messages.success(request, _said(to, again))

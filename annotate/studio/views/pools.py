@@ -20,7 +20,7 @@ from annotate.pools.forms import PoolForm, PriorityForm, PromptSearchForm
 from annotate.pools.models import Pool, Prompt
 from annotate.samples.queries import completions_of
 from annotate.studio import queries
-from annotate.work.actions import prioritise
+from annotate.work.filling import prioritise
 
 
 @require_safe

@@ -19,10 +19,11 @@ from annotate.lib.message_cookie import say_once
 from annotate.lib.paging import page_of
 from annotate.studio import queries
 from annotate.studio.forms import DecisionForm
-from annotate.work import actions
 from annotate.work import queries as work
+from annotate.work import refusals
 from annotate.work.models import Assignment, Workflow
-from annotate.work.moves import Moved
+from annotate.work.refusals import Moved
+from annotate.work.review import hold_as_read, send_back
 from annotate.work.states import State
 from annotate.workflows import WORKFLOWS
 
@@ -49,7 +50,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     related = ("campaign", "task__prompt", "labeler", "decided_by", "guideline_version__guideline")
     assignment = get_object_or_404(reviewed.select_related(*related), id=assignment_id)
     if assignment.labeler_id == person(request).id:
-        messages.error(request, str(actions.OwnAnswer.message))
+        messages.error(request, str(refusals.OwnAnswer.message))
         return redirect(_queue(request))
     form = DecisionForm(request.POST or None, initial={"read": _read(assignment)})
     if request.method == "POST" and form.is_valid():
@@ -72,11 +73,11 @@ def _decide(assignment: Assignment, reviewer: User, form: DecisionForm) -> None:
     """Raises Moved also where the answer was written anew since the reviewer opened it."""
     comment, now = form.cleaned_data["comment"], timezone.now()
     with transaction.atomic():
-        actions.hold_as_read(assignment_id=assignment.id, submitted_at=form.cleaned_data["read"])
+        hold_as_read(assignment_id=assignment.id, submitted_at=form.cleaned_data["read"])
         if form.cleaned_data["decision"] == "accept":
             WORKFLOWS[Workflow(assignment.campaign.workflow)].accept(assignment.id, reviewer, comment, now)
         else:
-            actions.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
+            send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
 
 
 def _is_decided_so(assignment: Assignment, reviewer: User, form: DecisionForm) -> bool:

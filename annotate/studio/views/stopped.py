@@ -12,9 +12,9 @@ from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect, refusals_lead_to
 from annotate.lib.paging import back_to, page_of
 from annotate.studio.forms import StoppedForm
-from annotate.work import actions
 from annotate.work import queries as work
 from annotate.work.models import Campaign, Task
+from annotate.work.stopped import drop_task, restart_task
 
 
 @require_safe
@@ -44,9 +44,9 @@ def decide(request: HttpRequest, campaign_id: int, task_id: int) -> HttpResponse
     if not form.is_valid():
         messages.error(request, _("Choose what should become of the task."))
     elif form.cleaned_data["decision"] == "restart":
-        actions.restart_task(task_id=task.id, now=timezone.now(), by=person(request))
+        restart_task(task_id=task.id, now=timezone.now(), by=person(request))
         messages.success(request, _("The task is back in the queue, before all others."))
     else:
-        actions.drop_task(task_id=task.id, now=timezone.now())
+        drop_task(task_id=task.id, now=timezone.now())
         messages.success(request, _("No more answers of the task are wanted. Those that are there stay."))
     return redirect(_list_page(request, campaign_id, task_id))

@@ -1,0 +1,120 @@
+"""Create, change, open, pause and close campaigns."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Value
+from django.db.models.functions import Greatest
+
+from annotate.accounts.models import Qualification, User
+from annotate.guidelines.queries import current_version
+from annotate.samples.models import Policy
+from annotate.work.models import Campaign
+from annotate.work.refusals import CampaignFixed, NameTaken, NobodyMayWork, NoSuchMove, NothingPublished, OrderFixed
+from annotate.work.rules import CHANGEABLE
+from annotate.work.slots import FREE_OF_CAMPAIGN, cancel, hold_campaign
+from annotate.work.states import CAMPAIGN_MOVES, CampaignState
+
+
+def create_campaign(
+    *,
+    by: User | None,
+    now: datetime,
+    labelers: Iterable[User] = (),
+    policies: Iterable[Policy] = (),
+    qualifications: Iterable[Qualification] = (),
+    **columns: Any,
+) -> Campaign:
+    """A draft, with the columns of Campaign that are given. Raises NameTaken."""
+    with transaction.atomic():
+        campaign = Campaign(**columns, created_by=by, created_at=now)
+        _save(campaign)
+        campaign.labelers.set(labelers)
+        campaign.policies.set(policies)
+        campaign.qualifications.set(qualifications)
+    return campaign
+
+
+def change_campaign(
+    *,
+    campaign: Campaign,
+    labelers: Iterable[User] | None = None,
+    policies: Iterable[Policy] | None = None,
+    qualifications: Iterable[Qualification] | None = None,
+    **columns: Any,
+) -> Campaign:
+    """Change what is given: anything of a draft, CHANGEABLE of an open or paused campaign, nothing of a closed one.
+
+    Another overlap reaches the tasks that are there by `match_overlap`, step by step. Raises CampaignFixed, OrderFixed,
+    NobodyMayWork or NameTaken.
+    """
+    lists = {"labelers": labelers, "policies": policies, "qualifications": qualifications}
+    given = {name: rows for name, rows in lists.items() if rows is not None}
+    with transaction.atomic():
+        # NO KEY: labelers go on claiming in it meanwhile.
+        campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
+        fixed = (set(columns) | set(given)) - CHANGEABLE
+        if campaign.state == CampaignState.CLOSED or (campaign.state != CampaignState.DRAFT and fixed):
+            raise CampaignFixed
+        order = (columns.get("order", campaign.order), columns.get("order_seed", campaign.order_seed))
+        if order != (campaign.order, campaign.order_seed) and campaign.tasks.exists():
+            raise OrderFixed
+        if columns.get("overlap", campaign.overlap) != campaign.overlap and campaign.tasks.exists():
+            campaign.matched_to = 0
+        for name, value in columns.items():
+            setattr(campaign, name, value)
+        _save(campaign)
+        for name, rows in given.items():
+            getattr(campaign, name).set(rows)
+        if campaign.state != CampaignState.DRAFT:
+            _check_can_open(campaign)
+    return campaign
+
+
+def _save(campaign: Campaign) -> None:
+    try:
+        with transaction.atomic():
+            campaign.save()
+    except IntegrityError as refused:
+        if Campaign.objects.filter(name=campaign.name).exclude(id=campaign.id).exists():
+            raise NameTaken from refused
+        raise
+
+
+def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Campaign:
+    """Open, pause, reopen or close a campaign. Closing cancels the slots nobody holds; what is held can be finished."""
+    before = CampaignState(campaign.state)
+    if (before, to) not in CAMPAIGN_MOVES:
+        raise NoSuchMove
+    columns: dict[str, Any] = {"state": to}
+    if before == CampaignState.DRAFT:
+        _check_can_open(campaign)
+        columns["opened_at"] = now
+    if to == CampaignState.CLOSED:
+        columns["closed_at"] = now
+    with transaction.atomic():
+        if not Campaign.objects.filter(id=campaign.id, state=before).update(**columns):
+            raise NoSuchMove
+        if to == CampaignState.CLOSED:
+            # Of a large campaign the sweep cancels the rest, which nobody can claim any more.
+            cancel(FREE_OF_CAMPAIGN, {"campaign": campaign.id}, now)
+    campaign.refresh_from_db()
+    return campaign
+
+
+def _check_can_open(campaign: Campaign) -> None:
+    if current_version(campaign.guideline) is None:
+        raise NothingPublished
+    if not campaign.cohorts and not campaign.labelers.exists():
+        raise NobodyMayWork
+
+
+def settle(*, campaigns: Iterable[int], now: datetime) -> None:
+    """From here on the answers submitted so far stand: somebody is about to read them, and none is undone later."""
+    with transaction.atomic():
+        for campaign in sorted(campaigns):
+            hold_campaign(campaign)
+            # Another may have waited less for the lock, and have read later answers.
+            Campaign.objects.filter(id=campaign).update(settled_at=Greatest("settled_at", Value(now)))
