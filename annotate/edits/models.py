@@ -2,8 +2,17 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from annotate.pools.models import Category, Kind, Prompt
-from annotate.work.models import Assignment, Task
+from annotate.pools.models import Category, Kind, Pool, Prompt
+from annotate.work.models import Assignment, CampaignSettings, Task
+
+
+class InstructionSettings(CampaignSettings):
+    """Where accepted instructions go, and whether the campaign rewrites its pool's prompts or answers briefs only."""
+
+    target_pool = models.ForeignKey(
+        Pool, on_delete=models.PROTECT, related_name="+", verbose_name=_("pool for accepted instructions")
+    )
+    rewrite_pool = models.BooleanField(_("rewrite the pool's prompts"), default=True)
 
 
 class Brief(models.Model):

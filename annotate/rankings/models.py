@@ -7,9 +7,29 @@ from annotate.accounts.models import User
 from annotate.pools.models import Prompt
 from annotate.rankings.states import SlateState, Why
 from annotate.samples.models import Completion, Policy, SampleRun, Stage
-from annotate.work.models import Assignment, Campaign, Task
+from annotate.work.models import Assignment, Campaign, CampaignSettings, Task
 
 MOST_AHEAD = 5000
+
+
+class RankingSettings(CampaignSettings):
+    """How many candidates a slate has, and whose completions it may have (no policy named: those of all)."""
+
+    slate_min = models.PositiveSmallIntegerField(
+        _("fewest candidates"), default=4, validators=[MinValueValidator(4), MaxValueValidator(9)]
+    )
+    slate_max = models.PositiveSmallIntegerField(
+        _("most candidates"), default=9, validators=[MinValueValidator(4), MaxValueValidator(9)]
+    )
+    policies = models.ManyToManyField(Policy, blank=True, related_name="+", verbose_name=_("policies"))
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(slate_min__gte=4, slate_max__lte=9, slate_min__lte=F("slate_max")),
+                name="rankingsettings_slate_4_to_9",
+            )
+        ]
 
 
 class Mix(models.Model):

@@ -41,7 +41,7 @@ WORKER_NEVER_WROTE = _(
 SAMPLE = "models_worker.sample_run"
 PROBE = "models_worker.probe_server"
 # Whoever makes slates of what is sampled.
-FILL = "studio.fill_campaigns"
+FILL = "workflows.fill_campaigns"
 
 
 class PolicyExists(Refusal):

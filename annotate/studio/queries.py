@@ -12,24 +12,7 @@ from annotate.samples.models import CurrentPolicy, Policy, SampleRun
 from annotate.work.models import Assignment, Campaign, Skip, Task
 from annotate.work.queries import to_review
 from annotate.work.states import CampaignState, State
-
-COUNTED = (State.LEASED, State.SUBMITTED, State.ACCEPTED, State.SENT_BACK)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What somebody holds, has answered and has skipped."""
-
-    leased: int = 0
-    submitted: int = 0
-    accepted: int = 0
-    sent_back: int = 0
-    skipped: int = 0
-
-    @property
-    def answered(self) -> int:
-        return self.submitted + self.accepted + self.sent_back
-
+from annotate.workflows.counts import Counts, counts_by
 
 def campaigns() -> QuerySet[Campaign]:
     """What is going on first: open, paused, draft, closed; the newest first among each."""
@@ -38,14 +21,9 @@ def campaigns() -> QuerySet[Campaign]:
     return Campaign.objects.select_related("pool", "guideline").order_by(standing, "-created_at", "-id")
 
 
-def counts_in(campaign: Campaign) -> dict[int, Counts]:
-    """What everybody holds and has answered in the campaign, by labeler id, without skips."""
-    return _counts(Assignment.objects.filter(campaign=campaign), Skip.objects.none(), by="labeler")
-
-
 def labelers_of(campaign: Campaign, counts: Mapping[int, Counts]) -> list[tuple[User, Counts]]:
     """Everybody in `counts`, and who skipped something in the campaign, by name, with what they skipped."""
-    skipped = _counts(Assignment.objects.none(), Skip.objects.filter(task__campaign=campaign), by="labeler")
+    skipped = counts_by(Assignment.objects.none(), Skip.objects.filter(task__campaign=campaign), by="labeler")
     people = User.objects.filter(id__in=counts.keys() | skipped.keys()).order_by("username")
     nothing = Counts()
     return [
@@ -57,7 +35,7 @@ def labelers_of(campaign: Campaign, counts: Mapping[int, Counts]) -> list[tuple[
 def campaigns_of(person: User) -> list[tuple[Campaign, Counts]]:
     """The campaigns somebody worked in, newest first."""
     assignments = Assignment.objects.filter(labeler=person)
-    counts = _counts(assignments, Skip.objects.filter(labeler=person), by="campaign", skips_by="task__campaign")
+    counts = counts_by(assignments, Skip.objects.filter(labeler=person), by="campaign", skips_by="task__campaign")
     campaigns = Campaign.objects.filter(id__in=counts).order_by("-created_at", "-id")
     return [(campaign, counts[campaign.id]) for campaign in campaigns]
 
@@ -65,21 +43,7 @@ def campaigns_of(person: User) -> list[tuple[Campaign, Counts]]:
 def counts_of(people: Iterable[User]) -> dict[int, Counts]:
     """By person, over all campaigns; nothing for those who never worked."""
     chosen = [person.id for person in people]
-    return _counts(Assignment.objects.filter(labeler__in=chosen), Skip.objects.filter(labeler__in=chosen), by="labeler")
-
-
-def _counts(
-    assignments: QuerySet[Assignment], skips: QuerySet[Skip], *, by: str, skips_by: str = ""
-) -> dict[int, Counts]:
-    """Two queries, however many rows."""
-    answers: dict[int, dict[str, int]] = {}
-    # Not the ids, and the states as groups: an index of a campaign's answers has all of that.
-    for key, state, number in (
-        assignments.filter(state__in=COUNTED).order_by().values_list(by, "state").annotate(n=Count("*"))
-    ):
-        answers.setdefault(key, {})[state] = number
-    skipped = dict(skips.order_by().values_list(skips_by or by).annotate(skips=Count("id")))
-    return {key: Counts(**answers.get(key, {}), skipped=skipped.get(key, 0)) for key in answers.keys() | skipped}
+    return counts_by(Assignment.objects.filter(labeler__in=chosen), Skip.objects.filter(labeler__in=chosen), by="labeler")
 
 
 def waiting_for_writers(campaign: Campaign) -> QuerySet[Assignment]:

@@ -10,7 +10,6 @@ from django.db.models.functions import Greatest
 
 from annotate.accounts.models import Qualification, User
 from annotate.guidelines.queries import current_version
-from annotate.samples.models import Policy
 from annotate.work.models import Campaign
 from annotate.work.refusals import CampaignFixed, NameTaken, NobodyMayWork, NoSuchMove, NothingPublished, OrderFixed
 from annotate.work.rules import CHANGEABLE
@@ -23,7 +22,6 @@ def create_campaign(
     by: User | None,
     now: datetime,
     labelers: Iterable[User] = (),
-    policies: Iterable[Policy] = (),
     qualifications: Iterable[Qualification] = (),
     **columns: Any,
 ) -> Campaign:
@@ -32,7 +30,6 @@ def create_campaign(
         campaign = Campaign(**columns, created_by=by, created_at=now)
         _save(campaign)
         campaign.labelers.set(labelers)
-        campaign.policies.set(policies)
         campaign.qualifications.set(qualifications)
     return campaign
 
@@ -41,7 +38,6 @@ def change_campaign(
     *,
     campaign: Campaign,
     labelers: Iterable[User] | None = None,
-    policies: Iterable[Policy] | None = None,
     qualifications: Iterable[Qualification] | None = None,
     **columns: Any,
 ) -> Campaign:
@@ -50,7 +46,7 @@ def change_campaign(
     Another overlap reaches the tasks that are there by `match_overlap`, step by step. Raises CampaignFixed, OrderFixed,
     NobodyMayWork or NameTaken.
     """
-    lists = {"labelers": labelers, "policies": policies, "qualifications": qualifications}
+    lists = {"labelers": labelers, "qualifications": qualifications}
     given = {name: rows for name, rows in lists.items() if rows is not None}
     with transaction.atomic():
         # NO KEY: labelers go on claiming in it meanwhile.

@@ -9,23 +9,14 @@ from annotate.accounts import queries as accounts
 from annotate.accounts.models import Cohort, Qualification
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool
-from annotate.samples.models import Policy
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign
 from annotate.work.refusals import NobodyMayWork, OrderFixed
 from annotate.work.rules import CHANGEABLE
 from annotate.work.states import CampaignState
 
-# The fields that only one kind of work has; all others belong to every campaign.
-ONLY = {
-    Workflow.DEMONSTRATIONS: frozenset[str](),
-    Workflow.RANKINGS: frozenset({"slate_min", "slate_max", "policies"}),
-    Workflow.EDITS: frozenset({"rewrite_pool", "target_pool"}),
-}
-
-
-# How the fields stand together on a page.
+# The groups of fields on a page.
 GROUPS = (
-    (_("What"), ("name", "pool", "guideline", "rewrite_pool", "target_pool", "slate_min", "slate_max", "policies")),
+    (_("What"), ("name", "pool", "guideline")),
     (_("Who"), ("cohorts", "labelers", "qualifications")),
     (_("Answers and order"), ("overlap", "order", "order_seed")),
     (_("Time, skips and review"), ("lease_minutes", "undo_minutes", "skip_limit", "review_percent")),
@@ -33,7 +24,7 @@ GROUPS = (
 
 
 class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The fields that fit the campaign's kind of work and that its state lets change."""
+    """The fields that every campaign has and that its state allows to change. Its workflow has a form for the others."""
 
     cohorts = forms.MultipleChoiceField(
         label=_("Cohorts"),
@@ -48,11 +39,6 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = [
             "name",
             "pool",
-            "rewrite_pool",
-            "target_pool",
-            "slate_min",
-            "slate_max",
-            "policies",
             "guideline",
             "overlap",
             "order",
@@ -66,7 +52,6 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             "undo_minutes",
         ]
         widgets = {
-            "policies": forms.CheckboxSelectMultiple,
             "labelers": forms.CheckboxSelectMultiple,
             "qualifications": forms.CheckboxSelectMultiple,
         }
@@ -88,33 +73,23 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             ),
             "lease_minutes": _("How long a task stays with a labeler who left the page, before another may take it."),
             "labelers": _("If you name people, only they may work in it, whatever their cohort."),
-            "slate_min": _("A ranking task opens as soon as a prompt has this many different completions, from 4."),
-            "slate_max": _("More than this are not shown in one task, up to 9."),
-            "policies": _("Whose completions may be ranked. None chosen: those of every policy."),
-            "rewrite_pool": _("Every prompt of the pool is to be rewritten. Without it only briefs are answered."),
-            "target_pool": _("An accepted instruction becomes a prompt of this pool, with its lineage."),
         }
 
-    def __init__(self, *args: Any, workflow: Workflow, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         draft = self.instance.state == CampaignState.DRAFT
         for name in list(self.fields):
-            of_others = any(name in names for kind, names in ONLY.items() if kind != workflow)
-            if of_others or not (draft or name in CHANGEABLE):
+            if not (draft or name in CHANGEABLE):
                 del self.fields[name]
         querysets = {
             "pool": Pool.objects.order_by("name"),
-            "target_pool": Pool.objects.order_by("name"),
             "guideline": Guideline.objects.order_by("name"),
-            "policies": Policy.objects.order_by("name", "revision"),
             "labelers": accounts.labelers(),
             "qualifications": Qualification.objects.order_by("name"),
         }
         for name, rows in querysets.items():
             if name in self.fields:
                 self.fields[name].queryset = rows  # type: ignore[attr-defined]
-        if "target_pool" in self.fields:
-            self.fields["target_pool"].required = True
         if self.instance._state.adding:
             self.initial["cohorts"] = [Cohort.TRAINING]
         elif "order" in self.fields and self.instance.tasks.exists():
@@ -129,9 +104,6 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        fewest, most = values.get("slate_min"), values.get("slate_max")
-        if fewest and most and fewest > most:
-            self.add_error("slate_max", _("It cannot be less than the fewest candidates."))
         cohorts = values.get("cohorts", self.instance.cohorts)
         if not {"cohorts", "labelers"} & set(self.errors) and not cohorts and not values["labelers"]:
             where = "cohorts" if "cohorts" in self.fields else "labelers"

@@ -8,14 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import Qualification, User
 from annotate.guidelines.models import Guideline, GuidelineVersion
 from annotate.pools.models import Pool, Prompt
-from annotate.samples.models import Policy
 from annotate.work.states import CampaignState, Move, State
-
-
-class Workflow(models.TextChoices):
-    DEMONSTRATIONS = "demonstrations", _("Demonstrations")
-    RANKINGS = "rankings", _("Rankings")
-    EDITS = "edits", _("Instructions")
 
 
 class Order(models.TextChoices):
@@ -28,10 +21,14 @@ class Order(models.TextChoices):
 
 
 class Campaign(models.Model):
-    """One kind of work over one pool: how many answers each task gets, under which guideline, from whom."""
+    """One workflow over one pool: how many answers each task gets, under which guideline, from whom.
+
+    What only one workflow needs is in its own table, which derives from CampaignSettings.
+    """
 
     name = models.CharField(_("name"), max_length=120, unique=True)
-    workflow = models.CharField(_("kind of work"), max_length=16, choices=Workflow.choices)
+    # A key of annotate/workflows/table.py. The database does not list them, so that a new workflow needs no migration here.
+    workflow = models.CharField(_("workflow"), max_length=32)
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="campaigns", verbose_name=_("pool"))
     guideline = models.ForeignKey(
         Guideline, on_delete=models.PROTECT, related_name="campaigns", verbose_name=_("guideline")
@@ -68,25 +65,6 @@ class Campaign(models.Model):
     )
     # The languages of its tasks, "" for those without a prompt; kept by whoever makes tasks.
     languages = models.JSONField(default=list, editable=False)
-    # Rankings: how many candidates make a slate, and whose completions may stand in it (none named: anybody's).
-    slate_min = models.PositiveSmallIntegerField(
-        _("fewest candidates"), default=4, validators=[MinValueValidator(4), MaxValueValidator(9)]
-    )
-    slate_max = models.PositiveSmallIntegerField(
-        _("most candidates"), default=9, validators=[MinValueValidator(4), MaxValueValidator(9)]
-    )
-    policies = models.ManyToManyField(Policy, blank=True, related_name="campaigns", verbose_name=_("policies"))
-    # Instructions: where an accepted one becomes a prompt.
-    target_pool = models.ForeignKey(
-        Pool,
-        on_delete=models.PROTECT,
-        null=True,
-        blank=True,
-        related_name="+",
-        verbose_name=_("pool for accepted instructions"),
-    )
-    # Instructions: is every prompt of the pool rewritten, or are only the managers' briefs answered?
-    rewrite_pool = models.BooleanField(_("rewrite the pool's prompts"), default=True)
     state = models.CharField(max_length=16, choices=CampaignState.choices, default=CampaignState.DRAFT)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()
@@ -95,20 +73,12 @@ class Campaign(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(workflow__in=Workflow.values), name="campaign_workflow_known"),
+            models.CheckConstraint(condition=~Q(workflow=""), name="campaign_has_a_workflow"),
             models.CheckConstraint(condition=Q(state__in=CampaignState.values), name="campaign_state_known"),
             models.CheckConstraint(condition=Q(overlap__gte=1, overlap__lte=50), name="campaign_overlap_1_to_50"),
             models.CheckConstraint(condition=Q(order__in=Order.values), name="campaign_order_known"),
             models.CheckConstraint(condition=Q(lease_minutes__gte=1), name="campaign_lease_at_least_a_minute"),
             models.CheckConstraint(condition=Q(review_percent__lte=100), name="campaign_review_percent_to_100"),
-            models.CheckConstraint(
-                condition=Q(slate_min__gte=4, slate_max__lte=9, slate_min__lte=F("slate_max")),
-                name="campaign_slate_4_to_9",
-            ),
-            models.CheckConstraint(
-                condition=~Q(workflow=Workflow.EDITS) | Q(target_pool__isnull=False),
-                name="campaign_edits_have_a_target",
-            ),
             models.CheckConstraint(
                 condition=Q(state=CampaignState.DRAFT, opened_at=None)
                 | (~Q(state=CampaignState.DRAFT) & Q(opened_at__isnull=False)),
@@ -123,6 +93,17 @@ class Campaign(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class CampaignSettings(models.Model):
+    """A workflow's own settings of a campaign. The workflow's package derives its table from this one."""
+
+    campaign = models.OneToOneField(
+        Campaign, on_delete=models.CASCADE, primary_key=True, related_name="%(app_label)s_settings"
+    )
+
+    class Meta:
+        abstract = True
 
 
 class Task(models.Model):

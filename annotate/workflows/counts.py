@@ -6,20 +6,37 @@ from datetime import datetime, timedelta
 from typing import cast
 
 from django.core.cache import cache
+from django.db.models import Count, QuerySet
 
-from annotate.studio import queries
-from annotate.studio.queries import Counts
 from annotate.work import queries as work
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Assignment, Campaign, Skip
 from annotate.work.queries import Progress
-from annotate.work.states import CampaignState
-from annotate.workflows import WORKFLOWS
+from annotate.work.states import CampaignState, State
+from annotate.workflows.table import workflow_of
 
 # With more answers than this a campaign's numbers are kept. Fewer are counted in milliseconds.
 LARGE = 100_000
 KEPT = timedelta(hours=1)
 # The part of a page that keeps itself up to date counts anew after this.
 FRESH = timedelta(seconds=15)
+
+
+COUNTED = (State.LEASED, State.SUBMITTED, State.ACCEPTED, State.SENT_BACK)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What somebody holds, has answered and has skipped."""
+
+    leased: int = 0
+    submitted: int = 0
+    accepted: int = 0
+    sent_back: int = 0
+    skipped: int = 0
+
+    @property
+    def answered(self) -> int:
+        return self.submitted + self.accepted + self.sent_back
 
 
 @dataclass(frozen=True)
@@ -52,10 +69,10 @@ def count(campaign: Campaign, *, now: datetime) -> Standing:
     """Count, and keep what took long."""
     prompts = None
     if campaign.state in (CampaignState.OPEN, CampaignState.PAUSED):
-        prompts = WORKFLOWS[Workflow(campaign.workflow)].prompts(campaign)
+        prompts = workflow_of(campaign).prompts(campaign=campaign)
     counted = Standing(
         progress=work.progress([campaign])[campaign.id],
-        labelers=queries.counts_in(campaign),
+        labelers=counts_in(campaign),
         tasks=0 if prompts is None else _tasks(campaign),
         prompts=None if prompts is None else prompts.count(),
         counted_at=now,
@@ -85,3 +102,22 @@ def progress(campaigns: Iterable[Campaign], *, now: datetime) -> dict[int, Progr
 def _key(campaign: Campaign) -> str:
     # A state of its own: what was counted of the open campaign is not said of the closed one.
     return f"standing:{campaign.id}:{campaign.state}"
+
+
+def counts_in(campaign: Campaign) -> dict[int, Counts]:
+    """What everybody holds and has answered in the campaign, by labeler id, without skips."""
+    return counts_by(Assignment.objects.filter(campaign=campaign), Skip.objects.none(), by="labeler")
+
+
+def counts_by(
+    assignments: QuerySet[Assignment], skips: QuerySet[Skip], *, by: str, skips_by: str = ""
+) -> dict[int, Counts]:
+    """Two queries, however many rows."""
+    answers: dict[int, dict[str, int]] = {}
+    # Not the ids, and the states as groups: an index of a campaign's answers has all of that.
+    for key, state, number in (
+        assignments.filter(state__in=COUNTED).order_by().values_list(by, "state").annotate(n=Count("*"))
+    ):
+        answers.setdefault(key, {})[state] = number
+    skipped = dict(skips.order_by().values_list(skips_by or by).annotate(skips=Count("id")))
+    return {key: Counts(**answers.get(key, {}), skipped=skipped.get(key, 0)) for key in answers.keys() | skipped}

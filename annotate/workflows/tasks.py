@@ -5,11 +5,11 @@ from celery import shared_task
 from django.db import connection
 from django.utils import timezone
 
-from annotate.studio import counts
 from annotate.work import filling
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign
 from annotate.work.states import CampaignState
-from annotate.workflows import WORKFLOWS
+from annotate.workflows import counts
+from annotate.workflows.table import workflow_of
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ LARGE_FILL = 50_000
 RETRY_SECONDS = 0.01
 
 
-@shared_task(name="studio.fill_campaigns")
+@shared_task(name="workflows.fill_campaigns")
 def fill_campaigns(pool_id: int | None = None) -> None:
     """Make the tasks that open campaigns miss: for new prompts, ready slates, a campaign just opened. Where a
     campaign's overlap was changed, also of a paused one, make or cancel the slots that this takes.
@@ -43,9 +43,9 @@ def fill_campaigns(pool_id: int | None = None) -> None:
 
 
 def _fill(campaign: Campaign) -> None:
-    fill = WORKFLOWS[Workflow(campaign.workflow)].fill
+    workflow = workflow_of(campaign)
     made = 0
-    while new := fill(campaign, timezone.now()):
+    while new := workflow.fill(campaign=campaign, now=timezone.now()):
         made += new
         # A campaign that is paused or closed meanwhile gets no further tasks.
         if not Campaign.objects.filter(id=campaign.id, state=CampaignState.OPEN).exists():

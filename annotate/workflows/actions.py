@@ -1,0 +1,141 @@
+"""Actions that need the campaign's workflow. Pages, API and commands call them, so that all have the same consequences."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from annotate.accounts.models import Qualification, User
+from annotate.lib.refusals import Refusal
+from annotate.lib.wake import wake
+from annotate.pools.models import Prompt
+from annotate.samples import actions as samples
+from annotate.samples.models import SampleRun
+from annotate.work import campaigns, filling, quarantine, review
+from annotate.work.models import Assignment, Campaign, CampaignSettings
+from annotate.work.refusals import CampaignFixed
+from annotate.work.slots import hold_campaign
+from annotate.work.states import CampaignState
+from annotate.workflows.table import WORKFLOWS, workflow_of
+
+
+class NoSuchWorkflow(Refusal):
+    message = _("There is no such workflow. Choose one of those that the page for a new campaign lists.")
+
+
+def create_campaign(
+    *,
+    workflow: str,
+    by: User | None,
+    now: datetime,
+    labelers: Iterable[User] = (),
+    qualifications: Iterable[Qualification] = (),
+    settings: Mapping[str, object] | None = None,
+    **columns: Any,
+) -> Campaign:
+    """Create a draft. `columns` are columns of Campaign, `settings` those of the workflow's settings.
+
+    Raises NoSuchWorkflow or NameTaken.
+    """
+    if workflow not in WORKFLOWS:
+        raise NoSuchWorkflow
+    with transaction.atomic():
+        campaign = campaigns.create_campaign(
+            workflow=workflow, by=by, now=now, labelers=labelers, qualifications=qualifications, **columns
+        )
+        if model := WORKFLOWS[workflow].settings_model:
+            _store(model(campaign=campaign), settings or {})
+    return campaign
+
+
+def change_campaign(
+    *, campaign: Campaign, now: datetime, settings: Mapping[str, object] | None = None, **columns: Any
+) -> Campaign:
+    """Change what is given. A changed overlap adds or cancels slots of existing tasks.
+
+    The first step of that is done here, and for most campaigns it is the only one. A worker does the others. Raises
+    CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
+    """
+    with transaction.atomic():
+        if settings:
+            if hold_campaign(campaign.id).state != CampaignState.DRAFT:
+                raise CampaignFixed
+            _store(settings_of(campaign), settings)
+        campaign = campaigns.change_campaign(campaign=campaign, **columns)
+    if filling.match_overlap(campaign=campaign, now=now):
+        wake(samples.FILL, campaign.pool_id)
+    return campaign
+
+
+def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Campaign:
+    """Open, pause, reopen or close a campaign. A worker makes the tasks of an open one. Raises NoSuchMove,
+    NothingPublished or NobodyMayWork."""
+    with transaction.atomic():
+        campaign = campaigns.change_state(campaign=campaign, to=to, now=now)
+        if to == CampaignState.OPEN:
+            wake(samples.FILL, campaign.pool_id)
+    return campaign
+
+
+def settings_of(campaign: Campaign) -> CampaignSettings:
+    """The row with the workflow's own settings; only for workflows that have some."""
+    model = workflow_of(campaign).settings_model
+    if model is None:
+        raise LookupError(f"the workflow {campaign.workflow} has no settings of its own")
+    return model.objects.get(campaign=campaign)
+
+
+def _store(row: CampaignSettings, values: Mapping[str, object]) -> None:
+    many = {field.name for field in row._meta.many_to_many}
+    for name in values.keys() - many:
+        setattr(row, name, values[name])
+    row.save()
+    for name in many & values.keys():
+        getattr(row, name).set(values[name])
+
+
+def decide(
+    *, assignment: Assignment, read_at: datetime | None, accepted: bool, reviewer: User, comment: str, now: datetime
+) -> Assignment:
+    """Accept an answer, or send it back, as the reviewer has read it: `read_at` is when that text was submitted.
+
+    Raises Moved where another text has taken its place, else what accepting or sending back raises.
+    """
+    with transaction.atomic():
+        review.hold_as_read(assignment_id=assignment.id, submitted_at=read_at)
+        if accepted:
+            workflow = workflow_of(assignment.campaign)
+            return workflow.accept(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
+        return review.send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
+
+
+def release(*, prompt: Prompt, by: User | None, now: datetime, instead: bool = False) -> Prompt:
+    """Release a prompt from quarantine, and have the tasks that it needs made. Raises what quarantine.release raises."""
+    with transaction.atomic():
+        prompt = quarantine.release(prompt_id=prompt.id, by=by, now=now, readmit=readmit, instead=instead)
+        wake(samples.FILL, prompt.pool_id)
+    return prompt
+
+
+def readmit(campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
+    """As Workflow.readmit, by the campaign's workflow."""
+    return workflow_of(campaign).readmit(campaign=campaign, prompts=prompts)
+
+
+def retry_failed(*, run: SampleRun) -> int:
+    """Try the prompts of a run that failed again. Returns the number of prompts. Raises what samples.retry_failed
+    raises."""
+    with transaction.atomic(), ExitStack() as surrounding:
+        for workflow in WORKFLOWS.values():
+            surrounding.enter_context(workflow.retrying(run=run))
+        return samples.retry_failed(run=run)
+
+
+def campaign_of(run: SampleRun) -> Campaign | None:
+    """The campaign that a workflow has started this run for; None: somebody has started it by hand."""
+    found = (workflow.campaign_of(run=run) for workflow in WORKFLOWS.values())
+    return next((campaign for campaign in found if campaign), None)

@@ -1,0 +1,28 @@
+"""The table of workflows. To add a workflow, add its object here (docs/architecture.md has the recipe)."""
+
+from django.http import Http404
+
+from annotate.demonstrations.workflow import DEMONSTRATIONS
+from annotate.edits.workflow import EDITS
+from annotate.rankings.workflow import RANKINGS
+from annotate.work.models import Campaign
+from annotate.work.workflow import Workflow
+
+WORKFLOWS: dict[str, Workflow] = {
+    workflow.key: workflow
+    for workflow in (
+        DEMONSTRATIONS,
+        RANKINGS,
+        EDITS,
+    )
+}
+
+
+def workflow_of(campaign: Campaign) -> Workflow:
+    return WORKFLOWS[campaign.workflow]
+
+
+def workflow_or_404(key: str) -> Workflow:
+    if key not in WORKFLOWS:
+        raise Http404
+    return WORKFLOWS[key]
