@@ -111,3 +111,15 @@ def test_the_first_minute_is_just_now() -> None:
 def test_later_it_is_a_number_of_minutes_hours_or_days() -> None:
     assert ago(now() - timedelta(minutes=5, seconds=1)) == "5\xa0minutes ago"
     assert ago(now() - timedelta(days=2, minutes=1)).endswith(" ago")
+
+
+def test_the_label_and_the_alignment_of_a_column_reach_its_cells() -> None:
+    table = '{% column "n" label num=True %}{% for n in "12" %}<td {% cell "n" %}>{{ n }}</td>{% endfor %}'
+    cells = '<td class="num" data-label="A &amp; B">1</td><td class="num" data-label="A &amp; B">2</td>'
+    assert rendered(table, label="A & B") == f'<th class="num" scope="col">A &amp; B</th>{cells}'
+
+
+def test_a_column_for_screen_readers_and_a_cell_with_a_class_of_its_own() -> None:
+    hidden = '{% column "actions" "Actions" hidden=True %}<td {% cell "actions" "said" %}>'
+    heading = '<th scope="col"><span class="visually-hidden">Actions</span></th>'
+    assert rendered(hidden) == f'{heading}<td class="said" data-label="Actions">'

@@ -1,3 +1,4 @@
+import re
 from uuid import uuid4
 
 import pytest
@@ -57,6 +58,12 @@ def sent_back(assignment, reviewer, comment="Once more, please."):
 def words(response):
     """The page's text with its white space made single, for looking up sentences."""
     return " ".join(response.content.decode().split())
+
+
+def fact(response, name):
+    """The text of the element with `data-fact="name"`, None where the page has no such element."""
+    found = re.search(rf'data-fact="{name}"[^>]*>(.*?)</(?:dd|td|p)>', words(response))
+    return None if found is None else " ".join(re.sub("<[^>]*>", " ", found[1]).split())
 
 
 def told(response):

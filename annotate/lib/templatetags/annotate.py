@@ -23,6 +23,8 @@ from annotate.lib.text import cut_before, is_blank
 
 register = template.Library()
 
+_COLUMNS = "columns_of_the_table"
+
 Items = tuple[tuple[str, Promise | str], ...]
 
 # By role, in the order of the header. The rooms above are named by address only.
@@ -138,6 +140,34 @@ def state_badge(row: Any, field: str = "state") -> SafeString:
         getattr(row, field),
         getattr(row, f"get_{field}_display")(),
     )
+
+
+@register.simple_tag(takes_context=True)
+def column(context: template.Context, name: str, label: str, num: bool = False, hidden: bool = False) -> SafeString:
+    """`{% column "labeler" _("Labeler") %}`: the heading of a table's column, for the `cell` tags below it.
+
+    `num` aligns numbers. `hidden` leaves the label to screen readers. Columns in an included template work when a
+    column of the including template comes first: an include has a context of its own, which ends with it.
+    """
+    if _COLUMNS not in context:
+        context[_COLUMNS] = {}
+    context[_COLUMNS][name] = (label, num)
+    shown = format_html('<span class="visually-hidden">{}</span>', label) if hidden else label
+    return format_html('<th {}scope="col">{}</th>', _class_attribute("num" if num else ""), shown)
+
+
+@register.simple_tag(takes_context=True)
+def cell(context: template.Context, name: str, css_class: str = "") -> SafeString:
+    """`<td {% cell "labeler" %}>`: the attributes of a cell in the column `name`.
+
+    The label is an attribute because on a narrow screen each row is a card, with the label beside each value.
+    """
+    label, num = context[_COLUMNS][name]
+    return format_html('{}data-label="{}"', _class_attribute(css_class or ("num" if num else "")), label)
+
+
+def _class_attribute(css_class: str) -> SafeString:
+    return format_html('class="{}" ', css_class) if css_class else SafeString("")
 
 
 @register.simple_tag
