@@ -19,7 +19,7 @@ from annotate.lib.refusals import Refusal
 from annotate.pools.models import Kind, Prompt, Source
 from annotate.pools.rules import name_key
 from annotate.rankings.models import Ranking, Showing
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign
 from annotate.work.states import State
 from exports.models import Export
 
@@ -213,7 +213,7 @@ def unanswered(campaign: Campaign) -> str:
         return gettext("“%(name)s” is a draft, so nobody has worked in it. Open it first.") % name
     if Assignment.objects.filter(campaign=campaign, submitted_at__isnull=False).exists():
         return ""
-    if campaign.workflow == Workflow.RANKINGS:
+    if campaign.workflow == "rankings":
         return gettext("“%(name)s” has no rankings yet.") % name
     return gettext("“%(name)s” has no answers yet.") % name
 

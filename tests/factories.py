@@ -12,7 +12,8 @@ from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
 from annotate.pools.rules import content_hash
 from annotate.samples.actions import create_policy
 from annotate.samples.models import Completion, FinishReason, Origin, Policy
-from annotate.work.models import Campaign, Draft, Workflow
+from annotate.work.models import Campaign, Draft
+from annotate.workflows.table import WORKFLOWS
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -97,9 +98,13 @@ def completion(of: Prompt, by: Policy, text: str | None = None) -> Completion:
     )
 
 
-def campaign(workflow: str = Workflow.DEMONSTRATIONS, *, over: Pool | None = None, **fields: Any) -> Campaign:
-    """An open campaign without tasks, for labelers of the training cohort."""
+def campaign(workflow: str = "demonstrations", *, over: Pool | None = None, **fields: Any) -> Campaign:
+    """An open campaign without tasks, for labelers of the training cohort. `fields`: its columns and its settings."""
     in_pool = over or pool()
+    model = WORKFLOWS[workflow].settings_model
+    names = {field.name for field in model._meta.get_fields()} if model else set()
+    settings = {"target_pool": in_pool} if "target_pool" in names else {}
+    settings |= {name: fields.pop(name) for name in names & fields.keys()}
     values: dict[str, Any] = {
         "name": f"campaign {next(_numbers)}",
         "guideline": fields.pop("guideline", None) or guideline(),
@@ -107,9 +112,14 @@ def campaign(workflow: str = Workflow.DEMONSTRATIONS, *, over: Pool | None = Non
         "state": "open",
         "created_at": NOW,
         "opened_at": NOW,
-        "target_pool": in_pool if workflow == Workflow.EDITS else None,
     }
-    return Campaign.objects.create(workflow=workflow, pool=in_pool, **(values | fields))
+    made = Campaign.objects.create(workflow=workflow, pool=in_pool, **(values | fields))
+    if model:
+        policies = settings.pop("policies", [])
+        row = model.objects.create(campaign=made, **settings)
+        if policies:
+            row.policies.set(policies)
+    return made
 
 
 def draft_of(labeler: User, task_id: int) -> Draft | None:

@@ -28,8 +28,7 @@ from annotate.demonstrations import actions as demonstrations
 from annotate.pools.models import ImportJob
 from annotate.samples.actions import start_run
 from annotate.work import leases
-from annotate.work.models import Workflow
-from annotate.workflows import WORKFLOWS
+from annotate.workflows.table import WORKFLOWS, workflow_of
 from exports.actions import request_export
 from tests import factories as make
 
@@ -206,14 +205,14 @@ def world(db: None) -> dict[str, list[Any]]:
     for number in range(5):
         make.completion(prompts[0], policy, text=f"Candidate number {number} says something of its own.")
     campaigns = [
-        make.campaign(kind, over=pool, **({"target_pool": make.pool()} if kind == Workflow.EDITS else {}))
-        for kind in Workflow
+        make.campaign(kind, over=pool, **({"target_pool": make.pool()} if kind == "edits" else {}))
+        for kind in WORKFLOWS
     ]
     held = []
     for campaign in campaigns:
         make.acknowledge(labeler, campaign)
     for campaign in campaigns:
-        WORKFLOWS[Workflow(campaign.workflow)].fill(campaign, timezone.now())
+        workflow_of(campaign).fill(campaign=campaign, now=timezone.now())
         held.append(leases.claim(campaign_id=campaign.id, labeler=labeler, now=timezone.now()))
     with transaction.atomic():
         done = demonstrations.submit(
@@ -242,7 +241,7 @@ def world(db: None) -> dict[str, list[Any]]:
         "qualification": [qualification.id],
         "user": [labeler.id, manager.id],
         "number": [1],
-        "workflow": [*Workflow.values],
+        "workflow": [*WORKFLOWS],
         "to": ["open", "paused", "closed"],
         "any": [1, pool.id, policy.id, run.id, campaigns[0].id, export.id],
     }

@@ -10,16 +10,16 @@ from rest_framework import serializers
 from annotate.accounts.models import Cohort
 from annotate.pools.importers.fields import holds_text
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
-from annotate.rankings.models import MOST_AHEAD, Pointer
-from annotate.rankings.rules import MOST, Share
-from annotate.rankings.stock import Supply
 from annotate.samples import queries as sampled
 from annotate.samples.forms import MOST_STOPS, draw_seed
 from annotate.samples.models import Completion, Origin, Policy, SampleRun, ServerProbe, Stage
 from annotate.samples.rules import BadExamples, canonical_examples
 from annotate.work import queries as worked
-from annotate.work.models import Campaign, Skip, Task, Workflow
+from annotate.work.models import Campaign, Skip, Task
 from annotate.work.states import CampaignState
+from annotate.work.workflow import Workflow
+from annotate.workflows.actions import settings_of
+from annotate.workflows.table import WORKFLOWS, workflow_of
 
 
 class PoolSerializer(serializers.ModelSerializer[Pool]):
@@ -256,6 +256,9 @@ class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
 
 
 class CampaignSerializer(serializers.ModelSerializer[Campaign]):
+    """A campaign, with the settings of its own workflow beside its columns."""
+
+    workflow = serializers.ChoiceField(choices=[(workflow.key, workflow.label) for workflow in WORKFLOWS.values()])
     cohorts = serializers.MultipleChoiceField(choices=Cohort.choices, required=False)
     progress = serializers.SerializerMethodField()
 
@@ -277,11 +280,6 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
             "cohorts",
             "labelers",
             "qualifications",
-            "slate_min",
-            "slate_max",
-            "policies",
-            "target_pool",
-            "rewrite_pool",
             "state",
             "created_at",
             "opened_at",
@@ -295,69 +293,44 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         known = self.context.get("progress", {})
         return ProgressOfCampaign(known.get(campaign.id) or worked.progress([campaign])[campaign.id]).data
 
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """The campaign's columns, and as `settings` what the serializer of its workflow reads."""
+        values: dict[str, Any] = super().to_internal_value(data)
+        if self.instance and values.get("workflow", self.instance.workflow) != self.instance.workflow:
+            raise serializers.ValidationError({"workflow": _("The workflow of a campaign never changes.")})
+        workflow = WORKFLOWS[self.instance.workflow if self.instance else values["workflow"]]
+        self._refuse_settings_of_others(workflow, data)
+        if workflow.settings_serializer:
+            known = settings_of(self.instance) if self.instance else None
+            form = workflow.settings_serializer(known, data=data, partial=self.partial)
+            form.is_valid(raise_exception=True)
+            values["settings"] = form.validated_data
+        return values
+
+    def _refuse_settings_of_others(self, workflow: Workflow, data: Any) -> None:
+        own = set(self.fields) | settings_fields(workflow)
+        problems = {
+            name: _("This is a setting of another workflow: %(workflow)s. Remove it.") % {"workflow": other.label}
+            for other in WORKFLOWS.values()
+            for name in settings_fields(other) - own
+            if name in data
+        }
+        if problems:
+            raise serializers.ValidationError(problems)
+
+    def to_representation(self, campaign: Campaign) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(campaign)
+        serializer = workflow_of(campaign).settings_serializer
+        return shown | (serializer(settings_of(campaign)).data if serializer else {})
+
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        fewest = values.get("slate_min", self.instance.slate_min if self.instance else 4)
-        most = values.get("slate_max", self.instance.slate_max if self.instance else 9)
-        if fewest > most:
-            raise serializers.ValidationError({"slate_max": _("It cannot be less than slate_min.")})
-        workflow = values.get("workflow", self.instance.workflow if self.instance else "")
-        if self.instance and "workflow" in values and values["workflow"] != self.instance.workflow:
-            raise serializers.ValidationError({"workflow": _("The kind of work never changes.")})
-        target = values.get("target_pool", self.instance.target_pool if self.instance else None)
-        if workflow == Workflow.EDITS and target is None:
-            raise serializers.ValidationError({"target_pool": _("Name the pool that accepted instructions go to.")})
         if "cohorts" in values:
             values["cohorts"] = sorted(values["cohorts"])
         return values
 
 
-class ShareSerializer(serializers.Serializer[Any]):
-    """A part of a mix: a policy, or a stage with "current" or "previous"."""
-
-    policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
-    pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
-    stage = serializers.ChoiceField(choices=Stage.choices, allow_blank=True, default="")
-    count = serializers.IntegerField(min_value=1, max_value=MOST)
-    temperature = serializers.FloatField(default=1.0, min_value=0, max_value=5)
-    top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
-    max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
-
-    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        named, pointed = bool(values["policy"]), bool(values["pointer"]) and bool(values["stage"])
-        if named == pointed or (named and (values["pointer"] or values["stage"])):
-            raise serializers.ValidationError(_("Name a policy, or a stage and one of its pointers."))
-        return values
-
-
-class SlatesSerializer(serializers.Serializer[Any]):
-    """How a campaign's slates stand; of prompts without one how many there are by reason."""
-
-    ready = serializers.IntegerField()
-    sampling = serializers.IntegerField()
-    retired = serializers.IntegerField()
-    none = serializers.SerializerMethodField()
-
-    def get_none(self, supply: Supply) -> dict[str, int]:
-        return {why.value: number for why, number in supply.none}
-
-
-class MixSerializer(serializers.Serializer[Any]):
-    """What a ranking campaign's slates are sampled from; no parts: it ranks the completions that are there."""
-
-    parts = ShareSerializer(many=True)
-    low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MOST_AHEAD)
-    high = serializers.IntegerField(source="mix.high", default=60, min_value=1, max_value=MOST_AHEAD)
-    renew = serializers.BooleanField(source="mix.renew", default=False)
-    cut_off_allowed = serializers.BooleanField(source="mix.cut_off_allowed", default=True)
-    seed = serializers.IntegerField(
-        source="mix.seed", default=draw_seed, min_value=0, max_value=2**63 - 1, help_text=_("fixed with the first mix")
-    )
-    supply = SlatesSerializer(read_only=True)
-
-    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        parts = [{**part, "policy_id": part["policy"] and part["policy"].id} for part in values["parts"]]
-        shares = [Share(**{name: value for name, value in part.items() if name != "policy"}) for part in parts]
-        return {"shares": shares, **values["mix"]}
+def settings_fields(workflow: Workflow) -> set[str]:
+    return set(workflow.settings_serializer().get_fields()) if workflow.settings_serializer else set()
 
 
 class SkipSerializer(serializers.ModelSerializer[Skip]):

@@ -4,11 +4,9 @@ from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -18,7 +16,6 @@ from annotate.accounts.models import User
 from annotate.api.serializers import (
     CampaignSerializer,
     CompletionSerializer,
-    MixSerializer,
     NewPromptSerializer,
     PolicySerializer,
     PoolSerializer,
@@ -29,26 +26,26 @@ from annotate.api.serializers import (
     StateSerializer,
     StoppedTaskSerializer,
 )
-from annotate.lib.wake import wake
 from annotate.pools import actions as pools
 from annotate.pools.models import Pool, Prompt
 from annotate.pools.queries import search_prompts
 from annotate.pools.rules import PromptDraft
-from annotate.rankings import stock, supply
-from annotate.rankings.models import Mix
 from annotate.samples import actions as samples
 from annotate.samples import probes
 from annotate.samples import queries as sampled
 from annotate.samples.models import Policy, SampleRun
-from annotate.work import filling, quarantine
+from annotate.work import quarantine
 from annotate.work import queries as worked
-from annotate.work.campaigns import change_campaign, change_state, create_campaign
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign
 from annotate.work.states import CampaignState
-from annotate.workflows import readmit
-
-# By its name: the studio's room stands beside this one.
-FILL = "studio.fill_campaigns"
+from annotate.workflows.actions import (
+    change_campaign,
+    change_state,
+    create_campaign,
+    release,
+    retry_failed,
+    with_settings,
+)
 
 
 def manager(request: Request) -> User:
@@ -107,14 +104,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
         """Use a prompt that is in quarantine, or with {"instead": true} use it instead of the equal ones."""
         prompt, form = self.get_object(), ReleaseSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        quarantine.release(
-            prompt_id=prompt.id,
-            by=manager(request),
-            now=timezone.now(),
-            readmit=readmit,
-            instead=form.validated_data["instead"],
-        )
-        wake(FILL, prompt.pool_id)
+        release(prompt=prompt, by=manager(request), now=timezone.now(), instead=form.validated_data["instead"])
         return Response(PromptSerializer(self.get_object()).data)
 
     @extend_schema(responses=CompletionSerializer(many=True))
@@ -177,7 +167,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
     def retry(self, request: Request, pk: str) -> Response:
         """Try the prompts that failed again."""
         run = self.get_object()
-        supply.try_again(run=run)
+        retry_failed(run=run)
         run.refresh_from_db()
         return Response(self.get_serializer(run).data)
 
@@ -188,7 +178,7 @@ class CampaignViewSet(
     """A campaign begins as a draft; POST {"to": "open"} to its `state` opens it."""
 
     serializer_class = CampaignSerializer
-    queryset = Campaign.objects.prefetch_related("labelers", "policies", "qualifications").order_by("-id")
+    queryset = with_settings(Campaign.objects.prefetch_related("labelers", "qualifications")).order_by("-id")
     known: dict[int, worked.Progress] = {}
 
     def paginate_queryset(self, queryset: Any) -> Any:
@@ -208,44 +198,8 @@ class CampaignViewSet(
         campaign = self.get_object()
         form = self.get_serializer(campaign, data=request.data, partial=True)
         form.is_valid(raise_exception=True)
-        campaign = change_campaign(campaign=campaign, **form.validated_data)
-        if filling.match_overlap(campaign=campaign, now=timezone.now()):
-            wake(FILL, campaign.pool_id)
+        campaign = change_campaign(campaign=campaign, now=timezone.now(), **form.validated_data)
         return Response(self.get_serializer(campaign).data)
-
-    @extend_schema(responses=MixSerializer)
-    @action(detail=True, methods=["get"])
-    def mix(self, request: Request, pk: str) -> Response:
-        """How a ranking campaign comes by its slates, and how these stand."""
-        return Response(self._mix(self._ranked()))
-
-    @extend_schema(request=MixSerializer, responses=MixSerializer)
-    @mix.mapping.put
-    def set_mix(self, request: Request, pk: str) -> Response:
-        campaign = self._ranked()
-        form = MixSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        supply.save_mix(campaign=campaign, **form.validated_data)
-        return Response(self._mix(campaign))
-
-    @extend_schema(request=None, responses=MixSerializer)
-    @action(detail=True, methods=["post"])
-    def go_on(self, request: Request, pk: str) -> Response:
-        """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
-        campaign = self._ranked()
-        supply.go_on(campaign=campaign, now=timezone.now())
-        return Response(self._mix(campaign))
-
-    def _ranked(self) -> Campaign:
-        campaign: Campaign = self.get_object()
-        if campaign.workflow != Workflow.RANKINGS:
-            raise NotFound(_("“%(name)s” is not a ranking campaign, so it has no mix.") % {"name": campaign.name})
-        return campaign
-
-    def _mix(self, campaign: Campaign) -> Any:
-        mix = Mix.objects.filter(campaign=campaign).first() or Mix(campaign=campaign)
-        said = {"mix": mix, "parts": stock.parts_of(campaign), "supply": stock.supply_of(campaign)}
-        return MixSerializer(said).data
 
     @extend_schema(request=StateSerializer, responses=CampaignSerializer)
     @action(detail=True, methods=["post"])
@@ -255,8 +209,6 @@ class CampaignViewSet(
         campaign = change_state(
             campaign=self.get_object(), to=CampaignState(form.validated_data["to"]), now=timezone.now()
         )
-        if campaign.state == CampaignState.OPEN:
-            wake(FILL, campaign.pool_id)
         return Response(self.get_serializer(campaign).data)
 
     @extend_schema(responses=StoppedTaskSerializer(many=True))

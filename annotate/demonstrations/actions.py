@@ -5,7 +5,7 @@ from django.db import transaction
 
 from annotate.accounts.models import User
 from annotate.demonstrations.models import Demonstration
-from annotate.work import drafts, review, submitting
+from annotate.work import drafts, submitting
 from annotate.work.models import Assignment
 from annotate.work.moves import Sql
 from annotate.work.submitting import Submission
@@ -41,11 +41,6 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
         if not assignment.rounds:
             answer.delete()
         return assignment
-
-
-def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-    with transaction.atomic():
-        return review.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:

@@ -12,7 +12,14 @@ class DemonstrationForm(forms.Form):
         label=_("Your answer"),
         strip=False,
         widget=forms.Textarea(
-            attrs={"rows": 14, "dir": "auto", "data-count": "length", "data-key": "w", "data-key-label": _("Write")}
+            attrs={
+                "rows": 14,
+                "dir": "auto",
+                "data-count": "length",
+                "data-tall": True,
+                "data-key": "w",
+                "data-key-label": _("Write"),
+            }
         ),
         error_messages={"required": _("Write your answer first.")},
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 from django import forms
 from django.http import QueryDict
 from django.template.loader import render_to_string
+from django.utils.datastructures import MultiValueDict
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
@@ -16,6 +17,7 @@ from annotate.lib.addresses import id_in
 from annotate.lib.fields import NoteField
 from annotate.lib.text import storable
 from annotate.work.models import SkipReason
+from annotate.work.workflow import Typed
 
 # Fields of the page, not of the answer: they are not kept in a draft.
 PAGE_FIELDS = frozenset({"csrfmiddlewaretoken", "submit_key", "then", "active"})
@@ -55,11 +57,6 @@ def submit_key(data: QueryDict) -> UUID | None:
         return UUID(data.get("submit_key", ""))
     except ValueError:
         return None
-
-
-def faults(form: forms.Form) -> str:
-    """All that is wrong with a form, in one line."""
-    return " ".join(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts))
 
 
 @dataclass(frozen=True)
@@ -129,14 +126,11 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def typed(body: dict[str, Any] | None) -> QueryDict | None:
+def typed(body: dict[str, Any] | None) -> Typed | None:
     """A stored draft as the form data it was."""
     if body is None:
         return None
-    data = QueryDict(mutable=True)
-    for name, values in body.items():
-        data.setlist(name, values if isinstance(values, list) else [values])
-    return data
+    return MultiValueDict({name: values if isinstance(values, list) else [values] for name, values in body.items()})
 
 
 def as_text(body: dict[str, Any]) -> str:

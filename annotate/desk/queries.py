@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 
 from annotate.accounts.models import User
 from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVersion
 from annotate.lib.prepared import Shape, execute
 from annotate.pools.models import Prompt
 from annotate.work import queue
+from annotate.work.access import is_theirs
 from annotate.work.models import Assignment, Campaign, Draft, Task
 from annotate.work.moves import SLOT
-from annotate.work.queries import CAMPAIGN, DRAFT, answers_of, campaigns_for, has_held
+from annotate.work.queries import CAMPAIGN, DRAFT, campaigns_for
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
 COUNTED = 100
@@ -69,18 +70,8 @@ def _current_versions(campaigns: list[Campaign], labeler: User) -> dict[int, Gui
     return {version.guideline_id: version for version in versions}
 
 
-def answers(labeler: User) -> QuerySet[Assignment]:
-    """What the labeler submitted, newest first. A new instruction has no prompt: its own text is its name."""
-    return answers_of(labeler).select_related("instruction")
-
-
 TASK, PROMPT = Shape(Task, "task"), Shape(Prompt, "prompt")
 GUIDELINE, VERSION = Shape(Guideline, "guideline"), Shape(GuidelineVersion, "version")
-HAD = f"""
-SELECT {SLOT.columns}, {CAMPAIGN.columns}
-FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id
-WHERE slot.id = %(assignment)s
-"""
 HAD_WITH_ITS_PAGE = f"""
 SELECT {SLOT.columns}, {CAMPAIGN.columns}, {TASK.columns}, {PROMPT.columns}, {GUIDELINE.columns}, {VERSION.columns},
     {DRAFT.columns}
@@ -91,18 +82,6 @@ LEFT JOIN guidelines_guidelineversion version ON version.id = slot.guideline_ver
 LEFT JOIN work_draft draft ON draft.task_id = slot.task_id AND draft.labeler_id = %(labeler)s
 WHERE slot.id = %(assignment)s
 """
-
-
-def had(labeler: User, assignment_id: int) -> Assignment | None:
-    """The assignment with its campaign, if the labeler has it or ever had its task."""
-    with connection.cursor() as cursor:
-        execute(cursor, HAD, {"assignment": assignment_id})
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    assignment, row = SLOT.made(row)
-    assignment.campaign, _row = CAMPAIGN.made(row)
-    return assignment if _theirs(assignment, labeler) else None
 
 
 def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Draft | None] | None:
@@ -119,11 +98,7 @@ def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Dr
     assignment.campaign.guideline, row = GUIDELINE.made(row)
     assignment.guideline_version, row = VERSION.made_if_any(row)
     draft, _row = DRAFT.made_if_any(row)
-    return (assignment, draft) if _theirs(assignment, labeler) else None
-
-
-def _theirs(assignment: Assignment, labeler: User) -> bool:
-    return assignment.labeler_id == labeler.id or has_held(labeler, assignment.task_id)
+    return (assignment, draft) if is_theirs(assignment, labeler) else None
 
 
 def standing(labeler: User, assignment: Assignment) -> Assignment | None:

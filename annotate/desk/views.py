@@ -24,7 +24,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from annotate.accounts.access import labelers, person
 from annotate.accounts.models import User
 from annotate.desk import forms, queries
-from annotate.edits import workflow as edits
 from annotate.guidelines.actions import acknowledge
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
@@ -33,14 +32,14 @@ from annotate.lib.methods import post_or_redirect, refusals_as_json
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import Piece, word_diff
-from annotate.lib.wake import wake
-from annotate.samples.actions import FILL
 from annotate.work import drafts, leases, lost, refusals, submitting, times
 from annotate.work import queries as work
-from annotate.work.models import Assignment, Campaign, Draft, Hand, Workflow
+from annotate.work.access import had
+from annotate.work.models import Assignment, Campaign, Draft, Hand
 from annotate.work.states import CampaignState, State
-from annotate.work.workflow import BadAnswer, Bench, Context
-from annotate.workflows import WORKFLOWS
+from annotate.work.workflow import BadAnswer, Context
+from annotate.workflows.queries import titles
+from annotate.workflows.table import workflow_of
 
 # Markdown of a novel would keep a web worker busy for the sake of a look.
 PREVIEWED = 200_000
@@ -119,7 +118,9 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
     if not leased_until and not lost.takes_late(assignment.campaign, assignment.task_id, labeler):
         refused = lost.lease_lost(assignment.campaign, assignment, labeler)
         return _lost(request, assignment, draft.body if draft else {}, refused, key=None, status=200)
-    part = _bench(assignment).show(assignment, labeler, forms.typed(draft.body if draft else None), now)
+    part = workflow_of(assignment.campaign).show(
+        assignment=assignment, labeler=labeler, draft=forms.typed(draft.body if draft else None), now=now
+    )
     return _page(request, assignment, part | {"seen": draft.version if draft else ""}, leased_until)
 
 
@@ -150,13 +151,16 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         words = _("This form is incomplete. Load the task again.")
         return JsonResponse({"words": words}, status=400) if scripted else HttpResponseBadRequest(words)
     _count_time(assignment, labeler, request.POST.get("active", ""), now)
+    workflow = workflow_of(assignment.campaign)
     try:
-        submission = _bench(assignment).submit(assignment.id, labeler, request.POST, key, now)
+        submission = workflow.submit(
+            assignment_id=assignment.id, labeler=labeler, typed=request.POST, submit_key=key, now=now
+        )
     except BadAnswer as bad:
         # The browser counts on a submit that arrived: whoever leaves the page that comes back finds this text again.
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
         if scripted:
-            return JsonResponse({"words": forms.faults(bad.context["form"])}, status=422)
+            return JsonResponse({"words": bad.words}, status=422)
         until = assignment.leased_until if assignment.labeler_id == labeler.id else None
         return _page(request, assignment, bad.context | {"submit_key": key}, until, status=422)
     except Refusal as refused:
@@ -171,7 +175,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": taken_back})
     say_once(request, _("Submitted."))
     # The next text gets the focus, also where no script gives it: people go on typing.
-    field = "" if assignment.campaign.workflow == Workflow.RANKINGS else "#id_text"
+    field = "#id_text" if workflow.writes_text else ""
     return _after_submit(request, assignment, now, field)
 
 
@@ -197,7 +201,7 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     try:
-        undone = _bench(assignment).undo(assignment.id, labeler, now)
+        undone = workflow_of(assignment.campaign).undo(assignment_id=assignment.id, labeler=labeler, now=now)
     except Refusal:
         current = _had_or_404(labeler, assignment_id)
         if current.labeler_id == labeler.id and current.state == State.LEASED:
@@ -268,16 +272,6 @@ def preview(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_POST
-@labelers
-def compare(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """What the text typed so far changes in the prompt it rewrites."""
-    assignment = _had_or_404(person(request), assignment_id)
-    if assignment.campaign.workflow != Workflow.EDITS:
-        raise Http404
-    return render(request, "edits/_diff.html", edits.changes(assignment.task, request.POST))
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 @labelers
 def guideline(request: HttpRequest, campaign_id: int) -> HttpResponse:
@@ -300,8 +294,8 @@ def guideline(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @require_safe
 @labelers
 def answers(request: HttpRequest) -> HttpResponse:
-    page = page_of(request, queries.answers(person(request)))
-    return render(request, "desk/answers.html", {"page": page})
+    page = page_of(request, work.answers_of(person(request)))
+    return render(request, "desk/answers.html", {"page": page, "titles": titles(list(page))})
 
 
 @require_safe
@@ -311,19 +305,19 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
     assignment, _draft = _page_or_404(person(request), assignment_id)
     if assignment.labeler_id != person(request).id or assignment.submitted_at is None:
         raise Http404
-    bench = _bench(assignment)
+    workflow = workflow_of(assignment.campaign)
     context = {
         "assignment": assignment,
-        "answer_part": bench.answer_part,
+        "answer_template": workflow.answer_template,
         "can_undo": submitting.can_undo(assignment, person(request), timezone.now()),
         "can_resume": assignment.state == State.SENT_BACK and assignment.campaign.state != CampaignState.CLOSED,
     }
-    return render(request, "desk/answer.html", bench.answer(assignment) | context)
+    return render(request, "desk/answer.html", workflow.answer(assignment=assignment) | context)
 
 
 def _had_or_404(labeler: User, assignment_id: int) -> Assignment:
     """Somebody else's task looks as one that does not exist."""
-    assignment = queries.had(labeler, assignment_id)
+    assignment = had(labeler, assignment_id)
     if assignment is None:
         raise Http404
     return assignment
@@ -336,20 +330,18 @@ def _page_or_404(labeler: User, assignment_id: int) -> tuple[Assignment, Draft |
     return found
 
 
-def _bench(assignment: Assignment) -> Bench:
-    return WORKFLOWS[Workflow(assignment.campaign.workflow)]
-
-
 def _page(
     request: HttpRequest, assignment: Assignment, part: Context, leased_until: datetime | None, *, status: int = 200
 ) -> HttpResponse:
     """The task's page. Its submit key is made here: the same page sent twice is one submit."""
     # A late page is opened under a slot that may be somebody else's by now, with what a reviewer wrote to them.
     sent_back = bool(assignment.rounds) and assignment.labeler_id == person(request).id
+    workflow = workflow_of(assignment.campaign)
     context = {
         "assignment": assignment,
         "version": assignment.guideline_version or acknowledged_version(person(request), assignment.campaign.guideline),
-        "task_part": _bench(assignment).task_part,
+        "workflow": workflow,
+        "heading": workflow.heading(task=assignment.task),
         "submit_key": uuid4(),
         "skip_fields": partial(forms.empty_skip_fields, get_language() or ""),
         "sent_back": sent_back,
@@ -418,11 +410,10 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
 
 
 def _ask_for_more(campaign_id: int, refused: Refusal) -> None:
-    """Where slates are sampled ahead, the next beat is too far off for somebody who has nothing left."""
+    """Tell the workflow that a labeler has nothing left: it may be able to prepare tasks now."""
     if isinstance(refused, refusals.NothingLeft):
         campaign = Campaign.objects.get(id=campaign_id)
-        if campaign.workflow == Workflow.RANKINGS:
-            wake(FILL, campaign.pool_id)
+        workflow_of(campaign).ran_out(campaign=campaign)
 
 
 def _changes(known: GuidelineVersion | None, version: GuidelineVersion | None) -> list[Piece]:

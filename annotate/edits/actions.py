@@ -1,7 +1,6 @@
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import cast
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -9,17 +8,17 @@ from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
-from annotate.edits.models import Brief, Instruction
+from annotate.edits.models import Brief, Instruction, InstructionSettings
 from annotate.edits.queries import original_of
 from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank
 from annotate.pools.actions import DuplicatePrompt, add_prompt
-from annotate.pools.models import Kind, Pool
+from annotate.pools.models import Kind
 from annotate.pools.rules import BadPrompt
 from annotate.work import campaigns as work_campaigns
 from annotate.work import drafts, filling, review, submitting
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign
 from annotate.work.refusals import UndoOver
 from annotate.work.states import CampaignState, State
 from annotate.work.submitting import Submission
@@ -46,7 +45,7 @@ def add_briefs(
 
     Raises NoBriefs, TooManyBriefs or TakesNoBriefs.
     """
-    if campaign.workflow != Workflow.EDITS or campaign.state == CampaignState.CLOSED:
+    if campaign.state == CampaignState.CLOSED or not InstructionSettings.objects.filter(campaign=campaign).exists():
         raise TakesNoBriefs
     cases = [case.strip() for case in use_cases if not is_blank(case)] if kind == Kind.USER_BASED else [""] * count
     if not cases:
@@ -132,7 +131,8 @@ def sweep(*, now: datetime) -> None:
     Before, nobody could build on them anyway: an undo that is refused because somebody has would tell the labeler that
     the instruction was not drawn for review. Idempotent and safe to run concurrently.
     """
-    for campaign in Campaign.objects.filter(workflow=Workflow.EDITS).exclude(state=CampaignState.DRAFT).order_by("id"):
+    own = Campaign.objects.filter(edits_settings__isnull=False)
+    for campaign in own.exclude(state=CampaignState.DRAFT).order_by("id"):
         closed = campaign.state == CampaignState.CLOSED
         until = now if closed else now - timedelta(minutes=campaign.undo_minutes)
         waiting = _waiting().filter(assignment__campaign=campaign, assignment__submitted_at__lte=until).exists()
@@ -193,7 +193,7 @@ def become_prompt(*, instruction: Instruction, now: datetime) -> None:
     """Put an accepted instruction into its campaign's target pool, or note why it could not go there."""
     assignment = instruction.assignment
     task = assignment.task
-    pool = cast(Pool, assignment.campaign.target_pool)  # a constraint gives every instruction campaign one
+    pool = assignment.campaign.edits_settings.target_pool
     text = Text(instruction.text, tuple(instruction.pairs))
     draft = prompt_draft(text, kind=instruction.kind, category=instruction.category, source=original_of(task))
     try:

@@ -3,12 +3,13 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from annotate.edits.models import Reason
+from annotate.edits.actions import NoBriefs
+from annotate.edits.models import InstructionSettings, Reason
 from annotate.edits.rules import (
     FEWEST_PAIRS,
+    MOST_BRIEFS,
     MOST_PAIRS,
     Original,
     Text,
@@ -19,8 +20,9 @@ from annotate.edits.rules import (
 )
 from annotate.lib.fields import NoteField
 from annotate.lib.text import is_blank, tidy
-from annotate.pools.models import Category
+from annotate.pools.models import Category, Kind, Pool
 from annotate.pools.rules import LONGEST_PROMPT, BadPrompt, Pair, prepare
+from annotate.work.workflow import Typed
 
 # A longer text cannot become a prompt, even if composing its characters shortens it. It is refused before it is read.
 LONGEST_TYPED = 4 * LONGEST_PROMPT
@@ -67,9 +69,7 @@ class InstructionForm(forms.Form):
     )
     note = NoteField(label=_("Note for the reviewer"), longest=5000)
 
-    def __init__(
-        self, data: QueryDict | None = None, *, kind: str, source: Original | None, initial: Any = None
-    ) -> None:
+    def __init__(self, data: Typed | None = None, *, kind: str, source: Original | None, initial: Any = None) -> None:
         super().__init__(data, initial=initial)
         self.kind, self.source = kind, source
         self.few_shot = needs_pairs(kind, source)
@@ -77,7 +77,7 @@ class InstructionForm(forms.Form):
             del self.fields["reasons"]
         self.pairs = self._pairs(data) if self.few_shot else []
 
-    def _pairs(self, data: QueryDict | None) -> list[Pair]:
+    def _pairs(self, data: Typed | None) -> list[Pair]:
         if data is None:
             return list(self.initial.get("pairs", []))
         return filled_pairs(data.getlist("query"), data.getlist("response"))
@@ -140,3 +140,48 @@ class InstructionForm(forms.Form):
         elif len(self.pairs) > MOST_PAIRS:
             self.add_error(None, _("Write at most %(most)s pairs.") % {"most": MOST_PAIRS})
         return [Pair(query=tidy(pair["query"]), response=tidy(pair["response"])) for pair in self.pairs]
+
+
+class InstructionSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = InstructionSettings
+        fields = ["rewrite_pool", "target_pool"]
+        help_texts = {
+            "rewrite_pool": _("Labelers rewrite every prompt of the pool. Otherwise they answer only your briefs."),
+            "target_pool": _("An accepted instruction becomes a prompt of this pool, with its lineage."),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["target_pool"].queryset = Pool.objects.order_by("name")  # type: ignore[attr-defined]
+
+
+class BriefsForm(forms.Form):
+    """New instructions asked of labelers: so many plain or few-shot ones, or one for each use case."""
+
+    kind = forms.ChoiceField(label=_("Kind"), choices=Kind.choices)
+    count = forms.IntegerField(
+        label=_("How many"),
+        required=False,
+        min_value=1,
+        max_value=MOST_BRIEFS,
+        help_text=_("For plain and few-shot instructions, whose subject the labelers choose."),
+    )
+    use_cases = NoteField(
+        label=_("Use cases, one a line"),
+        longest=100_000,
+        rows=4,
+        help_text=_("For user-based instructions: what somebody wants the model for, without names or other details."),
+    )
+
+    def clean_use_cases(self) -> list[str]:
+        lines = self.cleaned_data["use_cases"].splitlines()
+        return [line.strip() for line in lines if not is_blank(line)]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        user_based = values.get("kind") == Kind.USER_BASED
+        field = "use_cases" if user_based else "count"
+        if field not in self.errors and not values.get(field):
+            self.add_error(field, str(NoBriefs.message))
+        return values | {"count": values.get("count") or 0}

@@ -1,154 +1,146 @@
-"""Instructions as the desk and the studio see them."""
+"""Instructions: labelers rewrite the prompts of a pool, or write new instructions for a manager's briefs."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
 
-from annotate.accounts.models import User
-from annotate.edits import actions, queries
-from annotate.edits.forms import InstructionForm
-from annotate.edits.models import Instruction, Reason
-from annotate.edits.queries import Wanted
-from annotate.edits.rules import Text, filled_pairs
-from annotate.lib.text import Piece, tidy, word_diff
-from annotate.pools.models import Prompt
-from annotate.pools.rules import LONGEST_PROMPT
+from annotate.accounts.models import Cohort, User
+from annotate.edits import actions, queries, views
+from annotate.edits.forms import InstructionForm, InstructionSettingsForm
+from annotate.edits.models import Instruction, InstructionSettings, Reason
+from annotate.edits.pages import compare, form_for, part, stored, typed_values, untouched
+from annotate.edits.rules import Text
+from annotate.edits.serializers import InstructionSettingsSerializer
+from annotate.pools.actions import create_pool
+from annotate.pools.models import Kind, Pool, Prompt
 from annotate.work.filling import add_tasks
 from annotate.work.models import Assignment, Campaign, Task
 from annotate.work.queries import without_task
+from annotate.work.states import CampaignState
 from annotate.work.submitting import Submission
-from annotate.work.workflow import BadAnswer, Bench, Context
+from annotate.work.workflow import BadAnswer, Context, DemoCampaign, Part, Typed, Words, Workflow, faults
 
 FILL_BATCH = 10_000
-
-
-def fill(campaign: Campaign, now: datetime) -> int:
-    """Tasks for the pool's prompts; those for new instructions come from the managers' briefs (actions.add_briefs)."""
-    if not campaign.rewrite_pool:
-        return 0
-    missing = without_task(campaign, queries.prompts_of(campaign), FILL_BATCH)
-    return len(add_tasks(campaign=campaign, prompts=missing, now=now))
-
-
-def readmit(campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
-    return queries.prompts_of(campaign).filter(id__in=prompts) if campaign.rewrite_pool else None
-
-
-def show(assignment: Assignment, labeler: User, draft: QueryDict | None, now: datetime) -> Context:
-    wanted = queries.wanted(assignment.task)
-    if draft is not None:
-        return _part(wanted, _form(wanted, initial=_typed(draft)))
-    earlier = queries.written(assignment.id, labeler) if assignment.rounds else None
-    return _part(wanted, _form(wanted, initial=_stored(earlier) if earlier else _untouched(wanted)))
-
-
-def submit(assignment_id: int, labeler: User, data: QueryDict, submit_key: UUID, now: datetime) -> Submission:
-    wanted = queries.wanted(Task.objects.select_related("prompt").get(assignments=assignment_id))
-    if "more_pairs" in data:
-        # Without JavaScript the button that adds a pair sends the form.
-        raise BadAnswer(_part(wanted, _form(wanted, initial=_typed(data))))
-    form = _form(wanted, data)
-    if not form.is_valid():
-        raise BadAnswer(_part(wanted, form))
-    return actions.submit(
-        assignment_id=assignment_id,
-        labeler=labeler,
-        kind=wanted.kind,
-        text=form.cleaned_data["whole"],
-        category=form.cleaned_data["category"],
-        reasons=form.cleaned_data.get("reasons", []),
-        note=form.cleaned_data["note"],
-        submit_key=submit_key,
-        now=now,
-    )
-
-
-def undo(assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    return actions.undo(assignment_id=assignment_id, labeler=labeler, now=now)
-
-
-def accept(assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-    return actions.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
-
-
-def answer(assignment: Assignment) -> Context:
-    instruction = assignment.instruction
-    wanted = queries.wanted(assignment.task)
-    # The labeler reads this page too. What became of the instruction before a reviewer decided would tell them that the
-    # answer was not drawn for review.
-    prompt = instruction.prompt if assignment.decided_by_id else None
-    return {
-        "instruction": instruction,
-        "refusal": instruction.refusal if assignment.decided_by_id else "",
-        "quarantined": prompt.get_quarantine_reason_display() if prompt and prompt.quarantined_at else "",
-        "brief": wanted.brief,
-        "reasons": [Reason(code).label for code in instruction.reasons],
-        "pieces": compare(wanted, Text(instruction.text, tuple(instruction.pairs))),
-    }
-
-
-def changes(task: Task, data: QueryDict) -> Context:
-    """What the text typed so far changes in the prompt it rewrites, as `_changes`."""
-    wanted = queries.wanted(task)
-    return _changes(wanted, _form(wanted, initial=_typed(data)))
-
-
-def _changes(wanted: Wanted, form: InstructionForm) -> Context:
-    """`pieces`: None where a new prompt is written, or where `too_long` to be compared."""
-    too_long = form.characters > LONGEST_PROMPT
-    return {"pieces": None if too_long else compare(wanted, _whole(form)), "too_long": too_long}
-
-
-def compare(wanted: Wanted, text: Text) -> list[Piece] | None:
-    return word_diff(str(wanted.source.text), str(text)) if wanted.source else None
-
-
-def _form(wanted: Wanted, data: QueryDict | None = None, *, initial: Context | None = None) -> InstructionForm:
-    return InstructionForm(data, kind=wanted.kind, source=wanted.source, initial=initial)
-
-
-def _part(wanted: Wanted, form: InstructionForm) -> Context:
-    return {"form": form, "brief": wanted.brief, "source": wanted.source, **_changes(wanted, form)}
-
-
-def _whole(form: InstructionForm) -> Text:
-    return Text(tidy(form["text"].value() or ""), tuple(form.pairs))
-
-
-def _typed(data: QueryDict) -> Context:
-    """A form's initial values out of what was typed, complete or not."""
-    return {
-        "text": data.get("text", ""),
-        "category": data.get("category", ""),
-        "reasons": data.getlist("reasons"),
-        "note": data.get("note", ""),
-        "pairs": filled_pairs(data.getlist("query"), data.getlist("response")),
-    }
-
-
-def _stored(instruction: Instruction) -> Context:
-    return {name: getattr(instruction, name) for name in ("text", "category", "reasons", "note", "pairs")}
-
-
-def _untouched(wanted: Wanted) -> Context:
-    """A rewriting starts from its source."""
-    if wanted.source is None:
-        return {}
-    text = wanted.source.text
-    return {"text": text.instruction, "pairs": list(text.pairs), "category": wanted.source.category}
-
-
-BENCH = Bench(
-    prompts=lambda campaign: queries.prompts_of(campaign) if campaign.rewrite_pool else None,
-    fill=fill,
-    readmit=readmit,
-    task_part="edits/_task.html",
-    show=show,
-    submit=submit,
-    undo=undo,
-    accept=accept,
-    answer_part="edits/_answer.html",
-    answer=answer,
+DEMO_USE_CASES = (
+    "A small bakery answers its customers' messages.",
+    "A teacher turns a page of a textbook into questions for a class of twelve-year-olds.",
 )
+
+
+class Edits(Workflow):
+    key = "edits"
+    label = _("Instructions")
+    description = _(
+        "Labelers rewrite the prompts of a pool, or write new instructions that you ask for: plain, few-shot, or for a"
+        " use case. Accepted instructions become prompts."
+    )
+    untitled = _("New instruction")
+    settings_model = InstructionSettings
+    settings_form = InstructionSettingsForm
+    settings_serializer = InstructionSettingsSerializer
+    task_template = "edits/_task.html"
+    answer_template = "edits/_answer.html"
+    task_urls = views.task_urlpatterns
+    campaign_urls = views.campaign_urlpatterns
+
+    def prompts(self, *, campaign: Campaign) -> QuerySet[Prompt] | None:
+        return queries.prompts_of(campaign) if campaign.edits_settings.rewrite_pool else None
+
+    def fill(self, *, campaign: Campaign, now: datetime) -> int:
+        """Create tasks for the pool's prompts. `actions.add_briefs` creates those for new instructions."""
+        if not campaign.edits_settings.rewrite_pool:
+            return 0
+        missing = without_task(campaign, queries.prompts_of(campaign), FILL_BATCH)
+        return len(add_tasks(campaign=campaign, prompts=missing, now=now))
+
+    def readmit(self, *, campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
+        found = self.prompts(campaign=campaign)
+        return None if found is None else found.filter(id__in=prompts)
+
+    def heading(self, *, task: Task) -> Words:
+        return _("Rewrite the prompt") if task.prompt_id else _("Write a new instruction")
+
+    def show(self, *, assignment: Assignment, labeler: User, draft: Typed | None, now: datetime) -> Context:
+        wanted = queries.wanted(assignment.task)
+        if draft is not None:
+            return part(wanted, form_for(wanted, initial=typed_values(draft)))
+        earlier = queries.written(assignment.id, labeler) if assignment.rounds else None
+        return part(wanted, form_for(wanted, initial=stored(earlier) if earlier else untouched(wanted)))
+
+    def submit(self, *, assignment_id: int, labeler: User, typed: Typed, submit_key: UUID, now: datetime) -> Submission:
+        wanted = queries.wanted(Task.objects.select_related("prompt").get(assignments=assignment_id))
+        if "more_pairs" in typed:
+            # Without JavaScript the button that adds a pair sends the form.
+            raise BadAnswer(part(wanted, form_for(wanted, initial=typed_values(typed))), "")
+        form: InstructionForm = form_for(wanted, typed)
+        if not form.is_valid():
+            raise BadAnswer(part(wanted, form), faults(form))
+        return actions.submit(
+            assignment_id=assignment_id,
+            labeler=labeler,
+            kind=wanted.kind,
+            text=form.cleaned_data["whole"],
+            category=form.cleaned_data["category"],
+            reasons=form.cleaned_data.get("reasons", []),
+            note=form.cleaned_data["note"],
+            submit_key=submit_key,
+            now=now,
+        )
+
+    undo = staticmethod(actions.undo)
+    accept = staticmethod(actions.accept)
+
+    def titles(self, *, assignments: Sequence[Assignment]) -> dict[int, str]:
+        written = Instruction.objects.filter(assignment__in=assignments)
+        return dict(written.values_list("assignment", "text"))
+
+    def answer(self, *, assignment: Assignment) -> Context:
+        instruction = assignment.instruction
+        wanted = queries.wanted(assignment.task)
+        # The labeler reads this page too. What became of the instruction before a reviewer decided would show that the
+        # answer was not drawn for review.
+        prompt = instruction.prompt if assignment.decided_by_id else None
+        return {
+            "instruction": instruction,
+            "refusal": instruction.refusal if assignment.decided_by_id else "",
+            "quarantined": prompt.get_quarantine_reason_display() if prompt and prompt.quarantined_at else "",
+            "brief": wanted.brief,
+            "reasons": [Reason(code).label for code in instruction.reasons],
+            "pieces": compare(wanted, Text(instruction.text, tuple(instruction.pairs))),
+        }
+
+    def settings_part(self, *, campaign: Campaign) -> Part:
+        return Part("edits/_settings.html", {"instruction_settings": campaign.edits_settings})
+
+    def campaign_part(self, *, campaign: Campaign) -> Part | None:
+        if campaign.state == CampaignState.CLOSED:
+            return None
+        return Part("edits/_briefs.html", views.about_briefs(campaign))
+
+    def progress_part(self, *, campaign: Campaign) -> Part | None:
+        return None if campaign.edits_settings.rewrite_pool else Part("edits/_progress.html")
+
+    def demo(self, *, pool: Pool, now: datetime) -> DemoCampaign:
+        target = Pool.objects.filter(name="Instructions by labelers").first() or create_pool(
+            name="Instructions by labelers", description="Accepted instructions of the demonstration.", now=now
+        )
+        return DemoCampaign(
+            name="Write instructions",
+            guideline="Writing instructions",
+            guideline_text=Path(__file__).parent / "demo_guideline.md",
+            columns={"review_percent": 100, "cohorts": [Cohort.TRAINING]},
+            settings={"target_pool": target},
+        )
+
+    def fill_demo(self, *, campaign: Campaign, now: datetime) -> None:
+        """Add briefs of every kind before the pool's prompts, so that a labeler meets every kind."""
+        actions.add_briefs(campaign=campaign, kind=Kind.PLAIN, count=1, now=now)
+        actions.add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=now)
+        actions.add_briefs(campaign=campaign, kind=Kind.USER_BASED, use_cases=DEMO_USE_CASES, now=now)
+
+
+EDITS = Edits()

@@ -12,7 +12,7 @@ from annotate.rankings.models import Candidate, Placing, Ranking, Showing, Slate
 from annotate.rankings.queries import offers, placings, ready_prompts, shown_to, typed
 from annotate.rankings.rules import Mark, dense, slate
 from annotate.rankings.states import SlateState
-from annotate.work import drafts, filling, review, submitting
+from annotate.work import drafts, filling, submitting
 from annotate.work.models import Assignment, Campaign, Task
 from annotate.work.submitting import Submission
 
@@ -29,9 +29,10 @@ def open_slates(*, campaign: Campaign, now: datetime) -> int:
     texts: dict[int, int] = {prompt.id: prompt.texts for prompt in ready}
     if not texts:
         return 0
+    settings = campaign.rankings_settings
     choices = offers(campaign, list(texts))
-    slates = {prompt: slate(choice, campaign.slate_max) for prompt, choice in choices.items()}
-    none = [prompt for prompt, found in slates.items() if len(found.chosen) < campaign.slate_min]
+    slates = {prompt: slate(choice, settings.slate_max) for prompt, choice in choices.items()}
+    none = [prompt for prompt, found in slates.items() if len(found.chosen) < settings.slate_min]
     with transaction.atomic():
         for prompt in none:
             Slate.objects.update_or_create(
@@ -110,11 +111,6 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
             ranking.placings.all().delete()
             ranking.delete()
         return assignment
-
-
-def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-    with transaction.atomic():
-        return review.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:

@@ -3,15 +3,38 @@ from typing import Any
 
 from django import forms
 from django.forms import BaseFormSet, BoundField, formset_factory
-from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.fields import NoteField
 from annotate.rankings import stock
-from annotate.rankings.models import MOST_AHEAD, Mix, MixPart, Pointer
+from annotate.rankings.models import MOST_AHEAD, Mix, MixPart, Pointer, RankingSettings
 from annotate.rankings.rules import LETTERS, MARKS, MOST, RATINGS, Mark, Share
-from annotate.samples.models import Stage
+from annotate.samples.models import Policy, Stage
 from annotate.samples.queries import policies_to_sample
+from annotate.work.workflow import Typed
+
+
+class RankingSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = RankingSettings
+        fields = ["slate_min", "slate_max", "policies"]
+        widgets = {"policies": forms.CheckboxSelectMultiple}
+        help_texts = {
+            "slate_min": _("A task opens when a prompt has this many different completions. At least 4."),
+            "slate_max": _("A task shows no more than this many. At most 9."),
+            "policies": _("Rank only completions of these policies. None chosen: those of every policy."),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["policies"].queryset = Policy.objects.order_by("name", "revision")  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or {}
+        fewest, most = values.get("slate_min"), values.get("slate_max")
+        if fewest and most and fewest > most:
+            self.add_error("slate_max", _("Enter at least the fewest candidates."))
+        return values
 
 
 class RankingForm(forms.Form):
@@ -19,9 +42,7 @@ class RankingForm(forms.Form):
 
     note = NoteField(label=_("Note"), longest=5000)
 
-    def __init__(
-        self, data: QueryDict | None = None, *, candidates: int, initial: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, data: Typed | None = None, *, candidates: int, initial: dict[str, Any] | None = None) -> None:
         super().__init__(data, initial=initial)
         self.letters: Sequence[str] = LETTERS[:candidates]
         for letter in self.letters:
@@ -110,7 +131,7 @@ class PartForm(forms.Form):
 SPARE = 2
 
 
-def part_forms(parts: Iterable[MixPart], data: QueryDict | None = None) -> "BaseFormSet[PartForm]":
+def part_forms(parts: Iterable[MixPart], data: Typed | None = None) -> "BaseFormSet[PartForm]":
     """The parts there are, and room for more."""
     initial = [
         {

@@ -5,7 +5,8 @@ and whatever a worker left undone the next one finds in the rows.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -97,19 +98,18 @@ def look_from(*, campaign: Campaign, prompt_id: int) -> None:
             mix.save(update_fields=["reached"])
 
 
-def try_again(*, run: SampleRun) -> int:
-    """Let the prompts of a run that failed be tried again, and their slates wait for them. Returns how many prompts.
+@contextmanager
+def retrying(*, run: SampleRun) -> Iterator[None]:
+    """Surround the retry of a run's failed prompts: their slates wait for them again.
 
-    Raises what samples.retry_failed raises.
+    The mixes are locked first, in the order in which a supply locks them.
     """
-    with transaction.atomic():
-        mixes = Mix.objects.filter(versions__portions__run=run).values("id")
-        list(Mix.objects.filter(id__in=mixes).order_by("id").select_for_update())
-        count = samples.retry_failed(run=run)
-        waiting = run.requests.filter(state=RequestState.WAITING).values("prompt")
-        failed = Slate.objects.filter(version__portions__run=run, prompt__in=waiting, why=Why.FAILED)
-        Slate.objects.filter(id__in=failed.values("id")).update(state=SlateState.SAMPLING, why="")
-    return count
+    mixes = Mix.objects.filter(versions__portions__run=run).values("id")
+    list(Mix.objects.filter(id__in=mixes).order_by("id").select_for_update())
+    yield
+    waiting = run.requests.filter(state=RequestState.WAITING).values("prompt")
+    failed = Slate.objects.filter(version__portions__run=run, prompt__in=waiting, why=Why.FAILED)
+    Slate.objects.filter(id__in=failed.values("id")).update(state=SlateState.SAMPLING, why="")
 
 
 def supply(*, campaign: Campaign, now: datetime) -> int:
@@ -175,7 +175,7 @@ def _stopped(found: stock.Found, slate: Slate, runs: Iterable[SampleRun]) -> Why
 
 
 def _fewest(campaign: Campaign, runs: Iterable[SampleRun]) -> int:
-    return max(FEWEST, min(campaign.slate_min, sum(run.k for run in runs)))
+    return max(FEWEST, min(campaign.rankings_settings.slate_min, sum(run.k for run in runs)))
 
 
 def _give_up(slate: Slate, why: Why) -> None:

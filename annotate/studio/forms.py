@@ -9,11 +9,7 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Cohort, Role
-from annotate.edits.actions import NoBriefs
-from annotate.edits.rules import MOST_BRIEFS
 from annotate.lib.fields import NoteField
-from annotate.lib.text import is_blank
-from annotate.pools.models import Kind
 from annotate.work.refusals import CommentNeeded
 
 
@@ -92,34 +88,3 @@ class QuarantineForm(forms.Form):
             ("instead", _("Use this prompt instead")),
         ]
     )
-
-
-class BriefsForm(forms.Form):
-    """New instructions asked of labelers: so many plain or few-shot ones, or one for each use case."""
-
-    kind = forms.ChoiceField(label=_("Kind"), choices=Kind.choices)
-    count = forms.IntegerField(
-        label=_("How many"),
-        required=False,
-        min_value=1,
-        max_value=MOST_BRIEFS,
-        help_text=_("For plain and few-shot instructions, whose subject the labelers choose."),
-    )
-    use_cases = NoteField(
-        label=_("Use cases, one a line"),
-        longest=100_000,
-        rows=4,
-        help_text=_("For user-based instructions: what somebody wants the model for, without names or other details."),
-    )
-
-    def clean_use_cases(self) -> list[str]:
-        lines = self.cleaned_data["use_cases"].splitlines()
-        return [line.strip() for line in lines if not is_blank(line)]
-
-    def clean(self) -> dict[str, Any]:
-        values = super().clean() or {}
-        user_based = values.get("kind") == Kind.USER_BASED
-        field = "use_cases" if user_based else "count"
-        if field not in self.errors and not values.get(field):
-            self.add_error(field, str(NoBriefs.message))
-        return values | {"count": values.get("count") or 0}

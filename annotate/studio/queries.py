@@ -14,6 +14,7 @@ from annotate.work.queries import to_review
 from annotate.work.states import CampaignState, State
 from annotate.workflows.counts import Counts, counts_by
 
+
 def campaigns() -> QuerySet[Campaign]:
     """What is going on first: open, paused, draft, closed; the newest first among each."""
     order = [CampaignState.OPEN, CampaignState.PAUSED, CampaignState.DRAFT, CampaignState.CLOSED]
@@ -43,7 +44,9 @@ def campaigns_of(person: User) -> list[tuple[Campaign, Counts]]:
 def counts_of(people: Iterable[User]) -> dict[int, Counts]:
     """By person, over all campaigns; nothing for those who never worked."""
     chosen = [person.id for person in people]
-    return counts_by(Assignment.objects.filter(labeler__in=chosen), Skip.objects.filter(labeler__in=chosen), by="labeler")
+    return counts_by(
+        Assignment.objects.filter(labeler__in=chosen), Skip.objects.filter(labeler__in=chosen), by="labeler"
+    )
 
 
 def waiting_for_writers(campaign: Campaign) -> QuerySet[Assignment]:

@@ -1,10 +1,9 @@
-from django.urls import path
+from django.urls import include, path
 
 from annotate.studio.views import (
     campaigns,
     guidelines,
     imports,
-    mixes,
     people,
     policies,
     pools,
@@ -14,6 +13,7 @@ from annotate.studio.views import (
     runs,
     stopped,
 )
+from annotate.workflows.table import WORKFLOWS
 
 app_name = "studio"
 urlpatterns = [
@@ -44,10 +44,7 @@ urlpatterns = [
     path("campaigns/<int:campaign_id>/change/", campaigns.campaign_edit, name="campaign-edit"),
     path("campaigns/<int:campaign_id>/stopped/", stopped.stopped, name="stopped"),
     path("campaigns/<int:campaign_id>/stopped/<int:task_id>/", stopped.decide, name="stopped-decide"),
-    path("campaigns/<int:campaign_id>/slates/", mixes.slates, name="campaign-slates"),
-    path("campaigns/<int:campaign_id>/mix/", mixes.mix, name="campaign-mix"),
-    path("campaigns/<int:campaign_id>/mix/go-on/", mixes.go_on, name="mix-go-on"),
-    path("campaigns/<int:campaign_id>/briefs/", campaigns.briefs, name="campaign-briefs"),
+    *(path("campaigns/<int:campaign_id>/", include(list(workflow.campaign_urls))) for workflow in WORKFLOWS.values()),
     path("campaigns/<int:campaign_id>/to/<str:to>/", campaigns.campaign_state, name="campaign-state"),
     path(
         "campaigns/<int:campaign_id>/replace/<int:assignment_id>/",

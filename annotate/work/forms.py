@@ -24,7 +24,7 @@ GROUPS = (
 
 
 class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The fields that every campaign has and that its state allows to change. Its workflow has a form for the others."""
+    """The fields that every campaign has and that its state allows to change."""
 
     cohorts = forms.MultipleChoiceField(
         label=_("Cohorts"),

@@ -27,7 +27,7 @@ class Campaign(models.Model):
     """
 
     name = models.CharField(_("name"), max_length=120, unique=True)
-    # A key of annotate/workflows/table.py. The database does not list them, so that a new workflow needs no migration here.
+    # A key of annotate/workflows/table.py. No constraint lists them: a new workflow needs no migration here.
     workflow = models.CharField(_("workflow"), max_length=32)
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="campaigns", verbose_name=_("pool"))
     guideline = models.ForeignKey(

@@ -10,26 +10,30 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.forms import ModelForm
+from django.forms import BaseForm, ModelForm
 from django.urls import URLPattern
-from django.utils.functional import _StrPromise
+from django.utils.datastructures import MultiValueDict
+from django.utils.functional import Promise
 from rest_framework.serializers import ModelSerializer
 
 from annotate.accounts.models import User
 from annotate.pools.models import Pool, Prompt
-from annotate.samples.models import SampleRun
+from annotate.samples.models import Policy, SampleRun
 from annotate.work.models import Assignment, Campaign, CampaignSettings, Task
 from annotate.work.submitting import Submission
 
 # The context of a template part.
 Context = dict[str, Any]
 # The fields of a form as a browser sends them and as a draft keeps them: every field has a list of texts.
-Typed = Mapping[str, Sequence[str]]
-Words = str | _StrPromise
+if TYPE_CHECKING:
+    Typed = MultiValueDict[str, str]
+else:
+    Typed = MultiValueDict
+Words = str | Promise
 
 
 class BadAnswer(Exception):
@@ -41,6 +45,11 @@ class BadAnswer(Exception):
     def __init__(self, context: Context, words: str) -> None:
         super().__init__(words)
         self.context, self.words = context, words
+
+
+def faults(form: BaseForm) -> str:
+    """All that is wrong with a form, in one line."""
+    return " ".join(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts))
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class DemoCampaign:
     name: str
     guideline: str
     guideline_text: Path
-    columns: Mapping[str, object] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -73,6 +82,8 @@ class Workflow(Protocol):
     needs: ClassVar[Words] = ""
     # True: the labeler writes a text into the field `text`. It gets the focus, and the page gives it the room.
     writes_text: ClassVar[bool] = True
+    # True: every prompt of the pool gets a task soon; the campaign's page shows how many have one.
+    follows_prompts: ClassVar[bool] = True
     # True: the export app measures inter-annotator agreement for it.
     measures_agreement: ClassVar[bool] = False
     # What lists show for a task without a prompt.
@@ -80,15 +91,15 @@ class Workflow(Protocol):
 
     # The workflow's own settings of a campaign: their table, their form and their serializer; None: it has none.
     settings_model: ClassVar[type[CampaignSettings] | None] = None
-    settings_form: ClassVar[type[ModelForm[Any]] | None] = None
-    settings_serializer: ClassVar[type[ModelSerializer[Any]] | None] = None
+    settings_form: ClassVar["type[ModelForm[Any]] | None"] = None
+    settings_serializer: ClassVar["type[ModelSerializer[Any]] | None"] = None
 
     # Templates of the task page's form and of an answer, for review and history.
     task_template: ClassVar[str]
     answer_template: ClassVar[str]
 
-    # Views with addresses of their own: under a task (argument `assignment_id`, for its labeler), under a campaign in the
-    # studio (argument `campaign_id`, for managers), and under a campaign in the API.
+    # Views with addresses of their own: under a task (argument `assignment_id`, for its labeler), under a campaign in
+    # the studio (argument `campaign_id`, for managers), and under a campaign in the API.
     task_urls: ClassVar[Sequence[URLPattern]] = ()
     campaign_urls: ClassVar[Sequence[URLPattern]] = ()
     api_urls: ClassVar[Sequence[URLPattern]] = ()
@@ -112,8 +123,13 @@ class Workflow(Protocol):
 
     def ran_out(self, *, campaign: Campaign) -> None:
         """A labeler found no task. A workflow that prepares tasks in advance can start now."""
+        return
 
-    # Sampling runs that a workflow has started for its campaigns
+    # Policies and sampling runs
+
+    def campaigns_with(self, *, policy: Policy) -> QuerySet[Campaign]:
+        """The campaigns whose settings name the policy."""
+        return Campaign.objects.none()
 
     def campaign_of(self, *, run: SampleRun) -> Campaign | None:
         """The campaign that the run samples for, if this workflow has started it."""
@@ -133,9 +149,7 @@ class Workflow(Protocol):
         """The context of the task part: filled from the draft, else from the sent-back answer, else empty."""
         ...
 
-    def submit(
-        self, *, assignment_id: int, labeler: User, typed: Typed, submit_key: UUID, now: datetime
-    ) -> Submission:
+    def submit(self, *, assignment_id: int, labeler: User, typed: Typed, submit_key: UUID, now: datetime) -> Submission:
         """Read the form, store the answer and submit, in one transaction. Raises BadAnswer or a Refusal."""
         ...
 
@@ -179,3 +193,4 @@ class Workflow(Protocol):
 
     def fill_demo(self, *, campaign: Campaign, now: datetime) -> None:
         """Add work of its own to the demonstration campaign before it opens."""
+        return

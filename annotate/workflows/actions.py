@@ -1,4 +1,4 @@
-"""Actions that need the campaign's workflow. Pages, API and commands call them, so that all have the same consequences."""
+"""Actions that need the campaign's workflow: pages, API and commands call them, and so have the same consequences."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools.models import Prompt
 from annotate.samples import actions as samples
-from annotate.samples.models import SampleRun
+from annotate.samples.models import Policy, SampleRun
 from annotate.work import campaigns, filling, quarantine, review
 from annotate.work.models import Assignment, Campaign, CampaignSettings
 from annotate.work.refusals import CampaignFixed
@@ -86,7 +86,23 @@ def settings_of(campaign: Campaign) -> CampaignSettings:
     model = workflow_of(campaign).settings_model
     if model is None:
         raise LookupError(f"the workflow {campaign.workflow} has no settings of its own")
-    return model.objects.get(campaign=campaign)
+    row: CampaignSettings = getattr(campaign, relation(model))
+    return row
+
+
+def with_settings(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
+    """Load the workflows' settings together with the campaigns."""
+    for workflow in WORKFLOWS.values():
+        if model := workflow.settings_model:
+            campaigns = campaigns.select_related(relation(model))
+            many = (f"{relation(model)}__{field.name}" for field in model._meta.many_to_many)
+            campaigns = campaigns.prefetch_related(*many)
+    return campaigns
+
+
+def relation(model: type[CampaignSettings]) -> str:
+    """The name of a campaign's attribute for its settings."""
+    return str(model._meta.get_field("campaign").remote_field.get_accessor_name())
 
 
 def _store(row: CampaignSettings, values: Mapping[str, object]) -> None:
@@ -114,7 +130,7 @@ def decide(
 
 
 def release(*, prompt: Prompt, by: User | None, now: datetime, instead: bool = False) -> Prompt:
-    """Release a prompt from quarantine, and have the tasks that it needs made. Raises what quarantine.release raises."""
+    """Release a prompt from quarantine and have its tasks created. Raises what quarantine.release raises."""
     with transaction.atomic():
         prompt = quarantine.release(prompt_id=prompt.id, by=by, now=now, readmit=readmit, instead=instead)
         wake(samples.FILL, prompt.pool_id)
@@ -133,6 +149,14 @@ def retry_failed(*, run: SampleRun) -> int:
         for workflow in WORKFLOWS.values():
             surrounding.enter_context(workflow.retrying(run=run))
         return samples.retry_failed(run=run)
+
+
+def campaigns_with(policy: Policy) -> QuerySet[Campaign]:
+    """The campaigns whose settings name the policy, by name."""
+    found = Campaign.objects.none()
+    for workflow in WORKFLOWS.values():
+        found |= workflow.campaigns_with(policy=policy)
+    return found.order_by("name")
 
 
 def campaign_of(run: SampleRun) -> Campaign | None:

@@ -13,8 +13,9 @@ from annotate.accounts.models import Cohort, User
 from annotate.lib.refusals import Refusal
 from annotate.lib.streaming import streaming
 from annotate.rankings.models import Placing
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign
 from annotate.work.states import State
+from annotate.workflows.table import workflow_of
 from exports.agreement.measure import Agreement, Answer, PairAgreement, by_pair, measure
 from exports.agreement.pairs import TieRule
 from exports.queries import exportable_answers, unanswered
@@ -66,7 +67,7 @@ class Report:
 
 def ranking_campaigns() -> QuerySet[Campaign]:
     """Newest first."""
-    return Campaign.objects.filter(workflow=Workflow.RANKINGS).order_by("-created_at", "-id")
+    return Campaign.objects.filter(workflow="rankings").order_by("-created_at", "-id")
 
 
 class NoRankings(Refusal):
@@ -75,10 +76,10 @@ class NoRankings(Refusal):
 
 def ranking_campaign(campaign: Campaign) -> Campaign:
     """The campaign itself, if it is one of rankings. Raises NoRankings."""
-    if campaign.workflow != Workflow.RANKINGS:
+    if campaign.workflow != "rankings":
         raise NoRankings(
             _("“%(name)s” is not a ranking campaign (kind of work: %(kind)s). Agreement is measured on rankings.")
-            % {"name": campaign.name, "kind": Workflow(campaign.workflow).label}
+            % {"name": campaign.name, "kind": workflow_of(campaign).label}
         )
     return campaign
 

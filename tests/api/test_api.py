@@ -12,8 +12,8 @@ from annotate.pools.models import Pool, Prompt
 from annotate.samples import actions as samples
 from annotate.samples import probes
 from annotate.samples.models import CurrentPolicy, Policy, SampleRun
-from annotate.studio.tasks import fill_campaigns
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign
+from annotate.workflows.tasks import fill_campaigns
 from exports.models import Export
 from tests import factories as make
 from tests.studio.test_campaigns import with_tasks
@@ -407,7 +407,7 @@ def test_the_schema_is_where_the_readme_says():
 
 
 def test_a_mix_says_what_slates_are_sampled_from_and_how_they_stand(api):
-    campaign = make.campaign(Workflow.RANKINGS)
+    campaign = make.campaign("rankings")
     make.prompt(campaign.pool)
     policy = make.policy()
     path = f"campaigns/{campaign.id}/mix/"

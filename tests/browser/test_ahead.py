@@ -6,10 +6,10 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from annotate.demonstrations.models import Demonstration
+from annotate.demonstrations.workflow import DEMONSTRATIONS
 from annotate.work import leases
 from annotate.work.models import Assignment, Hand, Sitting
 from annotate.work.states import State
-from annotate.workflows import WORKFLOWS
 from tests import factories as make
 
 pytestmark = pytest.mark.browser
@@ -24,7 +24,7 @@ def sit(transactional_db, visit):
         for _ in range(prompts):
             make.prompt(pool)
         campaign = make.campaign(over=pool)
-        WORKFLOWS["demonstrations"].fill(campaign, timezone.now())
+        DEMONSTRATIONS.fill(campaign=campaign, now=timezone.now())
         me = make.user(username="ada")
         make.acknowledge(me, campaign)
         held = leases.claim(campaign_id=campaign.id, labeler=me, now=timezone.now())

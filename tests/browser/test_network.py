@@ -16,10 +16,10 @@ from playwright.sync_api import Page, Route, expect
 
 from annotate.accounts.models import User
 from annotate.demonstrations.models import Demonstration
+from annotate.demonstrations.workflow import DEMONSTRATIONS
 from annotate.work import leases
 from annotate.work.models import Assignment, Draft, Event
 from annotate.work.states import Move
-from annotate.workflows import WORKFLOWS
 from tests import factories as make
 from tests.browser.world import PASSWORD
 
@@ -58,7 +58,7 @@ def sit(transactional_db, visit) -> Iterator[Callable[..., Sitting]]:
         for _ in range(prompts):
             make.prompt(pool)
         campaign = make.campaign(over=pool, **fields)
-        WORKFLOWS["demonstrations"].fill(campaign, timezone.now())
+        DEMONSTRATIONS.fill(campaign=campaign, now=timezone.now())
         me = make.user(username="ada")
         me.set_password(PASSWORD)
         me.save()

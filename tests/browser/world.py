@@ -23,9 +23,10 @@ from annotate.samples import actions as samples
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, SampleRun, Stage
 from annotate.work import drafts, leases, review, submitting
 from annotate.work.campaigns import change_campaign, change_state, create_campaign
-from annotate.work.models import Assignment, Campaign, SkipReason, Workflow
+from annotate.work.models import Assignment, Campaign, SkipReason
 from annotate.work.states import CampaignState, State
-from annotate.workflows import WORKFLOWS
+from annotate.workflows.actions import decide
+from annotate.workflows.table import workflow_of
 from exports.actions import request_export
 from exports.leases import run as run_export
 from exports.models import Export
@@ -276,18 +277,18 @@ def _guidelines(by: User, now: datetime) -> list[Guideline]:
 
 def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dict[str, Campaign]:
     target = create_pool(name="Instructions by labelers", now=now)
-    edits = {"workflow": Workflow.EDITS, "target_pool": target, "review_percent": 100}
+    edits = {"workflow": "edits", "target_pool": target, "review_percent": 100}
     briefs = edits | {"rewrite_pool": False}
     given: dict[str, dict[str, Any]] = {
-        "demonstrations": {"workflow": Workflow.DEMONSTRATIONS, "review_percent": 100, "overlap": 2},
-        "rankings": {"workflow": Workflow.RANKINGS, "review_percent": 100, "overlap": 2},
+        "demonstrations": {"workflow": "demonstrations", "review_percent": 100, "overlap": 2},
+        "rankings": {"workflow": "rankings", "review_percent": 100, "overlap": 2},
         "rewriting": edits,
         "plain": briefs,
         "few-shot": briefs,
         "user-based": briefs,
-        "draft": {"workflow": Workflow.RANKINGS},
-        "paused": {"workflow": Workflow.DEMONSTRATIONS, "skip_limit": 1},
-        "closed": {"workflow": Workflow.RANKINGS, "overlap": 2},
+        "draft": {"workflow": "rankings"},
+        "paused": {"workflow": "demonstrations", "skip_limit": 1},
+        "closed": {"workflow": "rankings", "overlap": 2},
     }
     campaigns = {
         name: create_campaign(
@@ -308,7 +309,7 @@ def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dic
         if name == "draft":
             continue
         change_state(campaign=campaign, to=CampaignState.OPEN, now=now)
-        while name != "closed" and WORKFLOWS[Workflow(campaign.workflow)].fill(campaign, now):
+        while name != "closed" and workflow_of(campaign).fill(campaign=campaign, now=now):
             pass
     return campaigns
 
@@ -356,13 +357,22 @@ class Desk:
         data = QueryDict(mutable=True)
         for name, value in fields.items():
             data.setlist(name, value if isinstance(value, list) else [value])
-        held, bench = self.claim(labeler, campaign), WORKFLOWS[Workflow(campaign.workflow)]
-        bench.show(held, labeler, None, self.now)
-        return bench.submit(held.id, labeler, data, uuid4(), self.now).assignment
+        held, workflow = self.claim(labeler, campaign), workflow_of(campaign)
+        workflow.show(assignment=held, labeler=labeler, draft=None, now=self.now)
+        submission = workflow.submit(
+            assignment_id=held.id, labeler=labeler, typed=data, submit_key=uuid4(), now=self.now
+        )
+        return submission.assignment
 
     def accept(self, assignment: Assignment) -> None:
-        bench = WORKFLOWS[Workflow(assignment.campaign.workflow)]
-        bench.accept(assignment.id, self.reviewer, "Well *done*.", self.now)
+        decide(
+            assignment=assignment,
+            read_at=assignment.submitted_at,
+            accepted=True,
+            reviewer=self.reviewer,
+            comment="Well *done*.",
+            now=self.now,
+        )
 
     def send_back(self, assignment: Assignment) -> None:
         with transaction.atomic():

@@ -14,8 +14,8 @@ from annotate.edits.actions import sweep
 from annotate.guidelines.actions import publish as guidelines_publish
 from annotate.guidelines.actions import save_draft
 from annotate.guidelines.models import Guideline, GuidelineVersion
-from annotate.work.models import Assignment, Campaign, Workflow
-from annotate.workflows import WORKFLOWS
+from annotate.work.models import Assignment, Campaign
+from annotate.workflows.table import workflow_of
 from tests import factories as make
 
 NOW = make.NOW
@@ -78,7 +78,7 @@ def demonstrations(db):
         pool = make.pool()
         for _ in range(prompts):
             make.prompt(pool)
-        return filled(make.campaign(Workflow.DEMONSTRATIONS, over=pool, **fields))
+        return filled(make.campaign("demonstrations", over=pool, **fields))
 
     return open_campaign
 
@@ -94,7 +94,7 @@ def rankings(db):
             prompt = make.prompt(pool)
             for policy, text in zip(policies, texts or [None] * k, strict=True):
                 make.completion(prompt, policy, text)
-        return filled(make.campaign(Workflow.RANKINGS, over=pool, **fields))
+        return filled(make.campaign("rankings", over=pool, **fields))
 
     return open_campaign
 
@@ -107,13 +107,13 @@ def edits(db):
         pool = make.pool()
         for number in range(prompts):
             make.prompt(pool, f"Write something about a frog, number {number}.", category="generation")
-        return filled(make.campaign(Workflow.EDITS, over=pool, target_pool=make.pool(), **fields))
+        return filled(make.campaign("edits", over=pool, target_pool=make.pool(), **fields))
 
     return open_campaign
 
 
 def filled(campaign: Campaign) -> Campaign:
-    while WORKFLOWS[Workflow(campaign.workflow)].fill(campaign, NOW):
+    while workflow_of(campaign).fill(campaign=campaign, now=NOW):
         pass
     return campaign
 

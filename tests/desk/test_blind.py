@@ -11,7 +11,6 @@ from django.utils import timezone
 from annotate.rankings.models import Candidate
 from annotate.samples.models import Completion, FinishReason, SampleRun
 from annotate.work import leases, queries
-from annotate.work.models import Workflow
 from annotate.work.review import send_back
 from tests import factories as make
 from tests.desk.conftest import filled, marks
@@ -53,7 +52,7 @@ def secret(db):
         )
         banned += [str(FIRST + offset + number) for offset in range(0, 700, 100)]
         banned += [policy.name, policy.revision, completion.text_hash, completion.checkpoint_hash]
-    campaign = make.campaign(Workflow.RANKINGS, over=pool, overlap=2, review_percent=100)
+    campaign = make.campaign("rankings", over=pool, overlap=2, review_percent=100)
     filled(campaign)
     for number, candidate in enumerate(Candidate.objects.order_by("id")):
         moved = FIRST + 700 + number

@@ -13,7 +13,7 @@ from annotate.edits.actions import add_briefs
 from annotate.edits.models import Instruction
 from annotate.pools.models import Kind
 from annotate.rankings.models import Placing, Showing
-from annotate.work.models import Assignment, Draft, Skip, Workflow
+from annotate.work.models import Assignment, Draft, Skip
 from annotate.work.states import State
 from tests import factories as make
 from tests.desk.conftest import marks
@@ -459,7 +459,7 @@ def test_letters_go_on_from_the_list_of_places_that_an_incomplete_submit_pointed
 
 
 def few_shot():
-    campaign = make.campaign(Workflow.EDITS, rewrite_pool=False, target_pool=make.pool())
+    campaign = make.campaign("edits", rewrite_pool=False, target_pool=make.pool())
     add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=make.NOW)
     return campaign
 

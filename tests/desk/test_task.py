@@ -4,15 +4,16 @@ from datetime import timedelta
 
 import pytest
 from django.db import transaction
+from django.template.loader import get_template
 from django.urls import reverse
 from django.utils import timezone
 
 from annotate.pools.models import Kind
 from annotate.work import leases, refusals
-from annotate.work.models import Assignment, Skip, Workflow
+from annotate.work.models import Assignment, Skip
 from annotate.work.review import send_back
 from annotate.work.states import Move, State
-from annotate.workflows import WORKFLOWS
+from annotate.workflows.table import WORKFLOWS
 from tests import factories as make
 from tests.desk.conftest import filled, publish
 
@@ -23,13 +24,10 @@ def page(me, assignment):
     return response.content.decode()
 
 
-def test_every_kind_of_work_has_its_bench():
-    assert set(WORKFLOWS) == set(Workflow)
-    assert [bench.task_part for bench in WORKFLOWS.values()] == [
-        "demonstrations/_task.html",
-        "rankings/_task.html",
-        "edits/_task.html",
-    ]
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS)
+def test_every_workflow_names_templates_that_exist(workflow):
+    assert get_template(workflow.task_template)
+    assert get_template(workflow.answer_template)
 
 
 def test_it_shows_the_prompt_beside_the_guideline_of_the_claim(labeler, demonstrations):

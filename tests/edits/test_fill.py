@@ -1,7 +1,7 @@
 import pytest
 
 from annotate.edits.workflow import fill
-from annotate.work.models import Task, Workflow
+from annotate.work.models import Task
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -11,12 +11,12 @@ def test_every_prompt_of_the_pool_is_to_be_rewritten():
     pool = make.pool()
     for _ in range(2):
         make.prompt(pool)
-    campaign = make.campaign(Workflow.EDITS, over=pool)
+    campaign = make.campaign("edits", over=pool)
     assert [fill(campaign, make.NOW) for _ in range(2)] == [2, 0]
 
 
 def test_none_is_where_only_briefs_are_answered():
     pool = make.pool()
     make.prompt(pool)
-    assert fill(make.campaign(Workflow.EDITS, over=pool, rewrite_pool=False), make.NOW) == 0
+    assert fill(make.campaign("edits", over=pool, rewrite_pool=False), make.NOW) == 0
     assert not Task.objects.exists()

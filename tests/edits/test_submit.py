@@ -13,7 +13,7 @@ from annotate.edits.workflow import BENCH
 from annotate.pools.models import Category, Kind, Prompt, Source
 from annotate.pools.rules import content_hash
 from annotate.work.campaigns import change_campaign, change_state
-from annotate.work.models import Assignment, Event, Workflow
+from annotate.work.models import Assignment, Event
 from annotate.work.review import send_back
 from annotate.work.states import CampaignState, Move, State
 from exports.queries import LeftOut, left_out
@@ -32,7 +32,7 @@ def briefs(db):
     """An instruction campaign that asks for one new instruction of a kind."""
 
     def open_campaign(kind=Kind.PLAIN, **fields):
-        campaign = make.campaign(Workflow.EDITS, rewrite_pool=False, target_pool=make.pool(), **fields)
+        campaign = make.campaign("edits", rewrite_pool=False, target_pool=make.pool(), **fields)
         use_cases = ["Plan a trip"] if kind == Kind.USER_BASED else []
         add_briefs(campaign=campaign, kind=kind, count=1, use_cases=use_cases, now=make.NOW)
         return campaign
@@ -193,14 +193,14 @@ def test_an_equal_prompt_in_the_pool_leaves_the_answer_accepted_with_the_reason(
 def test_what_the_campaign_brought_forth_is_not_to_be_rewritten_by_it(labeler):
     pool = make.pool()
     make.prompt(pool, "Say something")
-    campaign = filled(make.campaign(Workflow.EDITS, over=pool, target_pool=pool))
+    campaign = filled(make.campaign("edits", over=pool, target_pool=pool))
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
     make_prompts()
     assert pool.prompts.count() == 2
     assert BENCH.fill(campaign, make.NOW) == 0
     # For another campaign it is a prompt like all others.
-    assert BENCH.fill(make.campaign(Workflow.EDITS, over=pool), make.NOW) == 2
+    assert BENCH.fill(make.campaign("edits", over=pool), make.NOW) == 2
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_the_last_message_of_a_conversation_is_rewritten(labeler):
         {"role": "user", "content": "Story?"},
     ]
     make.prompt(pool, "Hello", messages=turns)
-    campaign = filled(make.campaign(Workflow.EDITS, over=pool, target_pool=make.pool()))
+    campaign = filled(make.campaign("edits", over=pool, target_pool=make.pool()))
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting(text="Tell me a story."))
     make_prompts()
@@ -347,7 +347,7 @@ def test_a_few_shot_prompt_of_the_pool_is_rewritten_pair_by_pair(labeler):
     pool = make.pool()
     shots = {"instruction": "Sentiment", "pairs": [{"query": "a", "response": "b"}, {"query": "c", "response": "d"}]}
     make.prompt(pool, "Sentiment", kind=Kind.FEW_SHOT, shots=shots)
-    campaign = filled(make.campaign(Workflow.EDITS, over=pool, target_pool=make.pool()))
+    campaign = filled(make.campaign("edits", over=pool, target_pool=make.pool()))
     me = labeler(campaign)
     held = me.take(campaign)
     assert me.get("task", held.id).context["form"].pairs == shots["pairs"]

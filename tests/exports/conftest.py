@@ -5,7 +5,8 @@ import pytest
 
 from annotate.accounts.models import Cohort, User
 from annotate.pools.models import Pool, Prompt, Source, Split
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign
+from annotate.workflows.table import WORKFLOWS
 from exports.actions import write
 from exports.formats import jsonl
 from exports.manifest import Manifest
@@ -43,7 +44,7 @@ def day(db) -> Day:
     pool = make.pool("everyday")
     guideline = make.guideline("helpfulness")
     campaigns = {
-        kind: make.campaign(kind, over=pool, name=f"{kind} of today", guideline=guideline) for kind in Workflow
+        kind: make.campaign(kind, over=pool, name=f"{kind} of today", guideline=guideline) for kind in WORKFLOWS
     }
     return Day(
         pool=pool,

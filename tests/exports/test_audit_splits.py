@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 from annotate.pools import audit
 from annotate.pools.models import Kind, Prompt, PromptGroup, QuarantineMove, QuarantineReason, Source, Split
 from annotate.pools.quarantine import Case
-from annotate.studio.tasks import fill_campaigns
 from annotate.work.states import State
+from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 from tests.pools.test_quarantine import EXAMPLE, SHOTS
 

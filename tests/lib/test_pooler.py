@@ -23,7 +23,6 @@ from annotate.demonstrations.models import Demonstration
 from annotate.lib.streaming import streaming
 from annotate.pools.models import Prompt, PromptGroup
 from annotate.work.filling import add_tasks
-from annotate.work.models import Workflow
 from annotate.work.states import State
 from tests import factories as make
 from tests.conftest import free_port, wait_for_port
@@ -105,7 +104,7 @@ def test_the_pooler_gives_each_transaction_another_connection(pooled):
 
 def test_a_labelers_work(pooled):
     pool = make.pool()
-    campaign = make.campaign(Workflow.DEMONSTRATIONS, over=pool, review_percent=0, overlap=1)
+    campaign = make.campaign("demonstrations", over=pool, review_percent=0, overlap=1)
     for number in range(3):
         make.prompt(pool, f"Prompt {number}")
     add_tasks(campaign=campaign, prompts=Prompt.objects.all(), now=make.NOW)
@@ -128,8 +127,8 @@ def test_what_streams_its_rows(pooled, tmp_path, monkeypatch):
     """Exports, agreement, the audit of the split and the end of somebody's sessions read through cursors."""
     pool, policy = make.pool(), make.policy()
     guideline = make.guideline()
-    demonstrations = make.campaign(Workflow.DEMONSTRATIONS, over=pool, guideline=guideline)
-    rankings = make.campaign(Workflow.RANKINGS, over=pool, guideline=guideline)
+    demonstrations = make.campaign("demonstrations", over=pool, guideline=guideline)
+    rankings = make.campaign("rankings", over=pool, guideline=guideline)
     first, second, manager = make.user(), make.user(), make.user(Role.MANAGER)
     for number in range(3):
         prompt = make.prompt(pool, f"Prompt {number}")

@@ -7,8 +7,7 @@ import pytest
 from annotate.rankings import supply
 from annotate.rankings.models import Candidate
 from annotate.rankings.rules import Share
-from annotate.studio.tasks import fill_campaigns
-from annotate.work.models import Workflow
+from annotate.workflows.tasks import fill_campaigns
 from models_worker import runner
 from tests import factories as make
 from tests.models_worker.runs import pool_of
@@ -46,7 +45,7 @@ def test_a_slate_is_the_same_however_it_was_come_by(folders, monkeypatch):
         Share(policy_id=one.id, count=2, temperature=1.5, max_new_tokens=2, top_p=0.6),
     ]
     marks = {"renew": False, "cut_off_allowed": True, "seed": 5}
-    at_once, bit_by_bit = (make.campaign(Workflow.RANKINGS, over=pool) for _ in range(2))
+    at_once, bit_by_bit = (make.campaign("rankings", over=pool) for _ in range(2))
     supply.save_mix(campaign=at_once, shares=shares, low=4, high=4, **marks)
     supply.save_mix(campaign=bit_by_bit, shares=shares, low=1, high=1, **marks)
     for chunk in (16, 1, 1, 1, 1, 1):

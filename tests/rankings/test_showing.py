@@ -6,7 +6,7 @@ import pytest
 
 from annotate.rankings.actions import open_slates, show
 from annotate.rankings.models import Showing
-from annotate.work.models import Task, Workflow
+from annotate.work.models import Task
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ def task():
     prompt, policy = make.prompt(pool), make.policy()
     for text in "abcdefghi":
         make.completion(prompt, policy, text)
-    open_slates(campaign=make.campaign(Workflow.RANKINGS, over=pool), now=NOW)
+    open_slates(campaign=make.campaign("rankings", over=pool), now=NOW)
     return Task.objects.get()
 
 

@@ -15,7 +15,7 @@ from annotate.rankings.models import Candidate, Slate
 from annotate.rankings.states import SlateState, Why
 from annotate.samples.models import Completion, FinishReason, SampleRequest, SampleRun
 from annotate.samples.states import RequestState
-from annotate.work.models import Task, Workflow
+from annotate.work.models import Task
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,7 @@ def pool():
 
 
 def campaign(pool, *policies, **fields):
-    row = make.campaign(Workflow.RANKINGS, over=pool, **fields)
+    row = make.campaign("rankings", over=pool, **fields)
     row.policies.set(policies)
     return row
 

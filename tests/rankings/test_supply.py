@@ -13,11 +13,12 @@ from annotate.rankings.states import SlateState, Why
 from annotate.samples import actions as samples
 from annotate.samples.models import Completion, FinishReason, Origin, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
-from annotate.studio.tasks import fill_campaigns
 from annotate.work import filling, leases, refusals
 from annotate.work.campaigns import change_campaign, change_state
-from annotate.work.models import Assignment, Order, Task, Workflow
+from annotate.work.models import Assignment, Order, Task
 from annotate.work.states import State
+from annotate.workflows.actions import retry_failed
+from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -30,7 +31,7 @@ def campaign_of(prompts=9, **fields):
     pool = make.pool()
     for _ in range(prompts):
         make.prompt(pool)
-    return make.campaign(Workflow.RANKINGS, over=pool, **fields)
+    return make.campaign("rankings", over=pool, **fields)
 
 
 def mixed(campaign, *shares, **fields):
@@ -162,7 +163,7 @@ def test_an_answer_that_others_still_owe_does_not_keep_a_slate_in_store():
 def test_the_next_prompts_come_in_the_campaigns_order(order, expected):
     pool = make.pool()
     prompts = [make.prompt(pool, priority={2: 5, 4: 9}.get(number, 0)) for number in range(6)]
-    campaign = make.campaign(Workflow.RANKINGS, over=pool, order=order, order_seed=11)
+    campaign = make.campaign("rankings", over=pool, order=order, order_seed=11)
     mixed(campaign, share(make.policy(), 4), low=2, high=2)
     fill_campaigns()
     asked = list(Slate.objects.order_by("id").values_list("prompt", flat=True))
@@ -269,7 +270,7 @@ def test_a_failing_policy_stops_no_other_and_its_slates_wait_until_it_is_tried_a
     fill_campaigns()
     assert set(SampleRequest.objects.filter(run__policy=sound).values_list("state", flat=True)) == {RequestState.DONE}
     assert stock.supply_of(campaign).none == [(Why.FAILED, 4)]
-    assert supply.try_again(run=SampleRun.objects.get(policy=broken)) == 4
+    assert retry_failed(run=SampleRun.objects.get(policy=broken)) == 4
     fill_campaigns()
     sample()
     fill_campaigns()

@@ -8,12 +8,13 @@ from django.urls import reverse
 from annotate.accounts.models import Role
 from annotate.edits.models import Brief
 from annotate.guidelines.models import Guideline
-from annotate.studio.tasks import fill_campaigns
 from annotate.work import filling, leases, refusals
 from annotate.work.campaigns import change_state
-from annotate.work.models import Assignment, Campaign, Task, Workflow
+from annotate.work.models import Assignment, Campaign, Task
 from annotate.work.review import send_back
 from annotate.work.states import CampaignState, State
+from annotate.workflows.table import WORKFLOWS
+from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 from tests.studio.conftest import answered, client_of, fact, told, words
 
@@ -50,7 +51,7 @@ def test_the_first_step_names_what_is_missing(studio):
     make.campaign()
     page = words(studio.get(reverse("studio:campaign-kind")))
     assert reverse("studio:pool-new") not in page
-    assert all(reverse("studio:campaign-new", args=[kind]) in page for kind in Workflow)
+    assert all(reverse("studio:campaign-new", args=[kind]) in page for kind in WORKFLOWS)
 
 
 @pytest.mark.django_db
@@ -72,10 +73,10 @@ def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
         "policies": [policy.id],
         "cohorts": ["training"],
     }
-    response = studio.post(reverse("studio:campaign-new", args=[Workflow.RANKINGS]), form, follow=True)
+    response = studio.post(reverse("studio:campaign-new", args=["rankings"]), form, follow=True)
     campaign = Campaign.objects.get()
     assert response.redirect_chain[-1][0] == reverse("studio:campaign", args=[campaign.id])
-    assert (campaign.workflow, campaign.slate_max, campaign.state) == (Workflow.RANKINGS, 6, CampaignState.DRAFT)
+    assert (campaign.workflow, campaign.slate_max, campaign.state) == ("rankings", 6, CampaignState.DRAFT)
     assert (campaign.order, campaign.order_seed, campaign.skip_limit, campaign.undo_minutes) == ("random", 7, 2, 0)
     assert (campaign.created_by, list(campaign.policies.all())) == (manager, [policy])
     assert (fact(response, "order"), fact(response, "stop")) == ("Random, with seed 7", "after 2 skips")
@@ -85,7 +86,7 @@ def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
 @pytest.mark.django_db
 def test_a_form_with_an_error_keeps_what_was_typed(studio):
     response = studio.post(
-        reverse("studio:campaign-new", args=[Workflow.DEMONSTRATIONS]), {"name": "Half a form", "overlap": 0}
+        reverse("studio:campaign-new", args=["demonstrations"]), {"name": "Half a form", "overlap": 0}
     )
     assert 'value="Half a form"' in words(response)
     assert {"pool", "guideline", "overlap"} <= set(response.context["form"].errors)
@@ -222,7 +223,7 @@ def test_the_page_says_how_many_of_the_prompts_have_their_task(studio):
 
 @pytest.mark.django_db
 def test_prompts_without_completions_enough_for_a_ranking_are_counted(studio):
-    campaign = with_tasks(make.campaign(Workflow.RANKINGS), 1)
+    campaign = with_tasks(make.campaign("rankings"), 1)
     make.prompt(campaign.pool)
     page = studio.get(reverse("studio:campaign", args=[campaign.id]))
     said = fact(page, "without-slate")
@@ -232,7 +233,7 @@ def test_prompts_without_completions_enough_for_a_ranking_are_counted(studio):
 
 @pytest.mark.django_db
 def test_the_numbers_of_a_large_campaign_are_kept_and_the_part_counts_anew(studio, monkeypatch):
-    monkeypatch.setattr("annotate.studio.counts.LARGE", 1)
+    monkeypatch.setattr("annotate.workflows.counts.LARGE", 1)
     campaign = with_tasks(make.campaign(), 2)
     page = reverse("studio:campaign", args=[campaign.id])
     assert "0 of 2" in words(studio.get(page))
@@ -241,7 +242,7 @@ def test_the_numbers_of_a_large_campaign_are_kept_and_the_part_counts_anew(studi
     assert "0 of 2" in words(kept)
     assert fact(kept, "counted-at")
     assert studio.get(reverse("studio:campaigns")).context["rows"][0][1].answered == 0
-    monkeypatch.setattr("annotate.studio.counts.FRESH", timedelta())
+    monkeypatch.setattr("annotate.workflows.counts.FRESH", timedelta())
     assert "1 of 2" in words(studio.get(reverse("studio:campaign-progress", args=[campaign.id])))
 
 
@@ -329,7 +330,7 @@ def test_another_campaigns_answer_is_not_found(studio):
 )
 @pytest.mark.django_db
 def test_new_instructions_are_asked_for(studio, form, made):
-    campaign = make.campaign(Workflow.EDITS)
+    campaign = make.campaign("edits")
     studio.post(reverse("studio:campaign-briefs", args=[campaign.id]), form)
     assert [brief.use_case for brief in Brief.objects.order_by("id")] == made
     assert Task.objects.filter(campaign=campaign, prompt=None).count() == len(made)
@@ -346,7 +347,7 @@ def test_new_instructions_are_asked_for(studio, form, made):
 )
 @pytest.mark.django_db
 def test_a_request_for_nothing_is_refused_on_the_campaigns_page(studio, form, field):
-    campaign = make.campaign(Workflow.EDITS)
+    campaign = make.campaign("edits")
     response = studio.post(reverse("studio:campaign-briefs", args=[campaign.id]), form)
     assert set(response.context["briefs_form"].errors) == {field}
     assert campaign.name in words(response)
@@ -356,9 +357,9 @@ def test_a_request_for_nothing_is_refused_on_the_campaigns_page(studio, form, fi
 @pytest.mark.django_db
 def test_only_instruction_campaigns_take_briefs(studio):
     form = {"kind": "plain", "count": 1}
-    other = make.campaign(Workflow.DEMONSTRATIONS)
+    other = make.campaign("demonstrations")
     assert studio.post(reverse("studio:campaign-briefs", args=[other.id]), form).status_code == 404
-    closed = make.campaign(Workflow.EDITS, state=CampaignState.CLOSED, closed_at=make.NOW)
+    closed = make.campaign("edits", state=CampaignState.CLOSED, closed_at=make.NOW)
     studio.post(reverse("studio:campaign-briefs", args=[closed.id]), form)
     assert not Brief.objects.exists()
 

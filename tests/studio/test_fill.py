@@ -5,11 +5,12 @@ import threading
 import pytest
 from django.db import connection
 
-from annotate.studio import tasks
+from annotate.demonstrations.workflow import DEMONSTRATIONS
 from annotate.work import filling
 from annotate.work.campaigns import change_campaign
-from annotate.work.models import Assignment, Campaign, Task, Workflow
+from annotate.work.models import Assignment, Campaign, Task
 from annotate.work.states import CampaignState, State
+from annotate.workflows import tasks
 from tests import factories as make
 
 
@@ -62,15 +63,14 @@ def test_only_the_pools_campaigns_are_filled_where_one_is_named():
 @pytest.mark.django_db
 def test_one_failing_campaign_does_not_stop_another(monkeypatch, caplog):
     broken, sound = make.campaign(over=pool_of(1)), make.campaign(over=pool_of(1))
-    bench = tasks.WORKFLOWS[Workflow.DEMONSTRATIONS]
+    fill_as_usual = DEMONSTRATIONS.fill
 
-    def fill(campaign, now):
+    def fill(*, campaign, now):
         if campaign == broken:
-            raise RuntimeError("the bench is broken")
-        return bench.fill(campaign, now)
+            raise RuntimeError("the workflow is broken")
+        return fill_as_usual(campaign=campaign, now=now)
 
-    broken_bench = type(bench)(**{**vars(bench), "fill": fill})
-    monkeypatch.setitem(tasks.WORKFLOWS, Workflow.DEMONSTRATIONS, broken_bench)
+    monkeypatch.setattr(DEMONSTRATIONS, "fill", fill)
     tasks.fill_campaigns()
     assert (broken.tasks.count(), sound.tasks.count()) == (0, 1)
     assert f"campaign {broken.id} could not be filled" in caplog.text
@@ -79,15 +79,14 @@ def test_one_failing_campaign_does_not_stop_another(monkeypatch, caplog):
 @pytest.mark.django_db
 def test_a_campaign_closed_meanwhile_gets_no_further_tasks(monkeypatch):
     campaign = make.campaign(over=pool_of(3))
-    bench = tasks.WORKFLOWS[Workflow.DEMONSTRATIONS]
     calls = []
 
-    def fill(campaign, now):
+    def fill(*, campaign, now):
         calls.append(campaign)
         type(campaign).objects.update(state=CampaignState.PAUSED)
         return 1
 
-    monkeypatch.setitem(tasks.WORKFLOWS, Workflow.DEMONSTRATIONS, type(bench)(**{**vars(bench), "fill": fill}))
+    monkeypatch.setattr(DEMONSTRATIONS, "fill", fill)
     tasks.fill_campaigns()
     assert calls == [campaign]
 

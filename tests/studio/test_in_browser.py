@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from annotate.pools import tasks
 from annotate.pools.models import Kind
 from annotate.work import filling
-from annotate.work.models import Assignment, Workflow
+from annotate.work.models import Assignment
 from annotate.work.states import State
 from tests import factories as make
 from tests.studio.conftest import answered
@@ -182,7 +182,7 @@ def test_a_refused_form_comes_back_at_its_first_fault(page: Page):
     page.get_by_label("Name", exact=True).fill("owl")
     page.get_by_role("button", name="Register").click()
     expect(page.get_by_label("Folder, hub id or address")).to_be_focused()
-    campaign = make.campaign(Workflow.EDITS)
+    campaign = make.campaign("edits")
     page.goto(reverse("studio:campaign", args=[campaign.id]))
     page.get_by_role("button", name="Ask for them").click()
     expect(page.get_by_text("Say how many instructions you want")).to_be_in_viewport()

@@ -14,8 +14,9 @@ from annotate.pools.models import ImportJob
 from annotate.samples.models import SampleRun
 from annotate.samples.queries import current_policy
 from annotate.studio.demo import load as demo
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign
 from annotate.work.queries import campaigns_for
+from annotate.workflows.table import WORKFLOWS
 
 PASSWORDS = ("DEMO_LABELER_PASSWORD", "DEMO_REVIEWER_PASSWORD", "DEMO_MANAGER_PASSWORD")
 
@@ -59,8 +60,8 @@ def test_a_labeler_has_work_at_once(environment):
     call_command("load_demo")
     labeler = User.objects.get(username="labeler")
     open_to = {campaign.workflow: campaign for campaign in campaigns_for(labeler)}
-    assert set(open_to) == set(Workflow)
-    for workflow in (Workflow.DEMONSTRATIONS, Workflow.EDITS):
+    assert set(open_to) == set(WORKFLOWS)
+    for workflow in ("demonstrations", "edits"):
         assert Assignment.objects.filter(campaign=open_to[workflow], state="open").count() > 10
     assert set(Brief.objects.values_list("kind", flat=True)) == {"plain", "few_shot", "user_based"}
     for campaign in Campaign.objects.all():
@@ -71,13 +72,13 @@ def test_a_small_run_of_the_current_policy_waits_for_a_worker(environment):
     call_command("load_demo")
     run = SampleRun.objects.get()
     assert run.policy == current_policy("sft")
-    assert run.k >= Campaign.objects.get(workflow=Workflow.RANKINGS).slate_min
+    assert run.k >= Campaign.objects.get(workflow="rankings").slate_min
     assert run.requests.count() == demo.PROMPTS_SAMPLED
 
 
 def test_there_are_prompts_of_customers_and_of_labelers(environment):
     call_command("load_demo")
-    prompts = Campaign.objects.get(workflow=Workflow.DEMONSTRATIONS).pool.prompts
+    prompts = Campaign.objects.get(workflow="demonstrations").pool.prompts
     assert set(prompts.values_list("source", flat=True)) == {"labeler", "customer"}
     assert prompts.filter(kind="few_shot").exists()
 

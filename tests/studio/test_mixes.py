@@ -8,8 +8,7 @@ from annotate.rankings.models import Mix, Slate
 from annotate.rankings.states import SlateState
 from annotate.samples import actions as samples
 from annotate.samples.models import SampleRequest, SampleRun
-from annotate.studio.tasks import fill_campaigns
-from annotate.work.models import Workflow
+from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 from tests.rankings.test_supply import move_to, sample
 from tests.studio.conftest import fact, told, words
@@ -22,7 +21,7 @@ def campaign(db):
     pool = make.pool()
     for _ in range(6):
         make.prompt(pool)
-    return make.campaign(Workflow.RANKINGS, over=pool)
+    return make.campaign("rankings", over=pool)
 
 
 def page(name, campaign):

@@ -14,7 +14,7 @@ from annotate.rankings import actions as rankings
 from annotate.rankings.models import Candidate
 from annotate.rankings.rules import Mark
 from annotate.work import filling, leases, refusals, submitting
-from annotate.work.models import Assignment, Workflow
+from annotate.work.models import Assignment
 from annotate.work.states import State
 from tests import factories as make
 from tests.studio.conftest import answered, client_of, sent_back, told, words
@@ -311,7 +311,7 @@ def test_a_labeler_neither_reads_nor_decides():
 
 @pytest.mark.django_db
 def test_a_reviewer_of_rankings_reads_letters_and_no_policy(review):
-    campaign = reviewed_campaign(0, workflow=Workflow.RANKINGS)
+    campaign = reviewed_campaign(0, workflow="rankings")
     prompt, policy = make.prompt(campaign.pool), make.policy("secret-policy-name")
     for number in range(4):
         make.completion(prompt, policy, f"Text {number}")

@@ -11,16 +11,15 @@ from annotate.rankings.models import Slate
 from annotate.samples import actions as samples
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RequestState, RunState
-from annotate.studio import counts
-from annotate.studio.tasks import fill_campaigns
 from annotate.work import filling, leases, refusals
 from annotate.work.campaigns import change_state
-from annotate.work.models import Task, Workflow
+from annotate.work.models import Task
 from annotate.work.quarantine import NotInQuarantine, StillEqual, WrongSide, keep, quarantine, release
 from annotate.work.queries import progress
 from annotate.work.states import CampaignState, Move, State
 from annotate.work.stopped import restart_task
-from annotate.workflows import readmit
+from annotate.workflows import counts, readmit
+from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 from tests.factories import draft_of
 from tests.pools.test_quarantine import assert_no_leak
@@ -136,14 +135,12 @@ def test_a_closed_campaign_cancels_what_is_held(open_desk):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("workflow", [Workflow.DEMONSTRATIONS, Workflow.EDITS])
+@pytest.mark.parametrize("workflow", ["demonstrations", "edits"])
 def test_no_task_is_made_of_it_until_it_is_released(workflow, monkeypatch):
     monkeypatch.setattr("annotate.work.queries.LATE_IDS", 0)
     pool = make.pool()
     old, new = make.prompt(pool), make.prompt(pool)
-    campaign = make.campaign(
-        workflow, over=pool, **({"target_pool": make.pool()} if workflow == Workflow.EDITS else {})
-    )
+    campaign = make.campaign(workflow, over=pool, **({"target_pool": make.pool()} if workflow == "edits" else {}))
     away(old)
     fill_campaigns()
     assert list(campaign.tasks.values_list("prompt", flat=True)) == [new.id]
@@ -216,7 +213,7 @@ def test_a_new_run_leaves_it_out():
 def test_no_slate_is_made_of_it_until_it_is_released():
     pool = make.pool()
     prompt, other = make.prompt(pool), make.prompt(pool)
-    campaign = make.campaign(Workflow.RANKINGS, over=pool)
+    campaign = make.campaign("rankings", over=pool)
     policy = make.policy()
     for each in (prompt, other):
         for number in range(4):
@@ -235,7 +232,7 @@ def test_a_mix_passes_it_by_and_comes_back_for_it(when):
     pool = make.pool()
     prompt = make.prompt(pool)
     others = [make.prompt(pool) for _ in range(2)]
-    campaign = make.campaign(Workflow.RANKINGS, over=pool)
+    campaign = make.campaign("rankings", over=pool)
     mixed(campaign, share(make.policy(), count=4), low=3)
     if when == "before it is asked":
         away(prompt)

@@ -15,13 +15,13 @@ from annotate.pools.quarantine import Case
 from annotate.rankings import supply
 from annotate.samples.models import SampleRequest
 from annotate.samples.states import RequestState
-from annotate.studio.tasks import fill_campaigns
 from annotate.work import filling, leases, refusals, submitting
 from annotate.work import quarantine as decisions
-from annotate.work.models import Assignment, Draft, Workflow
+from annotate.work.models import Assignment, Draft
 from annotate.work.quarantine import quarantine, release
 from annotate.work.states import State
 from annotate.workflows import readmit
+from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 from tests.pools.test_add_prompt import customer_of, draft
 from tests.rankings.test_supply import another, mixed, sample, share
@@ -51,7 +51,7 @@ def wait_until_blocked(*, unless=None):
 @pytest.fixture
 def written(db):
     """An accepted rewriting that became a prompt: its labeler and assignment."""
-    campaign = make.campaign(Workflow.EDITS, over=make.pool(), target_pool=make.pool(), review_percent=0)
+    campaign = make.campaign("edits", over=make.pool(), target_pool=make.pool(), review_percent=0)
     source = make.prompt(campaign.pool, in_group=make.group(split=Split.TRAIN))
     filling.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=source.id), now=NOW)
     labeler = make.user()
@@ -104,7 +104,7 @@ def test_a_quarantine_while_slates_are_made_waits_for_them(monkeypatch):
     """Some slates are opened, and for others a run is asked for more: the supply locks the campaign and the run."""
     pool = make.pool()
     ready, short, waiting = (make.prompt(pool) for _ in range(3))
-    campaign = make.campaign(Workflow.RANKINGS, over=pool)
+    campaign = make.campaign("rankings", over=pool)
     mixed(campaign, share(make.policy(), 4), high=9)
     fill_campaigns()
     sample(lambda run, prompt, k: "Alike." if prompt == short.id else another(run, prompt, k), most=2)

@@ -6,7 +6,7 @@ from annotate.accounts.models import Cohort, Role
 from annotate.work import filling, refusals
 from annotate.work.campaigns import change_campaign, create_campaign
 from annotate.work.forms import CampaignForm
-from annotate.work.models import Campaign, Order, Workflow
+from annotate.work.models import Campaign, Order
 from annotate.work.states import CampaignState
 from tests import factories as make
 from tests.work.conftest import NOW
@@ -33,9 +33,9 @@ def values(**changes):
 @pytest.mark.django_db
 def test_a_form_becomes_a_draft():
     labeler, manager = make.user(), make.user(Role.MANAGER)
-    form = CampaignForm(values(labelers=[labeler.id]), workflow=Workflow.DEMONSTRATIONS)
+    form = CampaignForm(values(labelers=[labeler.id]), workflow="demonstrations")
     assert form.is_valid(), form.errors
-    campaign = create_campaign(by=manager, now=NOW, workflow=Workflow.DEMONSTRATIONS, **form.cleaned_data)
+    campaign = create_campaign(by=manager, now=NOW, workflow="demonstrations", **form.cleaned_data)
     campaign.refresh_from_db()
     assert (campaign.state, campaign.created_by, campaign.overlap) == (CampaignState.DRAFT, manager, 2)
     assert campaign.cohorts == ["training"]
@@ -45,9 +45,9 @@ def test_a_form_becomes_a_draft():
 @pytest.mark.parametrize(
     ("workflow", "shown", "hidden"),
     [
-        (Workflow.DEMONSTRATIONS, {"overlap"}, {"slate_min", "policies", "target_pool", "rewrite_pool"}),
-        (Workflow.RANKINGS, {"slate_min", "slate_max", "policies"}, {"target_pool", "rewrite_pool"}),
-        (Workflow.EDITS, {"target_pool", "rewrite_pool"}, {"slate_min", "policies"}),
+        ("demonstrations", {"overlap"}, {"slate_min", "policies", "target_pool", "rewrite_pool"}),
+        ("rankings", {"slate_min", "slate_max", "policies"}, {"target_pool", "rewrite_pool"}),
+        ("edits", {"target_pool", "rewrite_pool"}, {"slate_min", "policies"}),
     ],
 )
 @pytest.mark.django_db
@@ -60,13 +60,13 @@ def test_each_kind_of_work_has_its_own_fields(workflow, shown, hidden):
 @pytest.mark.parametrize(
     ("workflow", "changes", "field"),
     [
-        (Workflow.DEMONSTRATIONS, {"overlap": 0}, "overlap"),
-        (Workflow.DEMONSTRATIONS, {"review_percent": 101}, "review_percent"),
-        (Workflow.DEMONSTRATIONS, {"cohorts": []}, "cohorts"),
-        (Workflow.DEMONSTRATIONS, {"cohorts": ["friends"]}, "cohorts"),
-        (Workflow.RANKINGS, {"slate_min": 6, "slate_max": 5}, "slate_max"),
-        (Workflow.RANKINGS, {"slate_min": 3, "slate_max": 5}, "slate_min"),
-        (Workflow.EDITS, {"target_pool": ""}, "target_pool"),
+        ("demonstrations", {"overlap": 0}, "overlap"),
+        ("demonstrations", {"review_percent": 101}, "review_percent"),
+        ("demonstrations", {"cohorts": []}, "cohorts"),
+        ("demonstrations", {"cohorts": ["friends"]}, "cohorts"),
+        ("rankings", {"slate_min": 6, "slate_max": 5}, "slate_max"),
+        ("rankings", {"slate_min": 3, "slate_max": 5}, "slate_min"),
+        ("edits", {"target_pool": ""}, "target_pool"),
     ],
 )
 @pytest.mark.django_db
@@ -78,15 +78,15 @@ def test_what_makes_no_sense_is_refused_at_its_field(workflow, changes, field):
 @pytest.mark.django_db
 def test_only_active_labelers_can_be_named():
     for person in (make.user(Role.REVIEWER), make.user(is_active=False)):
-        form = CampaignForm(values(labelers=[person.id]), workflow=Workflow.DEMONSTRATIONS)
+        form = CampaignForm(values(labelers=[person.id]), workflow="demonstrations")
         assert set(form.errors) == {"labelers"}
 
 
 @pytest.mark.django_db
 def test_a_taken_name_is_refused_by_the_form_and_by_the_action():
     taken = make.campaign()
-    assert set(CampaignForm(values(name=taken.name), workflow=Workflow.RANKINGS).errors) >= {"name"}
-    columns = {"name": taken.name, "workflow": Workflow.DEMONSTRATIONS, "pool": taken.pool}
+    assert set(CampaignForm(values(name=taken.name), workflow="rankings").errors) >= {"name"}
+    columns = {"name": taken.name, "workflow": "demonstrations", "pool": taken.pool}
     with pytest.raises(refusals.NameTaken):
         create_campaign(by=None, now=NOW, guideline=taken.guideline, **columns)
     assert Campaign.objects.count() == 1
@@ -94,7 +94,7 @@ def test_a_taken_name_is_refused_by_the_form_and_by_the_action():
 
 @pytest.mark.django_db
 def test_a_draft_changes_in_everything():
-    campaign, pool, policy = draft_campaign(workflow=Workflow.RANKINGS), make.pool(), make.policy()
+    campaign, pool, policy = draft_campaign(workflow="rankings"), make.pool(), make.policy()
     change_campaign(campaign=campaign, pool=pool, overlap=3, policies=[policy])
     campaign.refresh_from_db()
     assert (campaign.pool, campaign.overlap, list(campaign.policies.all())) == (pool, 3, [policy])
@@ -103,7 +103,7 @@ def test_a_draft_changes_in_everything():
 @pytest.mark.django_db
 def test_an_open_campaign_changes_in_what_leaves_its_answers_alike():
     campaign, labeler = make.campaign(), make.user()
-    form = CampaignForm(instance=campaign, workflow=Workflow.DEMONSTRATIONS)
+    form = CampaignForm(instance=campaign, workflow="demonstrations")
     assert set(form.fields) == {
         "name",
         "labelers",
@@ -140,12 +140,12 @@ def test_an_open_campaign_is_never_left_without_people():
 
 @pytest.mark.django_db
 def test_the_order_stands_once_there_are_slots():
-    campaign = draft_campaign(workflow=Workflow.EDITS)
+    campaign = draft_campaign(workflow="edits")
     filling.add_task(campaign=campaign, now=NOW)
     for changed in ({"order": Order.RANDOM}, {"order_seed": 7}):
         with pytest.raises(refusals.OrderFixed):
             change_campaign(campaign=campaign, **changed)
-    form = CampaignForm(instance=campaign, workflow=Workflow.EDITS)
+    form = CampaignForm(instance=campaign, workflow="edits")
     assert form.fields["order"].disabled
     assert form.fields["order_seed"].disabled
     change_campaign(campaign=campaign, order=Order.DEPTH, name="The same order")

@@ -53,9 +53,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "policies",
-                    models.ManyToManyField(
-                        blank=True, related_name="+", to="samples.policy", verbose_name="policies"
-                    ),
+                    models.ManyToManyField(blank=True, related_name="+", to="samples.policy", verbose_name="policies"),
                 ),
             ],
             options={

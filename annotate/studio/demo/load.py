@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -11,21 +9,21 @@ from django.utils.translation import gettext
 
 from annotate.accounts.actions import invite
 from annotate.accounts.models import Cohort, Role, User
-from annotate.edits.actions import add_briefs
 from annotate.guidelines.actions import create_guideline, publish
 from annotate.guidelines.models import Guideline
 from annotate.lib.refusals import Refusal
 from annotate.pools.actions import create_pool
 from annotate.pools.importers import jobs, prompts
-from annotate.pools.models import ImportKind, Kind, Pool
+from annotate.pools.models import ImportKind, Pool
 from annotate.samples.actions import create_policy, move_current, start_run
 from annotate.samples.models import Origin, Policy, Stage
-from annotate.studio.tasks import fill_campaigns
-from annotate.work.campaigns import change_state, create_campaign
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign
 from annotate.work.states import CampaignState
+from annotate.work.workflow import DemoCampaign
+from annotate.workflows.actions import change_state, create_campaign
+from annotate.workflows.table import WORKFLOWS
+from annotate.workflows.tasks import fill_campaigns
 
-TEXTS = Path(__file__).parent
 # The worker's room is above this one: its folder is named, its code is not imported.
 POLICY = settings.BASE_DIR / "models_worker" / "demo_policy"
 PROMPTS = POLICY / "prompts.jsonl"
@@ -38,10 +36,6 @@ PEOPLE = (
     ("labeler2", Role.LABELER, Cohort.TRAINING),
     ("labeler-held-out", Role.LABELER, Cohort.HELD_OUT),
     ("reviewer", Role.REVIEWER, Cohort.TRAINING),
-)
-USE_CASES = (
-    "A small bakery answers its customers' messages.",
-    "A teacher turns a page of a textbook into questions for a class of twelve-year-olds.",
 )
 
 
@@ -125,51 +119,27 @@ def _policy(manager: User, now: datetime) -> Policy:
 
 
 def _campaigns(pool: Pool, manager: User, now: datetime) -> None:
-    both = [Cohort.TRAINING, Cohort.HELD_OUT]
-    target = Pool.objects.filter(name="Instructions by labelers").first() or create_pool(
-        name="Instructions by labelers", description="Accepted instructions of the demonstration.", now=now
-    )
-    _campaign(
-        "Write answers", Workflow.DEMONSTRATIONS, manager, now, pool=pool, review_percent=20, cohorts=[Cohort.TRAINING]
-    )
-    _campaign("Rank completions", Workflow.RANKINGS, manager, now, pool=pool, slate_max=6, overlap=2, cohorts=both)
-    _campaign(
-        "Write instructions",
-        Workflow.EDITS,
-        manager,
-        now,
-        pool=pool,
-        target_pool=target,
-        review_percent=100,
-        cohorts=[Cohort.TRAINING],
-    )
+    for workflow in WORKFLOWS.values():
+        demo = workflow.demo(pool=pool, now=now)
+        if demo and not Campaign.objects.filter(name=demo.name).exists():
+            campaign = create_campaign(
+                name=demo.name,
+                workflow=workflow.key,
+                pool=pool,
+                guideline=_guideline(demo, manager, now),
+                by=manager,
+                now=now,
+                settings=demo.settings,
+                **demo.columns,
+            )
+            workflow.fill_demo(campaign=campaign, now=now)
+            change_state(campaign=campaign, to=CampaignState.OPEN, now=now)
     fill_campaigns(pool.id)
 
 
-GUIDELINES = {
-    Workflow.DEMONSTRATIONS: ("Writing answers", "demonstrations.md"),
-    Workflow.RANKINGS: ("Ranking answers", "rankings.md"),
-    Workflow.EDITS: ("Writing instructions", "instructions.md"),
-}
-
-
-def _guideline(workflow: Workflow, manager: User, now: datetime) -> Guideline:
-    name, text = GUIDELINES[workflow]
-    guideline = Guideline.objects.filter(name=name).first()
+def _guideline(demo: DemoCampaign, manager: User, now: datetime) -> Guideline:
+    guideline = Guideline.objects.filter(name=demo.guideline).first()
     if guideline is None:
-        guideline = create_guideline(name=name, body=(TEXTS / text).read_text(), by=manager, now=now)
+        guideline = create_guideline(name=demo.guideline, body=demo.guideline_text.read_text(), by=manager, now=now)
         publish(guideline=guideline, now=now)
     return guideline
-
-
-def _campaign(name: str, workflow: Workflow, manager: User, now: datetime, **columns: Any) -> None:
-    if Campaign.objects.filter(name=name).exists():
-        return
-    guideline = _guideline(workflow, manager, now)
-    campaign = create_campaign(name=name, workflow=workflow, guideline=guideline, by=manager, now=now, **columns)
-    if workflow == Workflow.EDITS:
-        # Before the pool's prompts are to be rewritten, so that a labeler meets every kind.
-        add_briefs(campaign=campaign, kind=Kind.PLAIN, count=1, now=now)
-        add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=now)
-        add_briefs(campaign=campaign, kind=Kind.USER_BASED, use_cases=USE_CASES, now=now)
-    change_state(campaign=campaign, to=CampaignState.OPEN, now=now)

@@ -5,36 +5,31 @@ from typing import Any
 
 from django.contrib import messages
 from django.db.models import QuerySet
+from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import managers, person
 from annotate.accounts.models import Cohort
-from annotate.edits.actions import add_briefs
-from annotate.edits.models import Brief
 from annotate.guidelines.models import Guideline
 from annotate.guidelines.queries import current_version
 from annotate.lib.methods import post_or_redirect, refusals_lead_to
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import shown_in
-from annotate.lib.wake import wake
-from annotate.pools.models import Kind, Pool
-from annotate.rankings.stock import parts_of
-from annotate.studio import counts, queries
-from annotate.studio.forms import BriefsForm
-from annotate.studio.views.mixes import about_slates
-from annotate.work import filling, refusals, review
+from annotate.pools.models import Pool
+from annotate.studio import queries
 from annotate.work import queries as work
-from annotate.work.campaigns import change_campaign, change_state, create_campaign
+from annotate.work import refusals, review
 from annotate.work.forms import CampaignForm
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign, CampaignSettings
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState
-
-FILL = "studio.fill_campaigns"
+from annotate.work.workflow import Workflow
+from annotate.workflows import counts
+from annotate.workflows.actions import change_campaign, change_state, create_campaign, settings_of, with_settings
+from annotate.workflows.table import WORKFLOWS, workflow_of, workflow_or_404
 
 
 @require_safe
@@ -49,22 +44,28 @@ def campaigns(request: HttpRequest) -> HttpResponse:
 @require_safe
 @managers
 def campaign_kind(request: HttpRequest) -> HttpResponse:
-    """The first step: what kind of work is it?"""
+    """The first step: choose a workflow."""
     missing = {"no_pool": not Pool.objects.exists(), "no_guideline": not Guideline.objects.exists()}
-    return render(request, "studio/campaign_kind.html", {"kinds": Workflow, **missing})
+    return render(request, "studio/campaign_kind.html", {"workflows": WORKFLOWS.values(), **missing})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def campaign_new(request: HttpRequest, workflow: str) -> HttpResponse:
-    kind = _kind(workflow)
-    form = CampaignForm(request.POST or None, workflow=kind)
-    if request.method == "POST" and form.is_valid():
+    chosen = workflow_or_404(workflow)
+    form, settings = CampaignForm(request.POST or None), _settings_form(request, chosen)
+    if request.method == "POST" and _are_valid(form, settings):
         with shown_in(form):
-            campaign = create_campaign(by=person(request), now=timezone.now(), workflow=kind, **form.cleaned_data)
+            campaign = create_campaign(
+                workflow=chosen.key,
+                by=person(request),
+                now=timezone.now(),
+                settings=settings.cleaned_data if settings else None,
+                **form.cleaned_data,
+            )
             messages.success(request, _("The campaign is a draft. Labelers see it when you open it."))
             return redirect("studio:campaign", campaign.id)
-    return render(request, "studio/campaign_new.html", {"form": form, "kind": kind})
+    return render(request, "studio/campaign_new.html", {"form": form, "settings_form": settings, "workflow": chosen})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -72,17 +73,22 @@ def campaign_new(request: HttpRequest, workflow: str) -> HttpResponse:
 def campaign_edit(request: HttpRequest, campaign_id: int) -> HttpResponse:
     campaign = get_object_or_404(Campaign, id=campaign_id)
     name = campaign.name
-    form = CampaignForm(request.POST or None, instance=campaign, workflow=Workflow(campaign.workflow))
-    if request.method == "POST" and form.is_valid():
+    form = CampaignForm(request.POST or None, instance=campaign)
+    draft = campaign.state == CampaignState.DRAFT
+    settings = _settings_form(request, workflow_of(campaign), campaign) if draft else None
+    if request.method == "POST" and _are_valid(form, settings):
         with shown_in(form):
-            campaign = change_campaign(campaign=campaign, **form.cleaned_data)
-            # Of most campaigns that is all of it; what is left of a large one a worker does.
-            if filling.match_overlap(campaign=campaign, now=timezone.now()):
-                wake(FILL, campaign.pool_id)
+            change_campaign(
+                campaign=campaign,
+                now=timezone.now(),
+                settings=settings.cleaned_data if settings else None,
+                **form.cleaned_data,
+            )
             messages.success(request, _("The campaign was changed."))
             return redirect("studio:campaign", campaign.id)
     # The form has written into the campaign what was typed: a refused name must not stand in the title.
-    return render(request, "studio/campaign_edit.html", {"form": form, "campaign": campaign, "name": name})
+    context = {"form": form, "settings_form": settings, "campaign": campaign, "name": name}
+    return render(request, "studio/campaign_edit.html", context)
 
 
 @require_safe
@@ -126,32 +132,24 @@ def replace_sent_back(request: HttpRequest, campaign_id: int, assignment_id: int
     return redirect("studio:campaign", campaign_id)
 
 
-@managers
-@post_or_redirect("studio:campaign", "campaign_id")
-def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """Ask for new instructions."""
-    campaign = get_object_or_404(_with_related(), id=campaign_id, workflow=Workflow.EDITS)
-    form = BriefsForm(request.POST)
-    if form.is_valid():
-        with shown_in(form):
-            made = add_briefs(
-                campaign=campaign,
-                kind=Kind(form.cleaned_data["kind"]),
-                count=form.cleaned_data["count"],
-                use_cases=form.cleaned_data["use_cases"],
-                now=timezone.now(),
-            )
-            said = ngettext("%(count)d new instruction is asked for.", "%(count)d are asked for.", len(made))
-            messages.success(request, said % {"count": len(made)})
-            return redirect("studio:campaign", campaign.id)
-    return render(request, "studio/campaign.html", _campaign(request, campaign) | {"briefs_form": form})
+def _settings_form(
+    request: HttpRequest, workflow: Workflow, campaign: Campaign | None = None
+) -> "ModelForm[CampaignSettings] | None":
+    """The form for what only this workflow asks; None where it asks nothing."""
+    if workflow.settings_form is None:
+        return None
+    return workflow.settings_form(request.POST or None, instance=settings_of(campaign) if campaign else None)
+
+
+def _are_valid(form: CampaignForm, settings: "ModelForm[CampaignSettings] | None") -> bool:
+    """Validate both, so that the page shows the errors of both."""
+    results = [form.is_valid(), settings is None or settings.is_valid()]
+    return all(results)
 
 
 def _move(request: HttpRequest, campaign: Campaign, to: CampaignState) -> HttpResponse:
     again = campaign.state == CampaignState.PAUSED
     change_state(campaign=campaign, to=to, now=timezone.now())
-    if to == CampaignState.OPEN:
-        wake(FILL, campaign.pool_id)
     messages.success(request, _said(to, again))
     return redirect("studio:campaign", campaign.id)
 
@@ -166,25 +164,22 @@ def _said(to: CampaignState, again: bool) -> str:
 
 
 def _with_related() -> QuerySet[Campaign]:
-    return Campaign.objects.select_related("pool", "guideline", "target_pool")
-
-
-def _kind(workflow: str) -> Workflow:
-    if workflow not in Workflow:
-        raise Http404
-    return Workflow(workflow)
+    return with_settings(Campaign.objects.select_related("pool", "guideline"))
 
 
 def _progress(campaign: Campaign, *, younger: timedelta = counts.KEPT) -> dict[str, Any]:
     standing = counts.standing(campaign, now=timezone.now(), younger=younger)
+    workflow = workflow_of(campaign)
+    part = workflow.progress_part(campaign=campaign)
     return {
         "campaign": campaign,
+        "workflow": workflow,
+        "progress_part": part,
         "standing": standing,
-        "mixed": campaign.workflow == Workflow.RANKINGS and bool(parts_of(campaign)),
         "progress": standing.progress,
         "running": campaign.state in (CampaignState.OPEN, CampaignState.PAUSED),
         "matched": work.matched_percent(campaign) if campaign.state != CampaignState.CLOSED else None,
-    }
+    } | (part.context if part else {})
 
 
 def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
@@ -194,7 +189,6 @@ def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "moves": [to for to in CampaignState if (campaign.state, to) in CAMPAIGN_MOVES],
         "cohorts": [Cohort(cohort).label for cohort in campaign.cohorts],
         "named": campaign.labelers.order_by("username"),
-        "policies": campaign.policies.order_by("name", "revision"),
         "qualifications": campaign.qualifications.order_by("name"),
         "labelers": queries.labelers_of(campaign, context["standing"].labelers),
         "stopped": 0 if campaign.state == CampaignState.CLOSED else work.stopped_tasks(campaign).count(),
@@ -202,9 +196,11 @@ def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "waiting": queries.waiting_for_writers(campaign),
         "page": page_of(request, work.skips(campaign), size=10),
     }
-    if campaign.workflow == Workflow.RANKINGS:
-        context |= about_slates(campaign)
-    if campaign.workflow == Workflow.EDITS and campaign.state != CampaignState.CLOSED:
-        briefs = Brief.objects.filter(task__campaign=campaign).order_by("-id")
-        context |= {"briefs_form": BriefsForm(), "briefs": briefs[:5], "briefs_total": briefs.count()}
-    return context
+    workflow = workflow_of(campaign)
+    parts = {
+        "settings_part": workflow.settings_part(campaign=campaign),
+        "campaign_part": workflow.campaign_part(campaign=campaign),
+    }
+    for part in parts.values():
+        context |= part.context if part else {}
+    return context | parts

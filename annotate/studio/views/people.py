@@ -21,6 +21,7 @@ from annotate.studio import queries
 from annotate.studio.forms import PeopleFilter
 from annotate.work import queries as work
 from annotate.work.models import Assignment
+from annotate.workflows.counts import Counts
 
 # Rows of an account's history on its page.
 HISTORY = 100
@@ -32,7 +33,7 @@ def people(request: HttpRequest) -> HttpResponse:
     form = PeopleFilter(request.GET)
     page = page_of(request, accounts.people().filter(form.condition()))
     counts = queries.counts_of(page)
-    rows = [(somebody, counts.get(somebody.id, queries.Counts())) for somebody in page]
+    rows = [(somebody, counts.get(somebody.id, Counts())) for somebody in page]
     return render(request, "studio/people.html", {"form": form, "page": page, "rows": rows})
 
 

@@ -18,6 +18,7 @@ from annotate.samples.forms import PolicyForm
 from annotate.samples.models import CurrentPolicy, Origin, Policy, ServerProbe
 from annotate.samples.states import ProbeState
 from annotate.studio import queries
+from annotate.workflows.actions import campaigns_with
 
 
 @require_safe
@@ -49,7 +50,7 @@ def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
         "pointer": CurrentPolicy.objects.filter(stage=policy.stage).select_related("policy", "moved_by").first(),
         "sampled_here": policy.origin != Origin.IMPORTED,
         "completions": policy.completions.count(),
-        "campaigns": policy.campaigns.order_by("name"),
+        "campaigns": campaigns_with(policy),
         "runs": page_of(request, queries.runs().filter(policy=policy), size=10),
     }
     return render(request, "studio/policy.html", context)

@@ -11,15 +11,12 @@ from django.views.decorators.http import require_safe
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect, refusals_lead_to
 from annotate.lib.paging import back_to, page_of
-from annotate.lib.wake import wake
 from annotate.pools import queries
 from annotate.pools.models import Pool, Prompt, QuarantineReason
 from annotate.pools.quarantine import in_the_way
 from annotate.studio.forms import QuarantineForm
 from annotate.work import quarantine as actions
-from annotate.workflows import readmit
-
-FILL = "studio.fill_campaigns"
+from annotate.workflows.actions import release
 
 
 @require_safe
@@ -62,8 +59,7 @@ def _decided(prompt: Prompt, decision: str, request: HttpRequest) -> str:
         actions.keep(prompt_id=prompt.id, by=by, now=now)
         return _("Prompt %(id)d stays in quarantine.") % {"id": prompt.id}
     instead = decision == "instead"
-    actions.release(prompt_id=prompt.id, by=by, now=now, readmit=readmit, instead=instead)
-    wake(FILL, prompt.pool_id)
+    release(prompt=prompt, by=by, now=now, instead=instead)
     if instead:
         return _("Prompt %(id)d is in use. The equal prompts are in quarantine instead.") % {"id": prompt.id}
     return _("Prompt %(id)d is in use again.") % {"id": prompt.id}

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
@@ -21,11 +20,11 @@ from annotate.studio import queries
 from annotate.studio.forms import DecisionForm
 from annotate.work import queries as work
 from annotate.work import refusals
-from annotate.work.models import Assignment, Workflow
+from annotate.work.models import Assignment
 from annotate.work.refusals import Moved
-from annotate.work.review import hold_as_read, send_back
 from annotate.work.states import State
-from annotate.workflows import WORKFLOWS
+from annotate.workflows.actions import decide
+from annotate.workflows.table import workflow_of
 
 
 @require_safe
@@ -71,13 +70,15 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
 
 def _decide(assignment: Assignment, reviewer: User, form: DecisionForm) -> None:
     """Raises Moved also where the answer was written anew since the reviewer opened it."""
-    comment, now = form.cleaned_data["comment"], timezone.now()
-    with transaction.atomic():
-        hold_as_read(assignment_id=assignment.id, submitted_at=form.cleaned_data["read"])
-        if form.cleaned_data["decision"] == "accept":
-            WORKFLOWS[Workflow(assignment.campaign.workflow)].accept(assignment.id, reviewer, comment, now)
-        else:
-            send_back(assignment_id=assignment.id, reviewer=reviewer, comment=comment, now=now)
+    values = form.cleaned_data
+    decide(
+        assignment=assignment,
+        read_at=values["read"],
+        accepted=values["decision"] == "accept",
+        reviewer=reviewer,
+        comment=values["comment"],
+        now=timezone.now(),
+    )
 
 
 def _is_decided_so(assignment: Assignment, reviewer: User, form: DecisionForm) -> bool:
@@ -94,11 +95,11 @@ def _read(assignment: Assignment) -> str:
 
 
 def _answer(request: HttpRequest, assignment: Assignment, form: DecisionForm) -> dict[str, Any]:
-    bench = WORKFLOWS[Workflow(assignment.campaign.workflow)]
+    workflow = workflow_of(assignment.campaign)
     return {
         "assignment": assignment,
         "prompt": assignment.task.prompt,
-        "answer": render_to_string(bench.answer_part, bench.answer(assignment), request),
+        "answer": render_to_string(workflow.answer_template, workflow.answer(assignment=assignment), request),
         "history": work.history(assignment),
         "waiting": assignment.state == State.SUBMITTED,
         "form": form,

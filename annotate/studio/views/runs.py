@@ -15,14 +15,13 @@ from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import shown_in
 from annotate.pools.models import Pool
-from annotate.rankings.supply import try_again
 from annotate.samples import actions
 from annotate.samples import queries as samples
 from annotate.samples.forms import SampleRunForm, StopStrings
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RunState
 from annotate.studio import queries
-from annotate.work.models import Campaign
+from annotate.workflows.actions import campaign_of, retry_failed
 
 # How many completions a run's page shows.
 SHOWN = 8
@@ -65,7 +64,7 @@ def run(request: HttpRequest, run_id: int) -> HttpResponse:
     run = _run(run_id)
     latest = run.completions.select_related("prompt").defer("prompt__search").order_by("-prompt_id", "-k")
     context = {
-        "campaign": Campaign.objects.filter(mix__versions__portions__run=run).first(),
+        "campaign": campaign_of(run),
         "completions": latest[:SHOWN][::-1],
         "failures": samples.failures(run),
         "stops": StopStrings().prepare_value(run.stop).splitlines(),
@@ -95,7 +94,7 @@ def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:run", "run_id")
 def run_retry(request: HttpRequest, run_id: int) -> HttpResponse:
-    count = try_again(run=_run(run_id))
+    count = retry_failed(run=_run(run_id))
     said = ngettext("%(count)d prompt is tried again.", "%(count)d prompts are tried again.", count)
     messages.success(request, said % {"count": count})
     return redirect("studio:run", run_id)

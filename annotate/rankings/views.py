@@ -1,10 +1,11 @@
-"""How a ranking campaign comes by its slates: the mix they are sampled from, and how that goes."""
+"""A manager's pages for the slates of a campaign: the mix they are sampled from, and how far they are."""
 
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
@@ -17,7 +18,7 @@ from annotate.rankings.forms import MixForm, part_forms
 from annotate.rankings.models import Mix, Portion
 from annotate.rankings.rules import BadMix
 from annotate.samples.forms import draw_seed
-from annotate.work.models import Campaign, Workflow
+from annotate.work.models import Campaign
 from annotate.work.states import CampaignState
 
 
@@ -25,7 +26,7 @@ from annotate.work.states import CampaignState
 @managers
 def slates(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """The part of the campaign's page that tells of its slates and keeps itself up to date."""
-    return render(request, "studio/_slates.html", about_slates(_campaign(campaign_id)))
+    return render(request, "rankings/_slates.html", about_slates(_campaign(campaign_id)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -48,7 +49,7 @@ def mix(request: HttpRequest, campaign_id: int) -> HttpResponse:
             else:
                 messages.success(request, _("The slates are made like this from now on."))
                 return redirect("studio:campaign", campaign.id)
-    return render(request, "studio/mix.html", {"campaign": campaign, "form": form, "parts": parts})
+    return render(request, "rankings/mix.html", {"campaign": campaign, "form": form, "parts": parts})
 
 
 @managers
@@ -79,4 +80,11 @@ def about_slates(campaign: Campaign) -> dict[str, Any]:
 
 
 def _campaign(campaign_id: int) -> Campaign:
-    return get_object_or_404(Campaign, id=campaign_id, workflow=Workflow.RANKINGS)
+    return get_object_or_404(Campaign, id=campaign_id, rankings_settings__isnull=False)
+
+
+urlpatterns = [
+    path("slates/", slates, name="campaign-slates"),
+    path("mix/", mix, name="campaign-mix"),
+    path("mix/go-on/", go_on, name="mix-go-on"),
+]

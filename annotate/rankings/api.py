@@ -1,0 +1,63 @@
+"""The API of a ranking campaign's mix, under the address of the campaign."""
+
+from typing import Any
+
+from django.shortcuts import get_object_or_404
+from django.urls import path
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotate.rankings import stock, supply
+from annotate.rankings.models import Mix, RankingSettings
+from annotate.rankings.serializers import MixSerializer
+from annotate.work.models import Campaign
+
+
+class MixView(APIView):
+    """What a campaign's slates are sampled from, and how many are ready."""
+
+    @extend_schema(operation_id="campaigns_mix_retrieve", responses=MixSerializer)
+    def get(self, request: Request, campaign_id: int) -> Response:
+        return Response(_mix(_campaign(campaign_id)))
+
+    @extend_schema(operation_id="campaigns_mix_update", request=MixSerializer, responses=MixSerializer)
+    def put(self, request: Request, campaign_id: int) -> Response:
+        campaign = _campaign(campaign_id)
+        form = MixSerializer(data=request.data)
+        form.is_valid(raise_exception=True)
+        supply.save_mix(campaign=campaign, **form.validated_data)
+        return Response(_mix(campaign))
+
+
+class ContinueView(APIView):
+    """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
+
+    @extend_schema(operation_id="campaigns_go_on_create", request=None, responses=MixSerializer)
+    def post(self, request: Request, campaign_id: int) -> Response:
+        campaign = _campaign(campaign_id)
+        supply.go_on(campaign=campaign, now=timezone.now())
+        return Response(_mix(campaign))
+
+
+def _campaign(campaign_id: int) -> Campaign:
+    campaign = get_object_or_404(Campaign, id=campaign_id)
+    if not RankingSettings.objects.filter(campaign=campaign).exists():
+        raise NotFound(_("“%(name)s” is not a ranking campaign, so it has no mix.") % {"name": campaign.name})
+    return campaign
+
+
+def _mix(campaign: Campaign) -> Any:
+    mix = Mix.objects.filter(campaign=campaign).first() or Mix(campaign=campaign)
+    found = {"mix": mix, "parts": stock.parts_of(campaign), "supply": stock.supply_of(campaign)}
+    return MixSerializer(found).data
+
+
+urlpatterns = [
+    path("mix/", MixView.as_view(), name="campaign-mix"),
+    path("go_on/", ContinueView.as_view(), name="campaign-go-on"),
+]

@@ -1,0 +1,74 @@
+"""JSON into the values of a ranking campaign, and its rows into JSON. Nothing here saves."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+from rest_framework import serializers
+
+from annotate.rankings.models import MOST_AHEAD, Pointer, RankingSettings
+from annotate.rankings.rules import MOST, Share
+from annotate.rankings.stock import Supply
+from annotate.samples.forms import draw_seed
+from annotate.samples.models import Policy, Stage
+
+
+class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
+    class Meta:
+        model = RankingSettings
+        fields = ["slate_min", "slate_max", "policies"]
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        fewest = values.get("slate_min", self.instance.slate_min if self.instance else 4)
+        most = values.get("slate_max", self.instance.slate_max if self.instance else 9)
+        if fewest > most:
+            raise serializers.ValidationError({"slate_max": _("Enter at least slate_min.")})
+        return values
+
+
+class ShareSerializer(serializers.Serializer[Any]):
+    """A part of a mix: a policy, or a stage with "current" or "previous"."""
+
+    policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
+    pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
+    stage = serializers.ChoiceField(choices=Stage.choices, allow_blank=True, default="")
+    count = serializers.IntegerField(min_value=1, max_value=MOST)
+    temperature = serializers.FloatField(default=1.0, min_value=0, max_value=5)
+    top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
+    max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        named, pointed = bool(values["policy"]), bool(values["pointer"]) and bool(values["stage"])
+        if named == pointed or (named and (values["pointer"] or values["stage"])):
+            raise serializers.ValidationError(_("Name a policy, or a stage and one of its pointers."))
+        return values
+
+
+class SlatesSerializer(serializers.Serializer[Any]):
+    """How a campaign's slates stand; of prompts without one how many there are by reason."""
+
+    ready = serializers.IntegerField()
+    sampling = serializers.IntegerField()
+    retired = serializers.IntegerField()
+    none = serializers.SerializerMethodField()
+
+    def get_none(self, supply: Supply) -> dict[str, int]:
+        return {why.value: number for why, number in supply.none}
+
+
+class MixSerializer(serializers.Serializer[Any]):
+    """What a ranking campaign's slates are sampled from; no parts: it ranks the completions that are there."""
+
+    parts = ShareSerializer(many=True)
+    low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MOST_AHEAD)
+    high = serializers.IntegerField(source="mix.high", default=60, min_value=1, max_value=MOST_AHEAD)
+    renew = serializers.BooleanField(source="mix.renew", default=False)
+    cut_off_allowed = serializers.BooleanField(source="mix.cut_off_allowed", default=True)
+    seed = serializers.IntegerField(
+        source="mix.seed", default=draw_seed, min_value=0, max_value=2**63 - 1, help_text=_("fixed with the first mix")
+    )
+    supply = SlatesSerializer(read_only=True)
+
+    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+        parts = [{**part, "policy_id": part["policy"] and part["policy"].id} for part in values["parts"]]
+        shares = [Share(**{name: value for name, value in part.items() if name != "policy"}) for part in parts]
+        return {"shares": shares, **values["mix"]}

@@ -1,0 +1,34 @@
+"""Which assignments a labeler may open."""
+
+from django.db import connection
+
+from annotate.accounts.models import User
+from annotate.lib.prepared import execute
+from annotate.work.models import Assignment
+from annotate.work.moves import SLOT
+from annotate.work.queries import CAMPAIGN, has_held
+
+HAD = f"""
+SELECT {SLOT.columns}, {CAMPAIGN.columns}
+FROM work_assignment slot JOIN work_campaign campaign ON campaign.id = slot.campaign_id
+WHERE slot.id = %(assignment)s
+"""
+
+
+def had(labeler: User, assignment_id: int) -> Assignment | None:
+    """The assignment with its campaign, if the labeler has it or ever had its task.
+
+    Somebody else's assignment looks like one that does not exist.
+    """
+    with connection.cursor() as cursor:
+        execute(cursor, HAD, {"assignment": assignment_id})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    assignment, row = SLOT.made(row)
+    assignment.campaign, _row = CAMPAIGN.made(row)
+    return assignment if is_theirs(assignment, labeler) else None
+
+
+def is_theirs(assignment: Assignment, labeler: User) -> bool:
+    return assignment.labeler_id == labeler.id or has_held(labeler, assignment.task_id)

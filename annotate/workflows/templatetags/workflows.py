@@ -1,0 +1,28 @@
+"""Template filters that ask a campaign's workflow."""
+
+from collections.abc import Mapping
+
+from django import template
+
+from annotate.work.models import Campaign
+from annotate.work.workflow import Words
+from annotate.workflows.table import workflow_of
+
+register = template.Library()
+
+
+@register.filter
+def workflow_label(campaign: Campaign) -> Words:
+    return workflow_of(campaign).label
+
+
+@register.filter
+def untitled(campaign: Campaign) -> Words:
+    """What lists show for a task of the campaign that has no prompt."""
+    return workflow_of(campaign).untitled
+
+
+@register.filter
+def of(values: Mapping[int, str], key: int) -> str:
+    """The value of a dictionary for this key; empty where it has none."""
+    return values.get(key, "")
