@@ -15,14 +15,22 @@ from tests import factories as make
 FOREIGN = ("allauth.", "django.contrib.admin.", "django.views.")
 
 
-def routes(resolver: URLResolver | None = None, names: tuple[str, ...] = ()) -> Iterator[tuple[str, URLPattern]]:
-    """(name to reverse, pattern) of every view of ours."""
+PARAMETERS: dict[URLPattern, dict[str, object]] = {}
+
+
+def routes(
+    resolver: URLResolver | None = None, names: tuple[str, ...] = (), above: tuple[URLResolver, ...] = ()
+) -> Iterator[tuple[str, URLPattern]]:
+    """(name to reverse, pattern) of every view of ours. PARAMETERS gets those of the addresses that it is below of."""
     resolver = resolver or get_resolver()
     for entry in resolver.url_patterns:
         if isinstance(entry, URLResolver):
-            yield from routes(entry, (*names, entry.namespace) if entry.namespace else names)
+            yield from routes(entry, (*names, entry.namespace) if entry.namespace else names, (*above, entry))
         elif not entry.callback.__module__.startswith(FOREIGN) and names[:1] != ("admin",):
             assert entry.name, f"{entry.pattern} has no name"
+            PARAMETERS[entry] = {
+                key: converter for part in (*above, entry) for key, converter in part.pattern.converters.items()
+            }
             yield ":".join((*names, entry.name)), entry
 
 
@@ -36,8 +44,10 @@ def ids(entries):
 
 def arguments(entry: URLPattern) -> dict[str, object]:
     """Plausible values for the parameters of an address; the doors stand before any row is looked up."""
-    numbers = {key for key, converter in entry.pattern.converters.items() if isinstance(converter, IntConverter)}
-    return {key: 1 if key in numbers else "x" for key in entry.pattern.regex.groupindex}
+    parameters: dict[str, object] = dict.fromkeys(entry.pattern.regex.groupindex)
+    for key, converter in (parameters | PARAMETERS[entry]).items():
+        parameters[key] = 1 if isinstance(converter, IntConverter) else "x"
+    return parameters
 
 
 @pytest.mark.parametrize(("name", "entry"), PAGES, ids=ids(PAGES))

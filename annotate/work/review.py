@@ -15,16 +15,17 @@ from annotate.work.states import Move, State
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
     """The answer counts from now on. Raises OwnAnswer, or Moved when it was decided or taken back meanwhile."""
-    assignment = _for_review(assignment_id, reviewer)
-    return move(
-        assignment,
-        Move.ACCEPT,
-        actor=reviewer,
-        now=now,
-        decided_by_id=reviewer.id,
-        decided_at=now,
-        comment=comment,
-    )
+    with transaction.atomic():
+        assignment = _for_review(assignment_id, reviewer)
+        return move(
+            assignment,
+            Move.ACCEPT,
+            actor=reviewer,
+            now=now,
+            decided_by_id=reviewer.id,
+            decided_at=now,
+            comment=comment,
+        )
 
 
 def send_back(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:

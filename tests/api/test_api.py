@@ -245,7 +245,7 @@ def test_opening_wakes_a_worker_that_makes_the_tasks(api, monkeypatch, django_ca
     campaign = make.campaign(state="draft", opened_at=None)
     with django_capture_on_commit_callbacks(execute=True):
         api("post", f"campaigns/{campaign.id}/state/", {"to": "open"})
-    assert sent == [("studio.fill_campaigns", (campaign.pool_id,))]
+    assert sent == [("workflows.fill_campaigns", (campaign.pool_id,))]
 
 
 def test_stopped_tasks_are_read_with_their_skips(api):

@@ -1,7 +1,7 @@
 import pytest
 
 from annotate.demonstrations import workflow
-from annotate.demonstrations.workflow import fill
+from annotate.demonstrations.workflow import DEMONSTRATIONS
 from annotate.work.models import Assignment, Task
 from tests import factories as make
 
@@ -13,7 +13,7 @@ def test_every_prompt_of_the_pool_gets_a_task_with_its_slots():
     prompts = [make.prompt(pool) for _ in range(3)]
     make.prompt(make.pool())
     campaign = make.campaign(over=pool, overlap=2)
-    assert fill(campaign, make.NOW) == 3
+    assert DEMONSTRATIONS.fill(campaign=campaign, now=make.NOW) == 3
     assert list(Task.objects.order_by("id").values_list("prompt", flat=True)) == [prompt.id for prompt in prompts]
     assert Assignment.objects.filter(campaign=campaign).count() == 6
 
@@ -22,16 +22,16 @@ def test_filling_again_adds_only_what_is_new():
     pool = make.pool()
     make.prompt(pool)
     campaign = make.campaign(over=pool)
-    assert fill(campaign, make.NOW) == 1
-    assert fill(campaign, make.NOW) == 0
+    assert DEMONSTRATIONS.fill(campaign=campaign, now=make.NOW) == 1
+    assert DEMONSTRATIONS.fill(campaign=campaign, now=make.NOW) == 0
     make.prompt(pool)
-    assert fill(campaign, make.NOW) == 1
+    assert DEMONSTRATIONS.fill(campaign=campaign, now=make.NOW) == 1
 
 
 def test_another_campaign_over_the_same_pool_has_its_own_tasks():
     pool = make.pool()
     make.prompt(pool)
-    assert [fill(make.campaign(over=pool), make.NOW) for _ in range(2)] == [1, 1]
+    assert [DEMONSTRATIONS.fill(campaign=make.campaign(over=pool), now=make.NOW) for _ in range(2)] == [1, 1]
 
 
 def test_a_call_makes_a_bounded_number_and_the_next_goes_on(monkeypatch):
@@ -40,4 +40,4 @@ def test_a_call_makes_a_bounded_number_and_the_next_goes_on(monkeypatch):
     for _ in range(5):
         make.prompt(pool)
     campaign = make.campaign(over=pool)
-    assert [fill(campaign, make.NOW) for _ in range(4)] == [2, 2, 1, 0]
+    assert [DEMONSTRATIONS.fill(campaign=campaign, now=make.NOW) for _ in range(4)] == [2, 2, 1, 0]

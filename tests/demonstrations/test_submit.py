@@ -8,7 +8,7 @@ from django.db import transaction
 from django.http import QueryDict
 
 from annotate.demonstrations.models import Demonstration
-from annotate.demonstrations.workflow import BENCH
+from annotate.demonstrations.workflow import DEMONSTRATIONS
 from annotate.work import leases, refusals, submitting
 from annotate.work.campaigns import change_state
 from annotate.work.models import Event
@@ -34,7 +34,7 @@ def pool_of_one():
 
 
 def holding(campaign):
-    BENCH.fill(campaign, NOW)
+    DEMONSTRATIONS.fill(campaign=campaign, now=NOW)
     labeler = make.user()
     make.acknowledge(labeler, campaign)
     return labeler, leases.claim(campaign_id=campaign.id, labeler=labeler, now=NOW)
@@ -43,7 +43,14 @@ def holding(campaign):
 def submit(assignment, labeler, text, *, key=None, now=NOW):
     data = QueryDict(mutable=True)
     data["text"] = text
-    return BENCH.submit(assignment.id, labeler, data, key or uuid4(), now)
+    return DEMONSTRATIONS.submit(
+        assignment_id=assignment.id, labeler=labeler, typed=data, submit_key=key or uuid4(), now=now
+    )
+
+
+def shown_text(assignment, labeler, draft=None):
+    page = DEMONSTRATIONS.show(assignment=assignment, labeler=labeler, draft=draft, now=NOW)
+    return page["form"]["text"].value()
 
 
 def sent_back(assignment):
@@ -110,8 +117,8 @@ def test_a_sent_back_answer_is_there_to_be_written_again_but_a_draft_of_it_comes
     submit(held, labeler, "First")
     sent_back(held)
     resumed = submitting.resume(assignment_id=held.id, labeler=labeler, now=NOW)
-    assert BENCH.show(resumed, labeler, None, NOW)["form"]["text"].value() == "First"
-    assert BENCH.show(resumed, labeler, QueryDict("text=Draft"), NOW)["form"]["text"].value() == "Draft"
+    assert shown_text(resumed, labeler) == "First"
+    assert shown_text(resumed, labeler, QueryDict("text=Draft")) == "Draft"
 
 
 def test_nobody_is_shown_what_somebody_else_wrote(campaign):
@@ -119,18 +126,20 @@ def test_nobody_is_shown_what_somebody_else_wrote(campaign):
     submit(held, labeler, "Mine")
     held.refresh_from_db()
     held.rounds = 1
-    assert BENCH.show(held, make.user(), None, NOW)["form"]["text"].value() == ""
+    assert shown_text(held, make.user()) == ""
 
 
 def test_acceptance_needs_no_transaction_of_its_callers(campaign):
     labeler, held = holding(campaign)
     submit(held, labeler, "Good")
-    accepted = BENCH.accept(held.id, make.user("reviewer"), "Thank you", NOW)
+    accepted = DEMONSTRATIONS.accept(
+        assignment_id=held.id, reviewer=make.user("reviewer"), comment="Thank you", now=NOW
+    )
     assert (accepted.state, accepted.comment) == (State.ACCEPTED, "Thank you")
 
 
 def test_the_answer_is_shown_with_its_length(campaign):
     labeler, held = holding(campaign)
     outcome = submit(held, labeler, "Two words")
-    shown = BENCH.answer(outcome.assignment)
+    shown = DEMONSTRATIONS.answer(assignment=outcome.assignment)
     assert (shown["text"], shown["length"].words) == ("Two words", 2)

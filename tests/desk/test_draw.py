@@ -75,7 +75,7 @@ def twins(request, labeler):
         kind, _comma, equal = request.param.partition(", ")
         campaign = request.getfixturevalue(kind)(overlap=2, **fields)
         if equal:
-            add_prompt(pool=campaign.target_pool, draft=EQUAL, now=make.NOW)
+            add_prompt(pool=campaign.edits_settings.target_pool, draft=EQUAL, now=make.NOW)
         people = [(me, me.take(campaign)) for me in (labeler(campaign), labeler(campaign))]
         for me, held in people:
             me.get("task", held.id)
@@ -249,7 +249,7 @@ def test_a_verdict_shows_and_an_answer_without_one_stays_submitted(twins):
 
 def test_why_an_instruction_became_no_prompt_shows_with_the_verdict(labeler, edits):
     campaign, form = edits(review_percent=100), INSTRUCTION
-    add_prompt(pool=campaign.target_pool, draft=EQUAL, now=make.NOW)
+    add_prompt(pool=campaign.edits_settings.target_pool, draft=EQUAL, now=make.NOW)
     me, reviewer = labeler(campaign), make.user("reviewer")
     held = me.take(campaign)
     me.submit(held, **form)

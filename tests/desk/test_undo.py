@@ -99,12 +99,12 @@ def test_nobody_builds_on_an_instruction_while_it_can_be_taken_back(labeler, edi
     held = me.take(campaign)
     me.submit(held, **REWRITTEN)
     sweep(now=timezone.now())
-    assert not campaign.target_pool.prompts.exists()
+    assert not campaign.edits_settings.target_pool.prompts.exists()
     undo(me, held)
     assert not Instruction.objects.exists()
     assert Draft.objects.get().body["text"] == ["Write about two frogs."]
     make_prompts()
-    assert not campaign.target_pool.prompts.exists()
+    assert not campaign.edits_settings.target_pool.prompts.exists()
 
 
 def test_an_instruction_that_is_a_prompt_stays(labeler, edits):
@@ -141,7 +141,7 @@ def test_of_two_equal_instructions_each_is_taken_back_whichever_came_first(label
     mine.refresh_from_db()
     assert mine.state == State.LEASED
     make_prompts()
-    assert campaign.target_pool.prompts.get().author == second.user
+    assert campaign.edits_settings.target_pool.prompts.get().author == second.user
 
 
 @pytest.mark.parametrize("why", ["late", "later answer", "decided", "read by an export", "final", "closed"])

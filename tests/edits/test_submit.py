@@ -9,7 +9,7 @@ from annotate.edits import actions as edits_actions
 from annotate.edits import tasks
 from annotate.edits.actions import add_briefs, settle, sweep
 from annotate.edits.models import Instruction, Reason
-from annotate.edits.workflow import BENCH
+from annotate.edits.workflow import EDITS
 from annotate.pools.models import Category, Kind, Prompt, Source
 from annotate.pools.rules import content_hash
 from annotate.work.campaigns import change_campaign, change_state
@@ -52,7 +52,11 @@ def test_an_accepted_rewriting_becomes_a_prompt_with_its_lineage(labeler, edits)
     assert row.reasons == [Reason.UNDERSPECIFIED, Reason.OTHER]
     made = row.prompt
     assert made.messages == [{"role": "user", "content": "Write a poem about a frog."}]
-    assert (made.pool, made.parent_id, made.author) == (campaign.target_pool, held.task.prompt_id, me.user)
+    assert (made.pool, made.parent_id, made.author) == (
+        campaign.edits_settings.target_pool,
+        held.task.prompt_id,
+        me.user,
+    )
     assert (made.kind, made.source, made.category) == (Kind.PLAIN, Source.LABELER, Category.GENERATION)
     assert (made.language, made.licence) == ("de", "CC0")
     assert made.group_id == held.task.prompt.group_id
@@ -65,10 +69,10 @@ def test_it_becomes_one_when_it_cannot_be_taken_back_any_more(labeler, edits):
     row = Instruction.objects.get()
     submitted = row.assignment.submitted_at
     sweep(now=submitted + 4 * make.MINUTE)
-    assert not campaign.target_pool.prompts.exists()
+    assert not campaign.edits_settings.target_pool.prompts.exists()
     sweep(now=submitted + 5 * make.MINUTE)
     row.refresh_from_db()
-    assert row.prompt == campaign.target_pool.prompts.get()
+    assert row.prompt == campaign.edits_settings.target_pool.prompts.get()
     # The manager allows more time from now on. Whoever submitted before has had theirs.
     change_campaign(campaign=campaign, undo_minutes=60)
     assert me.post("undo", row.assignment_id).url == "/desk/"
@@ -76,7 +80,7 @@ def test_it_becomes_one_when_it_cannot_be_taken_back_any_more(labeler, edits):
     assert row.assignment.state == State.ACCEPTED
     other.submit(other.take(campaign), **rewriting(text="Write to a frog."))
     sweep(now=submitted + 30 * make.MINUTE)
-    assert campaign.target_pool.prompts.count() == 1
+    assert campaign.edits_settings.target_pool.prompts.count() == 1
 
 
 def test_a_worker_looks_every_half_minute(labeler, edits, settings):
@@ -86,7 +90,7 @@ def test_a_worker_looks_every_half_minute(labeler, edits, settings):
     planned = settings.CELERY_BEAT_SCHEDULE["make prompts of instructions"]
     assert planned == {"task": tasks.sweep.name, "schedule": 30.0}
     tasks.sweep()
-    assert campaign.target_pool.prompts.count() == 1
+    assert campaign.edits_settings.target_pool.prompts.count() == 1
 
 
 def test_in_a_closed_campaign_nothing_is_taken_back_so_it_becomes_one_at_once(labeler, edits):
@@ -95,7 +99,7 @@ def test_in_a_closed_campaign_nothing_is_taken_back_so_it_becomes_one_at_once(la
     me.submit(me.take(campaign), **rewriting())
     change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
     sweep(now=timezone.now())
-    assert campaign.target_pool.prompts.count() == 1
+    assert campaign.edits_settings.target_pool.prompts.count() == 1
 
 
 def test_an_export_has_the_instructions_that_were_submitted_before_it(labeler, edits):
@@ -104,7 +108,7 @@ def test_an_export_has_the_instructions_that_were_submitted_before_it(labeler, e
     held = me.take(campaign)
     me.submit(held, **rewriting())
     settle(campaigns=[campaign.id], now=timezone.now())
-    assert campaign.target_pool.prompts.count() == 1
+    assert campaign.edits_settings.target_pool.prompts.count() == 1
     me.post("undo", held.id)
     assert Instruction.objects.get().prompt is not None
 
@@ -124,10 +128,10 @@ def test_an_instruction_that_fails_does_not_stop_the_others(labeler, edits, monk
     monkeypatch.setattr(edits_actions, "add_prompt", fail_once)
     make_prompts()
     assert "could not become a prompt" in caplog.text
-    assert campaign.target_pool.prompts.get().text == "Write to 1 frogs."
+    assert campaign.edits_settings.target_pool.prompts.get().text == "Write to 1 frogs."
     monkeypatch.undo()
     make_prompts()
-    assert campaign.target_pool.prompts.count() == 2
+    assert campaign.edits_settings.target_pool.prompts.count() == 2
 
 
 def test_an_instruction_that_fails_when_an_export_begins_is_counted_as_left_out(labeler, briefs, monkeypatch):
@@ -153,7 +157,7 @@ def test_an_instruction_to_be_reviewed_becomes_a_prompt_when_it_is_accepted(labe
     held = me.take(campaign)
     me.submit(held, **rewriting())
     assert Instruction.objects.get().prompt is None
-    accepted = BENCH.accept(held.id, make.user("reviewer"), "", make.NOW)
+    accepted = EDITS.accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=make.NOW)
     assert accepted.state == State.ACCEPTED
     assert Instruction.objects.get().prompt.text == "Write a poem about a frog."
 
@@ -165,7 +169,7 @@ def test_a_sent_back_instruction_becomes_none(labeler, edits):
     me.submit(held, **rewriting())
     with transaction.atomic():
         send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Clearer", now=make.NOW)
-    assert not campaign.target_pool.prompts.exists()
+    assert not campaign.edits_settings.target_pool.prompts.exists()
     me.post("resume", held.id)
     assert me.get("task", held.id).context["form"]["text"].value() == "Write a poem about a frog."
     me.submit(held, **rewriting(text="Write two lines about a frog."))
@@ -180,14 +184,14 @@ def test_an_equal_prompt_in_the_pool_leaves_the_answer_accepted_with_the_reason(
     held = me.take(campaign)
     text = "Write a poem about a frog."
     same = content_hash([{"role": "user", "content": text}])
-    there = make.prompt(campaign.target_pool, text, content_hash=same)
+    there = make.prompt(campaign.edits_settings.target_pool, text, content_hash=same)
     me.submit(held, **rewriting())
     make_prompts()
     row = Instruction.objects.get()
     assert row.assignment.state == State.ACCEPTED
     assert row.prompt is None
     assert str(there.id) in row.refusal
-    assert campaign.target_pool.prompts.count() == 1
+    assert campaign.edits_settings.target_pool.prompts.count() == 1
 
 
 def test_what_the_campaign_brought_forth_is_not_to_be_rewritten_by_it(labeler):
@@ -198,9 +202,9 @@ def test_what_the_campaign_brought_forth_is_not_to_be_rewritten_by_it(labeler):
     me.submit(me.take(campaign), **rewriting())
     make_prompts()
     assert pool.prompts.count() == 2
-    assert BENCH.fill(campaign, make.NOW) == 0
+    assert EDITS.fill(campaign=campaign, now=make.NOW) == 0
     # For another campaign it is a prompt like all others.
-    assert BENCH.fill(make.campaign("edits", over=pool), make.NOW) == 2
+    assert EDITS.fill(campaign=make.campaign("edits", over=pool), now=make.NOW) == 2
 
 
 @pytest.mark.parametrize(
@@ -387,4 +391,6 @@ def test_a_draft_that_is_no_form_of_ours_shows_the_form_all_the_same(labeler, ed
     campaign = edits()
     me = labeler(campaign)
     held = me.take(campaign)
-    assert BENCH.show(held, me.user, QueryDict("text=a&text=b&query=lonely"), make.NOW)["form"]["text"].value() == "b"
+    draft = QueryDict("text=a&text=b&query=lonely")
+    shown = EDITS.show(assignment=held, labeler=me.user, draft=draft, now=make.NOW)
+    assert shown["form"]["text"].value() == "b"

@@ -73,7 +73,7 @@ def test_a_run_is_sampled_whole_and_wakes_whoever_makes_ranking_tasks(tiny, sent
     runner.sample(run.id)
     check_whole(run)
     # One message a chunk.
-    assert sent == [("studio.fill_campaigns", (run.pool_id,))] * 2
+    assert sent == [("workflows.fill_campaigns", (run.pool_id,))] * 2
 
 
 def test_a_claim_leaves_three_quarters_to_others(tiny, monkeypatch):
@@ -98,7 +98,7 @@ def test_in_a_long_chunk_ranking_tasks_need_not_wait_for_its_end(tiny, sent, mon
     run = start(tiny, 3)
     sent.clear()
     runner.sample(run.id)
-    assert sent == [("studio.fill_campaigns", (run.pool_id,))] * 3
+    assert sent == [("workflows.fill_campaigns", (run.pool_id,))] * 3
 
 
 def test_a_completion_names_all_that_made_it(tiny):

@@ -76,9 +76,13 @@ def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
     response = studio.post(reverse("studio:campaign-new", args=["rankings"]), form, follow=True)
     campaign = Campaign.objects.get()
     assert response.redirect_chain[-1][0] == reverse("studio:campaign", args=[campaign.id])
-    assert (campaign.workflow, campaign.slate_max, campaign.state) == ("rankings", 6, CampaignState.DRAFT)
+    assert (campaign.workflow, campaign.rankings_settings.slate_max, campaign.state) == (
+        "rankings",
+        6,
+        CampaignState.DRAFT,
+    )
     assert (campaign.order, campaign.order_seed, campaign.skip_limit, campaign.undo_minutes) == ("random", 7, 2, 0)
-    assert (campaign.created_by, list(campaign.policies.all())) == (manager, [policy])
+    assert (campaign.created_by, list(campaign.rankings_settings.policies.all())) == (manager, [policy])
     assert (fact(response, "order"), fact(response, "stop")) == ("Random, with seed 7", "after 2 skips")
     assert "final" in fact(response, "undo")
 
@@ -110,7 +114,7 @@ def test_opening_is_confirmed_and_makes_the_tasks(studio, django_capture_on_comm
         studio.post(to(campaign, "open"))
     campaign.refresh_from_db()
     assert campaign.state == CampaignState.OPEN
-    assert sent == [("studio.fill_campaigns", (campaign.pool_id,))]
+    assert sent == [("workflows.fill_campaigns", (campaign.pool_id,))]
 
 
 @pytest.mark.django_db
@@ -204,7 +208,7 @@ def test_what_a_large_campaigns_changed_overlap_leaves_to_the_worker_is_shown(
         page = studio.post(reverse("studio:campaign-edit", args=[campaign.id]), CHANGES, follow=True)
     assert "3 answers" in fact(page, "matching")
     assert "25 %" in words(page)
-    assert sent == [("studio.fill_campaigns", (campaign.pool_id,))]
+    assert sent == [("workflows.fill_campaigns", (campaign.pool_id,))]
     fill_campaigns()
     assert fact(studio.get(reverse("studio:campaign-progress", args=[campaign.id])), "matching") is None
     assert campaign.assignments.count() == 12

@@ -72,7 +72,7 @@ def test_a_small_run_of_the_current_policy_waits_for_a_worker(environment):
     call_command("load_demo")
     run = SampleRun.objects.get()
     assert run.policy == current_policy("sft")
-    assert run.k >= Campaign.objects.get(workflow="rankings").slate_min
+    assert run.k >= Campaign.objects.get(workflow="rankings").rankings_settings.slate_min
     assert run.requests.count() == demo.PROMPTS_SAMPLED
 
 

@@ -75,7 +75,7 @@ def test_a_policy_tells_where_it_is_used(studio, manager):
     prompt = make.prompt(pool)
     make.completion(prompt, policy)
     campaign = make.campaign("rankings", over=pool)
-    campaign.policies.add(policy)
+    campaign.rankings_settings.policies.add(policy)
     run = actions.start_run(
         pool=pool,
         policy=policy,

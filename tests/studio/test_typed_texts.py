@@ -3,9 +3,9 @@
 import pytest
 
 from annotate.desk.forms import SkipForm
-from annotate.edits.forms import InstructionForm, PairRow
+from annotate.edits.forms import BriefsForm, InstructionForm, PairRow
 from annotate.rankings.forms import RankingForm
-from annotate.studio.forms import BriefsForm, DecisionForm
+from annotate.studio.forms import DecisionForm
 
 TYPED = "\r\n    if x:\r\n        y()  \r\n\r\n"
 

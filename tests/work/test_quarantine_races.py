@@ -20,7 +20,7 @@ from annotate.work import quarantine as decisions
 from annotate.work.models import Assignment, Draft
 from annotate.work.quarantine import quarantine, release
 from annotate.work.states import State
-from annotate.workflows import readmit
+from annotate.workflows.actions import readmit
 from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 from tests.pools.test_add_prompt import customer_of, draft

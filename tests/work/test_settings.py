@@ -4,10 +4,11 @@ import pytest
 
 from annotate.accounts.models import Cohort, Role
 from annotate.work import filling, refusals
-from annotate.work.campaigns import change_campaign, create_campaign
 from annotate.work.forms import CampaignForm
 from annotate.work.models import Campaign, Order
 from annotate.work.states import CampaignState
+from annotate.workflows.actions import NoSuchWorkflow, change_campaign, create_campaign
+from annotate.workflows.table import WORKFLOWS
 from tests import factories as make
 from tests.work.conftest import NOW
 from tests.work.test_campaign import draft_campaign
@@ -33,7 +34,7 @@ def values(**changes):
 @pytest.mark.django_db
 def test_a_form_becomes_a_draft():
     labeler, manager = make.user(), make.user(Role.MANAGER)
-    form = CampaignForm(values(labelers=[labeler.id]), workflow="demonstrations")
+    form = CampaignForm(values(labelers=[labeler.id]))
     assert form.is_valid(), form.errors
     campaign = create_campaign(by=manager, now=NOW, workflow="demonstrations", **form.cleaned_data)
     campaign.refresh_from_db()
@@ -43,49 +44,59 @@ def test_a_form_becomes_a_draft():
 
 
 @pytest.mark.parametrize(
-    ("workflow", "shown", "hidden"),
+    ("workflow", "fields"),
     [
-        ("demonstrations", {"overlap"}, {"slate_min", "policies", "target_pool", "rewrite_pool"}),
-        ("rankings", {"slate_min", "slate_max", "policies"}, {"target_pool", "rewrite_pool"}),
-        ("edits", {"target_pool", "rewrite_pool"}, {"slate_min", "policies"}),
+        ("demonstrations", None),
+        ("rankings", {"slate_min", "slate_max", "policies"}),
+        ("edits", {"target_pool", "rewrite_pool"}),
     ],
 )
 @pytest.mark.django_db
-def test_each_kind_of_work_has_its_own_fields(workflow, shown, hidden):
-    fields = set(CampaignForm(workflow=workflow).fields)
-    assert shown <= fields
-    assert not hidden & fields
+def test_each_workflow_has_its_own_fields(workflow, fields):
+    form = WORKFLOWS[workflow].settings_form
+    assert (form and set(form().fields)) == fields
+    assert not set(CampaignForm().fields) & (fields or set())
 
 
 @pytest.mark.parametrize(
-    ("workflow", "changes", "field"),
+    ("changes", "field"),
     [
-        ("demonstrations", {"overlap": 0}, "overlap"),
-        ("demonstrations", {"review_percent": 101}, "review_percent"),
-        ("demonstrations", {"cohorts": []}, "cohorts"),
-        ("demonstrations", {"cohorts": ["friends"]}, "cohorts"),
+        ({"overlap": 0}, "overlap"),
+        ({"review_percent": 101}, "review_percent"),
+        ({"cohorts": []}, "cohorts"),
+        ({"cohorts": ["friends"]}, "cohorts"),
+    ],
+)
+@pytest.mark.django_db
+def test_what_makes_no_sense_is_refused_at_its_field(changes, field):
+    form = CampaignForm(values(**changes))
+    assert set(form.errors) == {field}
+
+
+@pytest.mark.parametrize(
+    ("workflow", "settings", "field"),
+    [
         ("rankings", {"slate_min": 6, "slate_max": 5}, "slate_max"),
         ("rankings", {"slate_min": 3, "slate_max": 5}, "slate_min"),
         ("edits", {"target_pool": ""}, "target_pool"),
     ],
 )
 @pytest.mark.django_db
-def test_what_makes_no_sense_is_refused_at_its_field(workflow, changes, field):
-    form = CampaignForm(values(**changes), workflow=workflow)
-    assert set(form.errors) == {field}
+def test_settings_that_make_no_sense_are_refused_at_their_field(workflow, settings, field):
+    assert set(WORKFLOWS[workflow].settings_form(settings).errors) == {field}
 
 
 @pytest.mark.django_db
 def test_only_active_labelers_can_be_named():
     for person in (make.user(Role.REVIEWER), make.user(is_active=False)):
-        form = CampaignForm(values(labelers=[person.id]), workflow="demonstrations")
+        form = CampaignForm(values(labelers=[person.id]))
         assert set(form.errors) == {"labelers"}
 
 
 @pytest.mark.django_db
 def test_a_taken_name_is_refused_by_the_form_and_by_the_action():
     taken = make.campaign()
-    assert set(CampaignForm(values(name=taken.name), workflow="rankings").errors) >= {"name"}
+    assert set(CampaignForm(values(name=taken.name)).errors) >= {"name"}
     columns = {"name": taken.name, "workflow": "demonstrations", "pool": taken.pool}
     with pytest.raises(refusals.NameTaken):
         create_campaign(by=None, now=NOW, guideline=taken.guideline, **columns)
@@ -95,15 +106,33 @@ def test_a_taken_name_is_refused_by_the_form_and_by_the_action():
 @pytest.mark.django_db
 def test_a_draft_changes_in_everything():
     campaign, pool, policy = draft_campaign(workflow="rankings"), make.pool(), make.policy()
-    change_campaign(campaign=campaign, pool=pool, overlap=3, policies=[policy])
+    change_campaign(campaign=campaign, now=NOW, pool=pool, overlap=3, settings={"slate_max": 5, "policies": [policy]})
     campaign.refresh_from_db()
-    assert (campaign.pool, campaign.overlap, list(campaign.policies.all())) == (pool, 3, [policy])
+    settings = campaign.rankings_settings
+    assert (campaign.pool, campaign.overlap) == (pool, 3)
+    assert (settings.slate_max, list(settings.policies.all())) == (5, [policy])
+
+
+@pytest.mark.django_db
+def test_the_settings_of_an_open_campaign_are_fixed():
+    campaign = make.campaign("rankings")
+    with pytest.raises(refusals.CampaignFixed):
+        change_campaign(campaign=campaign, now=NOW, settings={"slate_max": 5})
+    campaign.rankings_settings.refresh_from_db()
+    assert campaign.rankings_settings.slate_max == 9
+
+
+@pytest.mark.django_db
+def test_a_workflow_that_does_not_exist_is_refused():
+    with pytest.raises(NoSuchWorkflow):
+        create_campaign(by=None, now=NOW, workflow="juggling", name="x", pool=make.pool(), guideline=make.guideline())
+    assert not Campaign.objects.exists()
 
 
 @pytest.mark.django_db
 def test_an_open_campaign_changes_in_what_leaves_its_answers_alike():
     campaign, labeler = make.campaign(), make.user()
-    form = CampaignForm(instance=campaign, workflow="demonstrations")
+    form = CampaignForm(instance=campaign)
     assert set(form.fields) == {
         "name",
         "labelers",
@@ -114,18 +143,18 @@ def test_an_open_campaign_changes_in_what_leaves_its_answers_alike():
         "skip_limit",
         "undo_minutes",
     }
-    change_campaign(campaign=campaign, name="New name", review_percent=50, labelers=[labeler])
+    change_campaign(campaign=campaign, now=NOW, name="New name", review_percent=50, labelers=[labeler])
     campaign.refresh_from_db()
     assert (campaign.name, campaign.review_percent, list(campaign.labelers.all())) == ("New name", 50, [labeler])
     with pytest.raises(refusals.CampaignFixed):
-        change_campaign(campaign=campaign, order=Order.RANDOM)
+        change_campaign(campaign=campaign, now=NOW, order=Order.RANDOM)
 
 
 @pytest.mark.django_db
 def test_a_closed_campaign_changes_in_nothing():
     campaign = make.campaign(state=CampaignState.CLOSED, closed_at=NOW)
     with pytest.raises(refusals.CampaignFixed):
-        change_campaign(campaign=campaign, name="New name")
+        change_campaign(campaign=campaign, now=NOW, name="New name")
 
 
 @pytest.mark.django_db
@@ -134,7 +163,7 @@ def test_an_open_campaign_is_never_left_without_people():
     campaign = make.campaign(cohorts=[])
     campaign.labelers.add(labeler)
     with pytest.raises(refusals.NobodyMayWork):
-        change_campaign(campaign=campaign, labelers=[])
+        change_campaign(campaign=campaign, now=NOW, labelers=[])
     assert list(campaign.labelers.all()) == [labeler]
 
 
@@ -144,8 +173,8 @@ def test_the_order_stands_once_there_are_slots():
     filling.add_task(campaign=campaign, now=NOW)
     for changed in ({"order": Order.RANDOM}, {"order_seed": 7}):
         with pytest.raises(refusals.OrderFixed):
-            change_campaign(campaign=campaign, **changed)
-    form = CampaignForm(instance=campaign, workflow="edits")
+            change_campaign(campaign=campaign, now=NOW, **changed)
+    form = CampaignForm(instance=campaign)
     assert form.fields["order"].disabled
     assert form.fields["order_seed"].disabled
-    change_campaign(campaign=campaign, order=Order.DEPTH, name="The same order")
+    change_campaign(campaign=campaign, now=NOW, order=Order.DEPTH, name="The same order")
