@@ -12,8 +12,8 @@ from annotate.lib.prepared import Shape, execute
 from annotate.pools.models import Prompt
 from annotate.work import queue
 from annotate.work.models import Assignment, Campaign, Draft, Task
-from annotate.work.moves import SLOT
-from annotate.work.queries import CAMPAIGN, DRAFT, answers_of, campaigns_for, has_held
+from annotate.work.queries import answers_of, campaigns_for, has_held
+from annotate.work.shapes import CAMPAIGN, DRAFT, SLOT
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
 COUNTED = 100
