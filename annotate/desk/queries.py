@@ -13,8 +13,8 @@ from annotate.pools.models import Prompt
 from annotate.work import queue
 from annotate.work.access import is_theirs
 from annotate.work.models import Assignment, Campaign, Draft, Task
-from annotate.work.moves import SLOT
-from annotate.work.queries import CAMPAIGN, DRAFT, campaigns_for
+from annotate.work.queries import campaigns_for
+from annotate.work.shapes import CAMPAIGN, DRAFT, SLOT
 
 # Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
 COUNTED = 100

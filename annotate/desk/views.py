@@ -95,7 +95,7 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
     labeler, now = person(request), timezone.now()
     assignment, draft = _page_or_404(labeler, assignment_id)
     response = _task(request, assignment, draft, now)
-    ahead = assignment.hand == Hand.AHEAD and assignment.leased_until
+    ahead = assignment.hand == Hand.PREFETCHED and assignment.leased_until
     if "ahead" in request.GET and ahead and response.status_code == 200:
         patch_cache_control(response, private=True, max_age=max(0, int((ahead - now).total_seconds())))
     else:
@@ -130,7 +130,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
     """The page's script asks for the task after this one, and loads its page before it is wanted."""
     labeler, now = person(request), timezone.now()
     try:
-        claimed = leases.claim_ahead(campaign_id=campaign_id, labeler=labeler, now=now)
+        claimed = leases.prefetch(campaign_id=campaign_id, labeler=labeler, now=now)
     except refusals.NotYours as outsider:
         raise Http404 from outsider
     except Refusal as refused:
@@ -365,7 +365,7 @@ def _lost(
 
 def _count_time(assignment: Assignment, labeler: User, told: object, now: datetime) -> None:
     if active := forms.active(told):
-        times.count(task_id=assignment.task_id, labeler=labeler, sitting=active.sitting, total=active.total, now=now)
+        times.count(task_id=assignment.task_id, labeler=labeler, visit=active.sitting, total=active.total, now=now)
 
 
 def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -> None:
@@ -382,7 +382,7 @@ def _scripted(request: HttpRequest) -> bool:
 
 def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime, field: str = "") -> HttpResponseRedirect:
     if request.POST.get("then") == "stop":
-        leases.put_down(campaign_id=assignment.campaign_id, labeler=person(request), now=now)
+        leases.release_prefetched(campaign_id=assignment.campaign_id, labeler=person(request), now=now)
         return redirect("desk:home")
     try:
         return _go_on(request, assignment.campaign_id, now, field)
@@ -402,7 +402,7 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
         return redirect("desk:guideline", campaign_id)
     except Refusal as refused:
         # What lies ready in a campaign that was paused is in no list of theirs, and would count among what they hold.
-        leases.put_down(campaign_id=campaign_id, labeler=person(request), now=now)
+        leases.release_prefetched(campaign_id=campaign_id, labeler=person(request), now=now)
         _ask_for_more(campaign_id, refused)
         messages.info(request, str(refused))
         return redirect("desk:home")

@@ -180,7 +180,7 @@ def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
     if campaign.order == Order.PRIORITY:
         left = left.order_by("-priority", "id")
     elif campaign.order == Order.RANDOM:
-        # As queue.POSITION has it.
+        # As in annotate/work/sql/filling.sql.
         left = left.order_by(MD5(Concat(Value(f"{campaign.order_seed}:"), Cast("id", TextField()))), "id")
     else:
         left = left.order_by("id")

@@ -5,8 +5,8 @@ from django.db import connection
 from annotate.accounts.models import User
 from annotate.lib.prepared import execute
 from annotate.work.models import Assignment
-from annotate.work.moves import SLOT
-from annotate.work.queries import CAMPAIGN, has_held
+from annotate.work.queries import has_held
+from annotate.work.shapes import CAMPAIGN, SLOT
 
 HAD = f"""
 SELECT {SLOT.columns}, {CAMPAIGN.columns}

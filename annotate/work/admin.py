@@ -1,4 +1,4 @@
 from annotate.lib.admin import show
-from annotate.work.models import Assignment, Campaign, Draft, Event, Seat, Sitting, Skip, Stopwatch, Task
+from annotate.work.models import Assignment, Campaign, Draft, Event, PageVisit, Seat, Skip, Stopwatch, Task
 
-show(Campaign, Task, Assignment, Seat, Draft, Skip, Sitting, Stopwatch, Event)
+show(Campaign, Task, Assignment, Seat, Draft, Skip, PageVisit, Stopwatch, Event)

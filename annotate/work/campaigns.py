@@ -13,7 +13,7 @@ from annotate.guidelines.queries import current_version
 from annotate.work.models import Campaign
 from annotate.work.refusals import CampaignFixed, NameTaken, NobodyMayWork, NoSuchMove, NothingPublished, OrderFixed
 from annotate.work.rules import CHANGEABLE
-from annotate.work.slots import FREE_OF_CAMPAIGN, cancel, hold_campaign
+from annotate.work.slots import cancel_free_slots, free_of_campaign, hold_campaign
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState
 
 
@@ -25,7 +25,7 @@ def create_campaign(
     qualifications: Iterable[Qualification] = (),
     **columns: Any,
 ) -> Campaign:
-    """A draft, with the columns of Campaign that are given. Raises NameTaken."""
+    """Create a draft campaign. `columns`: fields of Campaign. Raises NameTaken."""
     with transaction.atomic():
         campaign = Campaign(**columns, created_by=by, created_at=now)
         _save(campaign)
@@ -41,16 +41,15 @@ def change_campaign(
     qualifications: Iterable[Qualification] | None = None,
     **columns: Any,
 ) -> Campaign:
-    """Change what is given: anything of a draft, CHANGEABLE of an open or paused campaign, nothing of a closed one.
+    """Change settings: all of a draft, those in CHANGEABLE of an open or paused campaign, none of a closed one.
 
-    Another overlap reaches the tasks that are there by `match_overlap`, step by step. Raises CampaignFixed, OrderFixed,
+    `match_overlap` then applies a changed overlap to existing tasks, step by step. Raises CampaignFixed, OrderFixed,
     NobodyMayWork or NameTaken.
     """
     lists = {"labelers": labelers, "qualifications": qualifications}
     given = {name: rows for name, rows in lists.items() if rows is not None}
     with transaction.atomic():
-        # NO KEY: labelers go on claiming in it meanwhile.
-        campaign = Campaign.objects.select_for_update(no_key=True).get(id=campaign.id)
+        campaign = hold_campaign(campaign.id)
         fixed = (set(columns) | set(given)) - CHANGEABLE
         if campaign.state == CampaignState.CLOSED or (campaign.state != CampaignState.DRAFT and fixed):
             raise CampaignFixed
@@ -80,7 +79,7 @@ def _save(campaign: Campaign) -> None:
 
 
 def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Campaign:
-    """Open, pause, reopen or close a campaign. Closing cancels the slots nobody holds; what is held can be finished."""
+    """Open, pause, reopen or close a campaign. Closing cancels the free slots; labelers can finish what they hold."""
     before = CampaignState(campaign.state)
     if (before, to) not in CAMPAIGN_MOVES:
         raise NoSuchMove
@@ -94,8 +93,8 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
         if not Campaign.objects.filter(id=campaign.id, state=before).update(**columns):
             raise NoSuchMove
         if to == CampaignState.CLOSED:
-            # Of a large campaign the sweep cancels the rest, which nobody can claim any more.
-            cancel(FREE_OF_CAMPAIGN, {"campaign": campaign.id}, now)
+            # One step; the sweep cancels the rest of a large campaign, which nobody can claim any more.
+            cancel_free_slots(free_of_campaign(campaign), now=now)
     campaign.refresh_from_db()
     return campaign
 
@@ -108,9 +107,9 @@ def _check_can_open(campaign: Campaign) -> None:
 
 
 def settle(*, campaigns: Iterable[int], now: datetime) -> None:
-    """From here on the answers submitted so far stand: somebody is about to read them, and none is undone later."""
+    """Fix the answers submitted so far, because an export is about to read them: an undo is refused from now on."""
     with transaction.atomic():
         for campaign in sorted(campaigns):
             hold_campaign(campaign)
-            # Another may have waited less for the lock, and have read later answers.
+            # A concurrent export with a later time may have got the lock first.
             Campaign.objects.filter(id=campaign).update(settled_at=Greatest("settled_at", Value(now)))

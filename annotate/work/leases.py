@@ -1,15 +1,16 @@
-"""Who holds a task until when: claim, renew, release, skip, expire.
+"""Claim, renew, release, skip and expire leases.
 
-A lease is a row's state, never a lock in memory: an assignment is `leased`, by a labeler, until a time. The page's
-heartbeat moves that time on. When it passes, the sweep frees the slot. The draft stays, and a late labeler can still
-submit while any slot of the task is free.
+A lease is a state of a row, never a lock in memory: an assignment is `leased` to a labeler until a time. The page's
+heartbeat extends the lease. When it ends, the sweep frees the slot. The draft stays, and the labeler can still submit
+while any slot of the task is free.
 
-A labeler holds up to two tasks of a campaign: the one in work, and the next one, prepared so that its page is ready
-when they submit. queue.py decides which slot is next.
+A labeler holds up to two tasks of a campaign: the active one, and the next one, prefetched so that its page is ready
+when they submit. queue.py finds the next slot.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Unpack
 
 from django.db import connection, transaction
 
@@ -17,112 +18,110 @@ from annotate.accounts.models import User
 from annotate.guidelines.models import GuidelineVersion
 from annotate.lib.prepared import execute
 from annotate.lib.refusals import Refusal
+from annotate.lib.sql import load_statements
 from annotate.work import queries, queue
+from annotate.work.eligibility import Eligibility
 from annotate.work.lost import not_held
 from annotate.work.models import Assignment, Campaign, Hand, Skip, Task
-from annotate.work.moves import SLOT, move, move_first
+from annotate.work.moves import Columns, move, move_first
+from annotate.work.queue import Cursor, Entry, Held
 from annotate.work.refusals import Busy, CampaignNotOpen, DailyCap, LeaseLost, NotAcknowledged, NothingLeft, NotYours
 from annotate.work.rules import stops
-from annotate.work.slots import give_back, hold_campaign, hold_slots, replace, stop
+from annotate.work.shapes import SLOT
+from annotate.work.slots import give_back, hold_campaign, hold_slots, replace_answer, stop_task
 from annotate.work.states import CampaignState, Move, State
 
+SQL = load_statements(Path(__file__).parent / "sql/leases.sql", slot=SLOT)
 SWEEP_BATCH = 500
 
 
 def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
-    """Give the labeler a task to work on: the one they hold already (another tab, a reload), else the one that is
-    ready ahead, else the next open slot.
+    """Return a task to work on: the labeler's active one (another tab, a reload), else their prefetched one, else the
+    next open slot.
 
     Raises NotYours, NotAcknowledged, CampaignNotOpen, DailyCap, NothingLeft or Busy.
     """
     with transaction.atomic():
-        sitting = _enter(campaign_id, labeler)
-        campaign, held = sitting.campaign, sitting.held
-        # Since that look the sweep, or a skip in another tab, may have taken it away: then claim anew.
-        if (work := held.get(Hand.WORK)) and renewed(work, leased_until=lease_end(campaign, now)):
-            return work
-        _check_open(campaign, labeler)
-        columns = {"hand": Hand.WORK, "leased_until": lease_end(campaign, now), "claimed_at": now}
-        columns["guideline_version_id"] = campaign.version_id
-        if (ahead := held.get(Hand.AHEAD)) and renewed(ahead, **columns):
-            return ahead
-        taken = _take_next(campaign, labeler, sitting.seat, Hand.WORK, now)
-    return _handed_out(taken)
+        entry, cursor = _enter(campaign_id, labeler)
+        campaign, held = entry.eligibility.campaign, entry.held
+        # The sweep, or a skip in another tab, may have freed it since it was loaded: then claim another.
+        if held.active and change_lease(held.active, leased_until=lease_end(campaign, now)):
+            return held.active
+        _check_open(entry.eligibility, labeler)
+        columns = Columns(
+            hand=Hand.ACTIVE,
+            leased_until=lease_end(campaign, now),
+            claimed_at=now,
+            guideline_version_id=entry.eligibility.version_id,
+        )
+        if held.prefetched and change_lease(held.prefetched, **columns):
+            return held.prefetched
+        taken = _take_next(entry.eligibility, labeler, cursor, Hand.ACTIVE, now)
+    return _raise_refusal(taken)
 
 
-def claim_ahead(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
-    """Lease the task after the one in work, so that its page can be made ready. Asking again does not prolong it.
+def prefetch(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
+    """Lease the task after the active one, so that its page can be loaded. A repeated call does not extend the lease.
 
-    Raises LeaseLost where nothing is in work, else what `claim` does.
+    Raises LeaseLost if no task is active, else as `claim`.
     """
     with transaction.atomic():
-        sitting = _enter(campaign_id, labeler)
-        campaign, held = sitting.campaign, sitting.held
-        if Hand.WORK not in held:
+        entry, cursor = _enter(campaign_id, labeler)
+        if entry.held.active is None:
             raise LeaseLost
-        if Hand.AHEAD in held:
-            return held[Hand.AHEAD]
-        _check_open(campaign, labeler)
-        taken = _take_next(campaign, labeler, sitting.seat, Hand.AHEAD, now)
-    return _handed_out(taken)
+        if entry.held.prefetched:
+            return entry.held.prefetched
+        _check_open(entry.eligibility, labeler)
+        taken = _take_next(entry.eligibility, labeler, cursor, Hand.PREFETCHED, now)
+    return _raise_refusal(taken)
 
 
-def put_down(*, campaign_id: int, labeler: User, now: datetime) -> None:
-    """The labeler stops for now: what is ready ahead goes to others."""
+def release_prefetched(*, campaign_id: int, labeler: User, now: datetime) -> None:
+    """Give the prefetched task to others: the labeler stops for now."""
     with transaction.atomic():
-        ahead = (
+        slot = (
             Assignment.objects.select_for_update()
-            .filter(campaign=campaign_id, labeler=labeler, state=State.LEASED, hand=Hand.AHEAD)
+            .filter(campaign=campaign_id, labeler=labeler, state=State.LEASED, hand=Hand.PREFETCHED)
             .first()
         )
-        if ahead is not None:
-            give_back(ahead, Move.RELEASE, actor=labeler, now=now)
+        if slot is not None:
+            give_back(slot, Move.RELEASE, actor=labeler, now=now)
 
 
 def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
-    """Heartbeat: move the lease's end on and return it. A task that is only ready ahead keeps its end.
+    """Extend a lease (the heartbeat) and return its end. The lease of a prefetched task keeps its end.
 
-    Raises LeaseLost or one of its subclasses, which name the cause; also for somebody else's assignment.
+    Raises LeaseLost or a subclass that names the cause, and NotYours for an outsider.
     """
+    values = {"assignment": assignment_id, "labeler": labeler.id, "now": now, "prefetched": Hand.PREFETCHED}
     with connection.cursor() as cursor:
-        execute(cursor, RENEW, {"assignment": assignment_id, "labeler": labeler.id, "now": now, "ahead": Hand.AHEAD})
-        found = cursor.fetchone()
-    if found is None:
-        raise not_held(own(assignment_id, labeler), labeler)
-    until: datetime = found[0]
+        execute(cursor, SQL["renew"], values)
+        row = cursor.fetchone()
+    if row is None:
+        raise not_held(own_or_refuse(assignment_id, labeler), labeler)
+    until: datetime = row[0]
     return until
 
 
-RENEW = """
-UPDATE work_assignment slot SET leased_until = CASE
-    WHEN slot.hand = %(ahead)s THEN slot.leased_until
-    ELSE %(now)s::timestamptz + campaign.lease_minutes * interval '1 minute' END
-FROM work_campaign campaign
-WHERE slot.id = %(assignment)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased'
-    AND campaign.id = slot.campaign_id
-RETURNING slot.leased_until
-"""
-
-
 def release(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Put the task back for somebody else; the draft stays."""
+    """Return the task to the queue; the draft stays."""
     with transaction.atomic():
-        assignment = _held(own(assignment_id, labeler), labeler)
+        assignment = _lock_held(own_or_refuse(assignment_id, labeler), labeler)
         return give_back(assignment, Move.RELEASE, actor=labeler, now=now)
 
 
 def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: datetime) -> Skip:
     """Pass on a task for good: it does not come back to this labeler.
 
-    A sent-back answer can be passed on too: it stays with its writer, cancelled, and a new slot takes its place. When
-    as many people have skipped the task as the campaign allows, it stops, and waits for a manager.
+    A skipped sent-back answer is cancelled, its writer keeps it, and a new slot takes its place. After the campaign's
+    limit of skips the task stops and waits for a manager.
     """
     with transaction.atomic():
-        wanted = own(assignment_id, labeler)
-        # Holding the campaign, concurrent skips follow one another, and the last one counts them all.
-        campaign = hold_campaign(wanted.campaign_id)
-        hold_slots([wanted.task_id])
-        assignment = _held(wanted, labeler)
+        requested = own_or_refuse(assignment_id, labeler)
+        # Concurrent skips wait here for each other, so the last one counts them all.
+        campaign = hold_campaign(requested.campaign_id)
+        hold_slots([requested.task_id])
+        assignment = _lock_held(requested, labeler)
         task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
         skipped, _created = Skip.objects.get_or_create(
             task_id=assignment.task_id,
@@ -130,17 +129,17 @@ def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: date
             defaults={"reason": reason, "note": note, "skipped_at": now},
         )
         if assignment.rounds:
-            replace(assignment, Move.GIVE_UP, actor=labeler, now=now)
+            replace_answer(assignment, Move.GIVE_UP, actor=labeler, now=now)
         else:
             give_back(assignment, Move.SKIP, actor=labeler, now=now, detail={"reason": reason})
         stopping = stops(skips=task.skips.count(), excused=task.excused, limit=campaign.skip_limit)
         if stopping and task.stopped_at is None and task.dropped_at is None:
-            stop(task, now)
+            stop_task(task, now)
         return skipped
 
 
 def sweep(*, now: datetime) -> int:
-    """Free every lease that has ended, and return how many. Safe to run anywhere, twice, at once."""
+    """Free the leases that have ended, and return their number. Idempotent and safe to run concurrently."""
     freed = 0
     while batch := _sweep_batch(now):
         freed += batch
@@ -153,7 +152,7 @@ def _sweep_batch(now: datetime) -> int:
 
 
 def _expire(assignment_id: int, now: datetime) -> bool:
-    """Free one lease, in a transaction of its own: whoever holds several and wants a task's row waits in a circle."""
+    """Free one lease in its own transaction: holding several slots while waiting for a task's row could deadlock."""
     with transaction.atomic():
         ended = queries.overdue().filter(id=assignment_id, leased_until__lt=now)
         assignment = ended.select_for_update(skip_locked=True).first()
@@ -168,56 +167,58 @@ def lease_end(campaign: Campaign, now: datetime) -> datetime:
     return now + timedelta(minutes=campaign.lease_minutes)
 
 
-def _enter(campaign_id: int, labeler: User) -> queue.Sitting:
-    """The labeler's sitting in the campaign, with a seat, if it is open to them."""
-    sitting = queue.take_seat(campaign_id, labeler)
-    if sitting is None or not queries.may_enter(sitting.campaign, labeler):
+def _enter(campaign_id: int, labeler: User) -> tuple[Entry, Cursor]:
+    """Lock the labeler's seat, which is made if they have none. Raises NotYours if the campaign is not open to them."""
+    entry = queue.enter(campaign_id, labeler)
+    if entry is None or not entry.eligibility.allows(labeler):
         raise NotYours
-    return sitting if sitting.seat else queue.take_new_seat(campaign_id, labeler)
+    return (entry, entry.cursor) if entry.cursor else queue.enter_new_seat(campaign_id, labeler)
 
 
-def _check_open(campaign: Any, labeler: User) -> None:
-    """May the labeler begin a task now?"""
-    if campaign.state != CampaignState.OPEN:
+def _check_open(eligibility: Eligibility, labeler: User) -> None:
+    if eligibility.campaign.state != CampaignState.OPEN:
         raise CampaignNotOpen
-    if not campaign.acknowledged:
-        raise NotAcknowledged(GuidelineVersion.objects.filter(id=campaign.version_id).first())
+    if not eligibility.acknowledged:
+        raise NotAcknowledged(GuidelineVersion.objects.filter(id=eligibility.version_id).first())
 
 
-def held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> dict[int, Assignment]:
-    """What the labeler holds in the campaign, by hand."""
-    held = SLOT.rows(HELD + "FOR UPDATE" * lock, {"campaign": campaign.id, "labeler": labeler.id})
-    return {row.hand: row for row in held}
+def held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> Held:
+    statement = SQL["lock_held" if lock else "held"]
+    return queue.held_by_hand(SLOT.rows(statement, {"campaign": campaign.id, "labeler": labeler.id}))
 
 
-HELD = f"""
-SELECT {SLOT.columns} FROM work_assignment slot
-WHERE slot.campaign_id = %(campaign)s AND slot.labeler_id = %(labeler)s AND slot.state = 'leased' ORDER BY slot.id
-"""
+def change_lease(lease: Assignment, **columns: Unpack[Columns]) -> bool:
+    """Change columns of a lease. False: the labeler does not hold it any more."""
+    held = Assignment.objects.filter(id=lease.id, labeler=lease.labeler_id, state=State.LEASED)
+    return bool(held.update(**columns))
 
 
-def renewed(held: Assignment, **columns: Any) -> bool:
-    """Change columns of a lease, if it is still theirs."""
-    lease = Assignment.objects.filter(id=held.id, labeler=held.labeler_id, state=State.LEASED)
-    return bool(lease.update(**columns))
-
-
-def _take_next(campaign: Any, labeler: User, seat: Any, hand: Hand, now: datetime) -> Assignment | NothingLeft | Busy:
+def _take_next(
+    eligibility: Eligibility, labeler: User, cursor: Cursor, hand: Hand, now: datetime
+) -> Assignment | NothingLeft | Busy:
     _check_daily_cap(labeler, now)
-    columns: dict[str, Any] = {"labeler_id": labeler.id, "hand": hand, "claimed_at": now}
-    columns |= {"leased_until": lease_end(campaign, now), "guideline_version_id": campaign.version_id}
-    slot = queue.come_back(campaign, labeler, seat)
+    campaign = eligibility.campaign
+    columns = Columns(
+        labeler_id=labeler.id,
+        hand=hand,
+        claimed_at=now,
+        leased_until=lease_end(campaign, now),
+        guideline_version_id=eligibility.version_id,
+    )
+    slot = queue.take_preferred(campaign, labeler, cursor)
     if slot is not None:
-        return move(slot, Move.CLAIM, actor=labeler, now=now, along=[queue.moved_on(seat)], **columns)
-    for search, follow in queue.searches(campaign, labeler, seat):
-        found = move_first(search, Move.CLAIM, actor=labeler, now=now, along=[follow], **columns)
-        if found is not None:
-            return found
-    return NothingLeft() if queue.is_exhausted(campaign, labeler, seat) else Busy()
+        along = [queue.store(cursor)]
+        return move(slot=slot, steps=[Move.CLAIM], actor=labeler, now=now, along=along, **columns)
+    along = [queue.store_at_found(cursor)]
+    for search in queue.searches(campaign, labeler, cursor):
+        taken = move_first(search=search, steps=[Move.CLAIM], actor=labeler, now=now, along=along, **columns)
+        if taken is not None:
+            return taken
+    return NothingLeft() if queue.is_exhausted(campaign, labeler, cursor) else Busy()
 
 
-def _handed_out(taken: Assignment | NothingLeft | Busy) -> Assignment:
-    """Raised only here, after the transaction: what the seat has learned by a search in vain stays."""
+def _raise_refusal(taken: Assignment | NothingLeft | Busy) -> Assignment:
+    """Raise the refusal only after the transaction, which stores what the search has found out."""
     if isinstance(taken, Refusal):
         raise taken
     return taken
@@ -226,16 +227,16 @@ def _handed_out(taken: Assignment | NothingLeft | Busy) -> Assignment:
 def _check_daily_cap(labeler: User, now: datetime) -> None:
     if labeler.daily_cap is None:
         return
-    # Claims in several campaigns at once wait for each other here.
+    # Concurrent claims in several campaigns wait here for each other.
     User.objects.select_for_update(no_key=True).get(id=labeler.id)
-    # A sent-back answer in work again is one that was submitted before: it counts once.
+    # A sent-back answer was submitted before, so it counts already.
     held = Assignment.objects.filter(labeler=labeler, state=State.LEASED, rounds=0).count()
     if held + queries.answered_today(labeler, now) >= labeler.daily_cap:
         raise DailyCap
 
 
-def own(assignment_id: int, labeler: User) -> Assignment:
-    """The assignment, if the labeler has or had it; an outsider cannot tell it from one that does not exist."""
+def own_or_refuse(assignment_id: int, labeler: User) -> Assignment:
+    """Return an assignment that the labeler has or had. Raises NotYours, also if it does not exist."""
     assignment = Assignment.objects.select_related("campaign").filter(id=assignment_id).first()
     if assignment is None:
         raise NotYours
@@ -244,9 +245,9 @@ def own(assignment_id: int, labeler: User) -> Assignment:
     return assignment
 
 
-def _held(wanted: Assignment, labeler: User) -> Assignment:
-    """The row, locked, if the labeler holds it now."""
-    assignment = Assignment.objects.select_for_update().get(id=wanted.id)
+def _lock_held(requested: Assignment, labeler: User) -> Assignment:
+    """Lock the row. Raises LeaseLost if the labeler does not hold it now."""
+    assignment = Assignment.objects.select_for_update().get(id=requested.id)
     if assignment.labeler_id != labeler.id or assignment.state != State.LEASED:
-        raise not_held(wanted, labeler)
+        raise not_held(requested, labeler)
     return assignment

@@ -1,7 +1,8 @@
-"""Why a labeler has no lease on a task any more, and whether a late submit would still count."""
+"""The reason why a labeler has no lease on a task any more, and whether a late submit still counts."""
 
 from annotate.accounts.models import User
 from annotate.work import queries
+from annotate.work.eligibility import is_eligible
 from annotate.work.models import Assignment, Campaign, Event, Skip
 from annotate.work.refusals import (
     AlreadySubmitted,
@@ -21,7 +22,7 @@ from annotate.work.states import CampaignState, Move, State
 
 
 def not_sent_back(assignment: Assignment) -> Moved:
-    """Why its labeler cannot take the answer up again. Submitted and accepted sound alike: see `labeler_state`."""
+    """Why its labeler cannot resume the answer. The same for submitted and accepted: see `labeler_state`."""
     if assignment.state in (State.SUBMITTED, State.ACCEPTED):
         return NotSentBack()
     if assignment.state == State.CANCELLED:
@@ -30,12 +31,12 @@ def not_sent_back(assignment: Assignment) -> Moved:
 
 
 def not_held(assignment: Assignment, labeler: User) -> LeaseLost:
-    """Why the labeler has no lease on the task: another tab has submitted or skipped it, or the time is over."""
+    """Why the labeler has no lease on the task: another tab submitted or skipped it, or the lease has ended."""
     mine = Assignment.objects.filter(task=assignment.task_id, labeler=labeler).first()
     if mine is None:
         still_taken = takes_late(assignment.campaign, assignment.task_id, labeler)
     else:
-        # Another slot of the task would be free for others only.
+        # A labeler who has a slot of the task cannot take another.
         still_taken = mine.state == State.LEASED or set_aside(mine)
     if still_taken:
         return LeaseEnded()
@@ -46,29 +47,29 @@ def not_held(assignment: Assignment, labeler: User) -> LeaseLost:
 
 
 def takes_late(campaign: Campaign, task_id: int, labeler: User) -> bool:
-    """After an expired lease: would `submit` still take this labeler's answer to the task?"""
-    open_to_them = campaign.state != CampaignState.CLOSED and queries.allowed(campaign, labeler)
-    return open_to_them and queries.is_free(labeler, task_id)
+    """Whether `submit` still takes this labeler's answer after their lease has expired."""
+    may_submit = campaign.state != CampaignState.CLOSED and is_eligible(campaign, labeler)
+    return may_submit and queries.is_free(labeler, task_id)
 
 
 def lease_lost(campaign: Campaign, slot: Assignment, labeler: User) -> LeaseLost:
-    """The refusal that names the cause why the labeler, who had this slot, cannot submit its task any more."""
+    """The refusal that says why the labeler, who had this slot, cannot submit its task any more."""
     if Skip.objects.filter(task_id=slot.task_id, labeler=labeler).exists():
         return Skipped()
     if campaign.state == CampaignState.CLOSED:
         return ClosedMeanwhile()
-    if not queries.allowed(campaign, labeler):
+    if not is_eligible(campaign, labeler):
         return NotOpenToYou()
     if slot.state == State.STOPPED:
         return TaskStopped()
-    # A sent-back answer that a manager stopped waiting for is cancelled too, and stays its writer's.
+    # A replaced sent-back answer is cancelled too, but it has a labeler.
     if slot.state == State.CANCELLED and slot.labeler_id is None:
         return NotWanted()
     return LeaseLost()
 
 
 def set_aside(mine: Assignment) -> bool:
-    """Was the sent-back answer taken up again, until its lease ended? Then a late submit takes it up once more."""
+    """Whether the answer was sent back, resumed, and its lease ended. Then a late submit resumes it again."""
     return mine.state == State.SENT_BACK and _last_move(mine) == Move.SET_ASIDE
 
 

@@ -12,7 +12,7 @@ from annotate.work.states import CampaignState, Move, State
 
 
 class Order(models.TextChoices):
-    """In which order a campaign's slots are handed out; queue.py has the arithmetic."""
+    """The order in which a campaign hands out its slots. sql/filling.sql computes the positions."""
 
     DEPTH = "depth", _("Finish a task's answers before the next task")
     BREADTH = "breadth", _("One answer for every task before the second")
@@ -107,24 +107,24 @@ class CampaignSettings(models.Model):
 
 
 class Task(models.Model):
-    """One prompt of a campaign; none where a new instruction is written. What a bench adds hangs on it one to one."""
+    """One prompt of a campaign, or none if a new instruction is written. Workflows add rows one-to-one."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="tasks", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="tasks")
     created_at = models.DateTimeField()
-    # So many people skipped it that it waits for a manager; `excused` are the skips that a manager has seen.
+    # Waits for a manager after too many skips. `excused` counts the skips that a manager has decided about.
     stopped_at = models.DateTimeField(null=True)
     excused = models.PositiveSmallIntegerField(default=0, db_default=0)
-    # Nobody had opened it when another task took its place; its slots are cancelled.
+    # Another task took its place before anybody opened it; its slots are cancelled.
     retired_at = models.DateTimeField(null=True)
     # Its prompt is in quarantine: no slot is open until a manager releases the prompt.
     held_at = models.DateTimeField(null=True)
-    # A manager wants no more answers of it: what comes back is cancelled.
+    # A manager wants no more answers to it: returned slots are cancelled.
     dropped_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
-            # Opening a campaign twice, or two workers opening the same ready slate, makes each task once.
+            # Concurrent fillings of a campaign make each task once.
             models.UniqueConstraint(
                 fields=["campaign", "prompt"],
                 condition=Q(prompt__isnull=False, retired_at=None),
@@ -132,57 +132,55 @@ class Task(models.Model):
             ),
         ]
         indexes = [
-            # A change of the overlap goes through them step by step.
+            # match_overlap reads the tasks step by step.
             models.Index(fields=["campaign", "id"], name="task_of_campaign"),
-            # What waits for a manager.
             models.Index(fields=["campaign", "stopped_at"], condition=Q(stopped_at__isnull=False), name="task_stopped"),
         ]
 
 
 class Hand(models.IntegerChoices):
-    """A labeler holds two tasks of a campaign at most: the one they work on, and the next one, ready in the browser."""
+    """The two tasks of a campaign that a labeler may hold: the active one, and the next one, prefetched by the page."""
 
-    WORK = 0
-    AHEAD = 1
+    ACTIVE = 0
+    PREFETCHED = 1
 
 
 SUBMIT_KEY_ONCE = "assignment_submit_key_once"
 
 
 class Assignment(models.Model):
-    """One answer wanted: the slot and its whole life. Overlap is the number of these rows, so no count goes wrong."""
+    """A slot for one answer to a task, from open to accepted. A task has `overlap` of these rows."""
 
-    # No index by itself on any foreign key: a claim and a submit write every index there is, so each one below is one
-    # that a query needs.
+    # The foreign keys have no indexes of their own: each claim and submit writes every index, so a query must need it.
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="assignments", db_index=False)
-    # Repeated from the task and its prompt, for the indexes below.
+    # Copied from the task and its prompt, for the indexes below.
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="assignments", db_index=False)
     language = models.CharField(max_length=16, default="", db_default="")
     slot = models.PositiveSmallIntegerField()
-    # Where the slot stands in its campaign's queue; claims go up along it. Below 0: it came back and goes first.
+    # The place in the campaign's queue, in ascending order. Below 0: a returned slot, which goes first.
     position = models.BigIntegerField()
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN, db_default=State.OPEN)
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False)
-    hand = models.PositiveSmallIntegerField(choices=Hand.choices, default=Hand.WORK, db_default=Hand.WORK)
+    hand = models.PositiveSmallIntegerField(choices=Hand.choices, default=Hand.ACTIVE, db_default=Hand.ACTIVE)
     leased_until = models.DateTimeField(null=True)
     claimed_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(null=True)
-    # Sent by the page with the submit: the same key again is the same submit again.
+    # Sent with the submit. A repeated key is a repeated submit.
     submit_key = models.UUIDField(null=True)
-    # What the labeler had acknowledged when the answer was submitted.
+    # The version that the labeler had acknowledged at the claim.
     guideline_version = models.ForeignKey(
         GuidelineVersion, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False
     )
-    # How long its labeler looked at the task and did something; None where no browser told.
+    # See times.py. None: no browser reported any.
     active_seconds = models.PositiveIntegerField(null=True)
-    # Drawn at submit: does this answer wait for a reviewer?
+    # Drawn for review at the submit.
     needs_review = models.BooleanField(default=False, db_default=False)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     decided_at = models.DateTimeField(null=True)
     comment = models.TextField(
-        blank=True, default="", db_default="", help_text=_("the reviewer's words, with an acceptance or a sending back")
+        blank=True, default="", db_default="", help_text=_("the reviewer's comment on the answer")
     )
-    # How often this answer was sent back. Above 0 the slot belongs to its labeler, lease or not.
+    # How often the answer was sent back. Above 0 the slot belongs to its labeler, with or without a lease.
     rounds = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
@@ -192,13 +190,13 @@ class Assignment(models.Model):
             models.UniqueConstraint(
                 fields=["task", "labeler"], condition=Q(labeler__isnull=False), name="assignment_labeler_once_a_task"
             ),
-            # Two tabs, one lease: one in work, and one ahead.
+            # One active and one prefetched lease per campaign, in all tabs.
             models.UniqueConstraint(
                 fields=["labeler", "campaign", "hand"], condition=Q(state=State.LEASED), name="assignment_one_lease"
             ),
             models.UniqueConstraint(fields=["submit_key"], condition=Q(submit_key__isnull=False), name=SUBMIT_KEY_ONCE),
             models.CheckConstraint(
-                condition=Q(hand=Hand.WORK) | Q(state=State.LEASED), name="assignment_ahead_only_leased"
+                condition=Q(hand=Hand.ACTIVE) | Q(state=State.LEASED), name="assignment_ahead_only_leased"
             ),
             models.CheckConstraint(condition=Q(slot__gte=1), name="assignment_slot_from_1"),
             models.CheckConstraint(
@@ -234,13 +232,13 @@ class Assignment(models.Model):
             ),
             # The sweep: leases that ended.
             models.Index(fields=["leased_until"], condition=Q(state=State.LEASED), name="assignment_leased"),
-            # The history: what a labeler did, newest first, and how much of it today.
+            # A labeler's answers, newest first, and their number today.
             models.Index(
                 fields=["labeler", "submitted_at", "id"],
                 condition=Q(submitted_at__isnull=False),
                 name="assignment_answers",
             ),
-            # The desk: what they got back. What they hold has the index of the constraint above.
+            # A labeler's sent-back answers. The constraint on leases above has the index for held ones.
             models.Index(fields=["labeler"], condition=Q(state=State.SENT_BACK), name="assignment_sent_back"),
             # The reviewer's queue.
             models.Index(
@@ -248,7 +246,7 @@ class Assignment(models.Model):
                 condition=Q(state=State.SUBMITTED, needs_review=True),
                 name="assignment_to_review",
             ),
-            # Exports, agreement and progress read by campaign and state; the campaign's page counts each labeler's.
+            # Exports, agreement and progress; the campaign's page counts by labeler.
             models.Index(fields=["campaign", "state", "labeler"], name="assignment_campaign_state"),
             # The active time of a campaign's latest answers.
             models.Index(
@@ -260,10 +258,9 @@ class Assignment(models.Model):
 
     @property
     def labeler_state(self) -> State:
-        """The state that the answer's labeler sees: "submitted" until a reviewer has decided about it.
+        """The state that the labeler sees: "submitted" until a reviewer has decided.
 
-        An answer that is not drawn for review is accepted when it is submitted. A labeler who saw that would know which
-        of their answers a reviewer reads.
+        An answer that is not drawn for review is accepted immediately. Showing that would reveal the draw.
         """
         if self.state == State.ACCEPTED and self.decided_by_id is None:
             return State.SUBMITTED
@@ -273,24 +270,24 @@ class Assignment(models.Model):
         return str(self.labeler_state.label)
 
 
-# Below every position.
+# Below all positions.
 START = -(2**63)
 
 
 class Seat(models.Model):
-    """A labeler's place in a campaign. Its row lock makes one person's claims wait for each other, in all their tabs.
+    """A labeler's place in a campaign's queue. Its row lock makes the claims from all tabs of a labeler wait.
 
-    It remembers how far they have come, so that the next claim looks past all they have already answered or skipped.
+    The next search begins where the last one ended, past what the labeler has answered or skipped.
     """
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="seats", db_index=False)
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="seats")
-    # The queue position they reached, and how far among the slots that came back (which stand below 0).
+    # The last position searched, and the last one among the returned slots (below 0).
     cursor = models.BigIntegerField(default=-1)
     returned = models.BigIntegerField(default=START)
-    # The languages they have looked through so far.
+    # The languages of the search so far.
     languages = models.JSONField(default=list)
-    # Nothing behind the cursor is left for them. Whatever puts slots there says so by clearing it.
+    # Nothing is left behind the cursor. Code that puts slots there clears this.
     searched = models.BooleanField(default=False)
 
     class Meta:
@@ -298,13 +295,13 @@ class Seat(models.Model):
 
 
 class Draft(models.Model):
-    """What a labeler has typed for a task. It outlives the lease, the browser and the skip."""
+    """What a labeler has typed for a task. Drafts outlive the lease, the browser and the skip."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="drafts")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="drafts")
     body = models.JSONField(help_text=_("the form's fields as the browser sent them"))
     saved_at = models.DateTimeField()
-    # What stood here before, where the window that saved this had not seen it; see leases.save_draft.
+    # The text of another window that this one replaced; see drafts.save_draft.
     unseen: dict[str, Any] | None = None
 
     class Meta:
@@ -312,30 +309,32 @@ class Draft(models.Model):
 
     @property
     def version(self) -> str:
-        """Tells this text from what another window saved before or after it."""
+        """Changes with every save."""
         return self.saved_at.isoformat()
 
 
-class Sitting(models.Model):
-    """One opening of a task's page and the active seconds it has told of. A labeler's answer took the sum of theirs."""
+class PageVisit(models.Model):
+    """The active seconds of one visit to a task's page. An answer stores the sum of its labeler's visits."""
 
-    # Drawn by the page. Its reports are totals, so a repeated or overtaken one counts once.
+    # Drawn by the page. Its reports are totals, so repeated reports count once.
     id = models.UUIDField(primary_key=True)
-    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="sittings")
-    labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="sittings")
+    task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="page_visits")
+    labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="page_visits")
     reported = models.FloatField()
-    # Of these, what is counted: never more than had passed since the labeler's stopwatch.
+    # The part of `reported` that counts: never more than the time since the labeler's stopwatch.
     seconds = models.FloatField()
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(seconds__gte=0, reported__gte=F("seconds")), name="sitting_counts_some")
+            models.CheckConstraint(
+                condition=Q(seconds__gte=0, reported__gte=F("seconds")), name="visit_counts_some"
+            )
         ]
-        indexes = [models.Index(fields=["task", "labeler"], name="sitting_of_task")]
+        indexes = [models.Index(fields=["task", "labeler"], name="visit_of_task")]
 
 
 class Stopwatch(models.Model):
-    """Up to when a labeler's time is counted. One second of theirs is never counted in two tabs or for two tasks."""
+    """The time up to which a labeler's seconds are counted, so that none counts in two tabs or for two tasks."""
 
     labeler = models.OneToOneField(User, on_delete=models.PROTECT, primary_key=True, related_name="stopwatch")
     counted_until = models.DateTimeField()
@@ -351,7 +350,7 @@ class SkipReason(models.TextChoices):
 
 
 class Skip(models.Model):
-    """A task a labeler passed on; it does not come back to them."""
+    """A labeler's decision to pass on a task for good."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="skips")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="skips")
@@ -367,14 +366,14 @@ class Skip(models.Model):
 
 
 class Event(models.Model):
-    """One move of one assignment, written in the same transaction. Append-only, by a trigger."""
+    """One move of one slot. A trigger makes events append-only."""
 
     assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="events", db_index=False)
     move = models.CharField(max_length=16, choices=Move.choices)
-    # Nobody: the sweep, or the engine itself.
+    # None: the sweep, or the engine itself.
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     at = models.DateTimeField()
-    # What the row loses by the move, such as whose lease expired or the answer that a later one replaces.
+    # What the row loses by the move, such as the labeler of an expired lease or the replaced answer.
     detail = models.JSONField(default=dict, db_default={})
 
     class Meta:

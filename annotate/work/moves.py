@@ -1,96 +1,156 @@
-"""The one door to an assignment's state: legal pair, compare-and-set, one event, in the caller's transaction."""
+"""The only code that changes the state of a slot.
 
-from collections.abc import Sequence
+Each change takes its steps from states.MOVES, checks the current state, and writes one event per step, in the caller's
+transaction. `move` changes a loaded slot, `move_first` the slot that a search finds, `move_all` a selection.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import TypedDict, Unpack
+from uuid import UUID
 
 from django.db import connection
 from django.db.transaction import TransactionManagementError
 from psycopg2.extras import Json
 
 from annotate.accounts.models import User
-from annotate.lib.prepared import Shape, execute
-from annotate.work.models import Assignment
+from annotate.lib.prepared import execute
+from annotate.lib.sql import load_statements
+from annotate.work.models import Assignment, Hand
 from annotate.work.refusals import Moved
-from annotate.work.states import MOVES, Move
+from annotate.work.shapes import SLOT
+from annotate.work.states import MOVES, Move, State
+
+SQL = load_statements(Path(__file__).parent / "sql/moves.sql", slot=SLOT)
 
 
 def require_transaction() -> None:
-    """A move, its event and the answer it is about stand or fall together. Calling without a transaction is a bug."""
+    """Raise TransactionManagementError outside a transaction: a move, its event and its answer are stored together."""
     if not connection.in_atomic_block:
         raise TransactionManagementError("open a transaction around this call: transaction.atomic()")
 
 
 @dataclass(frozen=True)
 class Sql:
-    """Part of a statement of our own with its values by name: to go along with a move, or as the value of a column."""
+    """A statement, or the value of a column, as SQL text with named values."""
 
     text: str
-    values: dict[str, Any]
+    values: Mapping[str, object]
 
 
-SLOT = Shape(Assignment, "slot")
+class Columns(TypedDict, total=False):
+    """The columns of a slot that may change with its state."""
 
-# The rows that `found` names become `moved`, each with its events.
-MOVE = """
-WITH {found}moved AS (
-    UPDATE work_assignment slot SET {columns}
-    {which} RETURNING {returning}
-), told AS (
-    INSERT INTO work_event (assignment_id, move, actor_id, at, detail)
-    SELECT moved.id, step.move, %(actor)s::bigint, %(now)s::timestamptz, %(detail)s::jsonb
-    FROM moved, unnest(%(moves)s::text[]) WITH ORDINALITY AS step(move, number) ORDER BY step.number
-){along}
-SELECT * FROM moved
-"""
-AS_KNOWN = """WHERE slot.id = %(known)s AND slot.state = %(before)s
-    AND slot.labeler_id IS NOT DISTINCT FROM %(of)s::bigint AND slot.rounds = %(rounds)s"""
-AS_FOUND = "FROM found WHERE slot.id = found.id AND slot.state = %(before)s"
+    labeler_id: int | None
+    hand: Hand
+    leased_until: datetime | None
+    claimed_at: datetime | None
+    submitted_at: datetime | None
+    submit_key: UUID | None
+    guideline_version_id: int | None
+    needs_review: bool
+    decided_by_id: int | None
+    decided_at: datetime | None
+    comment: str
+    rounds: int
+    active_seconds: int | Sql | None
+    position: int
+
+
+@dataclass(frozen=True)
+class MoveCounts:
+    """How many slots `move_all` selected, and how many of these it moved."""
+
+    selected: int
+    moved: int
 
 
 def move(
-    assignment: Assignment,
-    *moves: Move,
+    *,
+    slot: Assignment,
+    steps: Sequence[Move],
     actor: User | None,
     now: datetime,
-    detail: dict[str, Any] | None = None,
+    detail: Mapping[str, object] | None = None,
     along: Sequence[Sql] = (),
-    **columns: Any,
+    **columns: Unpack[Columns],
 ) -> Assignment:
-    """Take the assignment through `moves`, one after another, in a single statement that writes one event for each.
+    """Take a slot through the steps, and change its columns, in one statement.
 
-    The row must still be as `assignment` says: its state, its labeler and its round are part of the WHERE. `along`
-    changes what hangs on it, the row `moved`, in the same round trip. Raises Moved if the row is another by now; raises
-    ValueError for a chain that states.MOVES does not know, which is a bug of the caller.
+    The statements in `along` run in the same round trip; they can read the row `moved`. Raises Moved if the state, the
+    labeler or the round of the stored row differs from `slot`, and ValueError if states.MOVES does not allow the steps.
     """
-    columns = {"state": _after(assignment.state, moves)} | columns
-    known = {"known": assignment.id, "before": assignment.state, "of": assignment.labeler_id}
-    known["rounds"] = assignment.rounds
-    if not _moved("", AS_KNOWN, "slot.id", known, moves, actor, now, detail, along, columns):
+    after = _state_after(State(slot.state), steps)
+    values: dict[str, object] = {
+        "id": slot.id,
+        "before": slot.state,
+        "labeler_before": slot.labeler_id,
+        "rounds_before": slot.rounds,
+    }
+    values |= _event_values(steps, actor, now, detail)
+    if not _run("move", values, after, columns, along):
         raise Moved
+    slot.state = after
     for name, value in columns.items():
         if isinstance(value, Sql):
-            delattr(assignment, name)  # read from the row when somebody asks for it
+            delattr(slot, name)  # Django loads it again when it is used
         else:
-            setattr(assignment, name, value)
-    return assignment
+            setattr(slot, name, value)
+    return slot
 
 
 def move_first(
-    found: Sql, *moves: Move, actor: User | None, now: datetime, along: Sequence[Sql] = (), **columns: Any
+    *,
+    search: Sql,
+    steps: Sequence[Move],
+    actor: User | None,
+    now: datetime,
+    along: Sequence[Sql] = (),
+    **columns: Unpack[Columns],
 ) -> Assignment | None:
-    """As `move`, for the assignment whose id the search `found` finds and locks. None: it found none."""
-    before = MOVES[moves[0]][0]
-    columns = {"state": _after(before, moves)} | columns
-    known = found.values | {"before": before}
-    search = f"found AS ({found.text}), "
-    rows = _moved(search, AS_FOUND, SLOT.columns, known, moves, actor, now, None, along, columns)
+    """Do as `move` for the slot that `search` finds and locks. None: it found none. `along` can also read `found`."""
+    before = MOVES[steps[0]][0]
+    after = _state_after(before, steps)
+    values = {**search.values, "before": before, **_event_values(steps, actor, now, None)}
+    rows = _run("move_first", values, after, columns, along, found=search.text)
     return SLOT.made(rows[0])[0] if rows else None
 
 
-def _after(state: str, moves: Sequence[Move]) -> str:
-    for step in moves:
+def move_all(
+    *,
+    selected: Sql,
+    steps: Mapping[State, Sequence[Move]],
+    actor: User | None,
+    now: datetime,
+    limit: int,
+) -> MoveCounts:
+    """Take up to `limit` of the slots whose ids `selected` selects through the steps for their state.
+
+    All steps must end in the same state. Slots in other states, and slots that another transaction has locked, stay as
+    they are.
+    """
+    require_transaction()
+    (after,) = {_state_after(before, moves) for before, moves in steps.items()}
+    pairs = [(before, step) for before, moves in steps.items() for step in moves]
+    values = {
+        **selected.values,
+        "limit": limit,
+        "before": [before.value for before in steps],
+        "state": after,
+        "actor": actor.id if actor else None,
+        "now": now,
+        "step_states": [before.value for before, _step in pairs],
+        "step_moves": [step.value for _before, step in pairs],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(SQL["move_all"].format(selected=selected.text), values)
+        return MoveCounts(*cursor.fetchone())
+
+
+def _state_after(state: State, steps: Sequence[Move]) -> State:
+    for step in steps:
         before, after = MOVES[step]
         if state != before:
             raise ValueError(f"{step} starts from {before}, not from {state}")
@@ -98,35 +158,30 @@ def _after(state: str, moves: Sequence[Move]) -> str:
     return state
 
 
-def _moved(
-    found: str,
-    which: str,
-    returning: str,
-    known: dict[str, Any],
-    moves: Sequence[Move],
-    actor: User | None,
-    now: datetime,
-    detail: dict[str, Any] | None,
-    along: Sequence[Sql],
-    columns: dict[str, Any],
-) -> list[Any]:
+def _event_values(
+    steps: Sequence[Move], actor: User | None, now: datetime, detail: Mapping[str, object] | None
+) -> dict[str, object]:
+    moves = [step.value for step in steps]
+    return {"moves": moves, "actor": actor.id if actor else None, "now": now, "detail": Json(dict(detail or {}))}
+
+
+def _run(
+    statement: str, values: Mapping[str, object], state: State, columns: Columns, along: Sequence[Sql], found: str = ""
+) -> list[tuple[object, ...]]:
+    """Complete a statement of moves.sql and execute it. The column names come from `Columns`, never from a request."""
     require_transaction()
-    values = {
+    new_values = {
         name: value if isinstance(value, Sql) else Sql(f"%(to_{name})s", {f"to_{name}": value})
-        for name, value in columns.items()
+        for name, value in {"state": state, **columns}.items()
     }
-    # The names come from our own code; quote_name refuses to let that go wrong.
-    statement = MOVE.format(
+    text = SQL[statement].format(
         found=found,
-        which=which,
-        returning=returning,
-        columns=", ".join(f"{connection.ops.quote_name(name)} = {value.text}" for name, value in values.items()),
+        columns=", ".join(f"{connection.ops.quote_name(name)} = {value.text}" for name, value in new_values.items()),
         along="".join(f", along_{number} AS ({part.text})" for number, part in enumerate(along)),
     )
-    event = {"actor": actor.id if actor else None, "now": now, "detail": Json(detail or {})}
-    given: dict[str, Any] = known | event | {"moves": [str(step) for step in moves]}
-    for part in (*values.values(), *along):
-        given |= part.values
+    all_values = dict(values)
+    for part in (*new_values.values(), *along):
+        all_values |= part.values
     with connection.cursor() as cursor:
-        execute(cursor, statement, given)
+        execute(cursor, text, all_values)
         return list(cursor.fetchall())

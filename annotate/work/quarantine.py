@@ -1,10 +1,10 @@
-"""Putting prompts into quarantine, and a manager's decisions about them.
+"""Put prompts into quarantine, and store a manager's decisions about them.
 
-A prompt in quarantine keeps its group, its tasks and its answers. But its open slots are not handed out, it is not
-sampled further, and exports leave it out. A labeler who holds a task of it can finish. A release brings all of that
-back, and is refused as long as the training and the validation split would share something with it.
+A prompt in quarantine keeps its group, its tasks and its answers. But its slots are stopped, no policy samples it, and
+exports leave it out. A labeler who holds a task of it can finish. A release reverses this; it is refused as long as the
+training and the validation split would share a text or an owner.
 
-Every action locks in one order: pools, what the benches hold, campaigns, prompts, tasks, slots, and the split map last.
+Lock order: pools, the locks of the workflows, campaigns, prompts, tasks, slots, and the split map last.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -28,23 +28,23 @@ from annotate.work.moves import move
 from annotate.work.slots import hold_campaign, hold_slots, stop_slots
 from annotate.work.states import CampaignState, Move, State
 
-# As Bench.readmit, for the campaign's bench.
+# `readmit` of the campaign's workflow.
 Readmit = Callable[[Campaign, list[int]], QuerySet[Prompt] | None]
 
 
 class NotInQuarantine(Refusal):
-    message = gettext_lazy("This prompt is not in quarantine any more.")
+    message = gettext_lazy("This prompt is no longer in quarantine.")
 
 
 class WrongSide(Refusal):
     message = gettext_lazy(
-        "The other prompts of this customer or writer are on the other side of the split, and a split never changes."
-        " This prompt has to stay in quarantine."
+        "The other prompts of this customer or writer are on the other side of the split, and their side never changes."
+        " Keep this prompt in quarantine."
     )
 
 
 class StillEqual(Refusal):
-    """Prompts in use on the other side share a text with it: `prompts`."""
+    """`prompts`: those in use on the other side that share a text with it."""
 
     def __init__(self, prompts: Sequence[Prompt]) -> None:
         super().__init__(prompts)
@@ -53,15 +53,15 @@ class StillEqual(Refusal):
     def __str__(self) -> str:
         return _(
             "A prompt with an equal text is in use on the other side of the split: %(prompts)s. Put that one into"
-            " quarantine instead, or keep this one there."
+            " quarantine instead, or keep this one in quarantine."
         ) % {"prompts": ", ".join(str(prompt.id) for prompt in self.prompts)}
 
 
 def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> int:
-    """Put the prompts of these cases into quarantine, together. Returns how many.
+    """Put the prompts of these cases into quarantine in one transaction. Returns their number.
 
-    A prompt that is there already is left alone, and so is one whose twin has been put there meanwhile: there is no
-    conflict any more, unless its customer's or writer's group is on the other side.
+    Skips prompts that are in quarantine already. Skips those whose twin is in quarantine by now, because the conflict
+    is gone, unless the group of the customer or writer is on the other side.
     """
     by_id = {case.prompt_id: case for case in cases}
     with transaction.atomic():
@@ -69,7 +69,7 @@ def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> in
         _hold_campaigns(by_id)
         rows = _hold_prompts({*by_id, *(case.twin_id for case in cases if case.twin_id is not None)})
         put: list[Prompt] = []
-        # One at a time: of two that name each other as twins one stays in use.
+        # One after the other: of two that are each other's twins one stays in use.
         for prompt_id, case in sorted(by_id.items()):
             prompt, twin = rows.get(prompt_id), rows.get(case.twin_id or 0)
             if twin and twin.quarantined_at:
@@ -85,7 +85,7 @@ def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> in
 
 
 def keep(*, prompt_id: int, by: User, now: datetime) -> Prompt:
-    """Note that a manager has looked at the prompt and leaves it in quarantine. Raises NotInQuarantine."""
+    """Store a manager's decision to leave the prompt in quarantine. Raises NotInQuarantine."""
     with transaction.atomic():
         prompt = _quarantined(_hold_prompts([prompt_id]), prompt_id)
         prompt.quarantine_decided_by, prompt.quarantine_decided_at = by, now
@@ -95,18 +95,18 @@ def keep(*, prompt_id: int, by: User, now: datetime) -> Prompt:
 
 
 def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit, instead: bool = False) -> Prompt:
-    """Use the prompt again: its tasks are handed out, and it is sampled and exported like any other.
+    """Take the prompt out of quarantine, so that it is labeled, sampled and exported again.
 
-    `instead`: put the prompts that are equal to it on the other side into quarantine in its place. Raises
-    NotInQuarantine, WrongSide or StillEqual.
+    `instead`: put the equal prompts on the other side into quarantine in its place. Raises NotInQuarantine, WrongSide
+    or StillEqual.
     """
     with transaction.atomic():
-        wanted = Prompt.objects.defer("search").select_related("group").get(id=prompt_id)
-        others = [other.id for other in in_the_way([wanted])[wanted.id]] if instead else []
+        requested = Prompt.objects.defer("search").select_related("group").get(id=prompt_id)
+        others = [other.id for other in in_the_way([requested])[requested.id]] if instead else []
         hold_pools_of([prompt_id, *others])
         ready = {
             campaign.id: readmit(campaign, [prompt_id])
-            for campaign in Campaign.objects.filter(pool=wanted.pool_id).order_by("id")
+            for campaign in Campaign.objects.filter(pool=requested.pool_id).order_by("id")
             if campaign.state in (CampaignState.OPEN, CampaignState.PAUSED)
         }
         campaigns = _hold_campaigns([prompt_id, *others])
@@ -124,7 +124,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
         for campaign in campaigns:
             if (prompts := ready.get(campaign.id)) is not None:
                 add_tasks(campaign=campaign, prompts=prompts, now=now)
-        # After the new tasks: these change seats, and who holds a seat may want the task of a replaced prompt.
+        # After the new tasks, which lock seats: a claim that holds a seat may wait for a task of a replaced prompt.
         _put_away(replaced, by, now)
         _hand_out_again(prompt, by, now)
         hold_split_map()
@@ -134,7 +134,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
 
 
 def _hold_campaigns(prompts: Iterable[int]) -> list[Campaign]:
-    """Also those that may be making tasks of these prompts at this moment: they have made them, or see what follows."""
+    """Lock the campaigns that have, or may be making, tasks of these prompts."""
     over = Campaign.objects.filter(pool__prompts__in=list(prompts)).values_list("id", flat=True)
     return [hold_campaign(campaign) for campaign in sorted(set(over))]
 
@@ -152,7 +152,7 @@ def _quarantined(rows: dict[int, Prompt], prompt_id: int) -> Prompt:
 
 
 def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None:
-    """Store the marks of prompts, and hand out and sample nothing of them."""
+    """Store the marks of prompts, and stop their slots and their sampling."""
     if not prompts:
         return
     Prompt.objects.bulk_update(prompts, MARKED)
@@ -161,18 +161,19 @@ def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None
     samples.put_away(prompts=ids, now=now)
     tasks = list(Task.objects.filter(prompt__in=ids, held_at=None, retired_at=None).values_list("id", flat=True))
     hold_slots(tasks)
-    # A slot that comes back waits for its task's row, and then sees that it is held.
+    # A slot that is being returned waits for its task's row, and then finds the task held.
     list(Task.objects.filter(id__in=tasks).order_by("id").select_for_update(no_key=True).values_list("id"))
     Task.objects.filter(id__in=tasks).update(held_at=now)
     stop_slots(tasks, now=now)
 
 
 def _hand_out_again(prompt: Prompt, by: User | None, now: datetime) -> None:
-    """Open the held slots of a prompt's tasks, before all others. A task that was skipped too often stays stopped."""
+    """Open the held slots of a prompt's tasks, before all others. A task with too many skips stays stopped."""
     held = Task.objects.filter(prompt=prompt, held_at__isnull=False).order_by("id")
     for task in held.select_for_update(no_key=True):
         Task.objects.filter(id=task.id).update(held_at=None)
         if task.stopped_at:
             continue
         for slot in task.assignments.select_for_update().filter(state=State.STOPPED).order_by("position"):
-            move(slot, Move.RESTART, actor=by, now=now, position=queue.returned_position(task.campaign_id))
+            position = queue.returned_position(task.campaign_id)
+            move(slot=slot, steps=[Move.RESTART], actor=by, now=now, position=position)

@@ -1,4 +1,4 @@
-"""What the engine refuses, each with the words for the person who reads them."""
+"""The refusals of the engine."""
 
 from django.utils.translation import gettext_lazy as _
 
@@ -7,7 +7,7 @@ from annotate.lib.refusals import Refusal
 
 
 class Moved(Refusal):
-    """The row is not in the state that the move starts from."""
+    """The slot is not in the state that the move starts from."""
 
     message = _("This task has changed since you opened the page. Load the page again to see its current state.")
 
@@ -17,53 +17,54 @@ class NotYours(Refusal):
 
 
 class CampaignNotOpen(Refusal):
-    message = _("This campaign hands out no tasks at the moment. What you hold you can still finish.")
+    message = _("This campaign gives out no tasks at the moment. You can still finish the task you have.")
 
 
 class CampaignClosed(Refusal):
-    message = _("This campaign is closed, and waits for no more answers.")
+    message = _("This campaign is closed and takes no more answers. Start a task in another campaign.")
 
 
 class NothingLeft(Refusal):
-    message = _("There is nothing left for you in this campaign at the moment.")
+    message = _("No tasks are left for you in this campaign at the moment.")
 
 
 class Busy(Refusal):
-    message = _("Others are taking the next tasks at this very moment. Please try again.")
+    message = _("Other labelers are taking the next tasks right now. Try again in a moment.")
 
 
 class DailyCap(Refusal):
-    message = _("You have reached your number of answers for today. What you hold you can still finish.")
+    message = _("You have reached your daily limit of answers. You can still finish the task you have.")
 
 
 class LeaseLost(Refusal):
-    message = _("Your time for this task ended and it went to somebody else. Your text is kept, and you can copy it.")
-
-
-class Skipped(LeaseLost):
-    message = _("You skipped this task. It does not come back to you.")
-
-
-class ClosedMeanwhile(LeaseLost):
-    message = _("This campaign is closed now, and takes no more answers. Your text is kept, and you can copy it.")
-
-
-class NotOpenToYou(LeaseLost):
-    message = _("This campaign is not open to you any more. Your text is kept, and you can copy it.")
-
-
-class TaskStopped(LeaseLost):
     message = _(
-        "Nobody can work on this task until a manager has decided about it. Your text is kept, and you can copy it."
+        "Your reserved time for this task ended, and another labeler has it now. Your text is saved, and you can copy"
+        " it."
     )
 
 
+class Skipped(LeaseLost):
+    message = _("You skipped this task, so you cannot submit it. Start another task.")
+
+
+class ClosedMeanwhile(LeaseLost):
+    message = _("This campaign is now closed and takes no more answers. Your text is saved, and you can copy it.")
+
+
+class NotOpenToYou(LeaseLost):
+    message = _("This campaign is no longer open to you. Your text is saved, and you can copy it.")
+
+
+class TaskStopped(LeaseLost):
+    message = _("This task is paused until a manager decides about it. Your text is saved, and you can copy it.")
+
+
 class NotWanted(LeaseLost):
-    message = _("No more answers to this task are wanted. Your text is kept, and you can copy it.")
+    message = _("This task needs no more answers. Your text is saved, and you can copy it.")
 
 
 class LeaseEnded(LeaseLost):
-    message = _("Your time for this task has ended. You can still submit it while nobody else has taken it.")
+    message = _("Your reserved time for this task has ended. You can still submit it until another labeler takes it.")
 
 
 class AlreadySubmitted(LeaseLost):
@@ -71,7 +72,7 @@ class AlreadySubmitted(LeaseLost):
 
 
 class UndoOver(Refusal):
-    message = _("This answer cannot be taken back any more: its time is over, or somebody has worked on with it.")
+    message = _("You can no longer undo this submit: the time for it is over, or the answer has been used since.")
 
 
 class NotSentBack(Moved):
@@ -82,32 +83,32 @@ class NotSentBack(Moved):
 
 class Replaced(Moved):
     message = _(
-        "Another labeler was asked for this answer instead of you, because you had not written it again. You can still"
-        " read your text under “My answers”. Start another task."
+        "A manager has asked another labeler for this answer. You can still read your text under “My answers”. Start"
+        " another task."
     )
 
 
 class GivenUp(Moved):
     message = _(
-        "You skipped this task, so another labeler was asked for the answer. You can still read your text under"
-        " “My answers”. Start another task."
+        "You skipped this task, so another labeler answers it. You can still read your text under “My answers”. Start"
+        " another task."
     )
 
 
 class KeyTaken(Refusal):
-    message = _("This page was handed in before. Load the task again.")
+    message = _("This page was submitted before. Load the task again.")
 
 
 class DraftTooLong(Refusal):
-    message = _("This text is longer than a million characters and cannot be kept as a draft.")
+    message = _("A draft can have up to a million characters. Shorten the text to save it.")
 
 
 class DraftOfTooManyFields(Refusal):
-    message = _("This form has more than a thousand fields and cannot be kept as a draft.")
+    message = _("A draft can have up to a thousand fields. Remove some to save it.")
 
 
 class NotAcknowledged(Refusal):
-    message = _("Please read and acknowledge the current guideline first.")
+    message = _("Read and acknowledge the current guideline first.")
 
     def __init__(self, version: GuidelineVersion | None) -> None:
         super().__init__(version)
@@ -115,18 +116,18 @@ class NotAcknowledged(Refusal):
 
 
 class NameTaken(Refusal):
-    message = _("There is already a campaign of this name.")
+    message = _("A campaign with this name exists already. Choose another name.")
 
 
 class CampaignFixed(Refusal):
     message = _(
-        "Once it is open a campaign keeps its settings, all but name, named labelers and qualifications, answers per"
-        " task, review share, lease, skips and undo."
+        "After a campaign has opened you can change only its name, named labelers, qualifications, answers per task,"
+        " review share, lease, skips and undo, and nothing after it has closed."
     )
 
 
 class OrderFixed(Refusal):
-    message = _("The campaign has tasks already, each with its place in the queue: their order cannot change any more.")
+    message = _("The order cannot change any more: the campaign's tasks already have their places in the queue.")
 
 
 class NoSuchMove(Refusal):
@@ -134,19 +135,19 @@ class NoSuchMove(Refusal):
 
 
 class NothingPublished(Refusal):
-    message = _("Publish a version of the campaign's guideline first: labelers work under it.")
+    message = _("Publish a version of the campaign's guideline first: labelers must acknowledge it before they start.")
 
 
 class NobodyMayWork(Refusal):
-    message = _("Choose a cohort or name labelers first: nobody could work in this campaign.")
+    message = _("Choose a cohort or name labelers first. Otherwise nobody can work in this campaign.")
 
 
 class NotStopped(Refusal):
-    message = _("This task does not wait for a decision any more.")
+    message = _("This task no longer waits for a decision.")
 
 
 class NoLongerSentBack(Moved):
-    message = _("This answer is no longer waiting: its writer took it up, or it was replaced.")
+    message = _("This answer is no longer waiting: its labeler has resumed it, or it was replaced.")
 
 
 class InQuarantine(Refusal):
@@ -154,8 +155,8 @@ class InQuarantine(Refusal):
 
 
 class OwnAnswer(Refusal):
-    message = _("You wrote this answer; somebody else must review it.")
+    message = _("You wrote this answer, so another person must review it.")
 
 
 class CommentNeeded(Refusal):
-    message = _("Write what should change: the labeler sees your comment beside the answer.")
+    message = _("Write a comment that says what to change. The labeler sees it beside the answer.")

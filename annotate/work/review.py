@@ -1,4 +1,4 @@
-"""A reviewer's verdict about an answer, and a manager's decision not to wait for a sent-back one."""
+"""A reviewer's verdict about an answer, and a manager's decision to replace a sent-back one."""
 
 from datetime import datetime
 
@@ -9,17 +9,17 @@ from annotate.lib.text import is_blank
 from annotate.work.models import Assignment
 from annotate.work.moves import move
 from annotate.work.refusals import CommentNeeded, Moved, NoLongerSentBack, OwnAnswer
-from annotate.work.slots import hold_campaign, replace
+from annotate.work.slots import hold_campaign, replace_answer
 from annotate.work.states import Move, State
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-    """The answer counts from now on. Raises OwnAnswer, or Moved when it was decided or taken back meanwhile."""
+    """Accept an answer. Raises OwnAnswer, or Moved if it does not wait for a verdict any more."""
     with transaction.atomic():
         assignment = _for_review(assignment_id, reviewer)
         return move(
-            assignment,
-            Move.ACCEPT,
+            slot=assignment,
+            steps=[Move.ACCEPT],
             actor=reviewer,
             now=now,
             decided_by_id=reviewer.id,
@@ -34,8 +34,8 @@ def send_back(*, assignment_id: int, reviewer: User, comment: str, now: datetime
         raise CommentNeeded
     assignment = _for_review(assignment_id, reviewer)
     return move(
-        assignment,
-        Move.SEND_BACK,
+        slot=assignment,
+        steps=[Move.SEND_BACK],
         actor=reviewer,
         now=now,
         detail={"comment": comment},
@@ -47,25 +47,25 @@ def send_back(*, assignment_id: int, reviewer: User, comment: str, now: datetime
 
 
 def replace_sent_back(*, assignment_id: int, by: User, now: datetime) -> Assignment:
-    """Stop waiting for the writer of a sent-back answer and want another labeler's instead."""
+    """Ask another labeler for the answer instead of its writer. Raises NoLongerSentBack."""
     with transaction.atomic():
         hold_campaign(Assignment.objects.values_list("campaign", flat=True).get(id=assignment_id))
         assignment = Assignment.objects.select_for_update().get(id=assignment_id)
         if assignment.state != State.SENT_BACK:
             raise NoLongerSentBack
-        replace(assignment, Move.REPLACE, actor=by, now=now)
+        replace_answer(assignment, Move.REPLACE, actor=by, now=now)
         return assignment
 
 
 def hold_as_read(*, assignment_id: int, submitted_at: datetime | None) -> None:
-    """Lock an answer that somebody read as it was submitted at that time. Raises Moved if it is another by now."""
+    """Lock an answer that a reviewer read as submitted at that time. Raises Moved if it has changed since."""
     submitted = Assignment.objects.select_for_update().values_list("submitted_at", flat=True).get(id=assignment_id)
     if submitted is None or submitted != submitted_at:
         raise Moved
 
 
 def _for_review(assignment_id: int, reviewer: User) -> Assignment:
-    """The row, locked: the bench stores what follows from the decision in the same transaction."""
+    """Lock the row: the workflow stores the consequences of the verdict in the same transaction."""
     assignment = Assignment.objects.select_for_update(of=("self",)).select_related("campaign").get(id=assignment_id)
     if assignment.labeler_id == reviewer.id:
         raise OwnAnswer

@@ -1,21 +1,25 @@
-"""Slots come back, stop and are cancelled. The caller holds the campaign or the slot."""
+"""Return, stop, replace and cancel slots. The caller has locked the campaign or the slot."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from annotate.accounts.models import User
+from annotate.lib.sql import load_statements
 from annotate.work import queue
 from annotate.work.models import Assignment, Campaign, Hand, Task
-from annotate.work.moves import move
+from annotate.work.moves import Columns, Sql, move, move_all
 from annotate.work.states import CampaignState, Move, State
 
-# The columns of a slot that is nobody's.
-FREE: dict[str, Any] = {
+SQL = load_statements(Path(__file__).parent / "sql/slots.sql")
+
+# The columns of a slot that nobody holds.
+FREE: Columns = {
     "labeler_id": None,
-    "hand": Hand.WORK,
+    "hand": Hand.ACTIVE,
     "leased_until": None,
     "claimed_at": None,
     "submitted_at": None,
@@ -28,145 +32,130 @@ FREE: dict[str, Any] = {
     "rounds": 0,
     "active_seconds": None,
 }
+UNANSWERED = (State.OPEN, State.LEASED, State.STOPPED)
+CANCEL_FREE = {State.OPEN: [Move.CANCEL], State.STOPPED: [Move.RESTART, Move.CANCEL]}
+
+# Slots cancelled in one transaction: few enough that nobody waits long for its locks.
+SLOTS_A_STEP = 20_000
 
 
 def hold_campaign(campaign_id: int) -> Campaign:
-    """Lock the campaign's row, before any other. Whoever adds or cancels slots of tasks, stops or restarts them, moves
-    their places or undoes an answer holds it, so that none of these meets another halfway. Claims, drafts and submits
-    do not wait for it."""
+    """Lock the campaign's row, before all other locks.
+
+    Everything that adds, cancels, stops, restarts or moves slots, or undoes an answer, takes this lock, so that no two
+    of these overlap. Claims, drafts and submits do not wait for it.
+    """
     return Campaign.objects.select_for_update(no_key=True).get(id=campaign_id)
 
 
-def replace(assignment: Assignment, step: Move, *, actor: User, now: datetime) -> None:
-    """Cancel a sent-back answer, which stays its writer's, and want another answer in its place. The caller holds the
+def replace_answer(assignment: Assignment, step: Move, *, actor: User, now: datetime) -> None:
+    """Cancel a sent-back answer, which its writer keeps, and add a slot if the task has too few. The caller holds the
     campaign."""
-    move(assignment, step, actor=actor, now=now, leased_until=None, hand=Hand.WORK)
+    move(slot=assignment, steps=[step], actor=actor, now=now, leased_until=None, hand=Hand.ACTIVE)
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
     if _spare_slots(task) < 0:
         _add_slot(task)
 
 
 def _add_slot(task: Task) -> None:
-    """Want one more answer of a task that others have answered: it goes first, like a slot that came back."""
+    """Add a slot to a task that others have answered. It goes first, like a returned slot."""
     last = task.assignments.order_by("-slot")[0]
-    position = queue.returned_position(task.campaign_id)
-    state = State.STOPPED if task.stopped_at or task.held_at else State.OPEN
     Assignment.objects.create(
         task=task,
         campaign_id=task.campaign_id,
         slot=last.slot + 1,
         language=last.language,
-        position=position,
-        state=state,
+        position=queue.returned_position(task.campaign_id),
+        state=State.STOPPED if task.stopped_at or task.held_at else State.OPEN,
     )
 
 
 def _spare_slots(task: Task) -> int:
-    """How many slots the task has above the answers that are wanted of it; below 0, so many are missing."""
+    """Slots above those that the task needs; negative: how many are missing."""
     campaign = Campaign.objects.get(id=task.campaign_id)
-    wanted = 0 if campaign.state == CampaignState.CLOSED or task.dropped_at else campaign.overlap
-    return task.assignments.exclude(state=State.CANCELLED).count() - wanted
+    required = 0 if campaign.state == CampaignState.CLOSED or task.dropped_at else campaign.overlap
+    return task.assignments.exclude(state=State.CANCELLED).count() - required
 
 
 def give_back(
-    assignment: Assignment, step: Move, *, actor: User | None, now: datetime, detail: dict[str, Any] | None = None
+    assignment: Assignment, step: Move, *, actor: User | None, now: datetime, detail: Mapping[str, object] | None = None
 ) -> Assignment:
-    """Make the slot nobody's again, and wanted by others unless there are enough without it; a stopped or held task
-    keeps it back. A sent-back answer stays its writer's."""
+    """Return a leased slot to the queue. It is cancelled if the task has enough slots without it, and stopped if the
+    task is stopped or its prompt is in quarantine. A sent-back answer stays with its writer."""
     if assignment.rounds:
-        return move(assignment, Move.SET_ASIDE, actor=actor, now=now, detail=detail, leased_until=None, hand=Hand.WORK)
-    # The lock: a task that stops at this moment must not keep an open slot, and of two that come back one is spare.
+        return move(
+            slot=assignment,
+            steps=[Move.SET_ASIDE],
+            actor=actor,
+            now=now,
+            detail=detail,
+            leased_until=None,
+            hand=Hand.ACTIVE,
+        )
+    # The lock keeps a task that stops now from keeping an open slot, and counts two returned slots one after the other.
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
-    # Before the look at what is wanted: a change of the overlap waits for it, or has been.
+    # Before the slots are counted: a change of the overlap waits for this lock, or is done.
     position = queue.returned_position(task.campaign_id)
     steps = [step]
     if _spare_slots(task) > 0:
         steps.append(Move.CANCEL)
     elif task.stopped_at or task.held_at:
         steps.append(Move.STOP)
-    return move(assignment, *steps, actor=actor, now=now, detail=detail, **FREE, position=position)
+    columns = FREE | Columns(position=position)
+    return move(slot=assignment, steps=steps, actor=actor, now=now, detail=detail, **columns)
 
 
-def stop(task: Task, now: datetime) -> None:
+def stop_task(task: Task, now: datetime) -> None:
     Task.objects.filter(id=task.id).update(stopped_at=now)
     stop_slots([task.id], now=now)
 
 
-# What is handed out, or may be again.
-UNANSWERED = (State.OPEN, State.LEASED, State.STOPPED)
-
-
 def hold_slots(tasks: Collection[int]) -> None:
-    """Lock the unanswered slots of these tasks, in the order of their ids.
+    """Lock the unanswered slots of these tasks, by id.
 
-    The caller holds the campaigns, so nobody adds a slot. It locks the tasks only afterwards: giving a slot back locks
-    the slot first and then its task, and the other order would deadlock.
+    The caller holds the campaigns, so nobody adds a slot, and locks the tasks afterwards: `give_back` locks the slot
+    before its task, and the opposite order would deadlock.
     """
     slots = Assignment.objects.filter(task__in=tasks, state__in=UNANSWERED).order_by("id")
     list(slots.select_for_update().values_list("id"))
 
 
 def stop_slots(tasks: Collection[int], *, now: datetime) -> None:
-    """Hand out no slot of these tasks any more. The caller has called `hold_slots` and has marked the tasks."""
+    """Stop the open slots of these tasks. The caller has called `hold_slots` and marked the tasks."""
     for slot in Assignment.objects.filter(task__in=tasks, state=State.OPEN).order_by("id").select_for_update():
-        move(slot, Move.STOP, actor=None, now=now)
+        move(slot=slot, steps=[Move.STOP], actor=None, now=now)
 
 
-# Cancelled in one transaction: short enough that nobody waits for its locks.
-SLOTS_A_STEP = 20_000
+@dataclass(frozen=True)
+class Cancelled:
+    """`complete`: the step covered all selected slots; none was locked, and there were not too many for one step."""
+
+    count: int
+    complete: bool
 
 
-FREE_OF_CAMPAIGN = """
-SELECT id FROM work_assignment WHERE campaign_id = %(campaign)s AND state IN ('open', 'stopped')
-"""
-
-
-FREE_OF_CLOSED = """
-SELECT slot.id FROM work_campaign campaign JOIN work_assignment slot ON slot.campaign_id = campaign.id
-WHERE campaign.state = 'closed' AND slot.state IN ('open', 'stopped')
-"""
-
-
-FREE_OF_TASK = "SELECT id FROM work_assignment WHERE task_id = %(task)s AND state IN ('open', 'stopped')"
-
-
-# A slot that is being claimed at this moment is locked, and stays its labeler's.
-CANCEL = """
-WITH wanted AS MATERIALIZED ({slots} LIMIT %(most)s), free AS MATERIALIZED (
-    SELECT id, state FROM work_assignment
-    WHERE id IN (SELECT id FROM wanted) AND state IN ('open', 'stopped') FOR UPDATE SKIP LOCKED
-), cancelled AS (
-    UPDATE work_assignment slot SET state = 'cancelled' FROM free WHERE slot.id = free.id
-), told AS (
-    INSERT INTO work_event (assignment_id, move, at)
-    SELECT free.id, step.move, %(now)s
-    FROM free JOIN (VALUES ('open', 1, 'cancel'), ('stopped', 1, 'restart'), ('stopped', 2, 'cancel'))
-        AS step(state, number, move) ON step.state = free.state
-    ORDER BY free.id, step.number
-)
-SELECT count(*), (SELECT count(*) FROM wanted) FROM free
-"""
+def cancel_free_slots(selected: Sql, *, now: datetime) -> Cancelled:
+    """Cancel up to SLOTS_A_STEP of the selected slots that nobody holds."""
+    with transaction.atomic():
+        counts = move_all(selected=selected, steps=CANCEL_FREE, actor=None, now=now, limit=SLOTS_A_STEP)
+    return Cancelled(counts.moved, complete=counts.moved == counts.selected < SLOTS_A_STEP)
 
 
 def cancel_left_open(*, now: datetime) -> int:
-    """Cancel the free slots of closed campaigns, and return how many: the many of a large one, and those made, put
-    back or locked by somebody just as their campaign was closed. Safe to run anywhere, twice, at once.
+    """Cancel the free slots of closed campaigns, and return their number.
+
+    Closing a campaign cancels one step of them. Others were added, returned or locked just as the campaign was closed.
+    Idempotent and safe to run concurrently.
     """
     cancelled = 0
-    while step := cancel(FREE_OF_CLOSED, {}, now)[0]:
+    while step := cancel_free_slots(Sql(SQL["free_of_closed"], {}), now=now).count:
         cancelled += step
     return cancelled
 
 
-def cancel(slots: str, values: dict[str, Any], now: datetime) -> tuple[int, bool]:
-    """Cancel up to SLOTS_A_STEP free slots out of those whose ids the statement `slots` selects, with their events.
-
-    Returns how many, and whether those were all: of the rest somebody had a lock, or they were too many for a step.
-    """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(CANCEL.format(slots=slots), values | {"now": now, "most": SLOTS_A_STEP})
-        cancelled, wanted = cursor.fetchone()
-    return int(cancelled), cancelled == wanted < SLOTS_A_STEP
+def free_of_campaign(campaign: Campaign) -> Sql:
+    return Sql(SQL["free_of_campaign"], {"campaign": campaign.id})
 
 
-FREE_OF_TASKS = "SELECT id FROM work_assignment WHERE task_id = ANY(%(tasks)s) AND state IN ('open', 'stopped')"
+def free_of_tasks(tasks: Collection[int]) -> Sql:
+    return Sql(SQL["free_of_tasks"], {"tasks": list(tasks)})

@@ -1,4 +1,4 @@
-"""The states of a campaign and of an assignment, and their legal moves. What is not listed, the engine refuses."""
+"""The states of campaigns and slots, and the moves between them. The engine refuses all others."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -24,17 +24,17 @@ CAMPAIGN_MOVES = frozenset(
 
 class State(models.TextChoices):
     OPEN = "open", _("Open")
-    LEASED = "leased", _("In work")
+    LEASED = "leased", _("In progress")
     SUBMITTED = "submitted", _("Submitted")
     ACCEPTED = "accepted", _("Accepted")
     SENT_BACK = "sent_back", _("Sent back")
     CANCELLED = "cancelled", _("Cancelled")
-    # A manager decides first: too many people skipped its task, or its prompt is in quarantine.
+    # Waits for a manager: too many people skipped the task, or its prompt is in quarantine.
     STOPPED = "stopped", _("Stopped")
 
 
 class Move(models.TextChoices):
-    """The verbs of the engine; each Event names one."""
+    """The steps between states. Each is stored as an event."""
 
     CLAIM = "claim", _("claimed")
     RELEASE = "release", _("released")
@@ -43,19 +43,19 @@ class Move(models.TextChoices):
     SUBMIT = "submit", _("submitted")
     ACCEPT = "accept", _("accepted")
     SEND_BACK = "send_back", _("sent back")
-    RESUME = "resume", _("taken up again")
-    SET_ASIDE = "set_aside", _("set aside again")
+    RESUME = "resume", _("resumed")
+    SET_ASIDE = "set_aside", _("set aside")
     GIVE_UP = "give_up", _("given up")
     REPLACE = "replace", _("replaced")
     CANCEL = "cancel", _("cancelled")
     STOP = "stop", _("stopped")
-    RESTART = "restart", _("put back by a manager")
-    TAKE_BACK = "take_back", _("acceptance taken back")
+    RESTART = "restart", _("restarted by a manager")
+    TAKE_BACK = "take_back", _("acceptance withdrawn")
     UNDO = "undo", _("submit undone")
 
 
-# What each move starts from and arrives at. A sent-back answer stays with the person who wrote it: its lease
-# ends in `sent_back` again, never in `open`.
+# The states before and after each move. A sent-back answer stays with its writer: its lease ends in `sent_back`, never
+# in `open`.
 MOVES: dict[Move, tuple[State, State]] = {
     Move.CLAIM: (State.OPEN, State.LEASED),
     Move.RELEASE: (State.LEASED, State.OPEN),
@@ -66,13 +66,13 @@ MOVES: dict[Move, tuple[State, State]] = {
     Move.SEND_BACK: (State.SUBMITTED, State.SENT_BACK),
     Move.RESUME: (State.SENT_BACK, State.LEASED),
     Move.SET_ASIDE: (State.LEASED, State.SENT_BACK),
-    # A sent-back answer that will not be rewritten: it is kept, and a new slot is opened in its place.
+    # A sent-back answer that nobody will rewrite. Its writer keeps it, and a new slot takes its place.
     Move.GIVE_UP: (State.LEASED, State.CANCELLED),
     Move.REPLACE: (State.SENT_BACK, State.CANCELLED),
     Move.CANCEL: (State.OPEN, State.CANCELLED),
     Move.STOP: (State.OPEN, State.STOPPED),
     Move.RESTART: (State.STOPPED, State.OPEN),
-    # An answer that was accepted because nobody reviews it is undone in two steps.
+    # The undo of an answer that was accepted without a review takes two steps.
     Move.TAKE_BACK: (State.ACCEPTED, State.SUBMITTED),
     Move.UNDO: (State.SUBMITTED, State.LEASED),
 }

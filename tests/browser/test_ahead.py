@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 from annotate.demonstrations.models import Demonstration
 from annotate.demonstrations.workflow import DEMONSTRATIONS
 from annotate.work import leases
-from annotate.work.models import Assignment, Hand, Sitting
+from annotate.work.models import Assignment, Hand, PageVisit
 from annotate.work.states import State
 from tests import factories as make
 
@@ -47,7 +47,7 @@ def begin(page: Page) -> Assignment:
     with page.expect_response(lambda response: response.url.endswith("?ahead")) as loaded:
         page.get_by_label("Your answer").fill("An answer")
     loaded.value.finished()
-    return Assignment.objects.get(state=State.LEASED, hand=Hand.AHEAD)
+    return Assignment.objects.get(state=State.LEASED, hand=Hand.PREFETCHED)
 
 
 def test_on_the_last_task_the_console_stays_quiet(sit):
@@ -79,7 +79,7 @@ def test_the_next_task_comes_out_of_the_browser_and_is_the_labelers_for_its_whol
     expect(page.locator(".prose").get_by_text(ahead.task.prompt.text)).to_be_visible()
     assert list(pages.values()) == [True]
     row = Assignment.objects.get(id=ahead.id)
-    assert row.hand == Hand.WORK
+    assert row.hand == Hand.ACTIVE
     assert row.leased_until > ahead.leased_until
 
 
@@ -112,4 +112,4 @@ def test_active_seconds_are_counted_and_sent_with_the_answer(working):
     expect(page.get_by_text("Submitted.")).to_be_visible()
     row = Assignment.objects.get(id=held.id)
     assert 1 <= row.active_seconds <= 120
-    assert Sitting.objects.filter(task=held.task, labeler=me).count() == 1
+    assert PageVisit.objects.filter(task=held.task, labeler=me).count() == 1

@@ -22,7 +22,7 @@ def test_the_next_task_is_leased_beside_the_one_in_work(labeler, demonstrations)
     me = labeler(campaign)
     held = me.take(campaign)
     row = ahead(me, campaign)
-    assert (row.state, row.labeler, row.hand) == (State.LEASED, me.user, Hand.AHEAD)
+    assert (row.state, row.labeler, row.hand) == (State.LEASED, me.user, Hand.PREFETCHED)
     assert row.id != held.id
     assert ahead(me, campaign).id == row.id
 
@@ -60,7 +60,7 @@ def test_the_submit_leads_to_it_and_makes_it_the_one_in_work(labeler, demonstrat
     )
     assert response.json() == {"next": f"/desk/tasks/{row.id}/", "undo": f"/desk/answers/{held.id}/undo/"}
     row.refresh_from_db()
-    assert row.hand == Hand.WORK
+    assert row.hand == Hand.ACTIVE
 
 
 def test_whoever_stops_gives_it_back(labeler, demonstrations):
@@ -118,4 +118,4 @@ def test_a_guideline_published_meanwhile_is_read_first(labeler, demonstrations):
     assert me.submit(held, text="An answer").url == f"/desk/campaigns/{campaign.id}/guideline/"
     me.post("guideline", campaign.id, data={"version": version.id})
     row.refresh_from_db()
-    assert (row.hand, row.guideline_version) == (Hand.WORK, version)
+    assert (row.hand, row.guideline_version) == (Hand.ACTIVE, version)

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from annotate.work import times
-from annotate.work.models import Assignment, Sitting, Stopwatch
+from annotate.work.models import Assignment, PageVisit, Stopwatch
 
 
 def worked(me, assignment, *, seconds):
@@ -22,7 +22,7 @@ def test_the_heartbeat_tells_the_time_and_the_answer_keeps_it(labeler, demonstra
     held, page = me.take(campaign), uuid4()
     worked(me, held, seconds=100)
     me.post("renew", held.id, data={"active": f"{page}:40.5"}, content_type="application/json")
-    assert Sitting.objects.get().seconds == pytest.approx(40.5)
+    assert PageVisit.objects.get().seconds == pytest.approx(40.5)
     worked(me, held, seconds=100)
     me.submit(held, text="An answer", active=f"{page}:61")
     assert Assignment.objects.get().active_seconds == 61
@@ -58,7 +58,7 @@ def test_a_page_cannot_tell_more_than_has_passed(labeler, demonstrations):
     me = labeler(campaign)
     held = me.take(campaign)
     now = timezone.now()
-    times.count(task_id=held.task_id, labeler=me.user, sitting=uuid4(), total=5, now=now)
+    times.count(task_id=held.task_id, labeler=me.user, visit=uuid4(), total=5, now=now)
     later = now + timedelta(seconds=10)
-    times.count(task_id=held.task_id, labeler=me.user, sitting=uuid4(), total=9_000, now=later)
-    assert sum(sitting.seconds for sitting in Sitting.objects.all()) == pytest.approx(15)
+    times.count(task_id=held.task_id, labeler=me.user, visit=uuid4(), total=9_000, now=later)
+    assert sum(visit.seconds for visit in PageVisit.objects.all()) == pytest.approx(15)

@@ -68,10 +68,10 @@ def test_what_was_claimed_after_it_stays_ready_ahead_with_its_text(labeler, demo
     me.save(second, text="Begun")
     undo(me, first)
     second.refresh_from_db()
-    assert (second.state, second.hand) == (State.LEASED, Hand.AHEAD)
+    assert (second.state, second.hand) == (State.LEASED, Hand.PREFETCHED)
     me.submit(first, text="In peace")
     second.refresh_from_db()
-    assert second.hand == Hand.WORK
+    assert second.hand == Hand.ACTIVE
     assert "Begun" in me.get("task", second.id).content.decode()
 
 

@@ -45,10 +45,10 @@ class Desk:
         return leases.claim(campaign_id=self.campaign.id, labeler=labeler, now=now)
 
     def ahead(self, labeler, *, now=NOW) -> Assignment:
-        return leases.claim_ahead(campaign_id=self.campaign.id, labeler=labeler, now=now)
+        return leases.prefetch(campaign_id=self.campaign.id, labeler=labeler, now=now)
 
-    def put_down(self, labeler, *, now=NOW) -> None:
-        leases.put_down(campaign_id=self.campaign.id, labeler=labeler, now=now)
+    def release_prefetched(self, labeler, *, now=NOW) -> None:
+        leases.release_prefetched(campaign_id=self.campaign.id, labeler=labeler, now=now)
 
     def skip(self, assignment, labeler, *, now=NOW) -> Skip:
         return leases.skip(assignment_id=assignment.id, labeler=labeler, reason=SkipReason.UNCLEAR, note="", now=now)

@@ -7,14 +7,14 @@ from uuid import uuid4
 import pytest
 
 from annotate.work import times
-from annotate.work.models import Sitting
+from annotate.work.models import PageVisit
 from tests.work.conftest import NOW
 from tests.work.test_races import at_once
 
 
 @pytest.fixture
 def watch(open_desk):
-    """watch(seconds after NOW, total told, sitting): a report to a task's page; watch.seconds() is what counts."""
+    """watch(seconds after NOW, total told, visit): a report to a task's page; watch.seconds() is what counts."""
     desk = open_desk(tasks=2)
     labeler = desk.labeler()
     held = desk.claim(labeler)
@@ -23,14 +23,14 @@ def watch(open_desk):
         page = uuid4()
         me, task = labeler, held.task_id
 
-        def __call__(self, after, total, *, sitting=None, task=None, who=None):
+        def __call__(self, after, total, *, visit=None, task=None, who=None):
             now = NOW + timedelta(seconds=after)
-            sitting, task = sitting or self.page, task or self.task
-            times.count(task_id=task, labeler=who or labeler, sitting=sitting, total=total, now=now)
+            visit, task = visit or self.page, task or self.task
+            times.count(task_id=task, labeler=who or labeler, visit=visit, total=total, now=now)
 
         def seconds(self, task=None):
             return sum(
-                Sitting.objects.filter(labeler=labeler, task=task or self.task).values_list("seconds", flat=True)
+                PageVisit.objects.filter(labeler=labeler, task=task or self.task).values_list("seconds", flat=True)
             )
 
     watching = Watch()
@@ -55,7 +55,7 @@ def test_two_tabs_at_the_same_time_are_one_person(watch):
     watch(60, 60)
     for minute in range(2, 6):
         watch(60 * minute, 60 * minute)
-        watch(60 * minute, 60 * (minute - 1), sitting=other)
+        watch(60 * minute, 60 * (minute - 1), visit=other)
     assert watch.seconds() == 300
 
 
@@ -63,13 +63,13 @@ def test_two_tasks_at_the_same_time_are_one_person(watch):
     other = watch.desk.ahead(watch.me).task_id
     watch(60, 60)
     watch(120, 120)
-    watch(120, 60, task=other, sitting=uuid4())
+    watch(120, 60, task=other, visit=uuid4())
     assert watch.seconds() + watch.seconds(other) == 120
 
 
 def test_one_tab_after_the_other_counts_both(watch):
     watch(60, 50)
-    watch(120, 55, sitting=uuid4())
+    watch(120, 55, visit=uuid4())
     assert watch.seconds() == 105
 
 
@@ -97,7 +97,7 @@ def test_a_server_whose_clock_goes_back_counts_nothing_until_it_has_caught_up(wa
 
 def test_the_first_page_ever_is_believed_for_two_minutes(watch):
     watch(3600, 3000)
-    assert watch.seconds() == times.MOST_AT_FIRST
+    assert watch.seconds() == times.MAX_FIRST_REPORT
 
 
 def test_the_sitting_of_somebody_else_or_of_another_task_counts_nothing(watch):
@@ -105,7 +105,7 @@ def test_the_sitting_of_somebody_else_or_of_another_task_counts_nothing(watch):
     watch(60, 30)
     watch(120, 90, who=thief)
     watch(120, 90, task=other)
-    assert list(Sitting.objects.values_list("seconds", flat=True)) == [30]
+    assert list(PageVisit.objects.values_list("seconds", flat=True)) == [30]
     # Nor does it use up the time of the page that is real.
     watch(120, 80)
     assert watch.seconds() == 80
@@ -114,7 +114,7 @@ def test_the_sitting_of_somebody_else_or_of_another_task_counts_nothing(watch):
 @pytest.mark.parametrize("total", [0, -5, float("nan"), float("inf")])
 def test_what_is_no_time_counts_nothing(watch, total):
     watch(60, total)
-    assert not Sitting.objects.exists()
+    assert not PageVisit.objects.exists()
 
 
 def test_fractions_never_sum_to_more_than_was_told(watch):
@@ -127,7 +127,7 @@ def test_fractions_never_sum_to_more_than_was_told(watch):
 
 def test_the_answer_takes_the_sum_of_its_sittings(watch):
     watch(60, 50.4)
-    watch(120, 20.3, sitting=uuid4())
+    watch(120, 20.3, visit=uuid4())
     held = watch.desk.claim(watch.me)
     assert watch.desk.submit(held, watch.me).assignment.active_seconds == 71
 
@@ -144,4 +144,4 @@ def test_a_heartbeat_and_the_last_words_of_a_page_at_once_count_once(watch):
     assert watch.seconds() <= 60.5
     watch(600, 60)
     assert watch.seconds() <= 60
-    assert Sitting.objects.get().reported == 60
+    assert PageVisit.objects.get().reported == 60

@@ -59,7 +59,7 @@ def test_the_next_claim_takes_it_into_work_under_the_guideline_of_then(open_desk
     make.acknowledge(labeler, desk.campaign)
     assert desk.claim(labeler, now=SOON).id == ahead.id
     row = Assignment.objects.get(id=ahead.id)
-    assert (row.hand, row.claimed_at, row.guideline_version) == (Hand.WORK, SOON, newest)
+    assert (row.hand, row.claimed_at, row.guideline_version) == (Hand.ACTIVE, SOON, newest)
     assert row.leased_until == SOON + 30 * make.MINUTE
 
 
@@ -67,8 +67,8 @@ def test_whoever_puts_it_down_gives_it_to_others(open_desk):
     desk = open_desk(tasks=2)
     labeler = desk.labeler()
     work, ahead = desk.claim(labeler), desk.ahead(labeler)
-    desk.put_down(labeler)
-    desk.put_down(labeler)
+    desk.release_prefetched(labeler)
+    desk.release_prefetched(labeler)
     assert Assignment.objects.get(id=work.id).labeler == labeler
     assert desk.claim(desk.labeler()).id == ahead.id
     assert Event.objects.filter(move=Move.RELEASE).count() == 1
@@ -81,7 +81,7 @@ def test_it_expires_by_itself_while_the_one_in_work_is_renewed(open_desk):
     leases.renew(assignment_id=work.id, labeler=labeler, now=SOON)
     assert leases.sweep(now=NOW + 35 * make.MINUTE) == 1
     row = Assignment.objects.get(id=ahead.id)
-    assert (row.state, row.hand, row.labeler) == (State.OPEN, Hand.WORK, None)
+    assert (row.state, row.hand, row.labeler) == (State.OPEN, Hand.ACTIVE, None)
 
 
 def test_it_can_be_handed_in_released_and_skipped_like_the_other(open_desk):
@@ -89,7 +89,7 @@ def test_it_can_be_handed_in_released_and_skipped_like_the_other(open_desk):
     labeler = desk.labeler()
     desk.claim(labeler)
     answered = desk.submit(desk.ahead(labeler), labeler).assignment
-    assert Assignment.objects.get(id=answered.id).hand == Hand.WORK
+    assert Assignment.objects.get(id=answered.id).hand == Hand.ACTIVE
     released = desk.ahead(labeler)
     desk.release(released, labeler)
     again = desk.ahead(labeler)
@@ -118,7 +118,7 @@ def test_a_sent_back_answer_that_came_to_lie_ahead_stays_its_writers(open_desk):
     """Undo lays what was in work ahead: a sent-back answer too, and however its lease ends it stays one."""
     desk = open_desk(tasks=6, review_percent=100, undo_minutes=60)
     endings = [
-        lambda labeler, _row: desk.put_down(labeler),
+        lambda labeler, _row: desk.release_prefetched(labeler),
         lambda labeler, row: desk.release(row, labeler),
         lambda _labeler, _row: leases.sweep(now=LATER),
     ]
@@ -129,10 +129,10 @@ def test_a_sent_back_answer_that_came_to_lie_ahead_stays_its_writers(open_desk):
         last = desk.answer(labeler, now=SOON)
         submitting.resume(assignment_id=back.id, labeler=labeler, now=SOON)
         desk.undo(last, labeler, now=SOON)
-        assert Assignment.objects.get(id=back.id).hand == Hand.AHEAD
+        assert Assignment.objects.get(id=back.id).hand == Hand.PREFETCHED
         end(labeler, back)
         row = Assignment.objects.get(id=back.id)
-        assert (row.state, row.labeler, row.rounds, row.hand) == (State.SENT_BACK, labeler, 1, Hand.WORK)
+        assert (row.state, row.labeler, row.rounds, row.hand) == (State.SENT_BACK, labeler, 1, Hand.ACTIVE)
 
 
 def test_a_sent_back_answer_ahead_is_given_up_or_makes_room_for_a_further_undo(open_desk):
@@ -170,10 +170,10 @@ def test_put_down_against_the_claim_that_takes_it_into_work(open_desk, _round):
     work, ahead = desk.claim(labeler), desk.ahead(labeler)
     desk.submit(work, labeler)
     _nothing, claimed, _swept = at_once(
-        lambda: desk.put_down(labeler), lambda: desk.claim(labeler), lambda: leases.sweep(now=NOW)
+        lambda: desk.release_prefetched(labeler), lambda: desk.claim(labeler), lambda: leases.sweep(now=NOW)
     )
     held = Assignment.objects.get(labeler=labeler, state=State.LEASED)
-    assert (held.id, held.hand) == (claimed.id, Hand.WORK)
+    assert (held.id, held.hand) == (claimed.id, Hand.ACTIVE)
     assert Event.objects.filter(assignment=ahead, move=Move.RELEASE).exists() == (claimed.id != ahead.id) or (
         claimed.id == ahead.id
     )

@@ -119,9 +119,9 @@ def test_a_move_from_another_state_changes_nothing(open_desk):
     desk.submit(held, labeler)
     events = Event.objects.count()
     with pytest.raises(Moved), transaction.atomic():
-        move(stale, Move.RELEASE, actor=labeler, now=NOW, labeler_id=None, leased_until=None)
+        move(slot=stale, steps=[Move.RELEASE], actor=labeler, now=NOW, labeler_id=None, leased_until=None)
     with pytest.raises(ValueError, match="starts from"):
-        move(stale, Move.ACCEPT, actor=labeler, now=NOW)
+        move(slot=stale, steps=[Move.ACCEPT], actor=labeler, now=NOW)
     assert Event.objects.count() == events
 
 

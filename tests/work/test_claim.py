@@ -169,9 +169,9 @@ def test_of_two_tasks_given_back_neither_is_passed_by_for_the_other(open_desk):
     desk = open_desk(tasks=2, overlap=2)
     labeler, others = desk.labeler(), [desk.labeler() for _ in range(2)]
     first, second = desk.claim(labeler), desk.ahead(labeler)
-    desk.put_down(labeler)
+    desk.release_prefetched(labeler)
     desk.ahead(labeler)
-    desk.put_down(labeler)
+    desk.release_prefetched(labeler)
     exhausted = desk.ahead(labeler)
     assert exhausted.task_id == second.task_id
     desk.release(exhausted, labeler)

@@ -67,7 +67,7 @@ def test_a_full_scan_for_every_next_task(open_desk, order):
         # In a table of a few rows any plan is cheap.
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute("SET LOCAL enable_bitmapscan = off")
-        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {queue.FIRST}"
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {queue.SQL['take_next_slot']}"
         cursor.execute(explained, values | {"after": seat.cursor, "up_to": queue.END})
         plan = cursor.fetchone()[0][0]["Plan"]
     while plan["Node Type"] != "Index Scan":

@@ -110,7 +110,7 @@ class Engine(RuleBasedStateMachine):
         # The next example's sweep has nothing to do with this one's leases.
         if hasattr(self, "campaign"):
             mine = Assignment.objects.filter(campaign=self.campaign)
-            mine.filter(state=State.LEASED).update(state=State.CANCELLED, leased_until=None, hand=Hand.WORK)
+            mine.filter(state=State.LEASED).update(state=State.CANCELLED, leased_until=None, hand=Hand.ACTIVE)
             mine.filter(state__in=FREE).update(state=State.CANCELLED)
 
     # The people's verbs.
@@ -119,7 +119,7 @@ class Engine(RuleBasedStateMachine):
     def work_until_nothing_is_left(self, who):
         for _ in range(8):
             self.claim(who)
-            held = self.held(who).get(Hand.WORK)
+            held = self.held(who).get(Hand.ACTIVE)
             if held is None:
                 return
             self.hand_in(who, held.id, uuid4())
@@ -127,7 +127,7 @@ class Engine(RuleBasedStateMachine):
     @rule(who=people)
     def claim_with_both_hands(self, who):
         self.claim(who)
-        self.claim_ahead(who)
+        self.prefetch(who)
 
     @rule(who=people, other=people)
     def hand_over(self, who, other):
@@ -140,42 +140,42 @@ class Engine(RuleBasedStateMachine):
         labeler, held = self.people[who], self.held(who)
         fresh = not self.campaign.seats.filter(labeler=labeler).exists()
         choice = self.eligible(labeler)
-        if Hand.WORK in held:
-            assert leases.claim(campaign_id=self.campaign.id, labeler=labeler, now=self.now).id == held[Hand.WORK].id
+        if Hand.ACTIVE in held:
+            assert leases.claim(campaign_id=self.campaign.id, labeler=labeler, now=self.now).id == held[Hand.ACTIVE].id
             return
-        refusal = self.refusal_of_new(labeler, choice, holds=Hand.AHEAD in held)
+        refusal = self.refusal_of_new(labeler, choice, holds=Hand.PREFETCHED in held)
         with refusing(*refusal):
             claimed = leases.claim(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
         if refusal:
             return
-        if Hand.AHEAD in held:
-            assert claimed.id == held[Hand.AHEAD].id
+        if Hand.PREFETCHED in held:
+            assert claimed.id == held[Hand.PREFETCHED].id
         else:
             self.took(who, claimed, choice, fresh=fresh)
         stored = Assignment.objects.get(id=claimed.id)
-        assert (stored.hand, stored.labeler, stored.claimed_at) == (Hand.WORK, labeler, self.now)
+        assert (stored.hand, stored.labeler, stored.claimed_at) == (Hand.ACTIVE, labeler, self.now)
         assert stored.leased_until > self.now
 
     @rule(who=people)
-    def claim_ahead(self, who):
+    def prefetch(self, who):
         self.look()
         labeler, held = self.people[who], self.held(who)
         choice = self.eligible(labeler)
-        if Hand.WORK in held and Hand.AHEAD in held:
-            again = leases.claim_ahead(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
-            assert (again.id, again.leased_until) == (held[Hand.AHEAD].id, held[Hand.AHEAD].leased_until)
+        if Hand.ACTIVE in held and Hand.PREFETCHED in held:
+            again = leases.prefetch(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
+            assert (again.id, again.leased_until) == (held[Hand.PREFETCHED].id, held[Hand.PREFETCHED].leased_until)
             return
-        refusal = self.refusal_of_new(labeler, choice, holds=False) if Hand.WORK in held else [work_refusals.LeaseLost]
+        refusal = self.refusal_of_new(labeler, choice, holds=False) if Hand.ACTIVE in held else [work_refusals.LeaseLost]
         with refusing(*refusal):
-            claimed = leases.claim_ahead(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
+            claimed = leases.prefetch(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
         if not refusal:
             self.took(who, claimed, choice, fresh=False)
-            assert Assignment.objects.get(id=claimed.id).hand == Hand.AHEAD
+            assert Assignment.objects.get(id=claimed.id).hand == Hand.PREFETCHED
 
     @rule(who=people)
-    def put_down(self, who):
-        leases.put_down(campaign_id=self.campaign.id, labeler=self.people[who], now=self.now)
-        assert Hand.AHEAD not in self.held(who)
+    def release_prefetched(self, who):
+        leases.release_prefetched(campaign_id=self.campaign.id, labeler=self.people[who], now=self.now)
+        assert Hand.PREFETCHED not in self.held(who)
 
     @rule(who=people, nth=which)
     def renew(self, who, nth):
@@ -184,7 +184,7 @@ class Engine(RuleBasedStateMachine):
             mine = before.labeler == self.people[who] and before.state == State.LEASED
             with refusing(*([] if mine else [work_refusals.LeaseLost])):
                 leases.renew(assignment_id=assignment, labeler=self.people[who], now=self.now)
-            if mine and before.hand == Hand.AHEAD:
+            if mine and before.hand == Hand.PREFETCHED:
                 assert self.fresh(assignment).leased_until == before.leased_until
 
     @rule(who=people, nth=which)
@@ -262,8 +262,8 @@ class Engine(RuleBasedStateMachine):
             if not row.rounds:
                 del self.answers[row.task_id, labeler.id]
             now_held = self.held(who)
-            assert now_held[Hand.WORK].id == assignment
-            assert now_held.get(Hand.AHEAD, None) == (held.get(Hand.WORK) or held.get(Hand.AHEAD))
+            assert now_held[Hand.ACTIVE].id == assignment
+            assert now_held.get(Hand.PREFETCHED, None) == (held.get(Hand.ACTIVE) or held.get(Hand.PREFETCHED))
 
     @rule(who=people)
     def resume(self, who):
@@ -276,8 +276,8 @@ class Engine(RuleBasedStateMachine):
             submitting.resume(assignment_id=back.id, labeler=labeler, now=self.now)
         if not closed:
             now_held = self.held(who)
-            assert now_held[Hand.WORK] == back
-            assert now_held.get(Hand.AHEAD) == held.get(Hand.AHEAD)
+            assert now_held[Hand.ACTIVE] == back
+            assert now_held.get(Hand.PREFETCHED) == held.get(Hand.PREFETCHED)
 
     @rule(who=people, tags=languages_spoken)
     def learn(self, who, tags):

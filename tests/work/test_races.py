@@ -250,7 +250,7 @@ def test_a_storm_of_every_verb_breaks_nothing(open_desk):
         if verb == "undo" and not desk.undo(answer, labeler, now=now).rounds:
             answered.remove((answer.task_id, labeler.id))
         elif verb == "stop":
-            desk.put_down(labeler)
+            desk.release_prefetched(labeler)
         elif verb == "skip":
             desk.skip(held, labeler)
         elif verb == "release":
@@ -259,7 +259,7 @@ def test_a_storm_of_every_verb_breaks_nothing(open_desk):
             desk.draft(held, labeler)
         elif verb == "renew":
             leases.renew(assignment_id=held.id, labeler=labeler, now=NOW)
-            times.count(task_id=held.task_id, labeler=labeler, sitting=uuid4(), total=9, now=now)
+            times.count(task_id=held.task_id, labeler=labeler, visit=uuid4(), total=9, now=now)
         for back in queries.sent_back(labeler)[:1]:
             submitting.resume(assignment_id=back.id, labeler=labeler, now=now)
 
@@ -514,7 +514,7 @@ def test_a_seat_that_another_tab_makes_meanwhile_is_locked_too(open_desk, monkey
 
     with transaction.atomic():
         monkeypatch.setattr(queue, "execute", between)
-        assert queue.take_seat(desk.campaign.id, labeler).held
+        assert queue.enter(desk.campaign.id, labeler).held.active
         (refused,) = at_once(lock_too)
     assert isinstance(refused, OperationalError)
 

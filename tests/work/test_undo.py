@@ -26,7 +26,7 @@ def test_the_answer_is_in_work_again_as_if_it_had_not_been_submitted(open_desk):
     answer = desk.answer(labeler)
     desk.undo(answer, labeler, now=SOON)
     row = Assignment.objects.get(id=answer.id)
-    assert (row.state, row.labeler, row.hand) == (State.LEASED, labeler, Hand.WORK)
+    assert (row.state, row.labeler, row.hand) == (State.LEASED, labeler, Hand.ACTIVE)
     assert (row.submitted_at, row.submit_key, row.decided_at, row.needs_review) == (None, None, None, False)
     assert row.leased_until == SOON + 30 * make.MINUTE
     moves = [event.move for event in queries.history(row)]
@@ -139,7 +139,7 @@ def test_what_was_claimed_after_it_lies_ahead_and_what_lay_ahead_goes_to_others(
     work, ahead = desk.claim(labeler), desk.ahead(labeler)
     desk.undo(answer, labeler)
     held = dict(Assignment.objects.filter(state=State.LEASED).values_list("hand", "id"))
-    assert held == {Hand.WORK: answer.id, Hand.AHEAD: work.id}
+    assert held == {Hand.ACTIVE: answer.id, Hand.PREFETCHED: work.id}
     assert desk.claim(desk.labeler()).id == ahead.id
 
 
@@ -205,7 +205,7 @@ def test_undo_against_everything_that_could_build_on_it(open_desk, _round):
     outcomes = at_once(
         lambda: desk.undo(answer, labeler),
         lambda: accept(assignment_id=answer.id, reviewer=reviewer, comment="", now=NOW),
-        lambda: desk.put_down(labeler),
+        lambda: desk.release_prefetched(labeler),
         lambda: desk.submit(work, labeler, now=SOON),
         lambda: leases.sweep(now=NOW),
     )

@@ -1,0 +1,6 @@
+"""The columns of the engine's models in SQL, and model objects from result rows."""
+
+from annotate.lib.prepared import Shape
+from annotate.work.models import Assignment, Campaign, Draft
+
+SLOT, CAMPAIGN, DRAFT = Shape(Assignment, "slot"), Shape(Campaign, "campaign"), Shape(Draft, "draft")
