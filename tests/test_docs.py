@@ -1,6 +1,8 @@
 """The documentation is complete, and its links lead somewhere."""
 
+import ast
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -55,3 +57,38 @@ def test_every_decision_has_a_date_and_a_status():
         stated = STATUS.fullmatch(status)
         assert stated, number
         assert not stated[1] or int(number) < int(stated[1]) <= len(SECTION.findall(DECISIONS)), number
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+STEP = re.compile(r"^\| .+ \| (`.+`) \| `(.+)` \|$", re.MULTILINE)
+STEPS = [(name, place) for names, place in STEP.findall(ARCHITECTURE) for name in re.findall(r"`(\w+)`", names)]
+FOLDERS = r"annotate|models_worker|exports|bin|templates|static|docs|tests|bench"
+
+
+def defined_in(place: Path) -> set[str]:
+    """The functions and classes at the top level of a module, or of any module of a package."""
+    modules = [place] if place.is_file() else place.rglob("*.py")
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for path in modules for node in ast.parse(path.read_text()).body if isinstance(node, kinds)}
+
+
+@pytest.mark.parametrize(("name", "place"), STEPS)
+def test_every_function_of_the_architecture_is_where_it_says(name, place):
+    assert name in defined_in(ROOT / place)
+
+
+def test_every_path_of_the_architecture_exists():
+    paths = re.findall(rf"`((?:{FOLDERS})/[\w./]*)`", ARCHITECTURE)
+    assert len(paths) > 20
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_has_the_layers_of_the_import_contract():
+    (contract,) = (
+        contract
+        for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        if contract["type"] == "layers"
+    )
+    table = ARCHITECTURE.split("| packages | contain |")[1].split("\n\n")[0]
+    rows = [re.findall(r"`([\w.]+)`", row.split("|")[1]) for row in table.splitlines() if "`" in row]
+    assert rows == [layer.split(" | ") for layer in contract["layers"]]
