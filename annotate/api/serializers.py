@@ -1,9 +1,9 @@
-"""JSON into values and rows into JSON. Nothing here saves: the views hand the values to the actions of the pages."""
+"""Turn JSON into values, and rows into JSON. Serializers save nothing: views pass the values to actions."""
 
 from typing import Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -20,6 +20,13 @@ from annotate.samples.rules import BadExamples, canonical_examples
 from annotate.work import queries as worked
 from annotate.work.models import Campaign, Skip, Task, Workflow
 from annotate.work.states import CampaignState
+
+NOT_STORED = _("This field is not stored. Remove it, or name it in “ignore” to leave it out.")
+REQUIRED = _("This field is required. Remove it from “ignore”.")
+POLICY_OR_POINTER = _("Give either a policy, or a stage and a pointer.")
+WORKFLOW_FIXED = _("The workflow of a campaign cannot change. Create another campaign.")
+NO_TARGET = _("Give the id of the pool that accepted instructions go to.")
+SLATE_BOUNDS = _("slate_max cannot be less than slate_min.")
 
 
 class PoolSerializer(serializers.ModelSerializer[Pool]):
@@ -66,7 +73,7 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
 
 
 class PromptFilters(serializers.Serializer[Any]):
-    """What a list of prompts is narrowed down by."""
+    """The query of a list of prompts."""
 
     pool = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
     split = serializers.ChoiceField(required=False, choices=Split.choices)
@@ -74,14 +81,14 @@ class PromptFilters(serializers.Serializer[Any]):
         required=False,
         allow_null=True,
         default=None,
-        help_text=_("true: only those in quarantine; false: only others"),
+        help_text=_("true: only prompts in quarantine; false: only other prompts"),
     )
     q = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text=_("words of the text"))
 
 
 class ReleaseSerializer(serializers.Serializer[Any]):
     instead = serializers.BooleanField(
-        default=False, help_text=_("put the equal prompts of the other side into quarantine in its place")
+        default=False, help_text=_("put the equal prompts on the other side of the split into quarantine instead")
     )
 
 
@@ -97,11 +104,11 @@ class NewPromptSerializer(serializers.Serializer[Any]):
     external_id = serializers.CharField(max_length=200, default="", allow_blank=True)
     priority = serializers.IntegerField(default=0, min_value=-MOST_PRIORITY, max_value=MOST_PRIORITY)
     ignore = serializers.ListField(
-        child=serializers.CharField(), default=list, help_text=_("fields to leave out although they hold text")
+        child=serializers.CharField(), default=list, help_text=_("names of fields that hold text and are left out")
     )
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse fields that hold text and that nobody reads, unless the request says to leave them out."""
+        """Refuse unknown fields that hold text, unless `ignore` names them: their text would be lost silently."""
         given = dict(self.initial_data.items())
         unread = {name: value for name, value in given.items() if name not in self.fields}
         for message in given["messages"]:
@@ -109,11 +116,9 @@ class NewPromptSerializer(serializers.Serializer[Any]):
         ignore = values.pop("ignore")
         lost = [name for name, value in unread.items() if name not in ignore and holds_text(value)]
         if lost:
-            problem = _("This field would be left out. Remove it, or name it in “ignore”.")
-            raise serializers.ValidationError({name: [problem] for name in lost})
+            raise serializers.ValidationError({name: [NOT_STORED] for name in lost})
         if needed := [name for name in ("pool", "messages", "source") if name in ignore]:
-            problem = _("This field is needed. Remove it from “ignore”.")
-            raise serializers.ValidationError({name: [problem] for name in needed})
+            raise serializers.ValidationError({name: [REQUIRED] for name in needed})
         return {name: value for name, value in values.items() if name not in ignore}
 
 
@@ -139,7 +144,7 @@ class CompletionSerializer(serializers.ModelSerializer[Completion]):
 
 
 class ProbeSerializer(serializers.ModelSerializer[ServerProbe]):
-    """What was found out about the server of a policy."""
+    """The findings about a policy's server."""
 
     class Meta:
         model = ServerProbe
@@ -190,7 +195,7 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
 
 
 class ProgressOfRun(serializers.Serializer[sampled.Progress]):
-    """Prompts by state and what is stored of them; the pace is null until something was written."""
+    """Prompts by state, and their completions. Pace and time left are null until a completion is stored."""
 
     waiting = serializers.IntegerField()
     leased = serializers.IntegerField()
@@ -243,7 +248,7 @@ class RunSerializer(serializers.ModelSerializer[SampleRun]):
 
 
 class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
-    """Answers wanted, by state."""
+    """The slots of a campaign, by state."""
 
     open = serializers.IntegerField()
     leased = serializers.IntegerField()
@@ -251,7 +256,7 @@ class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
     accepted = serializers.IntegerField()
     sent_back = serializers.IntegerField()
     stopped = serializers.IntegerField()
-    held = serializers.IntegerField(help_text="of tasks whose prompts are in quarantine; not in the total")
+    held = serializers.IntegerField(help_text=_("slots of tasks whose prompts are in quarantine; not in the total"))
     total = serializers.IntegerField()
 
 
@@ -299,20 +304,20 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         fewest = values.get("slate_min", self.instance.slate_min if self.instance else 4)
         most = values.get("slate_max", self.instance.slate_max if self.instance else 9)
         if fewest > most:
-            raise serializers.ValidationError({"slate_max": _("It cannot be less than slate_min.")})
+            raise serializers.ValidationError({"slate_max": SLATE_BOUNDS})
         workflow = values.get("workflow", self.instance.workflow if self.instance else "")
         if self.instance and "workflow" in values and values["workflow"] != self.instance.workflow:
-            raise serializers.ValidationError({"workflow": _("The kind of work never changes.")})
+            raise serializers.ValidationError({"workflow": WORKFLOW_FIXED})
         target = values.get("target_pool", self.instance.target_pool if self.instance else None)
         if workflow == Workflow.EDITS and target is None:
-            raise serializers.ValidationError({"target_pool": _("Name the pool that accepted instructions go to.")})
+            raise serializers.ValidationError({"target_pool": NO_TARGET})
         if "cohorts" in values:
             values["cohorts"] = sorted(values["cohorts"])
         return values
 
 
 class ShareSerializer(serializers.Serializer[Any]):
-    """A part of a mix: a policy, or a stage with "current" or "previous"."""
+    """A part of a mix: completions of a policy, or of the current or previous policy of a stage."""
 
     policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
     pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
@@ -325,12 +330,12 @@ class ShareSerializer(serializers.Serializer[Any]):
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         named, pointed = bool(values["policy"]), bool(values["pointer"]) and bool(values["stage"])
         if named == pointed or (named and (values["pointer"] or values["stage"])):
-            raise serializers.ValidationError(_("Name a policy, or a stage and one of its pointers."))
+            raise serializers.ValidationError(POLICY_OR_POINTER)
         return values
 
 
 class SlatesSerializer(serializers.Serializer[Any]):
-    """How a campaign's slates stand; of prompts without one how many there are by reason."""
+    """The slates of a campaign by state, and the prompts without a slate by reason."""
 
     ready = serializers.IntegerField()
     sampling = serializers.IntegerField()
@@ -342,7 +347,7 @@ class SlatesSerializer(serializers.Serializer[Any]):
 
 
 class MixSerializer(serializers.Serializer[Any]):
-    """What a ranking campaign's slates are sampled from; no parts: it ranks the completions that are there."""
+    """What the slates of a ranking campaign are sampled from. Without parts it ranks existing completions."""
 
     parts = ShareSerializer(many=True)
     low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MOST_AHEAD)
@@ -350,7 +355,11 @@ class MixSerializer(serializers.Serializer[Any]):
     renew = serializers.BooleanField(source="mix.renew", default=False)
     cut_off_allowed = serializers.BooleanField(source="mix.cut_off_allowed", default=True)
     seed = serializers.IntegerField(
-        source="mix.seed", default=draw_seed, min_value=0, max_value=2**63 - 1, help_text=_("fixed with the first mix")
+        source="mix.seed",
+        default=draw_seed,
+        min_value=0,
+        max_value=2**63 - 1,
+        help_text=_("the first mix sets it; later values are ignored"),
     )
     supply = SlatesSerializer(read_only=True)
 
@@ -367,7 +376,7 @@ class SkipSerializer(serializers.ModelSerializer[Skip]):
 
 
 class StoppedTaskSerializer(serializers.ModelSerializer[Task]):
-    """A task that waits for a manager because so many people skipped it."""
+    """A task that waits for a manager, because as many people as the campaign allows have skipped it."""
 
     skips = SkipSerializer(many=True)
 

@@ -1,10 +1,10 @@
-"""Managers' verbs for scripts: the same actions as the studio's pages, in JSON, behind a token."""
+"""Endpoints for scripts of managers. They call the same actions as the pages of the studio."""
 
 from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
@@ -47,8 +47,9 @@ from annotate.work.models import Campaign, Workflow
 from annotate.work.states import CampaignState
 from annotate.workflows import readmit
 
-# By its name: the studio's room stands beside this one.
+# A name, because this package may not import the studio.
 FILL = "studio.fill_campaigns"
+NOT_RANKED = _("“%(name)s” is not a ranking campaign, so it has no mix. Use the id of a ranking campaign.")
 
 
 def manager(request: Request) -> User:
@@ -75,13 +76,13 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     def get_queryset(self) -> QuerySet[Prompt]:
         form = PromptFilters(data=self.request.query_params)
         form.is_valid(raise_exception=True)
-        wanted = form.validated_data
-        prompts = search_prompts(Prompt.objects.all(), wanted.get("q", ""))
-        if pool := wanted.get("pool"):
+        filters = form.validated_data
+        prompts = search_prompts(Prompt.objects.all(), filters.get("q", ""))
+        if pool := filters.get("pool"):
             prompts = prompts.filter(pool=pool)
-        if split := wanted.get("split"):
+        if split := filters.get("split"):
             prompts = prompts.filter(group__split=split)
-        if (quarantined := wanted.get("quarantined")) is not None:
+        if (quarantined := filters.get("quarantined")) is not None:
             prompts = prompts.filter(quarantined_at__isnull=not quarantined)
         return prompts.select_related("group").order_by("id")
 
@@ -96,7 +97,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     @extend_schema(request=None, responses=PromptSerializer)
     @action(detail=True, methods=["post"])
     def keep(self, request: Request, pk: str) -> Response:
-        """Leave the prompt in quarantine, and note that you have decided so."""
+        """Keep the prompt in quarantine, and record that you have decided."""
         prompt = self.get_object()
         quarantine.keep(prompt_id=prompt.id, by=manager(request), now=timezone.now())
         return Response(PromptSerializer(self.get_object()).data)
@@ -104,7 +105,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     @extend_schema(request=ReleaseSerializer, responses=PromptSerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
-        """Use a prompt that is in quarantine, or with {"instead": true} use it instead of the equal ones."""
+        """Release a prompt from quarantine. With {"instead": true} the equal prompts go into quarantine instead."""
         prompt, form = self.get_object(), ReleaseSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         quarantine.release(
@@ -134,7 +135,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     @extend_schema(request=None, responses=PolicySerializer)
     @action(detail=True, methods=["post"])
     def make_current(self, request: Request, pk: str) -> Response:
-        """New sampling runs of this policy's stage start from it."""
+        """Make it the policy that "current" means for its stage."""
         policy = self.get_object()
         samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
         return Response(PolicySerializer(policy).data)
@@ -142,7 +143,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     @extend_schema(request=None, responses=PolicySerializer)
     @action(detail=True, methods=["post"])
     def probe(self, request: Request, pk: str) -> Response:
-        """A worker finds out anew what the policy's server can do."""
+        """Request another probe of the policy's server."""
         policy = self.get_object()
         policy.probe = probes.ask(policy=policy, now=timezone.now())
         return Response(PolicySerializer(policy).data)
@@ -175,7 +176,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
     @extend_schema(request=None, responses=RunSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """Try the prompts that failed again."""
+        """Sample the failed prompts of the run again."""
         run = self.get_object()
         supply.try_again(run=run)
         run.refresh_from_db()
@@ -185,7 +186,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
 class CampaignViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Campaign]
 ):
-    """A campaign begins as a draft; POST {"to": "open"} to its `state` opens it."""
+    """A new campaign is a draft. POST {"to": "open"} to its `state` to open it."""
 
     serializer_class = CampaignSerializer
     queryset = Campaign.objects.prefetch_related("labelers", "policies", "qualifications").order_by("-id")
@@ -218,7 +219,7 @@ class CampaignViewSet(
     @extend_schema(responses=MixSerializer)
     @action(detail=True, methods=["get"])
     def mix(self, request: Request, pk: str) -> Response:
-        """How a ranking campaign comes by its slates, and how these stand."""
+        """What the slates of a ranking campaign are sampled from, and how many there are by state."""
         return Response(self._mix(self._ranked()))
 
     @extend_schema(request=MixSerializer, responses=MixSerializer)
@@ -233,7 +234,7 @@ class CampaignViewSet(
     @extend_schema(request=None, responses=MixSerializer)
     @action(detail=True, methods=["post"])
     def go_on(self, request: Request, pk: str) -> Response:
-        """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
+        """Continue sampling for a campaign after it stopped by itself or a run was cancelled."""
         campaign = self._ranked()
         supply.go_on(campaign=campaign, now=timezone.now())
         return Response(self._mix(campaign))
@@ -241,13 +242,13 @@ class CampaignViewSet(
     def _ranked(self) -> Campaign:
         campaign: Campaign = self.get_object()
         if campaign.workflow != Workflow.RANKINGS:
-            raise NotFound(_("“%(name)s” is not a ranking campaign, so it has no mix.") % {"name": campaign.name})
+            raise NotFound(NOT_RANKED % {"name": campaign.name})
         return campaign
 
     def _mix(self, campaign: Campaign) -> Any:
         mix = Mix.objects.filter(campaign=campaign).first() or Mix(campaign=campaign)
-        said = {"mix": mix, "parts": stock.parts_of(campaign), "supply": stock.supply_of(campaign)}
-        return MixSerializer(said).data
+        shown = {"mix": mix, "parts": stock.parts_of(campaign), "supply": stock.supply_of(campaign)}
+        return MixSerializer(shown).data
 
     @extend_schema(request=StateSerializer, responses=CampaignSerializer)
     @action(detail=True, methods=["post"])
@@ -264,6 +265,6 @@ class CampaignViewSet(
     @extend_schema(responses=StoppedTaskSerializer(many=True))
     @action(detail=True)
     def stopped_tasks(self, request: Request, pk: str) -> Response:
-        """Tasks that so many people skipped that they wait for a manager, longest waiting first."""
+        """Tasks that wait for a manager because people skipped them, longest waiting first."""
         page = self.paginate_queryset(worked.stopped_tasks(self.get_object()))
         return self.get_paginated_response(StoppedTaskSerializer(page, many=True).data)
