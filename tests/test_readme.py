@@ -1,4 +1,4 @@
-"""The README promises nothing that no test covers, and names nothing that is not there."""
+"""README.md and docs/operations.md promise nothing that no test covers, and name nothing that does not exist."""
 
 import ast
 import re
@@ -12,10 +12,23 @@ from annotate.launch.bootstrap import start_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
-# Each bullet of the README, by the words that it begins with, with the tests that show it.
+# The bullets of both, by the words that they begin with, each with the tests that show it.
 PROMISES = {
-    "No slot too many, no word lost.": (
+    "You import": ("pools/test_import.py::test_every_line_is_taken_or_refused_and_the_report_says_which",),
+    "Labelers work in three": ("tour/test_day.py::test_a_day_from_a_sampling_run_to_files_that_train",),
+    "You register the model that you train, called the": (
+        "models_worker/test_runner.py::test_a_run_is_sampled_whole_and_wakes_whoever_makes_ranking_tasks",
+        "models_worker/test_runner.py::test_a_policy_with_an_adapter_names_both_and_neither_may_change",
+        "models_worker/test_engine_server.py::test_a_request_is_one_completion_with_its_own_seed_and_key",
+        "models_worker/test_engine_probe.py::test_vllm_is_asked_and_repeats_its_samples",
+    ),
+    "Reviewers check a share of the answers. The": (
+        "tour/test_day.py::test_a_day_from_a_sampling_run_to_files_that_train",
+    ),
+    "You": ("tour/test_day.py::test_a_day_from_a_sampling_run_to_files_that_train",),
+    "No answer too many, no text lost.": (
         "work/test_races.py::test_eight_labelers_share_a_campaign_without_one_answer_too_many_or_too_few",
         "work/test_model.py::test_people_in_any_order_never_break_the_books",
         "desk/test_drafts.py::test_the_draft_comes_back_with_the_task_after_a_break",
@@ -29,16 +42,16 @@ PROMISES = {
         "desk/test_undo.py::test_the_text_is_in_the_form_again_and_counts_no_more",
         "desk/test_time.py::test_the_heartbeat_tells_the_time_and_the_answer_keeps_it",
     ),
-    "Blind.": (
+    "Labelers judge blind.": (
         "desk/test_blind.py::test_every_response_of_a_whole_ranking_is_blind",
         "rankings/test_showing.py::test_the_order_is_stored_before_anything_is_shown",
     ),
-    "A ranking is a weak order.": (
+    "Ties are allowed.": (
         "rankings/test_submit.py::test_ties_are_stored_and_ranks_have_no_gaps",
         "rankings/test_submit.py::test_an_untouched_page_is_no_answer",
     ),
-    "Provenance.": ("models_worker/test_runner.py::test_a_completion_names_all_that_made_it",),
-    "One split.": (
+    "Completions can be traced.": ("models_worker/test_runner.py::test_a_completion_names_all_that_made_it",),
+    "Training and validation data never mix.": (
         "pools/test_quarantine.py::test_sixty_customers_whose_texts_meet_stay_in_one_group_each",
         "pools/test_quarantine.py::test_two_who_add_prompts_at_once_put_nothing_on_both_sides",
         "exports/test_audit_splits.py::test_edits_belong_to_the_owner_of_their_original",
@@ -49,15 +62,14 @@ PROMISES = {
         "launch/test_start.py::test_a_database_that_does_not_answer_is_told",
         "launch/test_embedded_postgres.py::test_no_text_of_a_person_reaches_the_log_also_with_a_folder_of_an_earlier_version",
     ),
+    "PREPARED_STATEMENTS=0": ("lib/test_pooler.py::test_a_labelers_work",),
     "CELERY_BROKER_URL=redis://host:6379/0": (
         "broker/test_redis.py::test_a_worker_killed_in_the_middle_of_an_import_loses_and_doubles_nothing",
         "broker/test_redis.py::test_an_import_that_nobody_announced_is_found_by_the_sweep",
     ),
-    "A policy is registered under": (
-        "models_worker/test_runner.py::test_a_run_is_sampled_whole_and_wakes_whoever_makes_ranking_tasks",
-        "models_worker/test_runner.py::test_a_policy_with_an_adapter_names_both_and_neither_may_change",
-        "models_worker/test_engine_server.py::test_a_request_is_one_completion_with_its_own_seed_and_key",
-        "models_worker/test_engine_probe.py::test_vllm_is_asked_and_repeats_its_samples",
+    "SECRET_KEY": (
+        "launch/test_start.py::test_secrets_are_made_once_for_this_user_alone",
+        "pools/test_add_prompt.py::test_the_split_is_drawn_once_whatever_the_settings_say_later",
     ),
     "DB_CONNECT_TIMEOUT": (
         "launch/test_web_limits.py::test_static_files_do_not_wait_and_pages_say_when_to_try_again",
@@ -73,10 +85,14 @@ PROMISES = {
         "accounts/test_links.py::test_a_mail_server_is_what_the_operator_names",
         "accounts/test_links.py::test_without_a_mail_server_nothing_is_made_sent_or_promised",
     ),
+    "SERVER_HOSTS": ("models_worker/test_probing.py::test_a_host_is_allowed_with_or_without_its_port",),
+    "VAR_DIR": ("launch/test_start.py::test_it_comes_up_goes_down_and_comes_back_with_its_data",),
 }
-BULLET = re.compile(r"^- (?:\*\*(.+?)\*\*|`(.+?)`|([^*`\n]+?) [*`])", re.MULTILINE)
-BULLETS = [next(filter(None, found)) for found in BULLET.findall(README)]
-COMMANDS = re.findall(r"manage\.py (\w+)([^\n#]*)", README)
+BULLET = re.compile(r"^(?:-|\d\.) (?:\*\*(.+?)\*\*|`(.+?)`|([^*`\n]+?) [*`])", re.MULTILINE)
+SETTINGS = OPERATIONS.split("## Settings")[1].split("\n## ")[0]
+BULLETS = [next(filter(None, found)) for found in BULLET.findall(README + SETTINGS)]
+COMMANDS = re.findall(r"manage\.py (\w+)([^\n#`]*)", README + OPERATIONS)
+MEASURED = re.findall(r"^\| ([^|]*\d[^|]*) \| ([^|]*\d[^|]*) \|$", README, re.MULTILINE)
 
 
 @cache
@@ -110,15 +126,22 @@ def test_bin_start_takes_every_option_that_is_named(capsys):
     assert named <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
 
 
+def test_every_figure_of_the_readme_is_one_of_the_benchmarks():
+    figures = {figure for row in MEASURED for cell in row for figure in re.findall(r"\b\d[\d,.]*\d\b", cell)}
+    assert len(figures) > 10
+    assert [figure for figure in sorted(figures) if figure not in (ROOT / "docs/benchmarks.md").read_text()] == []
+
+
 def test_every_file_that_is_named_is_there():
-    links = re.findall(r"\]\(([^)]+)\)", README)
+    text = README + OPERATIONS
     folders = "bin|docs|annotate|models_worker|exports|templates|static|tests|bench|requirements"
-    paths = re.findall(rf"`((?:{folders})/[\w./]*)`", README)
-    assert [path for path in links + paths if "://" not in path and not (ROOT / path).exists()] == []
+    paths = re.findall(rf"`((?:{folders})/[\w./]*)`", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize(
-    ("file", "variable"), [("README.md", r"`([A-Z][A-Z_]{3,})(?:=|`)"), (".env.example", r"^#?([A-Z][A-Z_]+)=")]
+    ("file", "variable"),
+    [("docs/operations.md", r"`([A-Z][A-Z_]{3,})(?:=|`)"), (".env.example", r"^#?([A-Z][A-Z_]+)=")],
 )
 def test_every_variable_that_is_named_is_read_somewhere(file, variable):
     rooms = ("annotate", "models_worker", "exports")

@@ -1,4 +1,4 @@
-"""What the API answers when an action refuses."""
+"""Turn refusals into responses of the API."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from annotate.lib.refusals import Refusal
 
 
 class Conflict(APIException):
-    """An action refused; the detail is the refusal's message."""
+    """409 with the message of a refusal as its detail."""
 
     status_code = status.HTTP_409_CONFLICT
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
-    """409 with the message for a Refusal; for all else what the framework answers. None: the error is a bug."""
+    """The response to an error of a view. None if the framework does not know the error, which is then a bug."""
     return exception_handler(Conflict(str(error)) if isinstance(error, Refusal) else error, context)

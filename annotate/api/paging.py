@@ -2,6 +2,6 @@ from rest_framework.pagination import LimitOffsetPagination
 
 
 class Pages(LimitOffsetPagination):
-    """?limit= and ?offset=. A page is built in memory, so there is a longest one."""
+    """Pages by ?limit= and ?offset=. A page is built in memory, so its length is limited."""
 
     max_limit = 1000

@@ -1,9 +1,9 @@
-"""JSON into values and rows into JSON. Nothing here saves: the views hand the values to the actions of the pages."""
+"""Turn JSON into values, and rows into JSON. Serializers save nothing: views pass the values to actions."""
 
 from typing import Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -20,6 +20,10 @@ from annotate.work.states import CampaignState
 from annotate.work.workflow import Workflow
 from annotate.workflows.actions import settings_of
 from annotate.workflows.table import WORKFLOWS, workflow_of
+
+NOT_STORED = _("This field is not stored. Remove it, or name it in “ignore” to leave it out.")
+REQUIRED = _("This field is required. Remove it from “ignore”.")
+WORKFLOW_FIXED = _("The workflow of a campaign cannot change. Create another campaign.")
 
 
 class PoolSerializer(serializers.ModelSerializer[Pool]):
@@ -66,7 +70,7 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
 
 
 class PromptFilters(serializers.Serializer[Any]):
-    """What a list of prompts is narrowed down by."""
+    """The query of a list of prompts."""
 
     pool = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
     split = serializers.ChoiceField(required=False, choices=Split.choices)
@@ -74,14 +78,14 @@ class PromptFilters(serializers.Serializer[Any]):
         required=False,
         allow_null=True,
         default=None,
-        help_text=_("true: only those in quarantine; false: only others"),
+        help_text=_("true: only prompts in quarantine; false: only other prompts"),
     )
     q = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text=_("words of the text"))
 
 
 class ReleaseSerializer(serializers.Serializer[Any]):
     instead = serializers.BooleanField(
-        default=False, help_text=_("put the equal prompts of the other side into quarantine in its place")
+        default=False, help_text=_("put the equal prompts on the other side of the split into quarantine instead")
     )
 
 
@@ -97,11 +101,11 @@ class NewPromptSerializer(serializers.Serializer[Any]):
     external_id = serializers.CharField(max_length=200, default="", allow_blank=True)
     priority = serializers.IntegerField(default=0, min_value=-MOST_PRIORITY, max_value=MOST_PRIORITY)
     ignore = serializers.ListField(
-        child=serializers.CharField(), default=list, help_text=_("fields to leave out although they hold text")
+        child=serializers.CharField(), default=list, help_text=_("names of fields that hold text and are left out")
     )
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse fields that hold text and that nobody reads, unless the request says to leave them out."""
+        """Refuse unknown fields that hold text, unless `ignore` names them: their text would be lost silently."""
         given = dict(self.initial_data.items())
         unread = {name: value for name, value in given.items() if name not in self.fields}
         for message in given["messages"]:
@@ -109,11 +113,9 @@ class NewPromptSerializer(serializers.Serializer[Any]):
         ignore = values.pop("ignore")
         lost = [name for name, value in unread.items() if name not in ignore and holds_text(value)]
         if lost:
-            problem = _("This field would be left out. Remove it, or name it in “ignore”.")
-            raise serializers.ValidationError({name: [problem] for name in lost})
+            raise serializers.ValidationError({name: [NOT_STORED] for name in lost})
         if needed := [name for name in ("pool", "messages", "source") if name in ignore]:
-            problem = _("This field is needed. Remove it from “ignore”.")
-            raise serializers.ValidationError({name: [problem] for name in needed})
+            raise serializers.ValidationError({name: [REQUIRED] for name in needed})
         return {name: value for name, value in values.items() if name not in ignore}
 
 
@@ -139,7 +141,7 @@ class CompletionSerializer(serializers.ModelSerializer[Completion]):
 
 
 class ProbeSerializer(serializers.ModelSerializer[ServerProbe]):
-    """What was found out about the server of a policy."""
+    """The findings about a policy's server."""
 
     class Meta:
         model = ServerProbe
@@ -190,7 +192,7 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
 
 
 class ProgressOfRun(serializers.Serializer[sampled.Progress]):
-    """Prompts by state and what is stored of them; the pace is null until something was written."""
+    """Prompts by state, and their completions. Pace and time left are null until a completion is stored."""
 
     waiting = serializers.IntegerField()
     leased = serializers.IntegerField()
@@ -243,7 +245,7 @@ class RunSerializer(serializers.ModelSerializer[SampleRun]):
 
 
 class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
-    """Answers wanted, by state."""
+    """The slots of a campaign, by state."""
 
     open = serializers.IntegerField()
     leased = serializers.IntegerField()
@@ -251,7 +253,7 @@ class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
     accepted = serializers.IntegerField()
     sent_back = serializers.IntegerField()
     stopped = serializers.IntegerField()
-    held = serializers.IntegerField(help_text="of tasks whose prompts are in quarantine; not in the total")
+    held = serializers.IntegerField(help_text=_("slots of tasks whose prompts are in quarantine; not in the total"))
     total = serializers.IntegerField()
 
 
@@ -297,7 +299,7 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         """The campaign's columns, and as `settings` what the serializer of its workflow reads."""
         values: dict[str, Any] = super().to_internal_value(data)
         if self.instance and values.get("workflow", self.instance.workflow) != self.instance.workflow:
-            raise serializers.ValidationError({"workflow": _("The workflow of a campaign never changes.")})
+            raise serializers.ValidationError({"workflow": WORKFLOW_FIXED})
         workflow = WORKFLOWS[self.instance.workflow if self.instance else values["workflow"]]
         self._refuse_settings_of_others(workflow, data)
         if workflow.settings_serializer:
@@ -340,7 +342,7 @@ class SkipSerializer(serializers.ModelSerializer[Skip]):
 
 
 class StoppedTaskSerializer(serializers.ModelSerializer[Task]):
-    """A task that waits for a manager because so many people skipped it."""
+    """A task that waits for a manager, because as many people as the campaign allows have skipped it."""
 
     skips = SkipSerializer(many=True)
 

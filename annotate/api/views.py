@@ -1,4 +1,4 @@
-"""Managers' verbs for scripts: the same actions as the studio's pages, in JSON, behind a token."""
+"""Endpoints for scripts of managers. They call the same actions as the pages of the studio."""
 
 from typing import Any, cast
 
@@ -72,13 +72,13 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     def get_queryset(self) -> QuerySet[Prompt]:
         form = PromptFilters(data=self.request.query_params)
         form.is_valid(raise_exception=True)
-        wanted = form.validated_data
-        prompts = search_prompts(Prompt.objects.all(), wanted.get("q", ""))
-        if pool := wanted.get("pool"):
+        filters = form.validated_data
+        prompts = search_prompts(Prompt.objects.all(), filters.get("q", ""))
+        if pool := filters.get("pool"):
             prompts = prompts.filter(pool=pool)
-        if split := wanted.get("split"):
+        if split := filters.get("split"):
             prompts = prompts.filter(group__split=split)
-        if (quarantined := wanted.get("quarantined")) is not None:
+        if (quarantined := filters.get("quarantined")) is not None:
             prompts = prompts.filter(quarantined_at__isnull=not quarantined)
         return prompts.select_related("group").order_by("id")
 
@@ -93,7 +93,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     @extend_schema(request=None, responses=PromptSerializer)
     @action(detail=True, methods=["post"])
     def keep(self, request: Request, pk: str) -> Response:
-        """Leave the prompt in quarantine, and note that you have decided so."""
+        """Keep the prompt in quarantine, and record that you have decided."""
         prompt = self.get_object()
         quarantine.keep(prompt_id=prompt.id, by=manager(request), now=timezone.now())
         return Response(PromptSerializer(self.get_object()).data)
@@ -101,7 +101,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     @extend_schema(request=ReleaseSerializer, responses=PromptSerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
-        """Use a prompt that is in quarantine, or with {"instead": true} use it instead of the equal ones."""
+        """Release a prompt from quarantine. With {"instead": true} the equal prompts go into quarantine instead."""
         prompt, form = self.get_object(), ReleaseSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         release(prompt=prompt, by=manager(request), now=timezone.now(), instead=form.validated_data["instead"])
@@ -124,7 +124,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     @extend_schema(request=None, responses=PolicySerializer)
     @action(detail=True, methods=["post"])
     def make_current(self, request: Request, pk: str) -> Response:
-        """New sampling runs of this policy's stage start from it."""
+        """Make it the policy that "current" means for its stage."""
         policy = self.get_object()
         samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
         return Response(PolicySerializer(policy).data)
@@ -132,7 +132,7 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     @extend_schema(request=None, responses=PolicySerializer)
     @action(detail=True, methods=["post"])
     def probe(self, request: Request, pk: str) -> Response:
-        """A worker finds out anew what the policy's server can do."""
+        """Request another probe of the policy's server."""
         policy = self.get_object()
         policy.probe = probes.ask(policy=policy, now=timezone.now())
         return Response(PolicySerializer(policy).data)
@@ -165,7 +165,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
     @extend_schema(request=None, responses=RunSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """Try the prompts that failed again."""
+        """Sample the failed prompts of the run again."""
         run = self.get_object()
         retry_failed(run=run)
         run.refresh_from_db()
@@ -175,7 +175,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
 class CampaignViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Campaign]
 ):
-    """A campaign begins as a draft; POST {"to": "open"} to its `state` opens it."""
+    """A new campaign is a draft. POST {"to": "open"} to its `state` to open it."""
 
     serializer_class = CampaignSerializer
     queryset = with_settings(Campaign.objects.prefetch_related("labelers", "qualifications")).order_by("-id")
@@ -214,6 +214,6 @@ class CampaignViewSet(
     @extend_schema(responses=StoppedTaskSerializer(many=True))
     @action(detail=True)
     def stopped_tasks(self, request: Request, pk: str) -> Response:
-        """Tasks that so many people skipped that they wait for a manager, longest waiting first."""
+        """Tasks that wait for a manager because people skipped them, longest waiting first."""
         page = self.paginate_queryset(worked.stopped_tasks(self.get_object()))
         return self.get_paginated_response(StoppedTaskSerializer(page, many=True).data)

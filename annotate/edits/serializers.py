@@ -1,3 +1,4 @@
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from annotate.edits.models import InstructionSettings
@@ -7,3 +8,8 @@ class InstructionSettingsSerializer(serializers.ModelSerializer[InstructionSetti
     class Meta:
         model = InstructionSettings
         fields = ["target_pool", "rewrite_pool"]
+        extra_kwargs = {
+            "target_pool": {
+                "error_messages": {"required": _("Give the id of the pool that accepted instructions go to.")}
+            }
+        }

@@ -110,12 +110,13 @@ def require_programs() -> None:
     # An administrator's program, outside of most people's PATH.
     if not shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         missing.append("pgbouncer")
+    # tests/api/test_docs.py runs the examples of docs/api.md.
+    if not shutil.which("curl"):
+        missing.append("curl")
     if missing and may_install_packages():
         install_packages(*missing)
     elif missing:
-        raise Refused(
-            f"the browser, broker and pooler tests need {' and '.join(missing)}: install that and run bin/test again."
-        )
+        raise Refused(f"the tests need {' and '.join(missing)}. Install that and run bin/test again.")
 
 
 def _judge(stage: Stage, environment: Mapping[str, str]) -> Outcome:

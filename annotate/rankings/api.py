@@ -5,7 +5,7 @@ from typing import Any
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -16,6 +16,8 @@ from annotate.rankings import stock, supply
 from annotate.rankings.models import Mix, RankingSettings
 from annotate.rankings.serializers import MixSerializer
 from annotate.work.models import Campaign
+
+NOT_RANKED = _("“%(name)s” is not a ranking campaign, so it has no mix. Use the id of a ranking campaign.")
 
 
 class MixView(APIView):
@@ -47,7 +49,7 @@ class ContinueView(APIView):
 def _campaign(campaign_id: int) -> Campaign:
     campaign = get_object_or_404(Campaign, id=campaign_id)
     if not RankingSettings.objects.filter(campaign=campaign).exists():
-        raise NotFound(_("“%(name)s” is not a ranking campaign, so it has no mix.") % {"name": campaign.name})
+        raise NotFound(NOT_RANKED % {"name": campaign.name})
     return campaign
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from annotate.rankings.models import MOST_AHEAD, Pointer, RankingSettings
@@ -10,6 +10,9 @@ from annotate.rankings.rules import MOST, Share
 from annotate.rankings.stock import Supply
 from annotate.samples.forms import draw_seed
 from annotate.samples.models import Policy, Stage
+
+POLICY_OR_POINTER = _("Give either a policy, or a stage and a pointer.")
+SLATE_BOUNDS = _("slate_max cannot be less than slate_min.")
 
 
 class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
@@ -21,12 +24,12 @@ class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
         fewest = values.get("slate_min", self.instance.slate_min if self.instance else 4)
         most = values.get("slate_max", self.instance.slate_max if self.instance else 9)
         if fewest > most:
-            raise serializers.ValidationError({"slate_max": _("Enter at least slate_min.")})
+            raise serializers.ValidationError({"slate_max": SLATE_BOUNDS})
         return values
 
 
 class ShareSerializer(serializers.Serializer[Any]):
-    """A part of a mix: a policy, or a stage with "current" or "previous"."""
+    """A part of a mix: completions of a policy, or of the current or previous policy of a stage."""
 
     policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
     pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
@@ -39,12 +42,12 @@ class ShareSerializer(serializers.Serializer[Any]):
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         named, pointed = bool(values["policy"]), bool(values["pointer"]) and bool(values["stage"])
         if named == pointed or (named and (values["pointer"] or values["stage"])):
-            raise serializers.ValidationError(_("Name a policy, or a stage and one of its pointers."))
+            raise serializers.ValidationError(POLICY_OR_POINTER)
         return values
 
 
 class SlatesSerializer(serializers.Serializer[Any]):
-    """How a campaign's slates stand; of prompts without one how many there are by reason."""
+    """The slates of a campaign by state, and the prompts without a slate by reason."""
 
     ready = serializers.IntegerField()
     sampling = serializers.IntegerField()
@@ -56,7 +59,7 @@ class SlatesSerializer(serializers.Serializer[Any]):
 
 
 class MixSerializer(serializers.Serializer[Any]):
-    """What a ranking campaign's slates are sampled from; no parts: it ranks the completions that are there."""
+    """What the slates of a ranking campaign are sampled from. Without parts it ranks existing completions."""
 
     parts = ShareSerializer(many=True)
     low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MOST_AHEAD)
@@ -64,7 +67,11 @@ class MixSerializer(serializers.Serializer[Any]):
     renew = serializers.BooleanField(source="mix.renew", default=False)
     cut_off_allowed = serializers.BooleanField(source="mix.cut_off_allowed", default=True)
     seed = serializers.IntegerField(
-        source="mix.seed", default=draw_seed, min_value=0, max_value=2**63 - 1, help_text=_("fixed with the first mix")
+        source="mix.seed",
+        default=draw_seed,
+        min_value=0,
+        max_value=2**63 - 1,
+        help_text=_("the first mix sets it; later values are ignored"),
     )
     supply = SlatesSerializer(read_only=True)
 
