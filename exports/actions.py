@@ -10,7 +10,6 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from annotate.accounts.models import User
-from annotate.edits.actions import settle
 from annotate.lib import private
 from annotate.lib.refusals import Refusal
 from annotate.lib.streaming import streaming
@@ -21,9 +20,10 @@ from exports.formats import card
 from exports.formats.jsonl import Writer
 from exports.manifest import Manifest
 from exports.models import Export
-from exports.rows import ppo, rm, sft
+from exports.rows import ppo
 from exports.rows.about import Names
 from exports.schema import Row
+from exports.table import EXPORTS
 
 # Told again and again how many answers and prompts are done, also while the files are read back.
 Progress = Callable[[int], None]
@@ -51,7 +51,7 @@ def write(
     """
     check_folder(out, force=force)
     # Committed before the snapshot is taken: whatever is read stands, and whatever is undone was not read.
-    settle(campaigns=[campaign.id for campaign in campaigns], now=now)
+    settle(campaigns=campaigns, now=now)
     private.make_missing(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         partial = Path(temporary) / "export"
@@ -97,16 +97,19 @@ def snapshot() -> Iterator[None]:
         yield
 
 
+def settle(*, campaigns: Sequence[Campaign], now: datetime) -> None:
+    """Fix the answers of the campaigns that were submitted by `now`: none of them is undone after it was read."""
+    for export in EXPORTS:
+        if ids := [campaign.id for campaign in campaigns if campaign.workflow == export.key]:
+            export.settle(campaigns=ids, now=now)
+
+
 def rows(campaigns: Sequence[Campaign]) -> Iterator[Sequence[Row]]:
-    """Every row of every file, in order; together those that one answer or prompt gives."""
-    names = Names()
-    for example in sft.demonstrations(campaigns, names):
-        yield [example]
-    yield from sft.few_shot_examples(campaigns, names)
-    for ranking in rm.rows(campaigns, names):
-        yield [ranking, *rm.flat(ranking)]
-    for prompt in ppo.rows(campaigns):
-        yield [prompt]
+    """All rows in the order of the files, grouped by the answer or prompt that they come from."""
+    names, exported = Names(), queries.training_answers(campaigns)
+    for export in EXPORTS:
+        yield from export.rows(exported=exported, names=names)
+    yield from ppo.rows(queries.customer_prompts(campaigns))
 
 
 def _write_rows(campaigns: Sequence[Campaign], folder: Path, on_progress: Progress) -> int:

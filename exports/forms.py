@@ -10,7 +10,7 @@ from annotate.lib.addresses import id_in
 from annotate.work.models import Campaign
 from exports import queries
 from exports.agreement.pairs import TieRule
-from exports.agreement.queries import Covered, NoRankings, ranking_campaign, ranking_campaigns
+from exports.agreement.queries import Covered, NotMeasurable, check_measurable, measurable_campaigns
 
 TIE_RULES = (
     (TieRule.EXCLUDE.value, _("are left out")),
@@ -31,8 +31,8 @@ class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
             raise
 
 
-class RankingCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A ranking campaign. One of another kind is refused as such, not as a campaign that does not exist."""
+class MeasurableCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """The error for a campaign without agreement says so, instead of that the campaign does not exist."""
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -43,9 +43,10 @@ class RankingCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
             if other is None:
                 raise
             try:
-                return ranking_campaign(other)
-            except NoRankings as refused:
+                check_measurable(other)
+            except NotMeasurable as refused:
                 raise forms.ValidationError(str(refused)) from refused
+            return other
 
 
 class ExportForm(forms.Form):
@@ -61,6 +62,6 @@ class ExportForm(forms.Form):
 class AgreementForm(forms.Form):
     """Sent by GET, so that what is seen can be linked to."""
 
-    campaign = RankingCampaign(queryset=ranking_campaigns(), label=_("Campaign"), empty_label=None)
+    campaign = MeasurableCampaign(queryset=measurable_campaigns(), label=_("Campaign"), empty_label=None)
     ties = forms.ChoiceField(choices=TIE_RULES, label=_("Pairs that somebody calls a tie"))
     answers = forms.ChoiceField(choices=Covered.choices, label=_("Rankings"))

@@ -16,10 +16,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from annotate.edits.actions import settle
 from annotate.pools.quarantine import Case
 from exports import queries
-from exports.actions import write
+from exports.actions import settle, write
 from exports.manifest import Manifest
 from exports.models import Export, ExportState
 from exports.splits import Leak
@@ -124,7 +123,7 @@ def _unfinished(now: datetime) -> Q:
 def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     campaigns, now = list(export.campaigns.order_by("id")), clock()
     # `write` does so too; here for what is counted to be what it writes.
-    settle(campaigns=[campaign.id for campaign in campaigns], now=now)
+    settle(campaigns=campaigns, now=now)
     with closing(connection.copy()) as second, tempfile.TemporaryDirectory() as temporary:
         renewal = Renewal(second, export, queries.answers_and_prompts(campaigns), clock)
         out = Path(temporary) / "export"

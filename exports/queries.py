@@ -2,41 +2,49 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db import models
 from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
+from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Cohort
-from annotate.demonstrations.models import Demonstration
-from annotate.edits.models import Instruction
 from annotate.lib.addresses import id_in
 from annotate.lib.refusals import Refusal
-from annotate.pools.models import Kind, Prompt, Source
+from annotate.pools.models import Prompt, Source
 from annotate.pools.rules import name_key
-from annotate.rankings.models import Ranking, Showing
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign
 from annotate.work.states import State
 from exports.models import Export
+from exports.table import EXPORTS, export_of
 
 
 class LeftOut(models.TextChoices):
-    """Why an answer or a prompt is in no training file."""
+    """Why an answer or a prompt is in no training file, whatever the workflow. Workflows add reasons of their own."""
 
     HELD_OUT_LABELER = "held_out_labeler", _("answers by held-out labelers")
     HELD_OUT_AUTHOR = "held_out_author", _("answers to prompts that a held-out labeler wrote, or rewritten from one")
     WAITING_FOR_REVIEW = "waiting_for_review", _("answers that wait for a reviewer")
     NOT_ACCEPTED = "not_accepted", _("answers sent back, or given up after that")
-    INSTRUCTION_ONLY = "instruction_only", _("instructions without query/response pairs: prompts now, not examples")
-    INSTRUCTION_WITHOUT_PROMPT = "instruction_without_prompt", _("few-shot instructions that became no prompt")
     QUARANTINED = "quarantined", _("answers to prompts in quarantine, or that made one")
     PPO_QUARANTINED = "ppo_quarantined", _("customer prompts in quarantine")
     PPO_EQUAL_PROMPT = "ppo_equal_prompt", _("customer prompts equal to one that is in the file already")
 
+
+WORKFLOW_REASONS = [reason for export in EXPORTS for reason in export.reasons]
+ABOUT_SOURCES = (LeftOut.QUARANTINED, LeftOut.PPO_QUARANTINED, LeftOut.PPO_EQUAL_PROMPT)
+# All reasons with their labels, in the order of the manifest.
+LEFT_OUT: dict[str, Promise | str] = {
+    **{reason.value: reason.label for reason in LeftOut if reason not in ABOUT_SOURCES},
+    **{reason.name: reason.label for reason in WORKFLOW_REASONS},
+    **{reason.value: reason.label for reason in ABOUT_SOURCES},
+}
 
 # A rewriting keeps words of what it rewrites, however often: the prompts that held-out labelers wrote, with all that
 # came of them.
@@ -53,22 +61,14 @@ HELD_OUT_PROMPTS = RawSQL(
     [Cohort.HELD_OUT],
 )
 BY_HELD_OUT_AUTHOR = Q(task__prompt__in=HELD_OUT_PROMPTS)
-# What the training and the validation split would share with these.
-IN_QUARANTINE = Q(task__prompt__quarantined_at__isnull=False) | Q(instruction__prompt__quarantined_at__isnull=False)
+IN_QUARANTINE = reduce(or_, (export.quarantined for export in EXPORTS), Q(task__prompt__quarantined_at__isnull=False))
 REASON = Case(
     When(labeler__cohort=Cohort.HELD_OUT, then=Value(LeftOut.HELD_OUT_LABELER)),
     When(state=State.SUBMITTED, then=Value(LeftOut.WAITING_FOR_REVIEW)),
     When(~Q(state=State.ACCEPTED), then=Value(LeftOut.NOT_ACCEPTED)),
     When(BY_HELD_OUT_AUTHOR, then=Value(LeftOut.HELD_OUT_AUTHOR)),
     When(IN_QUARANTINE, then=Value(LeftOut.QUARANTINED)),
-    When(Q(instruction__isnull=False) & ~Q(instruction__kind=Kind.FEW_SHOT), then=Value(LeftOut.INSTRUCTION_ONLY)),
-    # Without a refusal it becomes a prompt when the export begins, if nothing goes wrong.
-    When(
-        ~Q(instruction__refusal="") | Q(submitted_at__lte=F("campaign__settled_at")),
-        instruction__prompt=None,
-        instruction__isnull=False,
-        then=Value(LeftOut.INSTRUCTION_WITHOUT_PROMPT),
-    ),
+    *(When(reason.condition, then=Value(reason.name)) for reason in WORKFLOW_REASONS),
     default=Value(""),
 )
 
@@ -90,42 +90,6 @@ def training_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
     return exportable_answers(campaigns).filter(submitted_at__lte=F("campaign__settled_at"))
 
 
-# Not read into rows, and large.
-UNREAD = ("assignment__task__prompt__search", "assignment__task__prompt__text")
-
-
-def demonstrations(campaigns: Sequence[Campaign]) -> QuerySet[Demonstration]:
-    """Ordered by prompt, so that one prompt's answers stand together and equal data gives equal files."""
-    return (
-        Demonstration.objects.filter(assignment__in=training_answers(campaigns))
-        .select_related("assignment__task__prompt__group")
-        .defer(*UNREAD)
-        .order_by("assignment__task__prompt_id", "assignment_id")
-    )
-
-
-def few_shot_instructions(campaigns: Sequence[Campaign]) -> QuerySet[Instruction]:
-    """Accepted instructions with query/response pairs that became prompts, ordered by that prompt."""
-    return (
-        Instruction.objects.filter(assignment__in=training_answers(campaigns), prompt__shots__isnull=False)
-        .select_related("assignment", "prompt__group")
-        .defer("prompt__search", "prompt__text")
-        .order_by("prompt_id")
-    )
-
-
-def rankings(campaigns: Sequence[Campaign]) -> QuerySet[Ranking]:
-    """Ordered by prompt; each with `shown`, the candidate ids in the order its labeler saw them."""
-    showing = Showing.objects.filter(task=OuterRef("assignment__task"), labeler=OuterRef("assignment__labeler"))
-    return (
-        Ranking.objects.filter(assignment__in=training_answers(campaigns))
-        .select_related("assignment__task__prompt__group")
-        .defer(*UNREAD)
-        .annotate(shown=showing.values("order"))
-        .order_by("assignment__task__prompt_id", "assignment_id")
-    )
-
-
 def customer_prompts(campaigns: Sequence[Campaign]) -> QuerySet[Prompt]:
     """Customer prompts of the campaigns' pools, by id. Of equal prompts in several pools the first stands for all."""
     in_pools = _in_pools(campaigns).filter(quarantined_at=None)
@@ -140,19 +104,18 @@ def _in_pools(campaigns: Sequence[Campaign]) -> QuerySet[Prompt]:
 
 
 def answers_and_prompts(campaigns: Sequence[Campaign]) -> int:
-    """How many answers and prompts give rows: what a progress bar counts against."""
-    parts = (demonstrations, few_shot_instructions, rankings, customer_prompts)
-    return sum(part(campaigns).count() for part in parts)
+    """How many answers and prompts give rows: the total of the progress bar."""
+    exported = training_answers(campaigns)
+    return sum(export.answers(exported=exported).count() for export in EXPORTS) + customer_prompts(campaigns).count()
 
 
-def left_out(campaigns: Sequence[Campaign]) -> dict[LeftOut, int]:
-    """How many answers (the last two: prompts) are in no file, each by the first reason that applies to it."""
-    counts = dict.fromkeys(LeftOut, 0)
-    # Taken up again after a sending back, an answer keeps the time of its first submit.
+def left_out(campaigns: Sequence[Campaign]) -> dict[str, int]:
+    """How many answers or prompts are in no file, by reason. Each counts for the first reason that applies to it."""
+    counts = dict.fromkeys(LEFT_OUT, 0)
+    # The time of the first submit stays when an answer is sent back and leased again.
     answers = Assignment.objects.filter(campaign__in=campaigns, submitted_at__isnull=False)
     with_reason = answers.annotate(reason=REASON).exclude(reason="").order_by("reason").values_list("reason")
-    for reason, number in with_reason.annotate(number=Count("id")):
-        counts[LeftOut(reason)] = number
+    counts |= dict(with_reason.annotate(number=Count("id")))
     in_pools = _in_pools(campaigns)
     counts[LeftOut.PPO_QUARANTINED] = in_pools.filter(quarantined_at__isnull=False).count()
     kept = in_pools.count() - counts[LeftOut.PPO_QUARANTINED]
@@ -165,7 +128,7 @@ class Scope:
     """What an export was asked to hold, for its manifest: campaigns as plain values, and what stays behind."""
 
     campaigns: list[dict[str, Any]]
-    left_out: dict[LeftOut, int]
+    left_out: dict[str, int]
 
 
 def scope(campaigns: Sequence[Campaign]) -> Scope:
@@ -213,9 +176,7 @@ def unanswered(campaign: Campaign) -> str:
         return gettext("“%(name)s” is a draft, so nobody has worked in it. Open it first.") % name
     if Assignment.objects.filter(campaign=campaign, submitted_at__isnull=False).exists():
         return ""
-    if campaign.workflow == Workflow.RANKINGS:
-        return gettext("“%(name)s” has no rankings yet.") % name
-    return gettext("“%(name)s” has no answers yet.") % name
+    return str(export_of(campaign).unanswered) % name
 
 
 def why_nothing(campaign: Campaign) -> str:

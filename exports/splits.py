@@ -21,7 +21,8 @@ from annotate.pools.models import Split
 from annotate.pools.quarantine import Case
 from annotate.pools.rules import Use, content_hash
 from exports.formats import jsonl
-from exports.schema import FILE_KINDS, Message
+from exports.schema import Messages
+from exports.table import FILES
 
 Hashes: TypeAlias = "array[int]"
 PROMPTS_NAMED = 6
@@ -51,7 +52,7 @@ def no_hashes() -> Hashes:
     return array("Q")
 
 
-def prompt_hash(prompt: Sequence[Message]) -> int:
+def prompt_hash(prompt: Messages) -> int:
     """The same for prompts that a pool takes for duplicates, and for no others."""
     return audit.short_hash(content_hash(prompt))
 
@@ -82,7 +83,7 @@ def _cases(folder: Path, prompts: Mapping[str, Hashes], owners: set[int], texts:
         for prompt, owner in audit.owners_of_many(prompts[split]):
             if audit.short_hash(owner) in owners:
                 by_owner[owner].add(Use(prompt, split))
-        for path in (folder / jsonl.file_name(kind, split) for kind in FILE_KINDS):
+        for path in (folder / jsonl.file_name(file.name, split) for file in FILES):
             for _raw, line in jsonl.read(path) if path.exists() else ():
                 text = content_hash(line["prompt"])
                 if audit.short_hash(text) in texts:

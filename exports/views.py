@@ -20,11 +20,10 @@ from exports import actions, manifest, queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED
 from exports.agreement.pairs import TieRule
 from exports.agreement.published import PUBLISHED
-from exports.agreement.queries import Covered, ranking_campaigns, report
+from exports.agreement.queries import Covered, measurable_campaigns, report
 from exports.forms import AgreementForm, ExportForm
 from exports.manifest import Manifest
 from exports.models import Export, ExportState
-from exports.queries import LeftOut
 
 CONTENT_TYPES = {"jsonl": "application/jsonl", "json": "application/json", "md": "text/markdown; charset=utf-8"}
 
@@ -97,7 +96,7 @@ def file_of(row: Export, name: str) -> FileResponse:
 @require_safe
 @managers
 def agreement(request: HttpRequest) -> HttpResponse:
-    newest = ranking_campaigns().first()
+    newest = measurable_campaigns().first()
     usual = {"ties": TieRule.EXCLUDE.value, "answers": Covered.EXPORTED.value}
     asked = {"campaign": newest.id if newest else None} | usual | request.GET.dict()
     form = AgreementForm(asked)
@@ -116,7 +115,7 @@ def _described(export_id: int) -> dict[str, Any]:
         "export": row,
         "leaks": _leaks(row),
         "unfinished": row.state in (ExportState.WAITING, ExportState.RUNNING),
-        "left_out": [(reason.label, counts[reason.value]) for reason in LeftOut if counts.get(reason.value)],
+        "left_out": [(label, counts[name]) for name, label in queries.LEFT_OUT.items() if counts.get(name)],
         "tables": _tables(row.manifest) if row.manifest else [],
     }
 

@@ -32,6 +32,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Ranked:
+    """An answer with the groups that it belongs to: its labeler's cohort and the version of the guideline."""
+
+    answer: Answer
+    cohort: str
+    version: int
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Pairwise agreement over all pairs (micro) and as the mean over prompts (macro); Kendall's tau-b, averaged over
     the comparisons of a prompt and then over prompts; ordinal alpha of the ratings. Intervals weigh prompts at random.

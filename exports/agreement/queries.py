@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from django.db import models
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.accounts.models import Cohort, User
 from annotate.lib.refusals import Refusal
 from annotate.lib.streaming import streaming
-from annotate.rankings.models import Placing
-from annotate.work.models import Assignment, Campaign, Workflow
+from annotate.work.models import Assignment, Campaign
 from annotate.work.states import State
-from exports.agreement.measure import Agreement, Answer, PairAgreement, by_pair, measure
+from exports.agreement.measure import Agreement, Answer, PairAgreement, Ranked, by_pair, measure
 from exports.agreement.pairs import TieRule
 from exports.queries import exportable_answers, unanswered
+from exports.table import EXPORTS, export_of
 
 # A submitted answer is somebody's judgement, whatever a reviewer will say; one that was sent back is being redone.
 JUDGED = (State.SUBMITTED, State.ACCEPTED)
@@ -29,15 +28,6 @@ class Covered(models.TextChoices):
     EXPORTED = "exported", gettext_lazy("those that an export contains")
     HELD_OUT = "held-out", gettext_lazy("accepted ones of held-out labelers")
     ALL = "all", gettext_lazy("all that are submitted, reviewed or not")
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """An answer with what it is cut by."""
-
-    answer: Answer
-    cohort: str
-    version: int
 
 
 @dataclass(frozen=True)
@@ -64,23 +54,23 @@ class Report:
         return self.cuts[0].agreement
 
 
-def ranking_campaigns() -> QuerySet[Campaign]:
-    """Newest first."""
-    return Campaign.objects.filter(workflow=Workflow.RANKINGS).order_by("-created_at", "-id")
+def measurable_campaigns() -> QuerySet[Campaign]:
+    """Campaigns whose workflow has agreement, newest first."""
+    keys = [export.key for export in EXPORTS if export.ranked]
+    return Campaign.objects.filter(workflow__in=keys).order_by("-created_at", "-id")
 
 
-class NoRankings(Refusal):
-    """The campaign is of another kind; the message says of which."""
+class NotMeasurable(Refusal):
+    """The workflow of the campaign has no agreement; the message names the workflow."""
 
 
-def ranking_campaign(campaign: Campaign) -> Campaign:
-    """The campaign itself, if it is one of rankings. Raises NoRankings."""
-    if campaign.workflow != Workflow.RANKINGS:
-        raise NoRankings(
+def check_measurable(campaign: Campaign) -> None:
+    """Raises NotMeasurable."""
+    if not export_of(campaign).ranked:
+        raise NotMeasurable(
             _("“%(name)s” is not a ranking campaign (kind of work: %(kind)s). Agreement is measured on rankings.")
-            % {"name": campaign.name, "kind": Workflow(campaign.workflow).label}
+            % {"name": campaign.name, "kind": campaign.get_workflow_display()}
         )
-    return campaign
 
 
 def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPORTED) -> Report:
@@ -149,25 +139,6 @@ def answers(campaign: Campaign, covered: Covered) -> QuerySet[Assignment]:
 
 
 def ranked(campaign: Campaign, covered: Covered = Covered.EXPORTED) -> Iterator[Ranked]:
-    """Rankings of tasks that at least two people ranked, a task's together. One query, streamed."""
-    judged = answers(campaign, covered)
-    shared = judged.values("task").annotate(answers=Count("id")).filter(answers__gte=2).values("task")
-    placings = (
-        Placing.objects.filter(ranking__assignment__in=judged.filter(task__in=shared))
-        .order_by("ranking__assignment__task", "ranking__assignment", "candidate")
-        .values_list(
-            "ranking__assignment",
-            "ranking__assignment__task",
-            "ranking__assignment__task__prompt",
-            "ranking__assignment__labeler",
-            "ranking__assignment__labeler__cohort",
-            "ranking__assignment__guideline_version__number",
-            "rank",
-            "rating",
-        )
-    )
-    for _assignment, slate in groupby(placings.iterator(5000), key=lambda placing: placing[0]):
-        rows = list(slate)
-        _id, task, prompt, labeler, cohort, version, _rank, _rating = rows[0]
-        answer = Answer(task, prompt, labeler, tuple(row[6] for row in rows), tuple(row[7] for row in rows))
-        yield Ranked(answer, cohort, version)
+    """The answers that are covered, to tasks that at least two people answered. One query, streamed."""
+    find = export_of(campaign).ranked
+    return find(judged=answers(campaign, covered)) if find else iter(())

@@ -7,6 +7,7 @@ from annotate.work.states import State
 from exports import queries
 from exports.agreement.pairs import TieRule
 from exports.agreement.queries import Covered, ranked, report
+from exports.rows import rankings
 from tests import factories as make
 from tests.exports import answers
 
@@ -36,7 +37,7 @@ def test_by_default_the_rankings_that_an_export_contains_are_compared_and_no_oth
         for kind in kinds:
             answers.ranking(slate, kind["person"], [1, 2, 3, 4], state=kind.get("state", State.ACCEPTED))
     export()
-    exported = queries.rankings([day.rankings])
+    exported = rankings.answers(exported=queries.training_answers([day.rankings]))
     compared = {(one.answer.task, one.answer.labeler) for one in ranked(day.rankings)}
     assert compared == {(ranking.assignment.task_id, ranking.assignment.labeler_id) for ranking in exported}
     assert len(compared) == 4 * 2

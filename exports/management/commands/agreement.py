@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from exports import queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED, Estimate
 from exports.agreement.pairs import TieRule
-from exports.agreement.queries import Covered, NoRankings, Report, ranking_campaign, report
+from exports.agreement.queries import Covered, NotMeasurable, Report, check_measurable, report
 from exports.queries import NoSuchCampaign
 
 
@@ -35,12 +35,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             (campaign,) = queries.named_campaigns([options["campaign"]])
-            found = report(
-                campaign=ranking_campaign(campaign),
-                rule=TieRule(options["ties"]),
-                covered=Covered(options["answers"]),
-            )
-        except (NoSuchCampaign, NoRankings) as refused:
+            check_measurable(campaign)
+            found = report(campaign=campaign, rule=TieRule(options["ties"]), covered=Covered(options["answers"]))
+        except (NoSuchCampaign, NotMeasurable) as refused:
             raise CommandError(str(refused)) from refused
         if options["json"]:
             self.stdout.write(json.dumps(as_json(found), indent=2))

@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from exports import queries
 from exports.actions import FolderInUse, write
-from exports.manifest import TABLE_6
 from exports.queries import NoSuchCampaign
 from exports.splits import Leak
 
@@ -28,7 +27,7 @@ class Command(BaseCommand):
         except (NoSuchCampaign, FolderInUse, Leak, OSError) as refused:
             raise CommandError(str(refused)) from refused
         for split, prompts in manifest["prompts"].items():
-            counts = ", ".join(f"{column} {prompts[column]}" for column, _, _ in TABLE_6)
+            counts = ", ".join(f"{column} {number}" for column, number in prompts.items())
             self.stdout.write(f"{split}: {counts} (prompts)")
         for file in manifest["files"]:
             self.stdout.write(f"{out / file['name']}: {file['rows']} rows")
