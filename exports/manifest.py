@@ -1,4 +1,4 @@
-"""manifest.json: what is in an export, what is not and why, and how to tell that the files are the ones written."""
+"""manifest.json: the contents of an export, what it leaves out and why, and a hash of each file."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ class FileFacts:
 
 @dataclass
 class Survey:
-    """Counts of the files of a folder, and hashes to compare the two sides of the split: 16 bytes for each prompt."""
+    """Counts and hashes of the files of a folder. Takes 16 bytes of memory for each prompt."""
 
     files: list[FileFacts] = field(default_factory=list)
     # Hashes of prompt texts by file, split and source.
@@ -57,7 +57,7 @@ class Survey:
     sums: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
 
     def prompts(self, file: TrainingFile, split: str, source: str) -> int:
-        """Different prompt texts. The K examples of a few-shot instruction have K different ones, as in Table 6."""
+        """Distinct prompt texts. The K examples of a few-shot instruction count as K, as in Table 6."""
         return len(splits.different([self.texts[file.name, split, source]]))
 
     def statistic(self, number: Statistic, split: str) -> int:
@@ -104,7 +104,7 @@ def _read(found: Survey, path: Path, file: TrainingFile, split: str, on_line: Ca
 
 
 def describe(*, survey: Survey, scope: Scope, card: FileFacts, now: datetime) -> Manifest:
-    """The manifest as plain JSON values. For the same data and the same code, only `created_at` differs."""
+    """The manifest as JSON values. With equal data and code, only `created_at` differs."""
     return {
         "schema": "annotate/export",
         "schema_version": SCHEMA_VERSION,
@@ -137,7 +137,7 @@ def facts(path: Path) -> FileFacts:
 
 @cache
 def code_version() -> str:
-    """CODE_VERSION of the environment, for installations without a checkout; else what git says; else "unknown"."""
+    """CODE_VERSION of the environment, else the commit of the checkout, else "unknown"."""
     if stated := env.text("CODE_VERSION", ""):
         return stated
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
@@ -149,5 +149,5 @@ def code_version() -> str:
 
 
 def file_names(manifest: Manifest) -> list[str]:
-    """Everything that is in the folder of an export."""
+    """All files of an export."""
     return [*(file["name"] for file in manifest["files"]), manifest["card"]["name"], FILE_NAME]

@@ -1,18 +1,14 @@
-"""The columns of the training files, each declared once.
+"""The columns of the training files, each declared once, as a field of a row class with its type and meaning.
 
-A row class declares a file. Each field is a column: its name is the key in the JSON line, its annotation holds the type
-and the meaning. The lines, the types in the dataset card and docs/training-files.md derive from these declarations.
-
-Loaders infer types from the first lines that they read. Therefore every line has all columns of its file, a column has
-one type, and no value is null. No line names a person: labelers, groups and customers are numbers.
-
-SCHEMA_VERSION increases when a column is added or removed, or when its meaning changes.
+The lines, the dataset card and docs/training-files.md derive from these declarations. Loaders infer types from the
+first lines: every line has all columns, a column has one type, and no value is null. No line names a person.
 """
 
 from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Annotated, ClassVar, TypedDict, get_args, get_type_hints
 
+# Increases when a column is added or removed or changes its meaning.
 SCHEMA_VERSION = 3
 
 
@@ -28,7 +24,7 @@ SplitColumn = Annotated[str, "The side of the split: `train` or `valid`. It is a
 
 
 class ColumnGroup:
-    """Columns that several files share. A row class has one field for the group; the line has the group's columns."""
+    """Columns that several files share: one field of a row class, several columns of a line."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,6 @@ class Row:
     split: str
 
     def as_json(self) -> dict[str, object]:
-        """The columns in the order of their declaration."""
         line: dict[str, object] = {}
         for name, value in vars(self).items():
             if isinstance(value, ColumnGroup):
@@ -85,7 +80,7 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingFile:
-    """A kind of training file, with one file for each side of the split."""
+    """One file for each side of the split."""
 
     row: type[Row]
     # Its entry in the dataset card, as Markdown.

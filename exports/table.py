@@ -10,7 +10,7 @@ EXPORTS: tuple[WorkflowExport, ...] = (
     edits.EXPORT,
 )
 
-# Each once: several workflows may write to one file. PPO prompts come from pools, not from a workflow.
+# Several workflows may write to one file. PPO prompts come from pools.
 FILES = tuple(dict.fromkeys([*(file for export in EXPORTS for file in export.files), ppo.FILE]))
 STATISTICS = tuple(dict.fromkeys([*(number for export in EXPORTS for number in export.statistics), ppo.STATISTIC]))
 

@@ -1,4 +1,4 @@
-"""Exports and agreement: managers only."""
+"""Pages of exports and agreement, for managers."""
 
 from typing import Any, cast
 
@@ -56,14 +56,14 @@ def export(request: HttpRequest, export_id: int) -> HttpResponse:
 @require_safe
 @managers
 def progress(request: HttpRequest, export_id: int) -> HttpResponse:
-    """The part of the page that asks for itself again until the export is finished."""
+    """The part of the page that reloads itself until the export is finished."""
     return render(request, "exports/_export.html", _described(export_id))
 
 
 @managers
 @post_or_redirect("exports:export", "export_id")
 def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
-    """Put prompts that this export found on both sides away: the one that was chosen, or all that are listed."""
+    """Put the chosen prompt of a leak, or all of them, into quarantine."""
     chosen, now = request.POST.get("prompt", ""), timezone.now()
     cases = [case for case in get_object_or_404(Export, id=export_id).cases if chosen in ("", str(case.prompt_id))]
     put = put_into_quarantine(cases=cases, by=person(request), now=now)
@@ -71,7 +71,7 @@ def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
         words = ngettext("%(number)d prompt is in quarantine.", "%(number)d prompts are in quarantine.", put)
         messages.success(request, words % {"number": put} + " " + _("Export the campaigns again."))
     else:
-        messages.info(request, _("Nothing was left to put into quarantine."))
+        messages.info(request, _("These prompts are in quarantine already. Export the campaigns again."))
     return redirect("exports:export", export_id)
 
 
@@ -82,7 +82,7 @@ def download(request: HttpRequest, export_id: int, name: str) -> FileResponse:
 
 
 def file_of(row: Export, name: str) -> FileResponse:
-    """One file of a finished export, streamed; Http404 for any other."""
+    """One file of a finished export. Raises Http404 for any other."""
     if row.state != ExportState.DONE or name not in manifest.file_names(cast(Manifest, row.manifest)):
         raise Http404
     try:
@@ -121,7 +121,7 @@ def _described(export_id: int) -> dict[str, Any]:
 
 
 def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
-    """What a failed export found on both sides: the reason, the prompt that has to give way, and its twin."""
+    """(reason, prompt to put into quarantine, prompt on the other side) for each leak."""
     cases = row.cases
     ids = {prompt_id for case in cases for prompt_id in (case.prompt_id, case.twin_id)}
     prompts = Prompt.objects.select_related("pool", "group").defer("search", "messages", "shots").in_bulk(ids)
@@ -133,5 +133,5 @@ def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
 
 
 def _tables(described: Manifest) -> list[tuple[str, dict[str, int], dict[str, int]]]:
-    """Split by split, its name, its prompts and its examples."""
+    """(name, numbers of prompts, numbers of examples) for each side of the split."""
     return [(str(split.label), described["prompts"][split], described["examples"][split]) for split in Split]

@@ -1,4 +1,4 @@
-"""What exports need to know about one workflow. Each module of exports/rows that is named after a workflow has one."""
+"""What exports need to know about a workflow. Its module in exports/rows provides it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,32 +16,32 @@ from exports.schema import Row, TrainingFile
 
 
 class FindAnswers(Protocol):
-    """The answers among `exported` that give rows, in the order in which the rows are written."""
+    """The answers among `exported` that give rows, in the order of the rows."""
 
     def __call__(self, *, exported: QuerySet[Assignment]) -> QuerySet[Model]: ...
 
 
 class MakeRows(Protocol):
-    """The rows of these answers, of all their files; those of one answer together. Reads a chunk at a time."""
+    """The rows of each answer. Reads a chunk at a time."""
 
     def __call__(self, *, exported: QuerySet[Assignment], names: Names) -> Iterator[Sequence[Row]]: ...
 
 
 class FindRanked(Protocol):
-    """The answers among `judged` to tasks that at least two people answered, those of a task together."""
+    """The answers among `judged` to tasks with two or more answers, task by task."""
 
     def __call__(self, *, judged: QuerySet[Assignment]) -> Iterator[Ranked]: ...
 
 
 class Settle(Protocol):
-    """Fix the answers that were submitted by `now`, so that an export can read them. See work.actions.settle."""
+    """See work.actions.settle."""
 
     def __call__(self, *, campaigns: Iterable[int], now: datetime) -> None: ...
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number of the manifest, for each side of the split: the rows of a file, or the sum of one of its columns."""
+    """A number of the manifest: the rows of a file, or the sum of a column."""
 
     name: str
     file: TrainingFile
@@ -50,7 +50,7 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an accepted answer gives no row. `condition` selects such answers; `label` names them on pages."""
+    """Why an accepted answer gives no row. `condition` selects such answers."""
 
     name: str
     label: Promise
@@ -65,13 +65,13 @@ class WorkflowExport:
     statistics: tuple[Statistic, ...]
     answers: FindAnswers
     rows: MakeRows
-    # Shown for a campaign without answers; contains %(name)s.
+    # Contains %(name)s, the campaign.
     unanswered: Promise
     reasons: tuple[Reason, ...] = ()
-    # Answers in quarantine, in addition to those whose task has a prompt in quarantine.
+    # In addition to answers whose task has a prompt in quarantine.
     quarantined: Q = field(default_factory=Q)
     settle: Settle = settle
-    # None: agreement is not measured.
+    # None: no agreement.
     ranked: FindRanked | None = None
-    # Further facts about the files, for the manifest.
+    # For the manifest.
     facts: Mapping[str, str] = field(default_factory=dict)

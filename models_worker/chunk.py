@@ -1,7 +1,4 @@
-"""Sample the prompts of one claim.
-
-Kept apart from the loop of a worker (see runner), which claims the prompts and renews their leases.
-"""
+"""Sample the prompts of one claim."""
 
 import logging
 import time
@@ -41,8 +38,8 @@ class Breakdown(Exception):
 class Chunk:
     """Samples K completions for each prompt of one claim.
 
-    A completion that does not pass the gate is sampled again, up to RESAMPLINGS times, and then stored as it is.
-    Samples end in any order but pass the gate in the order of k, so that the result does not depend on timing.
+    A completion that fails the gate is sampled again, up to RESAMPLINGS times. Samples pass the gate in the order of k,
+    so that the result does not depend on timing.
     """
 
     def __init__(
@@ -67,14 +64,11 @@ class Chunk:
         self._untold, self._told_at = 0, time.monotonic()
 
     def sample(self, *, cancelled: Callable[[], bool]) -> None:
-        """Store completions and finish prompts; fail the other prompts with a reason, unless `cancelled()`.
-
-        Raises Breakdown, Unusable or Interrupted.
-        """
+        """Finish or fail all prompts, unless `cancelled()`. Raises Breakdown, Unusable or Interrupted."""
         try:
             self._sample(cancelled)
         except django.db.Error:
-            # The leases will expire, and sampling continues from what is stored.
+            # The leases expire, and another worker continues.
             raise
         except Interrupted:
             raise
@@ -123,7 +117,6 @@ class Chunk:
         return True
 
     def _fill(self, wanted: Mapping[str, list[int]], cancelled: Callable[[], bool]) -> None:
-        """Sample these k of these prompts, and those that do not pass the gate again."""
         # The order, as (k, attempt), in which the samples of a prompt pass the gate. Further attempts come last.
         lines = {prompt: deque((k, 0) for k in ks) for prompt, ks in wanted.items()}
         early: dict[tuple[str, int, int], SampleResult] = {}
@@ -156,7 +149,7 @@ class Chunk:
         )
 
     def _keep(self, result: SampleResult) -> bool:
-        """Store a completion. Returns False if it does not pass the gate and must be sampled again."""
+        """Store a completion. Returns False if it must be sampled again."""
         prompt, texts = result.prompt_id, self.texts[result.prompt_id]
         if result.finish_reason == "error":
             self.errors[prompt] = result.error
@@ -199,7 +192,7 @@ class Chunk:
             self.tell()
 
     def tell(self) -> None:
-        """Announce finished prompts, so that ranking tasks can be made of them: labelers may be waiting."""
+        """Announce finished prompts: labelers may be waiting for ranking tasks."""
         if self._untold:
             wake(actions.FILL, self.run.pool_id)
         self._untold, self._told_at = 0, time.monotonic()

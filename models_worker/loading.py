@@ -1,4 +1,4 @@
-"""Load the policy of a run: its checkpoint, or a client for its server."""
+"""Load the sampler of a policy."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ class Unusable(Exception):
 
 
 def load_sampler(policy: Policy) -> "Sampler":
-    """The sampler of a policy, loaded or from memory. Raises Unusable."""
+    """Raises Unusable."""
     if policy.origin == Origin.SERVER:
         return _sampler_of_server(policy)
     try:

@@ -1,8 +1,6 @@
-"""Sample the requests of runs and store the completions.
+"""The loop of a worker: claim requests of a run, sample them, store the completions.
 
-A worker may be killed anywhere and start again. What is stored depends neither on that, nor on the number of workers,
-nor on the order in which samples end: a seed gives a text, and of similar texts of a prompt the one with the lowest k
-is kept (see Chunk).
+The result depends neither on the number of workers nor on where one of them is killed: a seed gives a text.
 """
 
 import logging
@@ -35,18 +33,17 @@ log = logging.getLogger(__name__)
 # The requests of a dead worker are free again after this time.
 LEASE = timedelta(seconds=60)
 RENEWALS = 4
-# Prompts claimed at a time, at least and at most. A killed worker loses up to a chunk, and other workers cannot have
-# it. But the batch runs empty at the end of each chunk: 256 prompts in one chunk take a seventh less time than in four.
+# Minimum and maximum number of prompts per claim. A killed worker loses up to a claim. But the batch runs empty at its
+# end: one claim of 256 prompts takes a seventh less time than four of 64.
 CHUNK, LONGEST_CHUNK = 64, 256
-# Share of the waiting prompts that is claimed, so that all workers end at about the same time (guided self-scheduling,
-# Polychronopoulos and Kuck 1987).
+# Share of the waiting prompts per claim (guided self-scheduling, Polychronopoulos and Kuck 1987).
 SHARE = 1 / 4
-# A run fails after this many consecutive chunks in which the engine raised.
+# Consecutive errors of the engine after which a run fails.
 BREAKDOWNS = 5
 # Seconds between looks at the state of the run.
 LOOK = 1.0
 
-# Set when this process must stop: it then releases its leases.
+# Set when this process must stop.
 stopping = threading.Event()
 # One policy at a time in a process: two would need twice the memory.
 _sampling = threading.Lock()
@@ -55,7 +52,7 @@ _sampling = threading.Lock()
 def sample(run_id: int) -> None:
     """Sample this run, then the other waiting runs, oldest first. Returns immediately if the process samples already.
 
-    Probes of servers come first and between chunks: a manager waits for them, and each takes only seconds.
+    Probes go first, because managers wait for them and they take only seconds.
     """
     if not _sampling.acquire(blocking=False):
         return
@@ -72,7 +69,7 @@ def sample(run_id: int) -> None:
 
 
 def _waiting_here() -> QuerySet[SampleRun]:
-    """The runs that this worker can sample. Torch is loaded, to look for a GPU, only if a run needs one."""
+    # has_gpu loads torch.
     runs = queries.waiting_runs()
     if runs.filter(policy__needs_gpu=True).exists() and not checkpoints.has_gpu():
         return queries.waiting_runs(gpu=False)
@@ -80,7 +77,7 @@ def _waiting_here() -> QuerySet[SampleRun]:
 
 
 def probe() -> None:
-    """Probe the servers that wait. Returns immediately if the process samples: sampling probes them too."""
+    """Returns immediately if the process samples already: it then probes too."""
     if not _sampling.acquire(blocking=False):
         return
     try:
@@ -90,21 +87,18 @@ def probe() -> None:
 
 
 def sweep(*, now: datetime) -> None:
-    """Free the requests of dead workers, and wake a worker if a run or a probe waits. Idempotent.
-
-    At most one message waits in the queue: without a free worker, messages would pile up.
-    """
+    """Free the requests of dead workers, and wake a worker if a run or a probe waits. Idempotent."""
     if freed := actions.free_expired(now=now):
         log.info("%d prompts of workers that stopped are available again", freed)
     run = queries.waiting_runs().first()
-    # A worker that wakes up for one of them does the other too.
+    # A worker does both, whichever message wakes it.
     task, row = (actions.SAMPLE, run) if run else (actions.PROBE, probes.waiting(now=now).first())
     if row and not _announced():
         wake(task, row.id)
 
 
 def _announced() -> bool:
-    """Whether a message waits that no worker has taken yet."""
+    """Whether a message waits in the queue. More would pile up while no worker is free."""
     queue = app.amqp.router.route({}, actions.SAMPLE)["queue"]
     try:
         with app.connection_for_write() as connection:
@@ -157,7 +151,6 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
 
 
 def _share(run: SampleRun) -> int:
-    """The number of prompts to claim next."""
     waiting = queries.waiting_prompts(run, up_to=int(LONGEST_CHUNK / SHARE))
     return min(LONGEST_CHUNK, max(CHUNK, int(waiting * SHARE)))
 
@@ -173,7 +166,7 @@ def _params(run: SampleRun) -> SamplingParams:
 
 
 class Watch:
-    """A thread that renews a worker's leases and looks whether its run was cancelled, while the engine samples."""
+    """A thread that renews leases and notices a cancelled run while the engine samples."""
 
     def __init__(self, run: SampleRun, worker: str) -> None:
         self._run, self._worker = run, worker
@@ -189,7 +182,7 @@ class Watch:
         self._thread.join()
 
     def over(self) -> bool:
-        """Whether the run was cancelled or the process must stop. Cheap: the engine calls it before every token."""
+        """Whether to stop. Cheap: the engine calls it before every token."""
         return self._ended.is_set() or stopping.is_set()
 
     def _look_on(self) -> None:

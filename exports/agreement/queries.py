@@ -1,4 +1,4 @@
-"""Rankings of a campaign as plain answers, and the groups of people and guideline versions they are compared within."""
+"""The rankings of a campaign, and the groups within which they are compared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ from exports.agreement.pairs import TieRule
 from exports.queries import exportable_answers, unanswered
 from exports.table import EXPORTS, export_of
 
-# A submitted answer is somebody's judgement, whatever a reviewer will say; one that was sent back is being redone.
+# Without answers that were sent back, because their labelers change them.
 JUDGED = (State.SUBMITTED, State.ACCEPTED)
 
 
 class Covered(models.TextChoices):
-    """Which rankings are compared. By default those that an export contains, so that the numbers are about these."""
+    """Which rankings are compared."""
 
     EXPORTED = "exported", gettext_lazy("those that an export contains")
     HELD_OUT = "held-out", gettext_lazy("accepted ones of held-out labelers")
-    ALL = "all", gettext_lazy("all that are submitted, reviewed or not")
+    ALL = "all", gettext_lazy("all submitted ones, reviewed or not")
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Agreement within one group of answers; both answers of every comparison are in it."""
+    """Agreement within one group of answers."""
 
     name: str
     agreement: Agreement
@@ -40,7 +40,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Report:
-    """`nothing` says why there is nothing to compare, and what to do; "" where there is something."""
+    """nothing: why there is nothing to compare, and what to do; else ""."""
 
     campaign: Campaign
     rule: TieRule
@@ -61,7 +61,7 @@ def measurable_campaigns() -> QuerySet[Campaign]:
 
 
 class NotMeasurable(Refusal):
-    """The workflow of the campaign has no agreement; the message names the workflow."""
+    """The workflow of the campaign has no agreement."""
 
 
 def check_measurable(campaign: Campaign) -> None:
@@ -74,8 +74,6 @@ def check_measurable(campaign: Campaign) -> None:
 
 
 def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPORTED) -> Report:
-    """Agreement over the rankings that are covered, within each cohort and each guideline version, and of each two
-    labelers."""
     with streaming():
         found = list(ranked(campaign, covered))
     pairs = by_pair([one.answer for one in found], rule=rule)
@@ -91,30 +89,28 @@ def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPO
 
 
 def why_nothing(campaign: Campaign, covered: Covered) -> str:
-    """Why no two rankings can be compared, and what to do."""
     if reason := unanswered(campaign):
         return reason
     said = {"name": campaign.name, "covered": covered.label}
     if not answers(campaign, covered).exists():
         words = _(
-            "“%(name)s” has rankings, but not of the kind you chose (%(covered)s). Choose another kind, or wait until"
-            " they are reviewed."
+            "“%(name)s” has rankings, but not those that you chose (%(covered)s). Choose others, or wait until they are"
+            " reviewed."
         )
     elif campaign.overlap == 1:
         words = _(
-            "No prompt of “%(name)s” has been ranked by two labelers. Set its answers per task to two or more, and"
-            " rankings of the same completions can be compared."
+            "No two labelers have ranked the same completions in “%(name)s”. To measure agreement, set its answers per"
+            " task to two or more."
         )
     else:
         words = _(
-            "No prompt of “%(name)s” has been ranked by two labelers yet. Rankings can be compared as soon as two"
-            " labelers have ranked the same completions."
+            "No two labelers have ranked the same completions in “%(name)s” yet. Agreement appears when they have."
         )
     return words % said
 
 
 def cuts(found: list[Ranked]) -> Iterator[tuple[str, list[Answer]]]:
-    """Everybody; then each cohort and each guideline version that is not everybody again."""
+    """All answers, then those of each cohort and of each guideline version if there are several."""
     yield _("All labelers"), [one.answer for one in found]
     cohorts = {one.cohort for one in found}
     for cohort in Cohort:
@@ -139,6 +135,5 @@ def answers(campaign: Campaign, covered: Covered) -> QuerySet[Assignment]:
 
 
 def ranked(campaign: Campaign, covered: Covered = Covered.EXPORTED) -> Iterator[Ranked]:
-    """The answers that are covered, to tasks that at least two people answered. One query, streamed."""
     find = export_of(campaign).ranked
     return find(judged=answers(campaign, covered)) if find else iter(())

@@ -1,7 +1,6 @@
-"""README.md of an export: a dataset card, so that `load_dataset(folder, "rm")` loads the folder itself.
+"""README.md of an export: a dataset card, so that `load_dataset(folder, "rm")` works.
 
-Its header states the type of each column. Without it, a loader infers types from the first lines of each file, and
-takes a column of lists that are empty in all of these lines for lists of nothing.
+Its header states the types of columns. Without it, loaders infer a wrong type for lists that are empty at first.
 """
 
 from collections.abc import Collection

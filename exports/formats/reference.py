@@ -9,7 +9,7 @@ TEXT = f"""# Training files
 
 `manage.py export` and the page **Exports** write these files as JSON Lines, one for each side of the split:
 `sft_train.jsonl`, `sft_valid.jsonl` and so on. A file without rows is not written. Every line has all columns of its
-file, and a column has one type. This is version {SCHEMA_VERSION} of the columns; a manifest names the version of its files.
+file, and a column has one type. This is version {SCHEMA_VERSION} of the columns; manifests name their version.
 
 A message is `{{"role": ..., "content": ...}}`. This page is generated: after a change of the columns run
 `manage.py training_files > docs/training-files.md`.

@@ -1,4 +1,4 @@
-"""What the rows of all workflows have in common: the columns about the prompt and the answer."""
+"""Columns about the prompt and the answer, for the rows of all workflows."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Names:
-    """Names of all campaigns and guideline versions by id, read once per export: these tables are small."""
+    """Names of campaigns and guideline versions by id: small tables, read once per export."""
 
     def __init__(self) -> None:
         self.campaigns = dict(Campaign.objects.values_list("id", "name"))
@@ -28,7 +28,7 @@ class Names:
 
 
 def prompt_of(assignment: Assignment) -> Prompt:
-    """For tasks that have a prompt; a task to write a new instruction has none."""
+    """Only tasks to write a new instruction have no prompt."""
     return cast(Prompt, assignment.task.prompt)
 
 
@@ -45,7 +45,7 @@ def about_prompt(prompt: Prompt) -> AboutPrompt:
 
 
 def about_answer(assignment: Assignment, names: Names) -> AboutAnswer:
-    """For submitted answers: constraints guarantee that they have a time and a guideline version."""
+    """Constraints guarantee that submitted answers have a time and a guideline version."""
     guideline, number = names.versions[cast(int, assignment.guideline_version_id)]
     return AboutAnswer(
         answer_id=assignment.id,

@@ -82,7 +82,7 @@ def _check_fit(
 
 
 def _make_room_for_new_tokens(model: PreTrainedModel, folder: Path, location: str) -> None:
-    """Resize the embeddings. Trainers that add tokens save the embeddings and the output layer with the adapter."""
+    """Trainers that add tokens save the larger embeddings and output layer with the adapter."""
     ends = {id(end): end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None}
     names = [name for name, module in model.named_modules() if id(module) in ends]
     saved = _shapes(folder)

@@ -14,13 +14,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, get_layer_types_and_kwargs
 
-# Extra columns, so that the buffer is shifted left only after this many steps.
+# Extra columns: the buffer shifts left once in this many steps.
 SLACK = 64
 
 
 class KvShape(NamedTuple):
-    """One layer's numbers of heads and sizes of a key and a value."""
-
     key_heads: int
     key_dim: int
     value_heads: int
@@ -28,7 +26,7 @@ class KvShape(NamedTuple):
 
 
 class ArenaLayer(CacheLayerMixin):
-    """One layer's buffer, with the interface of a transformers cache layer."""
+    """One layer's buffer, as a cache layer of transformers."""
 
     # The buffer keeps all columns; the model's mask hides those outside the window.
     is_sliding = False
@@ -47,10 +45,10 @@ class ArenaLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """Nothing to do: the buffers exist."""
+        pass
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write one column of the first rows. Returns views of the columns in use."""
+        """Write one column. Returns views, not copies."""
         rows, start, end = len(key_states), self.arena.start, self.arena.end
         self.keys[:rows, :, end : end + 1] = key_states
         self.values[:rows, :, end : end + 1] = value_states
@@ -78,7 +76,6 @@ class Arena:
         self.cache = Cache(layers=list(self.layers))
 
     def open(self, rows: int) -> slice:
-        """Add empty rows."""
         if not self.live:
             self.start = self.end = 0
         new = slice(self.live, self.live + rows)
@@ -86,9 +83,9 @@ class Arena:
         return new
 
     def admit(self, prefilled: DynamicCache, origin: Tensor) -> slice:
-        """Add a row for each number in `origin`, with that prompt of the prefilled batch. Returns the new rows.
+        """Add a row for each number in `origin`, with that prompt of the batch. Returns the new rows.
 
-        The prompts are padded on the left to one width, at most the width in use, unless no row is live.
+        If rows are live, the padded prompts must not be wider than the columns in use.
         """
         width = prefilled.get_seq_length()
         if not self.live:
@@ -110,7 +107,7 @@ class Arena:
             layer.values[target, :, used] = layer.values[source, :, used]
 
     def shift_left(self) -> int:
-        """Move the columns in use to column 0. Returns the distance in columns."""
+        """Move the columns in use to column 0. Returns the distance."""
         offset, width = self.start, self.end - self.start
         for layer in self.layers:
             for buffer in (layer.keys, layer.values):
@@ -121,7 +118,6 @@ class Arena:
 
 
 def bytes_per_column(shapes: list[KvShape], dtype: torch.dtype) -> int:
-    """Bytes of one token of one row, in all layers."""
     numbers = sum(s.key_heads * s.key_dim + s.value_heads * s.value_dim for s in shapes)
     return numbers * dtype.itemsize
 
@@ -160,7 +156,6 @@ def kv_shapes(model: PreTrainedModel) -> list[KvShape]:
 
 
 def vocabulary(model: PreTrainedModel) -> int:
-    """The number of token ids that the model can read."""
     embeddings: Any = model.get_input_embeddings()
     # An adapter may wrap them.
     return int(getattr(embeddings, "base_layer", embeddings).num_embeddings)

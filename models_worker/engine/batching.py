@@ -24,7 +24,7 @@ class Limits:
         )
 
     def grown(self, most: "Limits") -> "Limits":
-        """A quarter more, up to `most`."""
+
         return Limits(
             rows=min(most.rows, self.rows + self.rows // 4 + 1),
             prompt_tokens=min(most.prompt_tokens, self.prompt_tokens + self.prompt_tokens // 4 + 1),
@@ -41,7 +41,7 @@ class Group:
 
 
 def width_of(length: int) -> int:
-    """The padded length of a prompt: at most 15 tokens or a thirty-second more. See count_of for the reason."""
+    """The padded length: at most 15 tokens or a thirty-second more. See count_of."""
     return _next(length, max(16, 1 << max(0, length.bit_length() - 6)))
 
 
@@ -67,11 +67,9 @@ def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
 def take_batch(
     queue: deque[Group], *, free_rows: int, free_prompts: int, prompt_tokens: int, padded: bool
 ) -> list[Group]:
-    """Take groups from the front of the queue: at most free_rows rows, free_prompts groups and prompt_tokens tokens,
-    including padding.
+    """Take groups from the front of the queue, up to these limits, but always at least one row.
 
-    padded: prompts are read side by side, each as wide as the first, instead of end to end. The first group is always
-    taken, with at most free_rows of its rows.
+    padded: prompts are read side by side, each as wide as the first, instead of end to end.
     """
     first = queue.popleft()
     if len(first.rows) > free_rows:
@@ -89,6 +87,6 @@ def take_batch(
 
 
 def _tokens(batch: Sequence[Group], *, padded: bool) -> int:
-    """Tokens to read, including padding. batch: longest first."""
+    """Including padding. batch: longest first."""
     lengths = [len(group.prompt_ids) for group in batch]
     return len(lengths) * width_of(lengths[0]) if padded else width_of(sum(lengths))

@@ -1,4 +1,4 @@
-"""Render messages to the text and token ids that a policy continues."""
+"""Render messages as text and token ids."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class ChatError(Exception):
 
 
 class PromptTooLong(ChatError):
-    """The part of the prompt that must stay does not fit beside the answer."""
+    """Truncation cannot make the prompt short enough."""
 
 
 class BadTemplate(ChatError):
@@ -42,12 +42,12 @@ class BadTemplate(ChatError):
 
 
 class TemplateOverLimit(ChatError):
-    """The template needed too much time or memory, or wrote too much text."""
+    """The template exceeded a limit of time, memory or length."""
 
 
 @dataclass
 class Overruns:
-    """Counts consecutive prompts that exceed the template's limits. Each costs the worker the full time limit."""
+    """Counts consecutive prompts that exceed the template's limits; each costs the full time limit."""
 
     most: int = 5
     count: int = 0
@@ -87,7 +87,6 @@ PLAIN = Template("plain-v1", PLAIN_V1, stop=PLAIN_STOPS, lead=" ", begins_text=T
 
 
 def choose_template(tokenizer: "PreTrainedTokenizerBase", override: str = "") -> Template:
-    """The policy's own template (Jinja or "plain-v1"), else the tokenizer's, else plain-v1."""
     if override == PLAIN.name:
         return PLAIN
     if override:
@@ -203,7 +202,6 @@ def _check(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") ->
 
 
 def _without_oldest(turns: list[Message]) -> list[Message]:
-    """The turns from the second user message on."""
     following = (at for at, message in enumerate(turns) if at > 0 and message["role"] == "user")
     return turns[next(following, len(turns)) :]
 
@@ -234,7 +232,7 @@ def _encode(
 
 
 def from_template(template: Template, render: Callable[[], str]) -> str:
-    """Call `render`, and turn its errors into ChatError."""
+    """Turns errors of `render` into ChatError."""
     try:
         return render()
     except Refused as refusal:

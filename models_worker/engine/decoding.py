@@ -58,10 +58,8 @@ def decode_in_arena(
 def _room_for(
     model: PreTrainedModel, shapes: list[KvShape], rows: Sequence[Row], limits: Limits, *, prompts: int
 ) -> tuple[Arena, PromptStore | None]:
-    """Buffers for as many rows as the limits allow, at least one, each wide enough for the longest sample.
-
-    prompts: the number of distinct prompts if rows share them, else 0.
-    """
+    """Buffers for as many rows as the limits allow. prompts: the number of distinct prompts if rows share them, else
+    0."""
     longest_prompt = width_of(max(len(row.request.prompt_ids) for row in rows))
     columns = max(row.request.params.max_new_tokens for row in rows) + SLACK
     # Prompts per row, which grows while the samples of a prompt end one after another.
@@ -80,7 +78,7 @@ def _room_for(
 
 @dataclass(frozen=True)
 class Prompts:
-    """Distinct prompts, padded on the left. All tensors are [prompts, width]."""
+    """Padded on the left; all tensors are [prompts, width]."""
 
     token_ids: Tensor
     mask: Tensor
@@ -110,7 +108,7 @@ class Batch:
         # mask[row, column]: the column holds a token of the row. starts: the first such column.
         self.mask = torch.zeros(arena.rows, arena.columns, dtype=torch.bool, device=self.device)
         self.starts = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
-        # The last token of each row, not yet in the arena, and its position in the text.
+        # The last token of each row, not yet in the arena, and its position.
         self.last = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
         self.positions = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
         self.draws = Draws.empty(arena.rows, self.device)
@@ -135,7 +133,7 @@ class Batch:
         return not self.live or (len(self.live) <= REFILL_BELOW * self.arena.rows and self.free_prompts > 0)
 
     def join(self, groups: Sequence[Group]) -> None:
-        """Read each group's prompt once, add a row for each sample, and draw the first tokens."""
+        """Read each prompt once, add a row for each sample, and draw the first tokens."""
         joining = [row for group in groups for row in group.rows]
         origin = [number for number, group in enumerate(groups) for _row in group.rows]
         if self.store:
@@ -148,7 +146,7 @@ class Batch:
         self._take(new, draw(logits[origin], self.draws.view(new)))
 
     def _admit(self, store: PromptStore, groups: Sequence[Group], origin: Sequence[int]) -> tuple[slice, Tensor]:
-        """Read prompts into slots. Returns the new rows and each prompt's logits."""
+        """Returns the new rows and each prompt's logits."""
         logits, prefilled, edges = read(self.model, [group.prompt_ids for group in groups], self.windows)
         new = self.arena.open(len(origin))
         slots = store.admit(prefilled, edges)
@@ -158,7 +156,7 @@ class Batch:
         return new, logits
 
     def _admit_copies(self, groups: Sequence[Group], origin: Tensor) -> tuple[slice, Tensor]:
-        """As `_admit`, with a copy of the prompt in each row."""
+        """With a copy of the prompt in each row."""
         prompts = Prompts.of(groups, self.device)
         # Without the model's config, so that layers with a window keep all columns.
         prefilled = DynamicCache()
@@ -185,7 +183,6 @@ class Batch:
         self.draws.step[new] = 0
 
     def step(self) -> None:
-        """Write one more token of every live row."""
         arena, live = self.arena, slice(0, len(self.live))
         # The results of rows above the live ones are ignored.
         fed = slice(0, min(arena.rows, count_of(len(self.live)))) if self.store else live
@@ -234,12 +231,10 @@ class Batch:
         if self.store:
             self._drop_prompts(self.store, kept)
         if kept:
-            # Skip columns that only finished rows used.
             self.arena.start = int(self.starts[:kept].min())
         return finished
 
     def _drop_prompts(self, store: PromptStore, kept: int) -> None:
-        """Free the slots of prompts without live rows."""
         del self.slot_of[kept:]
         # From the last one down, so that only prompts with rows move into free slots.
         for slot in sorted(set(range(store.live)) - set(self.slot_of), reverse=True):

@@ -1,8 +1,7 @@
 """Draw tokens so that a sample depends only on its seed.
 
-Gumbel-max: the token with the largest logit/T + g, with standard Gumbel noise g, is a draw from softmax(logit/T). Here
-g is a hash of (seed, step, token id). So the draw of a row does not depend on its batch or machine, and the small
-differences between logits that bf16 has with another batch size rarely change the token.
+The token with the largest logit/T + g, with standard Gumbel noise g, is a draw from softmax(logit/T). Here g is a hash
+of (seed, step, token id). So draws do not depend on the batch, and the small errors of bf16 rarely change a token.
 """
 
 from dataclasses import dataclass, fields
@@ -40,7 +39,6 @@ class Draws:
         )
 
     def view(self, rows: slice) -> "Draws":
-        """Views of these rows."""
         return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def move(self, source: Tensor, target: Tensor) -> None:
@@ -59,13 +57,11 @@ class Drawn:
 
 
 def draw(logits: Tensor, draws: Draws) -> Drawn:
-    """Draw one token per row and advance the step. logits: [rows, vocabulary], any float type.
-
-    logprobs: natural log of the policy's probabilities, before temperature and top_p.
-    """
+    """Draw one token per row and advance the step. logits: [rows, vocabulary]. logprobs: natural logs, before
+    temperature and top_p."""
     compiled = cpu.covers(logits)
     normaliser = cpu.log_sum_exp(logits) if compiled else logits.float().logsumexp(-1)
-    # Finite exactly when no logit is NaN or +inf and at least one is above -inf.
+    # Finite unless a logit is NaN or +inf, or all are -inf.
     broken = ~normaliser.isfinite()
     choice, temperature = logits, draws.temperature
     if bool((draws.top_p < 1).any()):
@@ -96,24 +92,24 @@ def nucleus(logits: Tensor, top_p: Tensor) -> Tensor:
     """
     likeliest, order = torch.softmax(logits, -1).sort(dim=-1, descending=True, stable=True)
     before = likeliest.double().cumsum(-1) - likeliest
-    # A row with top_p 1 keeps all tokens, although a float sum may exceed 1: other rows must not change its draw.
+    # A row with top_p 1 keeps all tokens, although a float sum may exceed 1.
     outside = (before >= top_p[:, None]) & (top_p < 1)[:, None]
     return logits.masked_fill(torch.zeros_like(outside).scatter_(1, order, outside), -torch.inf)
 
 
 def stream_of(seed: Tensor, step: Tensor) -> Tensor:
-    """A hash of seed and step, [rows] int64."""
+    """[rows] int64."""
     # From 1, because _mix(0) is 0 and seed 0 would always draw token 0 first.
     return _mix(_mix((seed + 1) * GOLDEN) + (step + 1) * GOLDEN)
 
 
 def gumbel(stream: Tensor, vocabulary: int) -> Tensor:
-    """Standard Gumbel noise, [rows, vocabulary] float32, a function of stream [rows] and token id."""
+    """Standard Gumbel noise, [rows, vocabulary] float32."""
     counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=stream.device) * GOLDEN
     # In place, because these are the largest tensors of a step.
     bits = _shift(_mix(stream[:, None] + counter), 64 - UNIFORM_BITS)
-    # log1p(-u) of small u gives the largest noise, and floats are finest near 0. Numbers near 1 would be coarse there,
-    # and one that rounds to 1 would give infinite noise.
+    # By log1p(-u), so that the largest noise comes from u near 0, where floats are finest. log(u) would be coarse
+    # there, and infinite for a u that rounds to 1.
     uniform = bits.float().add_(0.5).mul_(2.0**-UNIFORM_BITS).clamp_(max=1 - 2**-24)
     exponential = uniform.neg_().log1p_().neg_()
     return exponential.log_().neg_()

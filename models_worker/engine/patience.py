@@ -22,8 +22,8 @@ class GivenUp(Exception):
 class Patience:
     """When to send a request again. Times are in seconds.
 
-    seconds: timeout of one answer. tries: maximum number of failures. busy: how long to continue while the server
-    answers "later", which is not a failure. pause: before the second try; doubles with each try, up to most_pause.
+    seconds: timeout of one answer. tries: maximum number of failures. busy: how long to try while the server answers
+    "later", which is not a failure. pause: before the second try; doubles each time, up to most_pause.
     """
 
     seconds: float = 300.0
@@ -33,7 +33,7 @@ class Patience:
     most_pause: float = 60.0
 
     def before(self, again: int) -> float:
-        """The pause before the again-th repetition. Random between half and all of it, to spread the requests."""
+        """The pause before the again-th repetition, with jitter."""
         return min(self.most_pause, self.pause * 2.0 ** min(again - 1, 20)) * _random.uniform(0.5, 1)
 
 
@@ -45,7 +45,7 @@ class Line:
         self._quiet_until = 0.0
 
     async def ask(self, fields: Mapping[str, Any]) -> tuple[Reply, int]:
-        """The answer and the number of requests sent. Raises GivenUp, server.Refused or SamplerUnusable."""
+        """Returns the number of requests too. Raises GivenUp, server.Refused or SamplerUnusable."""
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + self.patience.busy
         sent = failures = 0

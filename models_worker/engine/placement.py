@@ -15,7 +15,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 UNQUANTISED = "none"
 BITS = {"int8": 8, "nf4": 4}
 
-# Share of a GPU's memory that weights must leave free, for keys and values and for computing.
+# Share of a GPU's memory for keys and values and for computing.
 FREE_SHARE = 0.2
 
 # Devices by module. "auto": accelerate chooses them.
@@ -42,7 +42,7 @@ def dtype_of(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def quantisation_of(wanted: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """The configuration of bitsandbytes; None for weights as they are. Raises LoadError."""
+    """None for weights as they are. Raises LoadError."""
     if wanted == UNQUANTISED:
         return None
     if wanted not in BITS:
@@ -75,5 +75,5 @@ def devices(model: PreTrainedModel) -> list[str]:
 
 
 def must_be_spread(needed: int, free: Sequence[int]) -> bool:
-    """Whether the weights leave too little free memory on the first GPU. All in bytes; free: of each GPU."""
+    """needed: size of the weights. free: memory of each GPU. In bytes."""
     return needed > (1 - FREE_SHARE) * free[0]

@@ -144,7 +144,7 @@ class _Probe:
         return {"length": True if reply.finish_reason in CUT_OFF else None}
 
     async def _try(self, **more: Any) -> Reply | Literal[False] | None:
-        """The answer to a request with these further fields; False if the server refuses them, None without answer."""
+        """False if the server refuses these further fields, None without answer."""
         try:
             return await self._ask(SEEDS[0], **more)
         except (Refused, SamplerUnusable):

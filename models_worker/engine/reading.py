@@ -1,8 +1,7 @@
 """Read prompts end to end in one row, without work for results that are not used.
 
-Side by side, prompts are padded to the longest, and attention is computed for padding and masked columns. End to end
-there is no padding, and each prompt attends to itself alone. After the attention of the last layer only the last token
-of each prompt is needed, so most work of this layer is skipped for the other tokens.
+Side by side, prompts would be padded to the longest. After the attention of the last layer only the last token of each
+prompt is needed, so the rest of this layer skips the other tokens.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,11 +20,8 @@ from models_worker.engine.batching import count_of, width_of
 
 @dataclass
 class Reading:
-    """One pass over prompts.
-
-    edges: begin and end of each prompt in the row. windows: as in shared.Shared. asked: the last token of each prompt,
-    padded to one of few counts. attended: the attention of the last layer is done.
-    """
+    """One pass over prompts. edges: begin and end of each prompt. windows: as in shared.Shared. asked: each prompt's
+    last token, padded to one of few counts. attended: the attention of the last layer is done."""
 
     edges: Sequence[tuple[int, int]]
     windows: Sequence[int | None]
@@ -49,18 +45,14 @@ _reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
 
 
 def now() -> Reading | None:
-    """The pass of this thread, if any."""
     return _reading.get()
 
 
 def read(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], windows: Sequence[int | None]
 ) -> tuple[Tensor, DynamicCache, Sequence[tuple[int, int]]]:
-    """Read prompts with a model that uses the attention of shared.py.
-
-    Returns the logits [prompts, vocabulary] after each prompt, keys and values in one row, and the edges of each prompt
-    in it.
-    """
+    """Read prompts with a model that uses the attention of shared.py. Returns the logits [prompts, vocabulary] after
+    each prompt, keys and values in one row, and the prompts' edges in it."""
     these = Reading.of([len(prompt) for prompt in prompts], windows)
     token_ids, positions = (torch.zeros(1, these.width, dtype=torch.int64) for _ in range(2))
     for (begin, end), prompt in zip(these.edges, prompts, strict=True):
@@ -86,7 +78,7 @@ def attend(
     prompts: Reading, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, **settings: Any
 ) -> Tensor:
     """Attention of each prompt to itself. query: [1, heads, width, dim]. Returns [1, width, heads, dim], with zeros for
-    padding and, in the last layer, for all but the last tokens."""
+    results that are not used."""
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     last, window = layer == len(prompts.windows) - 1, prompts.windows[layer]
     found = query.new_zeros(1, prompts.width, query.shape[1], value.shape[3])
@@ -105,7 +97,7 @@ def attend(
 
 
 def _window(asking: slice, seen: slice, window: int | None) -> Tensor | None:
-    """A mask [asking, seen] of the window; None if the window covers all, because torch is faster without a mask."""
+    """[asking, seen]; None if the window covers all, because torch is faster without a mask."""
     if window is None or seen.stop - seen.start <= window:
         return None
     distance = torch.arange(asking.start, asking.stop)[:, None] - torch.arange(seen.start, seen.stop)

@@ -122,7 +122,7 @@ async def ask(client: httpx2.AsyncClient, server: Server, fields: Mapping[str, A
 
 
 async def context_length(client: httpx2.AsyncClient, server: Server, *, seconds: float) -> int | None:
-    """The context length in tokens, if the server's list of models has it, as vLLM's does."""
+    """In tokens, if the server's list of models has it, as vLLM's does."""
     try:
         status, _headers, body = await _exchange(client, server, "GET", "models", None, seconds)
         models = json.loads(body)["data"] if status == 200 else []
@@ -213,7 +213,7 @@ def ended(reply: Reply, asked: int) -> Literal["stop", "length", "filter", "unkn
 
 
 def _said(server: Server, body: bytes) -> str:
-    """The server's error message from one of the usual places, or the beginning of the body."""
+    """The error message from one of the usual places, or the beginning of the body."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -232,7 +232,6 @@ def _without_key(server: Server, body: bytes) -> bytes:
 
 
 def _words(server: Server, text: str) -> str:
-    """One short line."""
     text = _without_key(server, text[: MOST_WORDS * 20].encode(errors="replace")).decode(errors="replace")
     text = " ".join(_clean(text, most=len(text)).split())
     return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 1] + "…"
@@ -249,7 +248,7 @@ def _count(value: object) -> int | None:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """The value of a Retry-After header, a number of seconds or a date."""
+    """Of a number of seconds or a date."""
     try:
         return max(0.0, float(retry_after))
     except ValueError:

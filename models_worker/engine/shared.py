@@ -43,7 +43,7 @@ class PromptStore:
         self.seats = cpu.Seats(np.empty(0, np.int64), np.empty(0, np.int64))
 
     def admit(self, prefilled: DynamicCache, edges: Sequence[tuple[int, int]]) -> list[int]:
-        """Store prompts that were read end to end. Returns their slots."""
+        """For prompts that were read end to end. Returns their slots."""
         new = list(range(self.live, self.live + len(edges)))
         columns = [self.columns - (end - begin) for begin, end in edges]
         for own_keys, own_values, (keys, values, _window) in zip(self.keys, self.values, prefilled, strict=True):
@@ -63,18 +63,13 @@ class PromptStore:
         return self.live
 
     def seat(self, slot_of: Sequence[int]) -> None:
-        """Set the slot of each row of the batch."""
         slots = np.array(slot_of)
         order = np.argsort(slots, kind="stable")
         self.seats = cpu.Seats(order, slots[order])
 
 
 class Shared(NamedTuple):
-    """What attention needs in a step.
-
-    starts: the first column of each row in the arena. windows: number of last tokens that each layer sees, None for
-    all.
-    """
+    """starts: the first column of each row. windows: number of last tokens that each layer sees, None for all."""
 
     store: PromptStore
     arena: Arena
@@ -107,7 +102,7 @@ def attention_forward(
 ) -> tuple[Tensor, None]:
     """Shared attention, query [rows, heads, 1, dim]; that of reading.py while reading; else that of transformers.
 
-    Raises NotImplementedError or ValueError for kinds of attention that it does not support. `supports` relies on it.
+    Raises NotImplementedError or ValueError for kinds of attention that it does not support.
     """
     if asked := [name for name in UNKNOWN if kwargs.get(name) is not None]:
         raise NotImplementedError(f"This attention knows no {', '.join(asked)}.")
@@ -153,7 +148,6 @@ def _attend(shared: Shared, layer: int, query: Tensor, key: Tensor, scaling: flo
 
 
 def _mask(*given: Any, **settings: Any) -> Tensor | None:
-    """No mask for this attention; else the mask of transformers."""
     return None if reading.now() or _shared.get() else sdpa_mask(*given, **settings)
 
 
@@ -162,7 +156,7 @@ AttentionMaskInterface.register(NAME, _mask)
 
 
 def windows_of(model: PreTrainedModel) -> list[int | None]:
-    """The window of each layer, from the settings by which transformers makes masks."""
+    """By the settings from which transformers makes masks."""
     _types, settings = get_layer_types_and_kwargs(model.config.get_text_config(decoder=True))
     return [each.get("sliding_window") for each in settings]
 
@@ -177,7 +171,6 @@ def supports(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
     if not shapes or not fitting or not cpu.covers(model):
         return False
     if text._attn_implementation == NAME:
-        # Switched by an earlier sampler of this model.
         return True
     if text._attn_implementation != "sdpa":
         return False
@@ -203,7 +196,6 @@ def _agrees(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
     store = PromptStore(shapes, slots=2, columns=4, dtype=model.dtype)
     store.admit(prefilled, edges)
     store.seat([1, 1])
-    # One more row than seats, as in most steps.
     arena = Arena(list(shapes), rows=3, columns=1, dtype=model.dtype, device=model.device)
     arena.open(2)
     with sharing(Shared(store, arena, torch.zeros(2, dtype=torch.int64), windows)):

@@ -1,7 +1,6 @@
 """The process that renders chat templates for templates.py: one JSON object per line in, one per line out.
 
-A script, so that it loads neither torch nor the worker. Templates come from checkpoints and can use any amount of time
-and memory. The kernel limits the memory; templates.py limits the time and kills this process.
+A script, so that it loads neither torch nor the worker. The kernel limits its memory; templates.py limits its time.
 """
 
 import json
@@ -17,7 +16,6 @@ from typing import Any
 from jinja2 import Template, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-# A template can raise messages of any length.
 MOST_WORDS = 1000
 
 
@@ -59,7 +57,7 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(error: Exception) -> str:
-    """The error's message, shortened and without characters that PostgreSQL refuses."""
+    """Shortened, without characters that PostgreSQL refuses."""
     words = (str(error) or type(error).__name__)[:MOST_WORDS]
     return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in words)
 

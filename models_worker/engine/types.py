@@ -1,4 +1,4 @@
-"""The interface of a sampler. One request is one sample, never "K samples"."""
+"""The interface of a sampler. One request is one sample."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,12 +20,8 @@ class InvalidParams(ValueError):
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How to draw one completion. Raises InvalidParams.
-
-    temperature: 0 always takes the likeliest token; 1 is the policy's own distribution.
-    top_p: after temperature, draw from the smallest set of likeliest tokens with this probability (0 < top_p <= 1).
-    stop: strings that end a completion; its text does not include them.
-    """
+    """temperature: 0 always takes the likeliest token, 1 is the policy's distribution. top_p: after temperature.
+    stop: strings that end a completion; its text does not include them. Raises InvalidParams."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -33,7 +29,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        # These comparisons also fail for NaN.
+        # Not `< 0 or > 5`, because NaN must fail.
         if not 0 <= self.temperature <= 5:
             raise InvalidParams(f"The temperature must be between 0 and 5, not {self.temperature}.")
         if not 0 < self.top_p <= 1:
@@ -48,8 +44,7 @@ class SamplingParams:
 class SampleRequest:
     """The k-th completion of a prompt. Its text depends on `seed`, not on the batch or the order of requests.
 
-    prompt_ids: the rendered prompt as token ids. prompt_text: the same as text, for servers, which tokenise themselves.
-    truncated_prompt: the number of tokens that rendering left out.
+    prompt_ids: for samplers in this process. prompt_text: for servers. truncated_prompt: tokens that were left out.
     """
 
     prompt_id: str
@@ -66,13 +61,10 @@ class SampleRequest:
 class SampleResult:
     """One completion, or why there is none.
 
-    text: without end-of-turn tokens and stop string. token_ids: all drawn tokens, including those that end the text.
-    logprobs: natural log of the probability of each token under the policy, at temperature 1 and before top_p.
-    finish_reason: "length" if cut off at max_new_tokens. With "error", `error` is a sentence, and `final` means that
-    another try would fail too.
-
-    Servers may report neither tokens nor probabilities: then token_ids is empty, `counted` is the number of tokens, and
-    unknown values are None. provenance: facts about this sample alone.
+    text: without end-of-turn tokens and stop string. token_ids: all drawn tokens; servers report only their number,
+    `counted`, or nothing. logprobs: natural logs for each token under the policy, at temperature 1 and before top_p.
+    error: a sentence if finish_reason is "error"; `final` means that another try would fail too. provenance: facts
+    about this sample alone.
     """
 
     prompt_id: str
@@ -146,7 +138,6 @@ class Sampler(Protocol):
     ) -> None:
         """Sample all requests, and those that on_result returns. Calls on_result once for each, in any order.
 
-        `cancelled` is called before every step and must be cheap. Once it is true the call returns within one step,
-        without results for unfinished requests. A failure of one request is its result. A failure of all requests
-        raises; SamplerUnusable means that it is permanent.
+        Calls `cancelled` before every step and returns within one step once it is true, without results for unfinished
+        requests. A failure of one request is its result; a failure of all raises SamplerUnusable if it is permanent.
         """

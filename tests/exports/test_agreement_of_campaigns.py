@@ -141,12 +141,13 @@ def test_a_campaign_without_anything_to_compare_says_what_is_the_matter(day, sla
     day.rankings.overlap = 2
     assert nothing(day) == "“rankings of today” has no rankings yet."
     answers.ranking(slate, day.labeler, [1, 2, 3, 4], state=State.SUBMITTED)
-    assert "not of the kind you chose (those that an export contains)" in nothing(day)
-    assert "has been ranked by two labelers yet" in nothing(day, Covered.ALL)
+    assert "not those that you chose (those that an export contains)" in nothing(day)
+    assert "have ranked the same completions" in nothing(day, Covered.ALL)
     answers.ranking(slate, make.user(), [1, 2, 3, 4], state=State.SUBMITTED)
     assert nothing(day, Covered.ALL) == ""
     day.rankings.opened_at, day.rankings.state = None, "draft"
-    assert nothing(day) == "“rankings of today” is a draft, so nobody has worked in it. Open it first."
+    assert nothing(day) == queries.unanswered(day.rankings)
+    assert "is a draft" in nothing(day)
 
 
 def test_one_answer_per_task_can_never_be_compared(day, slate):

@@ -185,7 +185,7 @@ def test_a_folder_with_anything_else_is_never_replaced(full, export, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
     for force in (False, True):
-        with pytest.raises(FolderInUse, match="no export"):
+        with pytest.raises(FolderInUse, match="no export wrote"):
             export(force=force)
     assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
 

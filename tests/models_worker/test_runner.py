@@ -564,7 +564,7 @@ def test_the_command_samples_what_waits_without_a_broker(tiny):
     assert f"Run {first.id}: 2 prompts done, 0 failed" in out.getvalue()
     assert f"Run {second.id}: 0 prompts done, 1 failed" in out.getvalue()
     call_command("sample", stdout=out)
-    assert out.getvalue().endswith("Nothing waits.\n")
+    assert out.getvalue().endswith("No run is waiting.\n")
 
 
 def test_torch_leaves_a_core_to_others_unless_the_operator_says_otherwise(monkeypatch):

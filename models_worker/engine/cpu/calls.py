@@ -1,7 +1,7 @@
 """Attention and drawing on a CPU: threads and numpy views of tensors around kernels.py.
 
-torch multiplies blocks. In a decoding step each row has one query per head, its own length, and keys in two places:
-padding to blocks doubles the cost. To draw with noise, torch passes a dozen times over all logits; this code, once.
+In a decoding step each row has one query per head, its own length, and keys in two places. torch pads them to blocks,
+which doubles the cost. To draw with noise, torch passes a dozen times over all logits; this code, once.
 """
 
 import os
@@ -20,18 +20,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Seats(NamedTuple):
-    """order: rows, sorted by prompt. slots: the prompt of each row in this order."""
+    """Rows sorted by prompt, and the prompt of each."""
 
     order: Array
     slots: Array
 
 
 class Keep(NamedTuple):
-    """Keys and values of one layer, and the first column of each prompt or row.
-
-    Keys of prompts are [slots, heads, dim, columns] and end at the last column. Keys of rows, and all values, are
-    [..., columns, dim].
-    """
+    """Keys and values of one layer, and first columns. Keys of prompts are [slots, heads, dim, columns] and end at the
+    last column; keys of rows, and all values, are [..., columns, dim]."""
 
     keys: Tensor
     values: Tensor
@@ -43,9 +40,8 @@ def attend(
 ) -> Tensor:
     """Attention of queries [rows, heads, queries per head, dim] to their prompts and to own columns up to `end`.
 
-    float32 or bfloat16, computed in float32; dim is a multiple of four. window: number of last tokens to see, None for
-    all. Rows without a seat get zeros. A row's result does not depend on other rows. Raises ValueError for shapes that
-    do not fit: compiled code would read out of bounds.
+    float32 or bfloat16, computed in float32; dim is a multiple of four. window: last tokens to see, None for all. Rows
+    without a seat get zeros. Raises ValueError for shapes with which compiled code would read out of bounds.
     """
     rows, heads, _queries, dim = query.shape
     heads_kept = {tensor.shape[1] for tensor in (*prompts[:2], *own[:2])}
@@ -87,23 +83,20 @@ def log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep freed blocks for the next step.
-
-    glibc returns large blocks to the system until a block of that size was freed once (mallopt(3), M_MMAP_THRESHOLD).
-    Allocating them again took a tenth of the time of a policy's first prompts.
-    """
+    """glibc returns large blocks to the system until one of that size was freed (mallopt(3), M_MMAP_THRESHOLD).
+    Allocating them again took a tenth of the time of a policy's first prompts."""
     torch.empty(16 << 20, dtype=torch.uint8)
 
 
 def _array_of(tensor: Tensor) -> Array:
-    """A contiguous array; bfloat16 as uint16."""
+    """bfloat16 as uint16, which numpy has."""
     tensor = tensor.contiguous()
     array: Array = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
     return array
 
 
 def _in_parts(count: int, work: Callable[[slice], object]) -> None:
-    """Call work(rows) for parts of all rows, on as many threads as torch uses. `work` must release the GIL."""
+    """On as many threads as torch uses. `work` must release the GIL."""
     parts = min(torch.get_num_threads(), count)
     if parts <= 1:
         work(slice(0, count))

@@ -1,7 +1,6 @@
 """Linear layers on a CPU, with weights in the layout of oneDNN.
 
-torch converts the weights for every product. With the few rows of a decoding step, this takes a fifth of the product's
-time.
+torch converts weights for every product, which takes a fifth of the time with the few rows of a decoding step.
 """
 
 import logging
@@ -59,7 +58,7 @@ def _multiplies(dtype: torch.dtype) -> bool:
 
 @torch.no_grad()
 def _pack(layer: nn.Linear, model: PreTrainedModel) -> None:
-    # Weights shared with the embeddings stay plain, or they would be in memory twice. oneDNN gains half as much.
+    # Weights shared with the embeddings stay plain, or they would be in memory twice.
     if layer.weight is not getattr(model.get_input_embeddings(), "weight", None):
         packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
         layer.weight = nn.Parameter(packed, requires_grad=False)
