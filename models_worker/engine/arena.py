@@ -1,9 +1,8 @@
 """The keys and values of all rows, in one buffer of fixed size.
 
 The cache of transformers copies itself at every step to add a column. Here each layer has one buffer
-[rows, heads, columns, dim]. All live rows write their next column at `end`. A row's history is the contiguous columns
-up to `end`, and columns before its start are masked. The last live row replaces a finished one, and the prompt of a new
-row ends at `end`.
+[rows, heads, columns, dim]. All live rows write their next column at `end`, where the prompts of new rows end too.
+Columns before a row's start are masked. The last live row replaces a finished one.
 """
 
 import inspect
@@ -26,8 +25,6 @@ class KvShape(NamedTuple):
 
 
 class ArenaLayer(CacheLayerMixin):
-    """One layer's buffer, as a cache layer of transformers."""
-
     # The buffer keeps all columns; the model's mask hides those outside the window.
     is_sliding = False
     is_compileable = False
@@ -48,7 +45,7 @@ class ArenaLayer(CacheLayerMixin):
         pass
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write one column. Returns views, not copies."""
+        """Returns views."""
         rows, start, end = len(key_states), self.arena.start, self.arena.end
         self.keys[:rows, :, end : end + 1] = key_states
         self.values[:rows, :, end : end + 1] = value_states
@@ -65,7 +62,7 @@ class ArenaLayer(CacheLayerMixin):
 
 
 class Arena:
-    """The buffers of all layers. In use are rows [0, live) and columns [start, end)."""
+    """In use are rows [0, live) and columns [start, end)."""
 
     def __init__(
         self, shapes: list[KvShape], *, rows: int, columns: int, dtype: torch.dtype, device: torch.device
@@ -111,7 +108,6 @@ class Arena:
         offset, width = self.start, self.end - self.start
         for layer in self.layers:
             for buffer in (layer.keys, layer.values):
-                # Source and target overlap.
                 buffer[: self.live, :, :width] = buffer[: self.live, :, offset : self.end].clone()
         self.start, self.end = 0, width
         return offset

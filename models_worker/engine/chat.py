@@ -61,12 +61,8 @@ class Overruns:
 
 @dataclass(frozen=True)
 class Template:
-    """A chat template.
-
-    name: "tokenizer", "policy" or "plain-v1". source: Jinja. stop: strings that begin the next turn. lead: what the
-    policy writes before its answer. begins_text: the tokenizer must add the begin-of-text token, because the template
-    does not write it.
-    """
+    """name: "tokenizer", "policy" or "plain-v1". source: Jinja. stop: strings that begin the next turn. lead: what the
+    policy writes before its answer. begins_text: the tokenizer must add the begin-of-text token."""
 
     name: str
     source: str
@@ -98,10 +94,7 @@ def choose_template(tokenizer: "PreTrainedTokenizerBase", override: str = "") ->
 
 @dataclass(frozen=True)
 class RenderedPrompt:
-    """A prompt as the policy reads it, after truncation.
-
-    ids: the tokens of text. truncated: the number of tokens left out. sha256: of text as UTF-8, in hexadecimal.
-    """
+    """truncated: the number of tokens left out. sha256: of text as UTF-8, in hexadecimal."""
 
     text: str
     ids: tuple[int, ...]
@@ -143,10 +136,8 @@ def render(
 
 
 def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> frozenset[int]:
-    """The special token that the template writes after an answer, if any.
-
-    Many checkpoints declare only their end-of-text token, which a chat model never writes.
-    """
+    """The special token after an answer. Many checkpoints declare only an end-of-text token, which a chat model never
+    writes."""
     answer = "X"
     try:
         text, _ids = _encode(
@@ -172,7 +163,6 @@ def check_template(tokenizer: "PreTrainedTokenizerBase", template: Template, exa
     except (BadTemplate, TemplateOverLimit):
         raise
     except ChatError:
-        # The template may refuse this question but render others.
         if examples:
             raise
 
@@ -195,7 +185,7 @@ def _check(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") ->
             raise ChatError(f"Message {number} has the role {message['role']!r}; it can be {', '.join(ROLES)}.")
         if message["role"] == "system" and number > 1:
             raise ChatError(f"Message {number} is a system message; only the first message can be one.")
-        # The text is tokenised together with the template, so a control token in it would end the turn.
+        # Control tokens in a message would end its turn.
         for token in tokenizer.all_special_tokens:
             if token in message["content"]:
                 raise ChatError(f"Message {number} contains {token!r}, which this policy reads as a control token.")

@@ -1,4 +1,4 @@
-"""The decode loop: read each prompt once, write its samples side by side, replace finished rows by new samples."""
+"""The decode loop: read prompts once, write samples side by side, replace finished rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from models_worker.engine.reading import read
 from models_worker.engine.rows import Row
 from models_worker.engine.shared import PromptStore, Shared, sharing, windows_of
 
-# Prompts in memory per prompt that a full batch of new samples needs: samples of a prompt end at different times.
+# Prompts in memory per prompt of a full batch, because samples of a prompt end at different times.
 SLOTS = 1.5
 # New samples join when less than this share of the rows is live. A step costs nearly the same with fewer rows.
 REFILL_BELOW = 0.95
@@ -33,8 +33,8 @@ def decode_in_arena(
 ) -> None:
     """Write all rows and call `finished` with each that ends. Returns early once `cancelled()`.
 
-    Rows that `finished` returns join if the buffers are wide enough for them, and are ignored otherwise.
-    share_prompts: the model uses the attention of shared.py, so that the rows of a prompt share its keys and values.
+    Rows that `finished` returns join if the buffers are wide enough, and are ignored otherwise. share_prompts: the
+    model uses the attention of shared.py.
     """
     queue = groups_longest_first(rows)
     batch = Batch(model, *_room_for(model, shapes, rows, limits, prompts=len(queue) if share_prompts else 0))
@@ -122,7 +122,6 @@ class Batch:
         return self.store.slots - self.store.live if self.store else self.free
 
     def takes(self, row: Row) -> bool:
-        """Whether the buffers are wide enough for a row that was requested later."""
         # Without shared prompts rows must join longest first, so later rows never do.
         prompts = self.store.columns if self.store else 0
         request = row.request
@@ -133,7 +132,6 @@ class Batch:
         return not self.live or (len(self.live) <= REFILL_BELOW * self.arena.rows and self.free_prompts > 0)
 
     def join(self, groups: Sequence[Group]) -> None:
-        """Read each prompt once, add a row for each sample, and draw the first tokens."""
         joining = [row for group in groups for row in group.rows]
         origin = [number for number, group in enumerate(groups) for _row in group.rows]
         if self.store:
@@ -156,7 +154,6 @@ class Batch:
         return new, logits
 
     def _admit_copies(self, groups: Sequence[Group], origin: Tensor) -> tuple[slice, Tensor]:
-        """With a copy of the prompt in each row."""
         prompts = Prompts.of(groups, self.device)
         # Without the model's config, so that layers with a window keep all columns.
         prefilled = DynamicCache()
@@ -210,7 +207,7 @@ class Batch:
             row.take(int(token_id), logprob, bool(broken))
 
     def _shift_left(self) -> None:
-        # Always frees columns: no row is as wide as the arena, and the widest row starts at the first column in use.
+        # Always frees columns, because no row is as wide as the arena.
         live = slice(0, len(self.live))
         offset = self.arena.shift_left()
         width = self.arena.end
@@ -218,7 +215,7 @@ class Batch:
         self.starts[live] -= offset
 
     def remove_finished(self) -> list[Row]:
-        """Remove and return the finished rows; the last live rows take their places."""
+        """The last live rows take their places."""
         finished = [row for row in self.live if row.finish_reason]
         if not finished:
             return []

@@ -39,7 +39,7 @@ from models_worker.engine.checkpoint import LoadError, checkpoint_sha256
 
 @dataclass(frozen=True)
 class Wanted:
-    """The arguments of load_policy, as a key of the policy in memory."""
+    """The arguments of load_policy."""
 
     location: str
     revision: str | None

@@ -49,7 +49,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One draw per row. broken: the token is meaningless, because the logits contain NaN or are infinite."""
+    """broken: the token is meaningless, because the logits contain NaN or are infinite."""
 
     tokens: Tensor
     logprobs: Tensor
@@ -73,7 +73,7 @@ def draw(logits: Tensor, draws: Draws) -> Drawn:
         tokens = cpu.pick(choice, temperature, stream)
     else:
         noise = gumbel(stream, logits.shape[1]).masked_fill_((temperature == 0)[:, None], 0.0)
-        # A broken row needs some valid token.
+        # Broken rows need a valid token.
         tokens = noise.add_(scaled(choice, temperature)).masked_fill_(broken[:, None], 0.0).argmax(-1)
     draws.step += 1
     logprobs = logits.gather(1, tokens[:, None])[:, 0].float() - normaliser
@@ -106,10 +106,9 @@ def stream_of(seed: Tensor, step: Tensor) -> Tensor:
 def gumbel(stream: Tensor, vocabulary: int) -> Tensor:
     """Standard Gumbel noise, [rows, vocabulary] float32."""
     counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=stream.device) * GOLDEN
-    # In place, because these are the largest tensors of a step.
+    # In place: these are the largest tensors.
     bits = _shift(_mix(stream[:, None] + counter), 64 - UNIFORM_BITS)
-    # By log1p(-u), so that the largest noise comes from u near 0, where floats are finest. log(u) would be coarse
-    # there, and infinite for a u that rounds to 1.
+    # log1p(-u) takes the largest noise from u near 0, where floats are finest. No u may round to 1.
     uniform = bits.float().add_(0.5).mul_(2.0**-UNIFORM_BITS).clamp_(max=1 - 2**-24)
     exponential = uniform.neg_().log1p_().neg_()
     return exponential.log_().neg_()

@@ -1,7 +1,7 @@
 """One request to a server with OpenAI's API, and the meaning of its answer.
 
-vLLM, SGLang, TGI, llama.cpp and hosted services differ in details. This module maps their answers to a completion, or
-to an error: try later (Busy), never for this request (Refused), never for any request (SamplerUnusable).
+vLLM, SGLang, TGI, llama.cpp and hosted services differ in details. Their errors become Busy (try later), Refused (never
+for this request) or SamplerUnusable (never).
 """
 
 import asyncio
@@ -22,9 +22,7 @@ from models_worker.engine.types import SamplerUnusable
 Endpoint = Literal["chat", "completions"]
 Limit = Literal["max_tokens", "max_completion_tokens"]
 
-# Larger answers are not read to the end.
 MOST_BYTES = 16 << 20
-# Maximum length of a server's message.
 MOST_WORDS = 300
 CONNECT_SECONDS = 10.0
 # Statuses that hold for every request of the policy.
@@ -47,7 +45,7 @@ class Refused(Exception):
 
 
 class Busy(Exception):
-    """The server did not answer. later: it asks to wait, which is not a failure. after: seconds to wait, if known."""
+    """later: the server asks to wait, which is not a failure. after: seconds to wait, if known."""
 
     def __init__(self, words: str, *, later: bool = False, after: float | None = None) -> None:
         super().__init__(words)
@@ -81,13 +79,12 @@ class Server:
 
     @property
     def name(self) -> str:
-        """For messages."""
         return f"The server {urlsplit(self.url).netloc}"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A server's answer; unknown values are None or empty. choices: the number of completions; `text` is the first."""
+    """Unknown values are None or empty. choices: the number of completions; `text` is the first."""
 
     text: str
     finish_reason: str
@@ -101,7 +98,7 @@ class Reply:
 
 @asynccontextmanager
 async def connected(server: Server, *, connections: int) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client for one event loop. It does not follow redirects, because they could leak the key."""
+    """Follows no redirects, because they could leak the key."""
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     async with httpx2.AsyncClient(
         base_url=server.url.rstrip("/") + "/",
@@ -128,7 +125,7 @@ async def context_length(client: httpx2.AsyncClient, server: Server, *, seconds:
         models = json.loads(body)["data"] if status == 200 else []
         return next((_count(each.get("max_model_len")) for each in models if each["id"] == server.model), None)
     except (Busy, ValueError, LookupError, TypeError, AttributeError):
-        # Many servers have no such list, and the value is optional.
+        # Many servers have no such list.
         return None
 
 
@@ -203,7 +200,7 @@ def _reply(server: Server, body: bytes) -> Reply:
 
 
 def ended(reply: Reply, asked: int) -> Literal["stop", "length", "filter", "unknown"]:
-    """Why the text ends. Without a finish reason, by the number of tokens."""
+    """Without a finish reason, by the number of tokens."""
     word = reply.finish_reason
     if word in FINISHED or word in CUT_OFF:
         return "stop" if word in FINISHED else "length"

@@ -23,7 +23,7 @@ from models_worker.engine.arena import Arena, KvShape, vocabulary
 
 log = logging.getLogger(__name__)
 
-# The name of this attention in transformers.
+# In transformers.
 NAME = "shared_prompts"
 # Arguments of some models' attention that this one does not support.
 UNKNOWN = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
@@ -82,7 +82,7 @@ _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
 
 @contextmanager
 def sharing(shared: Shared | None) -> Iterator[None]:
-    """Inside, single queries attend to the prompts of the store and to their own columns. The model needs no mask."""
+    """Inside, single queries attend to the store and to their own columns, without a mask."""
     token = _shared.set(shared)
     try:
         yield
@@ -179,7 +179,7 @@ def supports(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
         model.set_attn_implementation(NAME)
         agrees = text._attn_implementation == NAME and _agrees(model, shapes)
     except Exception as error:
-        # A model's own code ran with an attention that it may not expect, and may fail in any way.
+        # A model's code may fail in any way with another attention.
         log.info("Samples of this model keep a copy of their prompt each: %s", error)
     finally:
         if not agrees:

@@ -35,8 +35,8 @@ class TransformersSampler:
     max_rows: samples side by side; fewer if keys and values do not fit into kv_budget_bytes. prefill_tokens: prompt
     tokens read in one step. plain_generate: always use the loop of transformers.
 
-    If memory runs out, unfinished samples start again with half of each limit, which does not change their texts. The
-    limits grow back by a quarter with each successful attempt. A sample that runs out of memory alone fails.
+    If memory runs out, unfinished samples start again with half of each limit, which grows back by a quarter per
+    success. A sample that runs out of memory alone fails.
     """
 
     def __init__(
@@ -76,7 +76,6 @@ class TransformersSampler:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """The engine, and the policy's provenance."""
         engine = "transformers-arena" if self.shapes else BY_GENERATE
         return {"engine": engine, **self.policy.provenance}
 
@@ -114,7 +113,7 @@ class TransformersSampler:
             if self._attempt(pending, finished, cancelled):
                 self.limits = self.limits.grown(self.most)
                 continue
-            # Not in the except clause, where the traceback still references tensors.
+            # In the except clause the traceback would still reference tensors.
             if self.policy.device.startswith("cuda"):
                 torch.cuda.empty_cache()
             if self.limits.rows == 1:

@@ -29,7 +29,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        # Not `< 0 or > 5`, because NaN must fail.
+        # NaN fails too.
         if not 0 <= self.temperature <= 5:
             raise InvalidParams(f"The temperature must be between 0 and 5, not {self.temperature}.")
         if not 0 < self.top_p <= 1:
@@ -116,11 +116,9 @@ OnResult = Callable[[SampleResult], Iterable[SampleRequest] | None]
 
 
 class Sampler(Protocol):
-    """A policy that answers sample requests, in this process or on a server."""
-
     @property
     def checkpoint_sha256(self) -> str:
-        """Hash of the weights and of all files that decide what they write; empty for servers."""
+        """Of weights, configuration and tokenizer; empty for servers."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:

@@ -152,4 +152,4 @@ def test_a_campaign_without_anything_to_compare_says_what_is_the_matter(day, sla
 
 def test_one_answer_per_task_can_never_be_compared(day, slate):
     answers.ranking(slate, day.labeler, [1, 2, 3, 4])
-    assert "Set its answers per task to two or more" in nothing(day)
+    assert "answers per task to two or more" in nothing(day)

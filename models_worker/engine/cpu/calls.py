@@ -1,7 +1,7 @@
 """Attention and drawing on a CPU: threads and numpy views of tensors around kernels.py.
 
-In a decoding step each row has one query per head, its own length, and keys in two places. torch pads them to blocks,
-which doubles the cost. To draw with noise, torch passes a dozen times over all logits; this code, once.
+In a decoding step each row has one query per head, its own length, and keys in two places: padding them to blocks for
+torch doubles the cost. To draw with noise, torch passes a dozen times over all logits; this code, once.
 """
 
 import os
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Seats(NamedTuple):
-    """Rows sorted by prompt, and the prompt of each."""
+    """Rows sorted by prompt, and their prompts."""
 
     order: Array
     slots: Array
@@ -102,7 +102,7 @@ def _in_parts(count: int, work: Callable[[slice], object]) -> None:
         work(slice(0, count))
         return
     edges = [count * number // parts for number in range(parts + 1)]
-    # list() raises the error of a part.
+    # list() raises errors.
     list(_threads(os.getpid(), parts).map(work, map(slice, edges[:-1], edges[1:])))
 
 

@@ -1,8 +1,8 @@
 """The compiled parts of sampling on a CPU, which every row runs at every step.
 
-numba compiles them at their first use. exp and log are implemented here so that loops can be vectorised: by the
-polynomials of Cephes (Moshier), to about one unit in the last place, and with NaN and infinity. All is in one file,
-because numba's cache notices changes only in the file of the function itself.
+numba compiles them at their first use. exp and log are here so that loops can be vectorised: polynomials of Cephes
+(Moshier), exact to about one unit in the last place. All is in one file, because numba's cache notices changes only in
+a function's own file.
 """
 
 import math
@@ -40,7 +40,7 @@ LOG = tuple(
 )
 SQRT_HALF = f32(0.70710678)
 
-# The constants of noise.py.
+# As in noise.py.
 GOLDEN, MIX_1, MIX_2 = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 ONE, S24, S27, S30, S31 = map(np.uint64, (1, 24, 27, 30, 31))
 HALF, SCALE, MOST = f32(0.5), f32(2.0**-40), f32(1 - 2**-24)
@@ -50,7 +50,7 @@ BLOCK = 1024
 
 
 def _by_bits(given: Any, answered: Any, code: Callable[[Any, Any], Any]) -> Any:
-    """A compiled function of one number, from the instructions that code(builder, number) adds."""
+    """A compiled function of one number. code(builder, number) adds its instructions."""
 
     def typed(_context: Any, _number: Any) -> Any:
         def generated(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
@@ -121,7 +121,6 @@ def _wide_of(number: Any) -> Callable[[Any], Any]:
 @njit(fastmath={"contract"}, forceinline=True, cache=KEPT)
 def _exp(x: Any) -> Any:
     """For x up to 88."""
-    # NaN stays NaN.
     x = LEAST if x < LEAST else x
     whole = f32(math.floor(x * LOG2_E + f32(0.5)))
     rest = x - whole * LN2 - whole * LN2_REST
@@ -147,7 +146,7 @@ def _log(x: Any) -> Any:
 
 @njit(forceinline=True, cache=KEPT)
 def _largest(line: Any) -> Any:
-    """The largest number of a line, any of them if one is NaN. By integers, which can be vectorised despite NaN."""
+    """The largest number, any of them if one is NaN. By integers, because NaN would prevent vectorising."""
     top = _in_order(_wide(line[0]))
     for j in range(len(line)):
         each = _in_order(_wide(line[j]))
