@@ -21,7 +21,7 @@ REFUSED = frozenset({"XLORA"})
 
 @dataclass(frozen=True)
 class Adapted:
-    """kind: peft's name for it. virtual_tokens: the number of tokens that it adds before every prompt."""
+    """kind: peft's name. virtual_tokens: number of tokens that it adds before every prompt."""
 
     model: PreTrainedModel
     kind: str
@@ -56,12 +56,10 @@ def adapt(
     _check_fit(adapted, folder, location, device, guarded)
     adapted.eval()
     if config.is_prompt_learning:
-        # It acts in the forward method of peft's model.
         return Adapted(cast(PreTrainedModel, adapted), kind, int(config.num_virtual_tokens), peft.__version__)
     if kind in MERGED and not quantised and not _ties_would_break(adapted.get_base_model()):
         merged = guarded(location, lambda: adapted.merge_and_unload(safe_merge=True))
         return Adapted(cast(PreTrainedModel, merged).eval(), kind, 0, peft.__version__)
-    # The layers of the model contain it.
     return Adapted(cast(PreTrainedModel, adapted.get_base_model()), kind, 0, peft.__version__)
 
 
@@ -107,7 +105,7 @@ def _shapes(folder: Path) -> dict[str, list[int]]:
 
 
 def _ties_would_break(model: PreTrainedModel) -> bool:
-    """Whether an adapter is on one of two layers that share weights: merging it would change the other layer too."""
+    """Merging an adapter of one of two layers that share weights would change the other layer too."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [model.get_input_embeddings(), model.get_output_embeddings()]

@@ -53,8 +53,8 @@ def find(location: str, revision: str | None, *, unsafe_weights: bool) -> tuple[
 
 
 def check_model(folder: Path, location: str, *, unsafe_weights: bool) -> None:
-    """Raises LoadError unless the folder has a whole model."""
-    # Even with a config.json: transformers would load the base model that the adapter names, from any place.
+    """Raises LoadError."""
+    # Even with a config.json: transformers would load the adapter's base model from any place.
     if (folder / ADAPTER_CONFIG).exists():
         raise LoadError(f"{location!r} is an adapter. Give its base model as the checkpoint and this as the adapter.")
     _check_weights(folder, location, unsafe_weights=unsafe_weights)
@@ -63,14 +63,13 @@ def check_model(folder: Path, location: str, *, unsafe_weights: bool) -> None:
 
 
 def check_adapter(folder: Path, location: str, *, unsafe_weights: bool) -> None:
-    """Raises LoadError unless the folder has an adapter."""
+    """Raises LoadError."""
     if not (folder / ADAPTER_CONFIG).exists():
         raise LoadError(f"{location!r} is no adapter: it has no {ADAPTER_CONFIG}.")
     _check_weights(folder, location, unsafe_weights=unsafe_weights)
 
 
 def checkpoint_sha256(folder: Path) -> str:
-    """One hash of the names and contents of all files, in the order of their names."""
     whole = sha256()
     for path in sorted(_matching(folder, (*weight_patterns(folder), *SETTINGS)), key=lambda path: path.name):
         with path.open("rb") as file:
@@ -79,7 +78,7 @@ def checkpoint_sha256(folder: Path) -> str:
 
 
 def weight_patterns(folder: Path) -> Sequence[str]:
-    """The patterns of the files that are loaded: safetensors if there are any."""
+    """Safetensors if there are any."""
     return (WEIGHTS,) if any(folder.glob(WEIGHTS)) else LOADED_UNSAFE_WEIGHTS
 
 

@@ -58,8 +58,7 @@ def decode_in_arena(
 def _room_for(
     model: PreTrainedModel, shapes: list[KvShape], rows: Sequence[Row], limits: Limits, *, prompts: int
 ) -> tuple[Arena, PromptStore | None]:
-    """Buffers for as many rows as the limits allow. prompts: the number of distinct prompts if rows share them, else
-    0."""
+    """prompts: the number of distinct prompts if rows share them, else 0."""
     longest_prompt = width_of(max(len(row.request.prompt_ids) for row in rows))
     columns = max(row.request.params.max_new_tokens for row in rows) + SLACK
     # Prompts per row, which grows while the samples of a prompt end one after another.
@@ -98,7 +97,7 @@ class Prompts:
 
 
 class Batch:
-    """The live samples, one arena row each. The first dimension of all tensors is the arena row."""
+    """The first dimension of all tensors is the arena row."""
 
     def __init__(self, model: PreTrainedModel, arena: Arena, store: PromptStore | None) -> None:
         self.model, self.arena, self.device = model, arena, model.device

@@ -31,10 +31,7 @@ def decode_by_generate(
     finished: Callable[[Row], object],
     cancelled: Callable[[], bool],
 ) -> None:
-    """Write all rows and call `finished` with each at the end of its batch. Returns early once `cancelled()`.
-
-    All prompts of a batch have one length: no mask can keep padding out of a recurrent state.
-    """
+    """As decode_in_arena. All prompts of a batch have one length: no mask keeps padding out of a recurrent state."""
     by_length = sorted(rows, key=lambda row: len(row.request.prompt_ids), reverse=True)
     while by_length and not cancelled():
         length = len(by_length[0].request.prompt_ids)
@@ -66,8 +63,6 @@ def _generate(model: PreTrainedModel, rows: Sequence[Row], cancelled: Callable[[
 
 
 class SeededDraws(LogitsProcessor):
-    """Draws each row's next token by its seed, and gives all other tokens a score of -inf."""
-
     def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
         params = [row.request.params for row in rows]
         self.rows = rows
@@ -88,8 +83,6 @@ class SeededDraws(LogitsProcessor):
 
 
 class RowsFinished(StoppingCriteria):
-    """Ends `generate` when all rows are finished or the call is cancelled."""
-
     def __init__(self, rows: Sequence[Row], cancelled: Callable[[], bool]) -> None:
         self.rows, self.cancelled = rows, cancelled
 

@@ -151,11 +151,10 @@ def load_policy(
 ) -> LoadedPolicy:
     """Load a policy from a folder, the local cache of the hub, or the hub. Raises LoadError.
 
-    adapter: folder or hub id of a peft adapter. dtype: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32",
-    "bfloat16" or "float16". quantisation: "none", "int8" or "nf4". chat_template: Jinja that replaces the tokenizer's,
-    or "plain-v1". examples: messages before every prompt. device: "cpu", "cuda" or "cuda:1"; None takes the first GPU,
-    or all of them for a large policy. Reads only safetensors unless `unsafe_weights`, and never runs code of the
-    checkpoint.
+    adapter: folder or hub id. dtype: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16".
+    quantisation: "none", "int8" or "nf4". chat_template: replaces the tokenizer's; Jinja or "plain-v1". examples:
+    messages before every prompt. device: "cpu", "cuda" or "cuda:1"; None takes the first GPU, or all for a large
+    policy. Reads only safetensors unless `unsafe_weights`. Never runs code of the checkpoint.
 
     The process keeps the last policy, and frees it before it loads another one.
     """

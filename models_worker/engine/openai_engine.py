@@ -26,9 +26,8 @@ Waiting = asyncio.Queue[SampleRequest]
 class OpenAISampler:
     """Samples a policy behind a server; see types.Sampler.
 
-    concurrency: maximum number of concurrent requests. One request is one completion: every server supports that, each
-    completion has its own seed and retries, and servers cache equal prompts. Raises SamplerUnusable after many
-    consecutive requests without an answer.
+    One request is one completion: every server supports that, each completion has its own seed and retries, and servers
+    cache equal prompts. Raises SamplerUnusable after many consecutive requests without an answer.
     """
 
     checkpoint_sha256 = ""
@@ -54,7 +53,7 @@ class OpenAISampler:
         }
 
     def render(self, messages: Sequence[Message], *, max_new_tokens: int) -> RenderedPrompt:
-        """The text or the JSON messages to send. Never truncated, because only the server counts tokens."""
+        """Never truncated, because only the server counts tokens."""
         text = prompt_text(self.server, messages)
         return RenderedPrompt(text=text, ids=(), truncated=0, sha256=sha256(text.encode()).hexdigest())
 
@@ -85,7 +84,7 @@ class OpenAISampler:
             asking.cancel()
 
     async def _ask_all(self, waiting: Waiting, answers: Answers) -> None:
-        """Run one lane per concurrent request. Each lane sends one request after another."""
+        """Each lane sends one request after another."""
         lanes = min(self.concurrency, waiting.qsize())
         try:
             async with line_to(self.server, self.patience, connections=lanes) as line:
@@ -161,10 +160,7 @@ async def _come(answers: Answers) -> list[SampleResult | Exception]:
 
 
 def prompt_text(server: Server, messages: Sequence[Message]) -> str:
-    """The prompt to send: a text by the template, or the messages of a chat as JSON.
-
-    Raises ChatError or templates.Interrupted.
-    """
+    """A text, or the messages of a chat as JSON. Raises ChatError or templates.Interrupted."""
     head, turns = after_examples(server.examples, messages)
     whole = [dict(each) for each in (*head, *turns)]
     if not whole or whole[-1]["role"] != "user":
@@ -181,7 +177,7 @@ def prompt_text(server: Server, messages: Sequence[Message]) -> str:
 
 
 def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:
-    """The fields of a request, without the model's name."""
+    """Without the model's name."""
     chat, params = server.endpoint == "chat", request.params
     fields: dict[str, Any] = {
         "messages" if chat else "prompt": json.loads(request.prompt_text) if chat else request.prompt_text,

@@ -1,4 +1,4 @@
-"""Send a request to a server until it answers, with pauses and limits."""
+"""Send requests to a server until it answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -38,7 +38,7 @@ class Patience:
 
 
 class Line:
-    """A client of one server, for one event loop. If one request must wait, all requests wait."""
+    """A client for one event loop. If one request must wait, all wait."""
 
     def __init__(self, client: httpx2.AsyncClient, server: Server, patience: Patience) -> None:
         self.client, self.server, self.patience = client, server, patience

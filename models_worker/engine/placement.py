@@ -58,17 +58,17 @@ def quantisation_of(wanted: str, dtype: torch.dtype) -> BitsAndBytesConfig | Non
 
 
 def device_map(folder: Path, wanted: str | None, device: torch.device, quantisation: str) -> DeviceMap:
-    """One device, unless `wanted` names none and the weights are too large for the first of several GPUs."""
+    """One device, unless the weights are too large for the first of several GPUs."""
     if wanted or device.type != "cuda" or torch.cuda.device_count() < 2:
         return {"": device}
     free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
-    # Most checkpoints have 16 bits; one of 32 bits is spread sooner than necessary.
+    # Assumes 16 bits; a checkpoint of 32 bits is spread sooner than necessary.
     needed = weight_bytes(folder) * BITS.get(quantisation, 16) // 16
     return "auto" if must_be_spread(needed, free) else {"": device}
 
 
 def devices(model: PreTrainedModel) -> list[str]:
-    """The devices of a model that is spread over several; empty for one device."""
+    """Empty for one device."""
     by_module = getattr(model, "hf_device_map", None) or {}
     places = list(dict.fromkeys(by_module.values()))
     return [f"cuda:{place}" if isinstance(place, int) else str(place) for place in places] if len(places) > 1 else []

@@ -34,10 +34,9 @@ class Findings:
     """None: undecided.
 
     takes_seed, takes_whole_top_p: the server accepts a seed, and a top_p of 1. limit: the name of the field for the
-    maximum number of tokens. usage: it reports the number of tokens. model, fingerprint: reported by the server.
-    context: maximum tokens of prompt and answer. seed: equal seeds gave equal texts, also among concurrent requests,
-    and different seeds different texts. n, logprobs: supported. stop: "ends" if a stop string ends the text, "stays" if
-    the text also contains it, "ignored". length: the limit is respected and reported as the finish reason.
+    maximum number of tokens. usage: it reports the number of tokens. context: maximum tokens of prompt and answer.
+    seed: equal seeds gave equal texts, also among concurrent requests, and others did not. n, logprobs: supported.
+    stop: "ends" a text, "stays" at its end, or is "ignored". length: the limit is respected and reported.
     """
 
     takes_seed: bool
@@ -81,7 +80,7 @@ class _Probe:
         self.texts: list[str] = []
 
     async def basics(self) -> dict[str, Any]:
-        """Find parameters with which the server completes a prompt."""
+        """Find parameters that the server accepts."""
         server, first = self.line.server, None
         for limit, takes_whole_top_p, takes_seed in product(LIMITS, (True, False), (True, False)):
             way: dict[str, Any] = {"takes_seed": takes_seed, "takes_whole_top_p": takes_whole_top_p, "limit": limit}
@@ -123,7 +122,7 @@ class _Probe:
         return {"logprobs": reply and reply.logprobs}
 
     async def stop(self) -> dict[str, Any]:
-        """Use the commonest letters of the texts so far as stop strings."""
+        """With the commonest letters so far as stop strings."""
         letters = Counter(letter for text in self.texts for letter in text if letter.isprintable() and letter != " ")
         stops = [letter for letter, _times in letters.most_common(STOPS)]
         reply = await self._try(stop=stops) if stops else None

@@ -1,6 +1,6 @@
-"""Read prompts end to end in one row, without work for results that are not used.
+"""Read prompts end to end in one row.
 
-Side by side, prompts would be padded to the longest. After the attention of the last layer only the last token of each
+Side by side, they would be padded to the longest. After the attention of the last layer only the last token of each
 prompt is needed, so the rest of this layer skips the other tokens.
 """
 
@@ -51,8 +51,8 @@ def now() -> Reading | None:
 def read(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], windows: Sequence[int | None]
 ) -> tuple[Tensor, DynamicCache, Sequence[tuple[int, int]]]:
-    """Read prompts with a model that uses the attention of shared.py. Returns the logits [prompts, vocabulary] after
-    each prompt, keys and values in one row, and the prompts' edges in it."""
+    """The model must use the attention of shared.py. Returns the logits [prompts, vocabulary] after each prompt, keys
+    and values in one row, and the prompts' edges in it."""
     these = Reading.of([len(prompt) for prompt in prompts], windows)
     token_ids, positions = (torch.zeros(1, these.width, dtype=torch.int64) for _ in range(2))
     for (begin, end), prompt in zip(these.edges, prompts, strict=True):

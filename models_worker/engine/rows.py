@@ -13,11 +13,8 @@ NOT_FINITE = "The policy's numbers overflowed (NaN or infinite logits) while thi
 
 @dataclass(frozen=True)
 class Ending:
-    """How completions of a policy end.
-
-    token_ids: end of text, end of turn. stop: strings that begin the next turn. lead: what the policy writes before its
-    answer; not part of the text. decode: token ids to text.
-    """
+    """token_ids: end of text, end of turn. stop: strings that begin the next turn. lead: what the policy writes before
+    its answer; not part of the text."""
 
     token_ids: frozenset[int]
     stop: tuple[str, ...]
@@ -27,7 +24,7 @@ class Ending:
 
 @dataclass(eq=False)
 class Row:
-    """One sample. `index` identifies its request."""
+    """`index` identifies the request."""
 
     index: int
     request: SampleRequest

@@ -21,7 +21,7 @@ MOST_WORDS = 1000
 
 @lru_cache(maxsize=16)
 def _compiled(source: str) -> Template:
-    # The same settings as in transformers.
+    # As in transformers.
     return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(source)
 
 

@@ -54,7 +54,7 @@ class Interrupted(Exception):
 
 
 class _Ended(Exception):
-    """The process ended before it answered."""
+    """The process ended without an answer."""
 
 
 @dataclass
@@ -130,7 +130,7 @@ def _slow() -> str:
 
 
 class _Process:
-    """The process for one style. It starts with the first template, and again after it was killed."""
+    """Starts with the first template, and again after it was killed."""
 
     def __init__(self, style: Style) -> None:
         self._style = style
@@ -251,6 +251,6 @@ def _process(style: Style) -> _Process:
 
 @atexit.register
 def stop() -> None:
-    """End the processes. They start again when needed."""
+    """They start again when needed."""
     for process in _processes.values():
         process.stop()

@@ -1,11 +1,6 @@
 """Faster sampling on a CPU. The engine gives the same texts without it.
 
-`covers` says whether these functions support a tensor; otherwise the engine uses torch. CPU_KERNELS=0 in the
-environment switches the package off, and so does a missing numba.
-
-    kernels.py  the loops that numba compiles
-    calls.py    their arguments: numpy's views of tensors, split over threads
-    packed.py   linear layers, their weights laid out for oneDNN
+Without numba, or with CPU_KERNELS=0 in the environment, `covers` is always false and the engine uses torch.
 """
 
 import os
@@ -20,12 +15,12 @@ TYPES = (torch.float32, torch.bfloat16)
 
 
 def covers(numbers: Tensor | PreTrainedModel) -> bool:
-    """Whether the compiled functions support this tensor or this model's weights."""
+    """Whether this package supports the tensor or the model's weights."""
     return ENABLED and numbers.device.type == "cpu" and numbers.dtype in TYPES
 
 
 def prepare(model: PreTrainedModel) -> None:
-    """Pack a model's weights for the CPU and keep freed memory in the process. Idempotent; nothing on a GPU."""
+    """Idempotent; nothing to do on a GPU."""
     if ENABLED and model.device.type == "cpu":
         keep_freed_memory()
         pack(model)
