@@ -1,4 +1,4 @@
-"""Writing training files into a folder, and asking a worker to."""
+"""Write training files into a folder, and request exports."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,6 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 
 from annotate.accounts.models import User
-from annotate.edits.actions import settle
 from annotate.lib import private
 from annotate.lib.refusals import Refusal
 from annotate.lib.streaming import streaming
@@ -21,16 +20,17 @@ from exports.formats import card
 from exports.formats.jsonl import Writer
 from exports.manifest import Manifest
 from exports.models import Export
-from exports.rows import ppo, rm, sft
+from exports.rows import ppo
 from exports.rows.about import Names
 from exports.schema import Row
+from exports.table import EXPORTS
 
-# Told again and again how many answers and prompts are done, also while the files are read back.
+# Called often, with the number of finished answers and prompts.
 Progress = Callable[[int], None]
 
 
 class FolderInUse(Refusal):
-    """The folder of an export is there already, or is something else; the message says what to do."""
+    """The path is not free for an export."""
 
 
 def write(
@@ -41,17 +41,14 @@ def write(
     on_progress: Progress = lambda done: None,
     force: bool = False,
 ) -> Manifest:
-    """Write the training files of the campaigns, their card and their manifest into the folder `out`.
+    """Write the training files of the campaigns, with card and manifest, into the folder `out`.
 
-    All rows are read from one snapshot of the database, answers as far as they were submitted by `now`; no labeler
-    takes one of these back any more. The same data gives the same bytes (but for the manifest's
-    time). The folder appears complete or not at all. Raises FolderInUse if it is there with something in it (`force`
-    replaces an earlier export), and splits.Leak if training and validation files share an owner of
-    prompts or a prompt text.
+    Contains answers submitted by `now`, which cannot be undone any more. Equal data gives equal bytes, except for the
+    manifest's time. The folder appears complete or not at all. Raises FolderInUse or splits.Leak.
     """
     check_folder(out, force=force)
-    # Committed before the snapshot is taken: whatever is read stands, and whatever is undone was not read.
-    settle(campaigns=[campaign.id for campaign in campaigns], now=now)
+    # Committed before the snapshot: no answer is undone after it was read.
+    settle(campaigns=campaigns, now=now)
     private.make_missing(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         partial = Path(temporary) / "export"
@@ -65,7 +62,6 @@ def write(
         described = manifest.describe(survey=survey, scope=scope, card=manifest.facts(card_path), now=now)
         (partial / manifest.FILE_NAME).write_bytes(manifest.to_bytes(described))
         private.close_to_others(partial)
-        # Whoever looks finds the earlier export, for a moment none, then the new one; never half of one.
         if out.exists():
             out.rename(Path(temporary) / "earlier")
         partial.rename(out)
@@ -73,22 +69,22 @@ def write(
 
 
 def check_folder(out: Path, *, force: bool) -> None:
-    """Raises FolderInUse unless an export may be put there."""
+    """Raises FolderInUse unless `out` is missing, empty or, with `force`, an export."""
     if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise FolderInUse(_("%(folder)s is not a folder. Name another one.") % {"folder": out})
+        raise FolderInUse(_("%(folder)s is not a folder. Choose another path.") % {"folder": out})
     if not out.exists() or not any(out.iterdir()):
         return
     if not (out / manifest.FILE_NAME).exists():
-        raise FolderInUse(_("%(folder)s has files in it that are no export. Name another folder.") % {"folder": out})
+        raise FolderInUse(_("%(folder)s has files that no export wrote. Choose another folder.") % {"folder": out})
     if not force:
         raise FolderInUse(
-            _("%(folder)s has an export in it. Name another folder, or replace it with --force.") % {"folder": out}
+            _("%(folder)s has an export. Choose another folder, or replace the export with --force.") % {"folder": out}
         )
 
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """One transaction that sees the database as it is now, however long it takes; inside another one, as that does."""
+    """A transaction that sees the database as of its start. Inside another transaction: that one."""
     outermost = not connection.in_atomic_block
     with streaming():
         if outermost:
@@ -97,16 +93,19 @@ def snapshot() -> Iterator[None]:
         yield
 
 
+def settle(*, campaigns: Sequence[Campaign], now: datetime) -> None:
+    """Fix the answers that were submitted by `now`."""
+    for export in EXPORTS:
+        if ids := [campaign.id for campaign in campaigns if campaign.workflow == export.key]:
+            export.settle(campaigns=ids, now=now)
+
+
 def rows(campaigns: Sequence[Campaign]) -> Iterator[Sequence[Row]]:
-    """Every row of every file, in order; together those that one answer or prompt gives."""
-    names = Names()
-    for example in sft.demonstrations(campaigns, names):
-        yield [example]
-    yield from sft.few_shot_examples(campaigns, names)
-    for ranking in rm.rows(campaigns, names):
-        yield [ranking, *rm.flat(ranking)]
-    for prompt in ppo.rows(campaigns):
-        yield [prompt]
+    """All rows, those of one answer or prompt together."""
+    names, exported = Names(), queries.training_answers(campaigns)
+    for export in EXPORTS:
+        yield from export.rows(exported=exported, names=names)
+    yield from ppo.rows(queries.customer_prompts(campaigns))
 
 
 def _write_rows(campaigns: Sequence[Campaign], folder: Path, on_progress: Progress) -> int:
@@ -120,7 +119,6 @@ def _write_rows(campaigns: Sequence[Campaign], folder: Path, on_progress: Progre
 
 
 def request_export(*, campaigns: Sequence[Campaign], by: User, now: datetime) -> Export:
-    """Ask a worker for the training files of the campaigns."""
     with transaction.atomic():
         export = Export.objects.create(created_by=by, created_at=now)
         export.campaigns.set(campaigns)

@@ -1,4 +1,4 @@
-"""Exports for scripts: ask for one, wait for it, fetch its files. The rest of the API is in annotate/api."""
+"""Exports in the API."""
 
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from exports.views import file_of
 
 
 class OpenedCampaign(serializers.PrimaryKeyRelatedField[Campaign]):
-    """A campaign that has been opened. A draft is refused as a draft, not as a campaign that does not exist."""
+    """The error for a draft says so, instead of that the campaign does not exist."""
 
     def to_internal_value(self, data: Any) -> Campaign:
         campaign = super().to_internal_value(data)
@@ -60,7 +60,7 @@ class ExportSerializer(serializers.ModelSerializer[Export]):
 
 
 class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, GenericViewSet[Export]):
-    """POST the campaigns; ask again until `state` is done; then fetch the files that the manifest names."""
+    """POST the campaigns, GET the export until `state` is `done`, then GET the files that the manifest names."""
 
     serializer_class = ExportSerializer
     queryset = Export.objects.prefetch_related("campaigns").order_by("-id")
@@ -73,7 +73,7 @@ class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     @extend_schema(request=None, responses=ExportSerializer)
     @action(detail=True, methods=["post"])
     def quarantine(self, request: Request, pk: str) -> Response:
-        """Put the prompts into quarantine that the failed export names in `leaks`. Then POST the campaigns again."""
+        """Put the prompts in `leaks` of a failed export into quarantine. Then POST the campaigns again."""
         export = self.get_object()
         put_into_quarantine(cases=export.cases, by=cast(User, request.user), now=timezone.now())
         return Response(self.get_serializer(export).data)

@@ -1,4 +1,4 @@
-"""What a manager asks for: which campaigns to export, which agreement to see."""
+"""Forms to choose campaigns for an export or for agreement."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from annotate.lib.addresses import id_in
 from annotate.work.models import Campaign
 from exports import queries
 from exports.agreement.pairs import TieRule
-from exports.agreement.queries import Covered, NoRankings, ranking_campaign, ranking_campaigns
+from exports.agreement.queries import Covered, NotMeasurable, check_measurable, measurable_campaigns
 
 TIE_RULES = (
-    (TieRule.EXCLUDE.value, _("are left out")),
-    (TieRule.HALF.value, _("count one half if only one says tie")),
-    (TieRule.STRICT.value, _("are a third answer")),
+    (TieRule.EXCLUDE.value, _("are not counted")),
+    (TieRule.HALF.value, _("count one half if only one labeler ties them")),
+    (TieRule.STRICT.value, _("agree only if both labelers tie them")),
 )
 
 
 class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    """Campaigns that have been opened. A draft is refused as a draft, not as a campaign that does not exist."""
+    """The error for a draft says so, instead of that the campaign does not exist."""
 
     def _check_values(self, value: Any) -> QuerySet[Campaign]:
         try:
@@ -31,8 +31,8 @@ class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
             raise
 
 
-class RankingCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A ranking campaign. One of another kind is refused as such, not as a campaign that does not exist."""
+class MeasurableCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """The error for a campaign without agreement says so, instead of that the campaign does not exist."""
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -43,9 +43,10 @@ class RankingCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
             if other is None:
                 raise
             try:
-                return ranking_campaign(other)
-            except NoRankings as refused:
+                check_measurable(other)
+            except NotMeasurable as refused:
                 raise forms.ValidationError(str(refused)) from refused
+            return other
 
 
 class ExportForm(forms.Form):
@@ -53,14 +54,14 @@ class ExportForm(forms.Form):
         queryset=queries.exportable_campaigns(),
         label=_("Campaigns"),
         widget=forms.CheckboxSelectMultiple,
-        help_text=_("Customers' prompts of their pools go with them, for reinforcement learning."),
+        help_text=_("The export also contains the customers' prompts of their pools, for reinforcement learning."),
         error_messages={"required": _("Choose at least one campaign.")},
     )
 
 
 class AgreementForm(forms.Form):
-    """Sent by GET, so that what is seen can be linked to."""
+    """Sent by GET, so that people can share the link."""
 
-    campaign = RankingCampaign(queryset=ranking_campaigns(), label=_("Campaign"), empty_label=None)
-    ties = forms.ChoiceField(choices=TIE_RULES, label=_("Pairs that somebody calls a tie"))
+    campaign = MeasurableCampaign(queryset=measurable_campaigns(), label=_("Campaign"), empty_label=None)
+    ties = forms.ChoiceField(choices=TIE_RULES, label=_("Tied pairs"))
     answers = forms.ChoiceField(choices=Covered.choices, label=_("Rankings"))

@@ -1,4 +1,4 @@
-"""Who writes the files of an export until when. An attempt is known by its folder; whoever lost the lease stops."""
+"""Leases of exports. The folder of an attempt identifies it."""
 
 import secrets
 import tempfile
@@ -16,38 +16,36 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
-from annotate.edits.actions import settle
 from annotate.pools.quarantine import Case
 from exports import queries
-from exports.actions import write
+from exports.actions import settle, write
 from exports.manifest import Manifest
 from exports.models import Export, ExportState
 from exports.splits import Leak
 
-# Renewed every second while lines are written and read back. Storing one large file is the longest silence.
+# Storing one large file is the longest time without a renewal.
 LEASE = timedelta(minutes=5)
 SECONDS_BETWEEN_RENEWALS = 1.0
-# Prompts that a failed export lists on its page. The next export lists the next ones.
+# Maximum number of prompts on the page of a failed export.
 LEAKS_KEPT = 100
 
 Clock = Callable[[], datetime]
 
 
 class LeaseLost(Exception):
-    """Another worker has taken the export up: this one's files are not wanted."""
+    """Another worker has the export now."""
 
 
 def sweep(*, clock: Clock) -> int:
-    """Write every export that is waiting, or that a worker left unfinished; return how many there were."""
+    """Write all exports that wait or whose worker died. Returns their number."""
     left = list(Export.objects.filter(_unfinished(clock())).order_by("id").values_list("id", flat=True))
     return sum(run(export_id=export_id, clock=clock) for export_id in left)
 
 
 def run(*, export_id: int, clock: Clock) -> bool:
-    """Write the files of an export that nobody writes into the storage "exports". Returns whether it was to be done.
+    """Write the files into the storage "exports". Returns False if the export is finished or another worker's.
 
-    Safe to run twice and at once. A leak between the splits or a full disk ends it as failed, with the reason on the
-    row; a worker that dies leaves it to the next sweep.
+    Idempotent and safe to run concurrently. A leak or a full disk fails the export.
     """
     export = take(export_id=export_id, now=clock())
     if export is None:
@@ -63,8 +61,8 @@ def run(*, export_id: int, clock: Clock) -> bool:
     except OSError as reason:
         _fail(storage, export, str(reason), clock)
     except Exception:
-        # A mistake of ours does not go away by trying again every few minutes.
-        _fail(storage, export, _("An unexpected error stopped it. The worker's log says which."), clock)
+        # Most likely a bug, which another attempt would meet again.
+        _fail(storage, export, _("The export stopped with an unexpected error. Ask your operator for the log."), clock)
         raise
     else:
         _delete_other_attempts(storage, export)
@@ -72,7 +70,7 @@ def run(*, export_id: int, clock: Clock) -> bool:
 
 
 def take(*, export_id: int, now: datetime) -> Export | None:
-    """The export, now ours; None if it is finished or another worker's. Of two that try at once, one gets it."""
+    """Lease the export. None if it is finished or another worker's."""
     folder = f"{export_id}/{secrets.token_hex(8)}"
     taken = Export.objects.filter(_unfinished(now), id=export_id).update(
         state=ExportState.RUNNING, leased_until=now + LEASE, folder=folder, rows_done=0, rows_total=None
@@ -88,9 +86,9 @@ def finish(export: Export, *, state: ExportState, now: datetime, **columns: Any)
 
 
 class Renewal:
-    """Moves the lease's end on, with how far the work is. Calling it does so once a second at most.
+    """Renews the lease and stores the progress, at most once a second.
 
-    It has a connection of its own: the rows are read in one transaction, out of which nobody would see it.
+    On another connection, because nobody would see updates of the transaction that reads the rows.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper, export: Export, total: int, clock: Clock) -> None:
@@ -117,14 +115,13 @@ class Renewal:
 
 
 def _unfinished(now: datetime) -> Q:
-    """Exports nobody writes: not begun, or left by a worker that fell silent."""
     return Q(state=ExportState.WAITING) | Q(state=ExportState.RUNNING, leased_until__lt=now)
 
 
 def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     campaigns, now = list(export.campaigns.order_by("id")), clock()
-    # `write` does so too; here for what is counted to be what it writes.
-    settle(campaigns=[campaign.id for campaign in campaigns], now=now)
+    # `write` settles too, but the total is counted here.
+    settle(campaigns=campaigns, now=now)
     with closing(connection.copy()) as second, tempfile.TemporaryDirectory() as temporary:
         renewal = Renewal(second, export, queries.answers_and_prompts(campaigns), clock)
         out = Path(temporary) / "export"
@@ -157,7 +154,7 @@ def _delete(storage: Storage, folder: str) -> None:
 
 
 def _delete_other_attempts(storage: Storage, export: Export) -> None:
-    """What workers that died have left."""
+    """Workers that died have left them."""
     parent, own = export.folder.split("/")
     for name in storage.listdir(parent)[0]:
         if name != own:

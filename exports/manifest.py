@@ -1,4 +1,4 @@
-"""manifest.json: what is in an export, what is not and why, and how to tell that the files are the ones written."""
+"""manifest.json: the contents of an export, what it leaves out and why, and a hash of each file."""
 
 import hashlib
 import json
@@ -14,31 +14,25 @@ from typing import Any
 from django.conf import settings
 
 from annotate.lib import env
-from annotate.pools.models import Source, Split
+from annotate.pools.models import Split
 from exports import splits
 from exports.formats import jsonl
 from exports.queries import Scope
-from exports.schema import FILE_KINDS, SCHEMA_VERSION, FileKind
+from exports.schema import SCHEMA_VERSION, TrainingFile
 from exports.splits import Hashes, no_hashes
+from exports.table import EXPORTS, FILES, STATISTICS
+from exports.workflow import Statistic
 
 Manifest = dict[str, Any]
 
 FILE_NAME = "manifest.json"
-# The columns of InstructGPT's Table 6 (arXiv 2203.02155, A.3). It counts PPO prompts of customers only.
-TABLE_6: tuple[tuple[str, FileKind, str], ...] = (
-    ("sft_labeler", "sft", Source.LABELER),
-    ("sft_customer", "sft", Source.CUSTOMER),
-    ("rm_labeler", "rm", Source.LABELER),
-    ("rm_customer", "rm", Source.CUSTOMER),
-    ("ppo_customer", "ppo", Source.CUSTOMER),
-)
+# As InstructGPT counts them (arXiv 2203.02155, Table 6 in A.3).
+PROMPT_COUNTS = [(f"{file.name}_{source}", file, source) for file in FILES for source in file.sources]
 FILTERS = (
     "Answers count once they are accepted: by a reviewer, or at once where the campaign asks for no review.",
     "No answer of a held-out labeler, and no prompt that one wrote or that was rewritten from one.",
     "No prompt in quarantine, no answer to one, and no instruction that became one.",
-    "SFT: demonstrations, and K leave-one-out examples of each few-shot instruction with K query/response pairs.",
-    "RM: every ranking. Its pairs leave out ties and pairs of two equal texts.",
-    "PPO: customers' prompts of the campaigns' pools, equal prompts once.",
+    *(file.rule for file in FILES if file.rule),
 )
 
 
@@ -52,53 +46,57 @@ class FileFacts:
 
 @dataclass
 class Survey:
-    """What reading the files back has shown. It keeps 16 bytes for each prompt of each file."""
+    """Counts and hashes of the files of a folder. Takes 16 bytes of memory for each prompt."""
 
     files: list[FileFacts] = field(default_factory=list)
-    # By kind of file, split and source: hashes of texts. By split: ids of prompts.
-    texts: dict[tuple[FileKind, str, str], Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
+    # Hashes of prompt texts by file, split and source.
+    texts: dict[tuple[str, str, str], Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
+    # By split.
     prompt_ids: dict[str, Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
-    ties: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    identical: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    # By file, split and column.
+    sums: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
 
-    def prompts(self, kind: FileKind, split: str, source: str) -> int:
-        """Different prompt texts. The K examples of a few-shot instruction have K different ones, as in Table 6."""
-        return len(splits.different([self.texts[kind, split, source]]))
+    def prompts(self, file: TrainingFile, split: str, source: str) -> int:
+        """Distinct prompt texts. The K examples of a few-shot instruction count as K, as in Table 6."""
+        return len(splits.different([self.texts[file.name, split, source]]))
+
+    def statistic(self, number: Statistic, split: str) -> int:
+        if number.column:
+            return self.sums[number.file.name, split, number.column]
+        return sum(file.rows for file in self.files if file.name == jsonl.file_name(number.file.name, split))
 
     @property
     def names(self) -> list[str]:
         return [file.name for file in self.files]
 
-    def rows(self, kind: FileKind, split: str) -> int:
-        return sum(file.rows for file in self.files if file.name == jsonl.file_name(kind, split))
-
 
 def survey(folder: Path, *, on_line: Callable[[], None] = lambda: None) -> Survey:
     """Read every file of the folder once. Raises splits.Leak if an owner or a prompt text is in both splits."""
     found = Survey()
-    for kind in FILE_KINDS:
+    for file in FILES:
         for split in Split.values:
-            path = folder / jsonl.file_name(kind, split)
+            path = folder / jsonl.file_name(file.name, split)
             if path.exists():
-                _read(found, path, kind, split, on_line)
+                _read(found, path, file, split, on_line)
     texts = {split: [part for (_, of, _), part in found.texts.items() if of == split] for split in Split.values}
     splits.check(prompts={split: found.prompt_ids[split] for split in Split.values}, texts=texts, folder=folder)
     return found
 
 
-def _read(found: Survey, path: Path, kind: FileKind, split: str, on_line: Callable[[], None]) -> None:
+def _read(found: Survey, path: Path, file: TrainingFile, split: str, on_line: Callable[[], None]) -> None:
     digest, rows, size = hashlib.sha256(), 0, 0
+    summed = [number.column for number in STATISTICS if number.file == file and number.column]
     last: tuple[Any, ...] = ()
     for raw, line in jsonl.read(path):
         digest.update(raw)
         rows += 1
         size += len(raw)
-        found.ties[split] += line.get("tied_pairs", 0)
-        found.identical[split] += line.get("identical_pairs", 0)
-        # The lines of one prompt stand together: one of them is enough.
+        for column in summed:
+            found.sums[file.name, split, column] += line[column]
+        # Lines with equal prompts are adjacent: one of them is enough.
         this = (line["prompt_id"], line["source"], line["prompt"])
         if this != last:
-            found.texts[kind, split, line["source"]].append(splits.prompt_hash(line["prompt"]))
+            found.texts[file.name, split, line["source"]].append(splits.prompt_hash(line["prompt"]))
             found.prompt_ids[split].append(line["prompt_id"])
             last = this
         on_line()
@@ -106,7 +104,7 @@ def _read(found: Survey, path: Path, kind: FileKind, split: str, on_line: Callab
 
 
 def describe(*, survey: Survey, scope: Scope, card: FileFacts, now: datetime) -> Manifest:
-    """The manifest as plain JSON values. For the same data and the same code, only `created_at` differs."""
+    """The manifest as JSON values. With equal data and code, only `created_at` differs."""
     return {
         "schema": "annotate/export",
         "schema_version": SCHEMA_VERSION,
@@ -114,24 +112,15 @@ def describe(*, survey: Survey, scope: Scope, card: FileFacts, now: datetime) ->
         "created_at": now.isoformat(),
         "campaigns": list(scope.campaigns),
         "prompts": {
-            split: {column: survey.prompts(kind, split, source) for column, kind, source in TABLE_6}
+            split: {name: survey.prompts(file, split, source) for name, file, source in PROMPT_COUNTS}
             for split in Split.values
         },
         "examples": {
-            split: {
-                "sft_examples": survey.rows("sft", split),
-                "rm_rankings": survey.rows("rm", split),
-                "rm_pairs": survey.rows("rm_pairs", split),
-                "rm_tied_pairs": survey.ties[split],
-                "rm_identical_pairs": survey.identical[split],
-                "ppo_prompts": survey.rows("ppo", split),
-            }
-            for split in Split.values
+            split: {number.name: survey.statistic(number, split) for number in STATISTICS} for split in Split.values
         },
-        "tie_rule": "dropped",
-        "pair_weight": "1/C(K,2)",
+        **{name: fact for export in EXPORTS for name, fact in export.facts.items()},
         "filters": list(FILTERS),
-        "left_out": {reason.value: number for reason, number in scope.left_out.items()},
+        "left_out": scope.left_out,
         "files": [asdict(file) for file in survey.files],
         "card": asdict(card),
     }
@@ -148,7 +137,7 @@ def facts(path: Path) -> FileFacts:
 
 @cache
 def code_version() -> str:
-    """CODE_VERSION of the environment, for installations without a checkout; else what git says; else "unknown"."""
+    """CODE_VERSION of the environment, else the commit of the checkout, else "unknown"."""
     if stated := env.text("CODE_VERSION", ""):
         return stated
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
@@ -160,5 +149,5 @@ def code_version() -> str:
 
 
 def file_names(manifest: Manifest) -> list[str]:
-    """Everything that is in the folder of an export."""
+    """All files of an export."""
     return [*(file["name"] for file in manifest["files"]), manifest["card"]["name"], FILE_NAME]

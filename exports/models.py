@@ -15,21 +15,19 @@ class ExportState(models.TextChoices):
 
 
 class Export(models.Model):
-    """A request for training files, and the manifest of what came of it."""
+    """A request for training files, with the manifest once it is done."""
 
     campaigns = models.ManyToManyField(Campaign, related_name="exports", verbose_name=_("campaigns"))
     state = models.CharField(max_length=16, choices=ExportState.choices, default=ExportState.WAITING)
     leased_until = models.DateTimeField(null=True)
-    # Answers and prompts gone through, of how many.
+    # Progress, in answers and prompts.
     rows_done = models.PositiveIntegerField(default=0)
     rows_total = models.PositiveIntegerField(null=True)
-    # Where the finished files are in the storage. Each attempt writes to a folder of its own, so that one whose lease
-    # ended, but which is still running, cannot mix its files with another's.
+    # In the storage. One for each attempt: an attempt that lost its lease may still be writing.
     folder = models.CharField(max_length=100, blank=True)
     manifest = models.JSONField(null=True)
     error = models.TextField(blank=True)
-    # Where it failed because something is on both sides of the split: the first prompts that have to give way, as
-    # {"prompt": id, "twin": id, "reason": a QuarantineReason}.
+    # After a leak, the first prompts to remove: [{"prompt": id, "twin": id, "reason": a QuarantineReason}, ...].
     leaks = models.JSONField(default=list)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()
@@ -46,5 +44,4 @@ class Export(models.Model):
 
     @property
     def cases(self) -> list[Case]:
-        """The prompts of `leaks`."""
         return [Case(leak["prompt"], leak["twin"], QuarantineReason(leak["reason"])) for leak in self.leaks]

@@ -1,17 +1,15 @@
-"""What stands in a line of each training file. SCHEMA_VERSION moves when a key comes, goes or changes its meaning.
+"""The columns of the training files, each declared once, as a field of a row class with its type and meaning.
 
-Every key is in every line, with one type and never null: loaders infer the columns from the first lines they see.
-Nothing in a line names a person: labelers, groups and customers are numbers.
+The lines, the dataset card and docs/training-files.md derive from these declarations. Loaders infer types from the
+first lines: every line has all columns, a column has one type, and no value is null. No line names a person.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypedDict
+from dataclasses import dataclass, fields
+from types import NoneType
+from typing import Annotated, ClassVar, TypedDict, get_args, get_type_hints
 
+# Increases when a column is added or removed or changes its meaning.
 SCHEMA_VERSION = 3
-
-FileKind = Literal["sft", "rm", "rm_pairs", "ppo"]
-FILE_KINDS: tuple[FileKind, ...] = ("sft", "rm", "rm_pairs", "ppo")
 
 
 class Message(TypedDict):
@@ -19,186 +17,100 @@ class Message(TypedDict):
     content: str
 
 
-class Pair(TypedDict):
-    """Indexes into the `completions` of the same line."""
+Messages = list[Message]
+PromptColumn = Annotated[Messages, "The messages that the policy continues."]
+# Keeps the prompt on its side of the split when somebody imports the file again.
+SplitColumn = Annotated[str, "The side of the split: `train` or `valid`. It is also part of the file name."]
 
-    chosen: int
-    rejected: int
+
+class ColumnGroup:
+    """Columns that several files share: one field of a row class, several columns of a line."""
 
 
-class Row(Protocol):
-    """`split` names the file that the line belongs to; `as_json` is the line.
+@dataclass(frozen=True)
+class AboutPrompt(ColumnGroup):
+    prompt_id: Annotated[int, "Id of the prompt."]
+    group: Annotated[str, "The group that the split was drawn by. No group is on both sides of the split."]
+    source: Annotated[str, "Who wrote the prompt: `labeler` or `customer`."]
+    category: Annotated[str, "Use case of the prompt; empty if nobody chose one."]
+    prompt_kind: Annotated[str, "How the prompt was made: `plain`, `few_shot` or `user_based`."]
+    language: Annotated[str, "Language tag of the prompt (BCP 47)."]
+    priority: Annotated[int, "Priority of the prompt in its pool; higher is more important."]
 
-    The line says its split too, so that its prompt stays on that side when the file is imported again.
-    """
+
+@dataclass(frozen=True)
+class AboutAnswer(ColumnGroup):
+    answer_id: Annotated[int, "Id of the answer. All lines that come from one answer share it."]
+    labeler: Annotated[str, "The labeler, as `labeler-` and a number."]
+    campaign: Annotated[str, "Name of the campaign."]
+    guideline: Annotated[str, "Name of the guideline."]
+    guideline_version: Annotated[int, "The version of the guideline that the labeler had acknowledged."]
+    # Always with microseconds: without them some loaders infer a date type, for some files only.
+    submitted_at: Annotated[str, "When the labeler submitted the answer, in UTC (ISO 8601, with microseconds)."]
+    active_seconds: Annotated[int, "Seconds during which the labeler worked on the task; -1 if not measured."]
+
+
+class Row:
+    """One line of a training file."""
+
+    file: ClassVar[str]
+    split: str
+
+    def as_json(self) -> dict[str, object]:
+        line: dict[str, object] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, ColumnGroup):
+                line |= vars(value)
+            else:
+                line[name] = value
+        return line
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    # A scalar, a TypedDict, or a list of these.
+    type: object
+    meaning: str
 
     @property
-    def kind(self) -> FileKind: ...
-    @property
-    def split(self) -> str: ...
-    def as_json(self) -> dict[str, Any]: ...
+    def nullable(self) -> bool:
+        return NoneType in get_args(self.type)
 
 
-@dataclass(frozen=True)
-class AboutPrompt:
-    """The prompt's columns. `group` is what the split was drawn by. No group and no customer is in both splits."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingFile:
+    """One file for each side of the split."""
 
-    prompt_id: int
-    group: str
-    source: str
-    category: str
-    prompt_kind: str
-    language: str
-    priority: int
-
-
-@dataclass(frozen=True)
-class AboutAnswer:
-    """The answer's columns. `submitted_at` always has microseconds, or loaders take some files' column for a date.
-
-    active_seconds: how long its labeler looked at the task and did something; -1 where no browser told.
-    """
-
-    answer_id: int
-    labeler: str
-    campaign: str
-    guideline: str
-    guideline_version: int
-    submitted_at: str
-    active_seconds: int
-
-
-@dataclass(frozen=True)
-class SftRow:
-    """A prompt and the completion a person wrote to it. `example` is `demonstration`, or `few_shot` for one of the K
-    examples that an instruction with K query/response pairs gives, each with the other K-1 as its context."""
-
-    split: str
-    prompt: Sequence[Message]
-    completion: str
-    example: str
-    about_prompt: AboutPrompt
-    about_answer: AboutAnswer
-    kind: FileKind = "sft"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "prompt": self.prompt,
-            "completion": assistant(self.completion),
-            "example": self.example,
-            "split": self.split,
-            **vars(self.about_prompt),
-            **vars(self.about_answer),
-        }
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One completion of a ranking: rank 1 is best and equal ranks are a tie; rating 1 is worst, 7 is best.
-
-    provenance: how it came about, as JSON text.
-    """
-
-    completion_id: int
-    text: str
-    text_hash: str
-    policy: str
-    rank: int
-    rating: int
-    provenance: str
-
-
-@dataclass(frozen=True)
-class RmRow:
-    """One person's weak order over the K completions of a prompt, and all the pairs in it.
-
-    A reward model takes the pairs of one line as one batch element (arXiv 2203.02155, 3.5), each weighted by
-    1/C(K,2) as in its equation 1. Ties are dropped from the pairs, and so are pairs of two equal texts.
-    `shown` holds the indexes of the completions in the order this person saw them; policies are `name@revision`.
-    `provenance` is JSON text, one of each completion: engines tell different things, and a column has one type.
-    """
-
-    split: str
-    prompt: Sequence[Message]
-    choices: Sequence[Choice]
-    shown: Sequence[int]
-    pairs: Sequence[Pair]
-    tied_pairs: int
-    identical_pairs: int
-    weight: float
-    ranking_id: int
-    about_prompt: AboutPrompt
-    about_answer: AboutAnswer
-    kind: FileKind = "rm"
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "prompt": self.prompt,
-            "completions": [assistant(choice.text) for choice in self.choices],
-            "ranks": [choice.rank for choice in self.choices],
-            "ratings": [choice.rating for choice in self.choices],
-            "policies": [choice.policy for choice in self.choices],
-            "completion_ids": [choice.completion_id for choice in self.choices],
-            "provenance": [choice.provenance for choice in self.choices],
-            "shown": self.shown,
-            "pairs": self.pairs,
-            "tied_pairs": self.tied_pairs,
-            "identical_pairs": self.identical_pairs,
-            "tie_rule": "dropped",
-            "weight": self.weight,
-            "ranking_id": self.ranking_id,
-            "split": self.split,
-            **vars(self.about_prompt),
-            **vars(self.about_answer),
-        }
-
-
-@dataclass(frozen=True)
-class RmPairRow:
-    """One pair of a ranking, for trainers that take pairs. There is no `margin` column on purpose: trainers that find
-    one add it to the loss, which the method does not do; `rank_gap` and `rating_gap` are there to make one from."""
-
-    ranking: RmRow
-    pair: Pair
-    kind: FileKind = "rm_pairs"
+    row: type[Row]
+    # Its entry in the dataset card, as Markdown.
+    card: str
+    # What is in it and what is not, for the manifest.
+    rule: str = ""
+    # The manifest counts the prompts of these sources.
+    sources: tuple[str, ...] = ()
 
     @property
-    def split(self) -> str:
-        return self.ranking.split
+    def name(self) -> str:
+        return self.row.file
 
-    def as_json(self) -> dict[str, Any]:
-        ranking = self.ranking
-        chosen, rejected = ranking.choices[self.pair["chosen"]], ranking.choices[self.pair["rejected"]]
-        return {
-            "prompt": ranking.prompt,
-            "chosen": assistant(chosen.text),
-            "rejected": assistant(rejected.text),
-            "weight": ranking.weight,
-            "rank_gap": rejected.rank - chosen.rank,
-            "rating_gap": chosen.rating - rejected.rating,
-            "chosen_policy": chosen.policy,
-            "rejected_policy": rejected.policy,
-            "chosen_id": chosen.completion_id,
-            "rejected_id": rejected.completion_id,
-            "ranking_id": ranking.ranking_id,
-            "split": ranking.split,
-            **vars(ranking.about_prompt),
-            **vars(ranking.about_answer),
-        }
+    @property
+    def columns(self) -> list[Column]:
+        return columns(self.row)
 
 
-@dataclass(frozen=True)
-class PpoRow:
-    """A customer's prompt. There is no answer: the policy that is trained writes it."""
+def columns(declaration: type[Row] | type[ColumnGroup]) -> list[Column]:
+    hints = get_type_hints(declaration, include_extras=True)
+    found: list[Column] = []
+    for field in fields(declaration):  # type: ignore[arg-type]
+        hint = hints[field.name]
+        if isinstance(hint, type) and issubclass(hint, ColumnGroup):
+            found += columns(hint)
+        else:
+            type_, meaning = get_args(hint)
+            found.append(Column(field.name, type_, meaning))
+    return found
 
-    split: str
-    prompt: Sequence[Message]
-    about_prompt: AboutPrompt
-    kind: FileKind = "ppo"
 
-    def as_json(self) -> dict[str, Any]:
-        return {"prompt": self.prompt, "split": self.split, **vars(self.about_prompt)}
-
-
-def assistant(text: str) -> list[Message]:
+def assistant(text: str) -> Messages:
     return [{"role": "assistant", "content": text}]

@@ -1,8 +1,6 @@
-"""Nothing of the validation split may be learned from: no owner of prompts and no prompt text is on both sides.
+"""Check that no owner and no prompt text is on both sides of the split.
 
-The evidence is what was written, not the groups that the split was drawn by, so that a mistake on the way to them shows
-too: the texts come from the lines of the files, and the owners are looked up in the database for the prompts that the
-lines name. Source users never enter a file. Kept is 64 bits of each, 16 bytes a prompt.
+The check reads the written lines and the owners of their prompts instead of groups, so that it finds wrong groups too.
 """
 
 from array import array
@@ -21,15 +19,15 @@ from annotate.pools.models import Split
 from annotate.pools.quarantine import Case
 from annotate.pools.rules import Use, content_hash
 from exports.formats import jsonl
-from exports.schema import FILE_KINDS, Message
+from exports.schema import Messages
+from exports.table import FILES
 
 Hashes: TypeAlias = "array[int]"
 PROMPTS_NAMED = 6
 
 
 class Leak(Refusal):
-    """Owners or prompt texts are in the training and in the validation files. `cases` says which prompts to put into
-    quarantine so that none is; the message names some of them."""
+    """cases: the prompts to put into quarantine. The message lists some."""
 
     def __init__(self, *, owners: int, texts: int, cases: Sequence[Case]) -> None:
         super().__init__(owners, texts)
@@ -40,10 +38,10 @@ class Leak(Refusal):
         if len(self.cases) > PROMPTS_NAMED:
             named += ", …"
         return _(
-            "The export was stopped: %(owners)d source users and %(texts)d prompt texts are in both the training and"
-            " the validation files, so a model would be validated on what it learned. Put these prompts into"
-            " quarantine, on the page of the export or with manage.py audit_splits --quarantine, and export again:"
-            " %(prompts)s."
+            "The export was stopped: %(owners)d customers or writers and %(texts)d prompt texts are in both the"
+            " training and the validation files, so a model would be validated on its training data. Put these prompts"
+            " into quarantine, on the page of the export or with manage.py audit_splits --quarantine, and export"
+            " again: %(prompts)s."
         ) % {"owners": self.owners, "texts": self.texts, "prompts": named}
 
 
@@ -51,18 +49,18 @@ def no_hashes() -> Hashes:
     return array("Q")
 
 
-def prompt_hash(prompt: Sequence[Message]) -> int:
-    """The same for prompts that a pool takes for duplicates, and for no others."""
+def prompt_hash(prompt: Messages) -> int:
+    """64 bits; equal for prompts that a pool treats as duplicates."""
     return audit.short_hash(content_hash(prompt))
 
 
 def different(parts: Sequence[Hashes]) -> npt.NDArray[np.uint64]:
-    """Each hash of the parts once, in ascending order."""
+    """Distinct hashes, ascending."""
     return np.unique(np.concatenate([np.frombuffer(part, dtype=np.uint64) for part in (*parts, no_hashes())]))
 
 
 def check(*, prompts: Mapping[str, Hashes], texts: Mapping[str, Sequence[Hashes]], folder: Path) -> None:
-    """Compare the two sides, each a mapping from split to prompt ids and to hashes of texts. Raises Leak."""
+    """prompts: ids by split. texts: hashes by split. Raises Leak."""
     owners = {split: no_hashes() for split in Split.values}
     for split, hashes in owners.items():
         hashes.extend(audit.short_hash(owner) for _prompt, owner in audit.owners_of_many(prompts[split]))
@@ -75,17 +73,17 @@ def check(*, prompts: Mapping[str, Hashes], texts: Mapping[str, Sequence[Hashes]
 
 
 def _cases(folder: Path, prompts: Mapping[str, Hashes], owners: set[int], texts: set[int]) -> list[Case]:
-    """The prompts that have to give way, by reading the files again."""
+    """Reads the files again."""
     by_owner: dict[str, set[Use]] = defaultdict(set)
     by_text: dict[str, set[Use]] = defaultdict(set)
     for split in Split.values:
         for prompt, owner in audit.owners_of_many(prompts[split]):
             if audit.short_hash(owner) in owners:
                 by_owner[owner].add(Use(prompt, split))
-        for path in (folder / jsonl.file_name(kind, split) for kind in FILE_KINDS):
+        for path in (folder / jsonl.file_name(file.name, split) for file in FILES):
             for _raw, line in jsonl.read(path) if path.exists() else ():
                 text = content_hash(line["prompt"])
                 if audit.short_hash(text) in texts:
                     by_text[text].add(Use(line["prompt_id"], split, line.get("example") == "few_shot"))
-    # A prompt that is on both sides itself would be a mistake of the export, which no quarantine mends.
+    # If one prompt is on both sides, the export is wrong, and quarantine would not help.
     return [case for case in audit.cases(by_owner, by_text) if case.prompt_id != case.twin_id]

@@ -1,4 +1,4 @@
-"""Exports and agreement: managers only."""
+"""Pages of exports and agreement, for managers."""
 
 from typing import Any, cast
 
@@ -20,11 +20,10 @@ from exports import actions, manifest, queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED
 from exports.agreement.pairs import TieRule
 from exports.agreement.published import PUBLISHED
-from exports.agreement.queries import Covered, ranking_campaigns, report
+from exports.agreement.queries import Covered, measurable_campaigns, report
 from exports.forms import AgreementForm, ExportForm
 from exports.manifest import Manifest
 from exports.models import Export, ExportState
-from exports.queries import LeftOut
 
 CONTENT_TYPES = {"jsonl": "application/jsonl", "json": "application/json", "md": "text/markdown; charset=utf-8"}
 
@@ -57,14 +56,14 @@ def export(request: HttpRequest, export_id: int) -> HttpResponse:
 @require_safe
 @managers
 def progress(request: HttpRequest, export_id: int) -> HttpResponse:
-    """The part of the page that asks for itself again until the export is finished."""
+    """The part of the page that reloads itself until the export is finished."""
     return render(request, "exports/_export.html", _described(export_id))
 
 
 @managers
 @post_or_redirect("exports:export", "export_id")
 def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
-    """Put prompts that this export found on both sides away: the one that was chosen, or all that are listed."""
+    """Put the chosen prompt of a leak, or all of them, into quarantine."""
     chosen, now = request.POST.get("prompt", ""), timezone.now()
     cases = [case for case in get_object_or_404(Export, id=export_id).cases if chosen in ("", str(case.prompt_id))]
     put = put_into_quarantine(cases=cases, by=person(request), now=now)
@@ -72,7 +71,7 @@ def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
         words = ngettext("%(number)d prompt is in quarantine.", "%(number)d prompts are in quarantine.", put)
         messages.success(request, words % {"number": put} + " " + _("Export the campaigns again."))
     else:
-        messages.info(request, _("Nothing was left to put into quarantine."))
+        messages.info(request, _("These prompts are in quarantine already. Export the campaigns again."))
     return redirect("exports:export", export_id)
 
 
@@ -83,7 +82,7 @@ def download(request: HttpRequest, export_id: int, name: str) -> FileResponse:
 
 
 def file_of(row: Export, name: str) -> FileResponse:
-    """One file of a finished export, streamed; Http404 for any other."""
+    """One file of a finished export. Raises Http404 for any other."""
     if row.state != ExportState.DONE or name not in manifest.file_names(cast(Manifest, row.manifest)):
         raise Http404
     try:
@@ -97,7 +96,7 @@ def file_of(row: Export, name: str) -> FileResponse:
 @require_safe
 @managers
 def agreement(request: HttpRequest) -> HttpResponse:
-    newest = ranking_campaigns().first()
+    newest = measurable_campaigns().first()
     usual = {"ties": TieRule.EXCLUDE.value, "answers": Covered.EXPORTED.value}
     asked = {"campaign": newest.id if newest else None} | usual | request.GET.dict()
     form = AgreementForm(asked)
@@ -116,13 +115,13 @@ def _described(export_id: int) -> dict[str, Any]:
         "export": row,
         "leaks": _leaks(row),
         "unfinished": row.state in (ExportState.WAITING, ExportState.RUNNING),
-        "left_out": [(reason.label, counts[reason.value]) for reason in LeftOut if counts.get(reason.value)],
+        "left_out": [(label, counts[name]) for name, label in queries.LEFT_OUT.items() if counts.get(name)],
         "tables": _tables(row.manifest) if row.manifest else [],
     }
 
 
 def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
-    """What a failed export found on both sides: the reason, the prompt that has to give way, and its twin."""
+    """(reason, prompt to put into quarantine, prompt on the other side) for each leak."""
     cases = row.cases
     ids = {prompt_id for case in cases for prompt_id in (case.prompt_id, case.twin_id)}
     prompts = Prompt.objects.select_related("pool", "group").defer("search", "messages", "shots").in_bulk(ids)
@@ -134,5 +133,5 @@ def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
 
 
 def _tables(described: Manifest) -> list[tuple[str, dict[str, int], dict[str, int]]]:
-    """Split by split, its name, its prompts and its examples."""
+    """(name, numbers of prompts, numbers of examples) for each side of the split."""
     return [(str(split.label), described["prompts"][split], described["examples"][split]) for split in Split]

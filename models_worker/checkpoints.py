@@ -1,7 +1,4 @@
-"""From a policy's row to the checkpoint and adapter that it names, in this process's memory.
-
-Torch is loaded by the first policy and not by this module.
-"""
+"""Load the checkpoint and adapter of a policy. Importing this module does not load torch."""
 
 import logging
 import os
@@ -23,11 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class NotLoaded(Exception):
-    """The policy cannot be loaded on this worker; the message is for the manager who registered it."""
+    """This worker cannot load the policy. The message is for the manager who registered it."""
 
 
 def sampler(policy: Policy) -> "TransformersSampler":
-    """Load a policy, or take the loaded one. Raises NotLoaded or engine.templates.Interrupted."""
+    """Raises NotLoaded or engine.templates.Interrupted."""
     leave_room_for_others(os.environ)
     from models_worker.engine.checkpoint import LoadError
     from models_worker.engine.loader import load_policy
@@ -57,15 +54,14 @@ def sampler(policy: Policy) -> "TransformersSampler":
     except Interrupted:
         raise
     except Exception as error:
-        # Whatever a checkpoint makes its libraries raise: it must not stop the runs of other policies.
-        log.exception("Loading policy %d broke off", policy.id)
+        # A bad checkpoint may raise anything, and must not stop the runs of other policies.
+        log.exception("Policy %d cannot be loaded", policy.id)
         reason = f"{type(error).__name__}: {error}"
         raise NotLoaded(gettext("The policy cannot be loaded: %(error)s") % {"error": reason}) from error
 
 
 @cache
 def has_gpu() -> bool:
-    """Can this process put a policy on a GPU?"""
     leave_room_for_others(os.environ)
     import torch
 
@@ -73,21 +69,21 @@ def has_gpu() -> bool:
 
 
 def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
-    """To be called before torch is loaded: it reads these once. What the operator set stays.
+    """Limit torch's threads, before torch is imported. Values that the operator has set stay.
 
-    On a CPU torch takes every core and lets its threads spin while they wait for each other. Beside a busy web server
-    and database that made sampling 20 times slower (two cores: 38 s instead of 1.7 s for 160 completions).
+    By default torch uses every core, and waiting threads spin. Beside a busy web server and database this made sampling
+    20 times slower (160 completions on two cores: 38 s instead of 1.7 s).
     """
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _place(named: str, *, on_hub: bool) -> tuple[str, str | None]:
-    """A hub id and its revision, or a folder. Raises NotLoaded."""
+    """A hub id with its revision, or a folder. Raises NotLoaded."""
     if on_hub:
         location, _at, revision = named.partition("@")
         return location, revision or None
-    # A folder of the checkout may be named from there. One that is missing is never looked for on the hub.
+    # Relative to the checkout. The hub is never asked for a missing folder.
     folder = settings.BASE_DIR / Path(named).expanduser()
     if not folder.is_dir():
         raise NotLoaded(gettext("There is no folder %(folder)s on this worker.") % {"folder": folder})

@@ -1,6 +1,6 @@
-"""Completions from a file of prompts to a file of completions, one JSON object a line, without rows or a broker.
+"""Sample a file of prompts into a file of completions (JSON Lines), without a database or a broker.
 
-Started again it goes on: what the file of completions has is not sampled anew, and what a seed gives is the same.
+A second start continues: it skips completions that the file has, and a seed gives the same text.
 """
 
 import json
@@ -19,19 +19,19 @@ from models_worker import provenance
 from models_worker.engine.params import derive_seed
 from models_worker.engine.types import Sampler, SampleRequest, SampleResult, SamplingParams
 
-# Prompts sampled side by side, and held in memory.
+# Prompts in memory, sampled side by side.
 CHUNK = 64
-# Bad lines that an error lists; of the rest it gives the number.
+# Maximum number of bad lines that an error quotes.
 LISTED = 20
 
 
 class BadFile(Exception):
-    """Lines of one of the files cannot be used. The message names them and says why."""
+    """A file has bad lines. The message lists them with reasons."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt of the file. id: its own, or the number of its line."""
+    """A prompt of the file. id: by default the number of the line."""
 
     id: str
     messages: list[dict[str, str]]
@@ -39,7 +39,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted of each prompt. model and revision: of the policy, named in every line."""
+    """How to sample each prompt. Every line names model and revision of the policy."""
 
     k: int
     params: SamplingParams
@@ -51,7 +51,7 @@ class Order:
 
 @dataclass
 class Outcome:
-    """How many completions were written, how many prompts or samples failed, and how many bad lines were skipped."""
+    """failed: prompts and samples. skipped: bad lines."""
 
     written: int = 0
     failed: int = 0
@@ -67,12 +67,12 @@ def sample_file(
     complain: Callable[[str], None],
     skip_bad_lines: bool = False,
 ) -> Outcome:
-    """Append K completions of each prompt to `out`, as they end.
+    """Append K completions of each prompt to `out`.
 
-    `complain` receives a sentence for each prompt that fails and, with `skip_bad_lines`, for each line that is skipped.
-    Otherwise raises BadFile, which names the bad lines, before anything is sampled.
+    `complain` receives a sentence for each failure and, with `skip_bad_lines`, for each bad line. Without it, bad lines
+    raise BadFile before sampling starts.
     """
-    # Read through once, so that a bad line at the end does not come to light after hours.
+    # Read the whole file first, so that a bad line at its end is reported now and not after hours.
     problems: list[str] = []
     with prompts.open(encoding="utf-8") as lines:
         for _asked in read(lines, problems.append):
@@ -97,8 +97,7 @@ def sample_file(
 
 
 def read(lines: Iterable[str], bad_line: Callable[[str], None]) -> Iterator[Asked]:
-    """Prompts, with `prompt` (a text or messages) or `messages` in each line. `bad_line` receives the problem of each
-    line that cannot be used, with its number."""
+    """Prompts of lines with `prompt` (text or messages) or `messages`. `bad_line` receives problems of other lines."""
     named: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -106,7 +105,7 @@ def read(lines: Iterable[str], bad_line: Callable[[str], None]) -> Iterator[Aske
         try:
             asked = _asked(line, number)
             if (first := named.setdefault(asked.id, number)) != number:
-                problem = _("Line %(first)d has the id “%(id)s”, too. The id decides the seed: give each line its own.")
+                problem = _("Line %(first)d also has the id “%(id)s”. The id decides the seed: give each line its own.")
                 raise BadPrompt(problem % {"id": asked.id, "first": first})
         except (ValueError, BadPrompt) as error:
             bad_line(_("Line %(number)d: %(error)s") % {"number": number, "error": error})
@@ -117,7 +116,7 @@ def read(lines: Iterable[str], bad_line: Callable[[str], None]) -> Iterator[Aske
 def _asked(line: str, number: int) -> Asked:
     fields = json.loads(line)
     if not isinstance(fields, dict):
-        raise BadPrompt(_("It is no JSON object."))
+        raise BadPrompt(_("It is not a JSON object."))
     raw = fields.get("messages", fields.get("prompt"))
     messages = canonical_messages([{"role": "user", "content": raw}] if isinstance(raw, str) else raw)
     plain = [{"role": message["role"], "content": message["content"]} for message in messages]
@@ -135,7 +134,7 @@ def _listed(problems: list[str]) -> str:
 
 
 def _finished(out: Path) -> set[tuple[str, int]]:
-    """What the file has from an earlier start; a line that a killed process left half written is taken off."""
+    """The completions of an earlier start. Removes an incomplete last line, which a killed process left."""
     if not out.exists():
         return set()
     done, whole = set(), 0
@@ -148,7 +147,7 @@ def _finished(out: Path) -> set[tuple[str, int]]:
                 fields = json.loads(line)
                 done.add((str(fields["id"]), int(fields["k"])))
             except (ValueError, KeyError, TypeError) as error:
-                problem = _("%(file)s holds something else than completions of an earlier start.")
+                problem = _("%(file)s has lines that are not completions of an earlier start. Give another file.")
                 raise BadFile(problem % {"file": out}) from error
         file.truncate(whole)
     return done
@@ -163,7 +162,7 @@ def _sample(
     outcome: Outcome,
     complain: Callable[[str], None],
 ) -> None:
-    # Not with the modules of this one: it loads the template language, which the web does not have.
+    # Imported here, because it loads Jinja, which web servers lack.
     from models_worker.engine.chat import ChatError, Overruns
 
     overruns = Overruns()
@@ -208,7 +207,7 @@ def _sample(
 
 
 def _line(asked: Asked, result: SampleResult, order: Order, known: dict[str, Any]) -> dict[str, Any]:
-    """With the names that the import of completions knows."""
+    """With the field names of `manage.py import_completions`."""
     return {
         "id": asked.id,
         "k": result.k,

@@ -1,4 +1,4 @@
-"""Asking servers what they can do, as managers want to know it."""
+"""Probe the servers for which a manager requested it."""
 
 import logging
 import os
@@ -19,23 +19,23 @@ from models_worker.engine.types import SamplerUnusable
 
 log = logging.getLogger(__name__)
 
-# A stage is a few short requests, each tried again a few times.
+# Longer than a stage of a few short requests with retries.
 LEASE = timedelta(minutes=10)
 
 
 class Stopped(Exception):
-    """This process is told to stop."""
+    """This process must stop."""
 
 
 def probe_waiting(stopping: Event) -> None:
-    """Probe the servers that wait for it, one after another. Safe to call at any time, and by several workers."""
+    """Probe all waiting servers, one after another. Idempotent and safe to run concurrently."""
     worker = f"{platform.node()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
     while not stopping.is_set() and (probe := probes.claim(worker=worker, lease=LEASE, now=timezone.now())):
         _probe(probe, stopping)
 
 
 def _probe(probe: ServerProbe, stopping: Event) -> None:
-    # The HTTP client is loaded by whoever needs it.
+    # Imported here, so that only workers that need an HTTP client load one.
     from models_worker import servers
     from models_worker.engine.chat import ChatError
     from models_worker.engine.probe import ProbeFailed
@@ -55,11 +55,14 @@ def _probe(probe: ServerProbe, stopping: Event) -> None:
         log.warning("The server of policy %d cannot be probed; its page says why", probe.policy_id)
         probes.fail(probe=probe, error=str(reason))
     except django.db.Error:
-        # The lease ends, and the sweep finds it.
+        # The lease expires, and the sweep finds the probe.
         raise
     except Exception as error:
-        # Whatever a server makes a library raise: it must not stop the runs of other policies.
-        log.exception("Probing the server of policy %d broke off", probe.policy_id)
-        probes.fail(probe=probe, error=gettext("The probe broke off: %(error)s") % {"error": type(error).__name__})
+        # Libraries may raise anything for a bad answer, which must not stop the runs of other policies.
+        log.exception("The probe of policy %d's server failed", probe.policy_id)
+        probes.fail(
+            probe=probe,
+            error=gettext("The probe stopped with an unexpected error: %(error)s") % {"error": type(error).__name__},
+        )
     else:
         probes.finish(probe=probe, findings=asdict(findings), now=timezone.now())

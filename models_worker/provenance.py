@@ -1,16 +1,16 @@
-"""What is kept of how a completion came about, beside its columns."""
+"""The provenance of a completion."""
 
 import math
 from typing import Any
 
 from models_worker.engine.types import Sampler, SampleResult
 
-# The sixth digit of a logprob is already noise of the arithmetic.
+# Further digits of a logprob are numerical noise.
 DIGITS = 6
 
 
 def told(sampler: Sampler, result: SampleResult, *, prompt_sha256: str, keep_tokens: bool) -> dict[str, Any]:
-    """What engine and sample tell, as values that JSON takes; token by token only with `keep_tokens`."""
+    """The facts that engine and sample report, as JSON values; token ids and logprobs only with `keep_tokens`."""
     known = {
         **sampler.provenance,
         **result.provenance,
@@ -25,7 +25,7 @@ def told(sampler: Sampler, result: SampleResult, *, prompt_sha256: str, keep_tok
 
 
 def _finite(logprob: float | None, digits: int | None = None) -> float | None:
-    """JSON has no NaN and no infinity."""
+    """JSON has neither NaN nor infinity."""
     if logprob is None or not math.isfinite(logprob):
         return None
     return logprob if digits is None else round(logprob, digits)

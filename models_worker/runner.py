@@ -1,7 +1,6 @@
-"""From the requests of a run to stored completions, killed at any line and started again.
+"""The loop of a worker: claim requests of a run, sample them, store the completions.
 
-What is stored does not depend on where a worker was killed, on how many shared the run or in which order samples ended:
-a seed gives a text, and of texts of a prompt that are alike the one with the lowest k stays (see Chunk).
+The result depends neither on the number of workers nor on where one of them is killed: a seed gives a text.
 """
 
 import logging
@@ -10,80 +9,50 @@ import platform
 import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import django.db
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext
 from kombu.exceptions import ChannelError, KombuError
 
 from annotate.celery import app
 from annotate.lib.wake import wake
-from annotate.samples import actions, gate, probes, queries
-from annotate.samples.gate import RESAMPLINGS
-from annotate.samples.models import Origin, Policy, SampleRun
-from annotate.samples.models import SampleRequest as Asked
+from annotate.samples import actions, probes, queries
+from annotate.samples.models import SampleRun
 from annotate.samples.states import RunState
-from models_worker import checkpoints, probing, provenance
-from models_worker.engine.params import derive_seed
+from models_worker import checkpoints, probing
+from models_worker.chunk import Breakdown, Chunk
 from models_worker.engine.templates import Interrupted, interruptible
-from models_worker.engine.types import (
-    InvalidParams,
-    Sampler,
-    SampleRequest,
-    SampleResult,
-    SamplerUnusable,
-    SamplingParams,
-)
+from models_worker.engine.types import InvalidParams, SamplingParams
+from models_worker.loading import Unusable, load_sampler
 
-# Torch is loaded by the first run and not by this module: every Celery process imports it, also one that never samples.
-if TYPE_CHECKING:
-    from models_worker.engine.chat import Overruns, RenderedPrompt
-
+# Every Celery process imports this module, but only those that sample load torch.
 log = logging.getLogger(__name__)
 
-# A dead worker's prompts are free again after this long; a living one renews four times in it.
+# The requests of a dead worker are free again after this time.
 LEASE = timedelta(seconds=60)
 RENEWALS = 4
-# Prompts claimed at a time, at least and at most: what a killed worker may have to sample again, and what it keeps from
-# a second worker. At a chunk's end the batch, or the server, runs empty with nothing else to do, and a longer chunk has
-# fewer ends: 256 prompts are sampled a seventh faster than four times 64.
+# Minimum and maximum number of prompts per claim. A killed worker loses up to a claim. But the batch runs empty at its
+# end: one claim of 256 prompts takes a seventh less time than four of 64.
 CHUNK, LONGEST_CHUNK = 64, 256
-# Of what waits, how much is claimed: enough is left for other workers, and all end at about the same time (guided
-# self-scheduling, Polychronopoulos and Kuck 1987).
+# Share of the waiting prompts per claim (guided self-scheduling, Polychronopoulos and Kuck 1987).
 SHARE = 1 / 4
-# An engine that raises so often without one sample in between will not get better: its run fails, others go on.
+# Consecutive errors of the engine after which a run fails.
 BREAKDOWNS = 5
-# How soon a cancelled run is noticed.
+# Seconds between looks at the state of the run.
 LOOK = 1.0
-# How often those who make ranking tasks hear of finished prompts while a claim is being sampled.
-TELL = 5.0
 
-# Set when this process is told to stop: what is leased is given back at once.
+# Set when this process must stop.
 stopping = threading.Event()
-# One policy at a time in a process, or two would need twice the memory.
+# One policy at a time in a process: two would need twice the memory.
 _sampling = threading.Lock()
 
 
-class Unusable(Exception):
-    """Nothing of a run can be sampled; the message is for the manager who started it."""
-
-
-class Breakdown(Exception):
-    """The engine raised; the message says what."""
-
-
 def sample(run_id: int) -> None:
-    """Sample what waits of this run and then of the other runs, oldest first, until nothing waits.
+    """Sample this run, then the other waiting runs, oldest first. Returns immediately if the process samples already.
 
-    Servers that are to be probed come first and between: somebody waits for them, and each takes but seconds.
-
-    In a process that samples already this returns at once: the other call takes this run too.
+    Probes go first, because managers wait for them and they take only seconds.
     """
     if not _sampling.acquire(blocking=False):
         return
@@ -100,7 +69,7 @@ def sample(run_id: int) -> None:
 
 
 def _waiting_here() -> QuerySet[SampleRun]:
-    """The runs that this worker can sample. Whether it has a GPU is asked of torch, and only where that matters."""
+    # has_gpu loads torch.
     runs = queries.waiting_runs()
     if runs.filter(policy__needs_gpu=True).exists() and not checkpoints.has_gpu():
         return queries.waiting_runs(gpu=False)
@@ -108,7 +77,7 @@ def _waiting_here() -> QuerySet[SampleRun]:
 
 
 def probe() -> None:
-    """Probe the servers that wait for it. In a process that samples this returns at once: sampling sees to them too."""
+    """Returns immediately if the process samples already: it then probes too."""
     if not _sampling.acquire(blocking=False):
         return
     try:
@@ -118,29 +87,24 @@ def probe() -> None:
 
 
 def sweep(*, now: datetime) -> None:
-    """Free what dead workers held, and see that a worker hears of the oldest waiting run, or of a server to be probed.
-
-    Safe to run at any time.
-
-    One message waits at most: where no worker samples, or the only one is busy for hours, they would pile up.
-    """
+    """Free the requests of dead workers, and wake a worker if a run or a probe waits. Idempotent."""
     if freed := actions.free_expired(now=now):
-        log.info("%d prompts of workers that stopped are free again", freed)
+        log.info("%d prompts of workers that stopped are available again", freed)
     run = queries.waiting_runs().first()
-    # A worker that is woken for the one sees to the other.
+    # A worker does both, whichever message wakes it.
     task, row = (actions.SAMPLE, run) if run else (actions.PROBE, probes.waiting(now=now).first())
     if row and not _announced():
         wake(task, row.id)
 
 
 def _announced() -> bool:
-    """Is there a message that no worker has taken yet?"""
+    """Whether a message waits in the queue. More would pile up while no worker is free."""
     queue = app.amqp.router.route({}, actions.SAMPLE)["queue"]
     try:
         with app.connection_for_write() as connection:
             return bool(queue(connection.default_channel).queue_declare(passive=True).message_count)
     except (KombuError, ChannelError, OSError):
-        # Not declared before the first message.
+        # The queue does not exist before the first message.
         return False
 
 
@@ -164,7 +128,7 @@ def _sample_run(run: SampleRun) -> None:
 
 
 def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
-    # With the first run, and not with this module: it is for those that sample.
+    # Imported here because it loads transformers.
     from models_worker.engine.chat import Overruns
 
     params, sampler, breakdowns, overruns = _params(run), None, 0, Overruns()
@@ -173,7 +137,7 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
         claimed = actions.claim_requests(run=run, worker=worker, limit=_share(run), lease=LEASE, now=timezone.now())
         if not claimed:
             return
-        # After the claim: a policy too large for the machine takes the process down, and that must count as an attempt.
+        # After the claim, because a policy that is too large kills the process, and that must count as an attempt.
         sampler = sampler or load_sampler(run.policy)
         chunk = Chunk(run, sampler, params, claimed, overruns)
         try:
@@ -187,7 +151,6 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
 
 
 def _share(run: SampleRun) -> int:
-    """How many prompts of a run to claim next."""
     waiting = queries.waiting_prompts(run, up_to=int(LONGEST_CHUNK / SHARE))
     return min(LONGEST_CHUNK, max(CHUNK, int(waiting * SHARE)))
 
@@ -202,42 +165,8 @@ def _params(run: SampleRun) -> SamplingParams:
         raise Unusable(str(error)) from error
 
 
-def load_sampler(policy: Policy) -> Sampler:
-    """Load a policy, or take the loaded one. Raises Unusable."""
-    if policy.origin == Origin.SERVER:
-        return _sampler_of_server(policy)
-    try:
-        sampler = checkpoints.sampler(policy)
-    except checkpoints.NotLoaded as error:
-        raise Unusable(str(error)) from error
-    known = queries.sampled_weights(policy)
-    if known and known != (sampler.checkpoint_sha256, sampler.policy.adapter_sha256):
-        raise Unusable(
-            gettext("The files of %(policy)s have changed since it was first sampled. Register them as a new revision.")
-            % {"policy": policy}
-        )
-    return sampler
-
-
-def _sampler_of_server(policy: Policy) -> Sampler:
-    # The HTTP client, too, is loaded by whoever needs it.
-    from models_worker import servers
-
-    try:
-        return servers.sampler(policy)
-    except servers.NotAllowed as error:
-        raise Unusable(str(error)) from error
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
-
-
 class Watch:
-    """Renews the leases of a worker and sees whether its run goes on, while the engine is busy.
-
-    The engine asks before every token; it gets its answer from memory.
-    """
+    """A thread that renews leases and notices a cancelled run while the engine samples."""
 
     def __init__(self, run: SampleRun, worker: str) -> None:
         self._run, self._worker = run, worker
@@ -253,7 +182,7 @@ class Watch:
         self._thread.join()
 
     def over(self) -> bool:
-        """Is the run cancelled, or this process told to stop?"""
+        """Whether to stop. Cheap: the engine calls it before every token."""
         return self._ended.is_set() or stopping.is_set()
 
     def _look_on(self) -> None:
@@ -266,179 +195,7 @@ class Watch:
                     actions.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
                     renew_at = time.monotonic() + LEASE.total_seconds() / RENEWALS
             except django.db.Error as error:
-                # The database may be back before the leases end.
+                # The database may return before the leases expire.
                 log.warning("Leases of %s were not renewed: %s", self._worker, error)
                 django.db.connection.close()
         django.db.connection.close()
-
-
-class Chunk:
-    """The prompts of one claim, on their way to K completions each.
-
-    A completion that does not pass the gate is sampled anew before it is stored, a few times, then stored as it is.
-    Samples end in any order, but they are judged in the order of k, so that it is always the same one that gives way.
-    """
-
-    def __init__(
-        self,
-        run: SampleRun,
-        sampler: Sampler,
-        params: SamplingParams,
-        claimed: Iterable[Asked],
-        overruns: "Overruns",
-    ) -> None:
-        self.run, self.sampler, self.params, self.overruns = run, sampler, params, overruns
-        # What follows goes by prompt, named as the engine names it.
-        self.asked = {str(request.prompt_id): request for request in claimed}
-        stored = queries.stored(run, [request.prompt_id for request in self.asked.values()])
-        self.texts = {
-            prompt: {k: gate.read(text) for k, text in stored.get(request.prompt_id, {}).items()}
-            for prompt, request in self.asked.items()
-        }
-        self.rendered: dict[str, RenderedPrompt] = {}
-        self.errors: dict[str, str] = {}
-        self.hopeless: set[str] = set()
-        self._untold, self._told_at = 0, time.monotonic()
-
-    def sample(self, *, cancelled: Callable[[], bool]) -> None:
-        """Store and finish what can be; note for each other prompt why not, unless `cancelled()`.
-
-        Raises Breakdown, Unusable or Interrupted.
-        """
-        try:
-            self._sample(cancelled)
-        except django.db.Error:
-            # Nothing can be noted now. The leases end, and the sweep goes on from what is stored.
-            raise
-        except Interrupted:
-            raise
-        except SamplerUnusable as error:
-            raise Unusable(str(error)) from error
-        except Exception as error:
-            log.exception("Sampling for run %d broke off", self.run.id)
-            reason = gettext("The sampler broke off: %(error)s") % {"error": _words(error)}
-            self._fail_unfinished(reason)
-            raise Breakdown(reason) from error
-        if not cancelled():
-            self._fail_unfinished(gettext("The sampler gave no answer."))
-
-    def _sample(self, cancelled: Callable[[], bool]) -> None:
-        wanted = {}
-        for prompt in self.asked:
-            if cancelled():
-                return
-            if not (missing := self._missing(prompt)):
-                # All was stored by a worker that was killed before it could say so.
-                self._finish(prompt)
-            elif self._render(prompt):
-                wanted[prompt] = missing
-        if wanted:
-            self._fill(wanted, cancelled)
-
-    def _missing(self, prompt: str) -> list[int]:
-        return [k for k in range(self.run.k + self.asked[prompt].extra) if k not in self.texts[prompt]]
-
-    def _render(self, prompt: str) -> bool:
-        from models_worker.engine.chat import ChatError
-
-        request = self.asked[prompt]
-        try:
-            self.rendered[prompt] = self.sampler.render(
-                request.prompt.messages, max_new_tokens=self.params.max_new_tokens
-            )
-        except ChatError as error:
-            # No attempt would change that.
-            actions.fail_request(request=request, error=str(error), now=timezone.now(), final=True)
-            self.overruns.note(error)
-            return False
-        self.overruns.note(None)
-        return True
-
-    def _fill(self, wanted: Mapping[str, list[int]], cancelled: Callable[[], bool]) -> None:
-        """Sample these k of these prompts, and what does not pass the gate once more."""
-        # What of a prompt is judged next, as k and attempt; a further attempt is judged after all others.
-        lines = {prompt: deque((k, 0) for k in ks) for prompt, ks in wanted.items()}
-        early: dict[tuple[str, int, int], SampleResult] = {}
-
-        def hear(result: SampleResult) -> list[SampleRequest]:
-            prompt, again = result.prompt_id, []
-            early[prompt, result.k, result.attempt] = result
-            line = lines[prompt]
-            while line and (next_up := early.pop((prompt, *line[0]), None)):
-                k, attempt = line.popleft()
-                if not self._keep(next_up):
-                    line.append((k, attempt + 1))
-                    again.append(self._request(prompt, k, attempt + 1))
-            return again
-
-        requests = [self._request(prompt, k, 0) for prompt, ks in wanted.items() for k in ks]
-        self.sampler.sample(requests, on_result=hear, cancelled=cancelled)
-
-    def _request(self, prompt: str, k: int, attempt: int) -> SampleRequest:
-        rendered = self.rendered[prompt]
-        return SampleRequest(
-            prompt_id=prompt,
-            k=k,
-            prompt_ids=rendered.ids,
-            params=self.params,
-            seed=derive_seed(self.run.seed, self.run.policy.revision, prompt, k, attempt),
-            attempt=attempt,
-            truncated_prompt=rendered.truncated,
-            prompt_text=rendered.text,
-        )
-
-    def _keep(self, result: SampleResult) -> bool:
-        """Store a completion. False if it does not pass the gate and a further attempt may help."""
-        prompt, texts = result.prompt_id, self.texts[result.prompt_id]
-        if result.finish_reason == "error":
-            self.errors[prompt] = result.error
-            if result.final:
-                self.hopeless.add(prompt)
-            return True
-        text = gate.read(actions.kept(result.text))
-        cut_off = self.run.resample_cut_off and result.finish_reason == "length"
-        if self._may_change(result) and gate.flaw(text, cut_off=cut_off, others=texts.values()):
-            return False
-        written = actions.Written(
-            k=result.k,
-            text=result.text,
-            token_count=result.token_count,
-            finish_reason=result.finish_reason,
-            seed=result.seed,
-            attempt=result.attempt,
-            parameters=asdict(result.params),
-            checkpoint_hash=self.sampler.checkpoint_sha256,
-            provenance=provenance.told(
-                self.sampler,
-                result,
-                prompt_sha256=self.rendered[prompt].sha256,
-                keep_tokens=self.run.keep_tokens,
-            ),
-        )
-        actions.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
-        texts[result.k] = text
-        if not self._missing(prompt):
-            self._finish(prompt)
-        return True
-
-    def _may_change(self, result: SampleResult) -> bool:
-        # At temperature 0 every seed gives the same text.
-        return result.attempt < RESAMPLINGS and self.params.temperature > 0
-
-    def _finish(self, prompt: str) -> None:
-        self._untold += actions.finish_request(request=self.asked[prompt], now=timezone.now())
-        if time.monotonic() - self._told_at >= TELL:
-            self.tell()
-
-    def tell(self) -> None:
-        """Whoever makes ranking tasks hears of what was finished since the last time: labelers may wait for it."""
-        if self._untold:
-            wake(actions.FILL, self.run.pool_id)
-        self._untold, self._told_at = 0, time.monotonic()
-
-    def _fail_unfinished(self, reason: str) -> None:
-        for prompt, request in self.asked.items():
-            if self._missing(prompt):
-                error = self.errors.get(prompt, reason)
-                final = prompt in self.hopeless
-                actions.fail_request(request=request, error=error, now=timezone.now(), final=final)

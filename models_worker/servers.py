@@ -1,4 +1,4 @@
-"""From a policy's row to the server it names: whether this worker may call it, and with which key."""
+"""The server of a policy: whether this worker may call it, and with which key."""
 
 import os
 from pathlib import Path
@@ -15,12 +15,12 @@ from models_worker.engine.openai_engine import OpenAISampler
 from models_worker.engine.patience import Patience
 from models_worker.engine.server import Endpoint, Server
 
-# A manager waits for it.
+# Short, because a manager is waiting.
 PROBING = Patience(seconds=60, tries=3, busy=120)
 
 
 class NotAllowed(Exception):
-    """This worker does not call the server; the message says what is missing in its environment."""
+    """This worker must not call the server. The message says what its environment lacks."""
 
 
 def sampler(policy: Policy) -> OpenAISampler:
@@ -33,7 +33,7 @@ def sampler(policy: Policy) -> OpenAISampler:
 
 
 def server_of(policy: Policy) -> Server:
-    """The server of a policy, asked in the way its probe found out. Raises NotAllowed."""
+    """The server, with the settings that its probe found. Raises NotAllowed."""
     probe = getattr(policy, "probe", None)
     found = probe.findings if probe else {}
     _check_host(policy.location)
@@ -53,7 +53,7 @@ def server_of(policy: Policy) -> Server:
 
 
 def _check_host(url: str) -> None:
-    """What a manager registers is called only where the operator of this worker agrees."""
+    """Managers register servers, but the operator decides which hosts a worker calls. Raises NotAllowed."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -65,7 +65,7 @@ def _check_host(url: str) -> None:
 
 
 def _key(name: str) -> str:
-    """From the environment, or from the file that NAME_FILE in the environment points to. Raises NotAllowed."""
+    """From the variable NAME, or from the file that NAME_FILE names. Raises NotAllowed."""
     if not KEY_NAME.fullmatch(name):
         raise NotAllowed(gettext("%(name)s is not the name of a server's key.") % {"name": name})
     key = os.environ.get(name, "")
@@ -83,7 +83,10 @@ def _key(name: str) -> str:
             gettext("This worker has no key %(name)s. Its operator can set it in the environment, or %(name)s_FILE.")
             % {"name": name}
         )
-    # Said here, for the client would say it with the key.
+    # The HTTP client's own error would quote the key.
     if not (key.isascii() and key.isprintable()):
-        raise NotAllowed(gettext("The key %(name)s has characters that no request can carry.") % {"name": name})
+        raise NotAllowed(
+            gettext("The key %(name)s has characters that HTTP headers do not allow. Its operator can correct it.")
+            % {"name": name}
+        )
     return key

@@ -1,4 +1,4 @@
-"""The worker's tasks. Torch is loaded when the first run is sampled: every Celery process imports this module."""
+"""The worker's tasks. Every Celery process imports this module, so it must not load torch."""
 
 from celery import shared_task
 from celery.signals import worker_shutting_down

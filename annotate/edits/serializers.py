@@ -3,6 +3,8 @@ from rest_framework import serializers
 
 from annotate.edits.models import InstructionSettings
 
+NO_TARGET = _("Give the id of the pool that accepted instructions go to.")
+
 
 class InstructionSettingsSerializer(serializers.ModelSerializer[InstructionSettings]):
     class Meta:

@@ -1,7 +1,6 @@
-"""Krippendorff's alpha: agreement of any number of people on values, corrected for chance, with values missing.
+"""Krippendorff's alpha: agreement of any number of people, corrected for chance.
 
-K. Krippendorff (2011), Computing Krippendorff's Alpha-Reliability. Values are given as counts: an int array of shape
-(units, V) that says how many people gave unit u the v-th value of the declared scale.
+K. Krippendorff (2011), Computing Krippendorff's Alpha-Reliability. Input: counts (units, V) of the values of each unit.
 """
 
 from typing import Literal
@@ -16,8 +15,7 @@ Level = Literal["nominal", "ordinal", "interval", "ratio"]
 def coincidences(counts: npt.NDArray[np.int64]) -> Numbers:
     """(units, V) to (units, V, V): o_ck = number of ordered pairs of values c and k in the unit, over m_u - 1.
 
-    A unit with a single value is not pairable and gives zeros. Sums over units are sums of coincidences, so that
-    units can be put together, or drawn again, before `alpha` is taken.
+    Zeros for a unit with one value. Coincidences of units add up.
     """
     numbers = counts.astype(np.float64)
     others = np.maximum(numbers.sum(axis=1) - 1, 1)
@@ -31,7 +29,7 @@ def alpha(observed: Numbers, *, level: Level, values: Numbers) -> Numbers:
     """1 - (n - 1) * sum(o_ck d_ck) / sum(n_c n_k d_ck) for coincidences of shape (..., V, V); the result is (...).
 
     d is 1 for different values (nominal), (sum of n_g from c to k - (n_c + n_k)/2)^2 (ordinal), (c - k)^2 (interval)
-    or ((c - k)/(c + k))^2 (ratio). NaN where fewer than two different values were given: there is nothing to agree on.
+    or ((c - k)/(c + k))^2 (ratio). NaN if there are fewer than two different values.
     Krippendorff's example C, 4 people on 12 units: nominal .743, ordinal .815, interval .849, ratio .797.
     """
     margins = observed.sum(axis=-1)
@@ -55,6 +53,6 @@ def _distance(margins: Numbers, level: Level, values: Numbers) -> Numbers:
             sums = values[:, None] + values[None, :]
             return np.asarray(np.divide(between, sums, out=np.zeros_like(between), where=sums != 0) ** 2)
         case "ordinal":
-            # Values between c and k, both ends by half: with the running sum S, |S_c - S_k| measured from mid to mid.
+            # Differences of midpoints of running sums.
             middle = np.cumsum(margins, axis=-1) - margins / 2
             return np.asarray((middle[..., :, None] - middle[..., None, :]) ** 2)

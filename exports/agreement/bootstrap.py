@@ -1,10 +1,8 @@
-"""Intervals that weigh prompts at random; never pairs, because the pairs of a ranking depend on each other.
+"""Intervals by random weights of prompts, not of pairs: the pairs of a ranking are dependent.
 
-The weights are those of the Bayesian bootstrap (Rubin 1981, Annals of Statistics 9(1)). By itself it has no width where
-every prompt says the same, such as 25 prompts of full agreement. So each end of an interval counts one prompt more than
-there are, with the most extreme value that a prompt can have: the lower end one of complete disagreement, the upper end
-one of complete agreement. For the mean of values in a bounded range this is Gaffke's bound (Gaffke 2005, Mathematical
-Methods of Statistics 14(4); Learned-Miller and Thomas 2019, arXiv 1905.06208).
+The Bayesian bootstrap (Rubin 1981, Annals of Statistics 9(1)) gives intervals without width if all prompts have one
+value. So each end includes one more prompt, of the worst or best possible value. For means of bounded values this is
+Gaffke's bound (Learned-Miller and Thomas 2019, arXiv 1905.06208).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -14,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 Numbers = npt.NDArray[np.float64]
-# Below this an interval says more about the formula than about the people.
 PROMPTS_NEEDED = 20
 REPLICATES = 10_000
-# Numbers drawn at a time: bounds the memory, whatever the number of prompts.
+# Random numbers in memory at a time.
 DRAWN_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic with its 95% interval. `value` is None where the statistic is undefined, the interval where there
-    are too few prompts to give one."""
+    """With a 95% interval. None: undefined, or too few prompts for an interval."""
 
     value: float | None
     low: float | None = None
@@ -41,21 +37,17 @@ def estimates(
     seed: int,
     replicates: int = REPLICATES,
 ) -> list[Estimate]:
-    """Estimates of the S statistics that `statistic` makes of summed columns.
+    """Estimate S statistics of weighted sums over prompts.
 
-    `sums` has a row for each prompt (P, F); `statistic` takes R weighted sums of prompts (R, F) and returns (R, S),
-    with NaN where undefined. `worst` and `best` are rows (F,) of a prompt that makes each statistic as low, or as high,
-    as one prompt can. `countable` (S,) says on how many prompts each statistic rests: one with fewer than
-    PROMPTS_NEEDED gets no interval. The same seed gives the same interval.
+    sums: (P, F), a row per prompt, zeros where it does not count. statistic: (R, F) to (R, S), NaN if undefined. worst,
+    best: (F,), extreme prompts. countable: (S,), prompts that count; no interval below PROMPTS_NEEDED.
 
-    With independent weights w ~ Exp(1) for each prompt i and w_0 for the added one:
-    low = the 2.5th percentile of statistic(w_0 worst + sum_i w_i sums_i),
-    high = the 97.5th percentile of statistic(w_0 best + sum_i w_i sums_i).
-    A prompt that does not count has zeros in the columns of a statistic, so its weight does not matter.
+    With independent weights w_0, w_i ~ Exp(1):
+    low = 2.5th percentile of statistic(w_0 worst + sum_i w_i sums_i),
+    high = 97.5th percentile of statistic(w_0 best + sum_i w_i sums_i).
 
-    Where every prompt agrees completely or not at all this is the interval of Clopper and Pearson (1934): of 25 prompts
-    that all agree, low = .025^(1/25) = .863 and high = 1; of 25 of which 24 agree, .796 and .999. With many prompts it
-    becomes the ordinary bootstrap interval; with few it is wider. bench/agreement.py measures how often it holds.
+    For values 0 and 1 this is the interval of Clopper and Pearson (1934): for 25 of 25 prompts .025^(1/25) = .863 to 1,
+    for 24 of 25 .796 to .999. bench/agreement.py measures the coverage.
     """
     values = statistic(sums.sum(axis=0, keepdims=True))[0]
     if max(countable, default=0) < PROMPTS_NEEDED:
@@ -67,7 +59,7 @@ def estimates(
         highs.append(statistic(drawn + added * best))
     low = np.percentile(np.concatenate(lows), 2.5, axis=0)
     high = np.percentile(np.concatenate(highs), 97.5, axis=0)
-    # Sums of many weights are not exact: without rounding an end could lie beyond 1.
+    # Without rounding, errors of the sums could put an end beyond 1.
     ends = zip(np.round(low, 12), np.round(high, 12), strict=True)
     return [
         Estimate(float(value), float(min(start, value)), float(max(end, value)))
@@ -78,7 +70,7 @@ def estimates(
 
 
 def _weights(prompts: int, replicates: int, seed: int) -> Iterator[tuple[Numbers, Numbers]]:
-    """The weights of the added prompt (a few replicates, 1) and of the prompts (a few replicates, P) at a time."""
+    """Batches of weights of the added prompt (R, 1) and of the prompts (R, P)."""
     random = np.random.default_rng(seed)
     at_once = max(1, DRAWN_AT_ONCE // prompts)
     for start in range(0, replicates, at_once):

@@ -1,4 +1,4 @@
-"""Agreement among people who ranked and rated the same slates: every pair of answers to a slate is one comparison."""
+"""Agreement of people who ranked and rated the same slates. Two answers to a slate are one comparison."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,15 +14,14 @@ from exports.agreement.pairs import Numbers, TieRule
 
 RATINGS = np.arange(1.0, 8.0)
 SEED = 0
-# Forty labelers are 780 pairs of people. Where there are more than 50, each gets fewer replicates, so that a page does
-# not take many seconds; the ends of the intervals are then exact to half a percent.
+# Fewer replicates for many pairs of people: fast enough for a page, and exact to half a percent.
 MANY_PAIRS, REPLICATES_OF_MANY = 50, 2000
 UNITS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one person made of the slate of a task: rank and rating of each candidate, in the order of the slate."""
+    """ranks, ratings: one for each candidate, in the order of the slate. The others are ids."""
 
     task: int
     prompt: int
@@ -32,12 +31,19 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Pairwise agreement over all pairs (micro) and as the mean over prompts (macro); Kendall's tau-b, averaged over
-    the comparisons of a prompt and then over prompts; ordinal alpha of the ratings. Intervals weigh prompts at random.
+class Ranked:
+    """An answer with its labeler's cohort and its guideline version."""
 
-    prompts: those that two or more people ranked; `countable` of these have a pair that counts under the rule.
-    pairs: all of them, `tied` of these with a tie; `counted` are those the rates are shares of, by the rule."""
+    answer: Answer
+    cohort: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """micro: over all pairs. macro: mean over prompts. tau_b: mean over the comparisons of a prompt, then over prompts.
+    alpha: ordinal, of ratings. countable: prompts with a pair that counts under the rule. tied: pairs with a tie.
+    counted: pairs in the denominator."""
 
     rule: TieRule
     prompts: int
@@ -53,14 +59,12 @@ class Agreement:
 
     @property
     def sufficient(self) -> bool:
-        """Do the rates rest on enough prompts? A prompt without a pair that counts says nothing about them."""
         return self.countable >= PROMPTS_NEEDED
 
 
 @dataclass(frozen=True)
 class PairAgreement:
-    """Micro agreement of two people over the prompts that both ranked: a share of `counted` of their `pairs`, on
-    `countable` of the prompts."""
+    """Of two people, over the prompts that both ranked."""
 
     first: int
     second: int
@@ -73,7 +77,7 @@ class PairAgreement:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """Arrays of length n, one entry for each two answers to one slate; `counts` is (n, 5) as in pairs.count."""
+    """Arrays (n,), one entry per comparison; `counts` is (n, 5) as in pairs.count."""
 
     prompt: npt.NDArray[np.int64]
     first: npt.NDArray[np.int64]
@@ -82,11 +86,11 @@ class Comparisons:
 
 
 def compare(answers: Iterable[Answer]) -> Comparisons:
-    """Every two answers to the same task. The one whose labeler has the lower id is `first`."""
+    """`first` is the labeler with the lower id."""
     by_task: dict[int, list[Answer]] = defaultdict(list)
     for answer in answers:
         by_task[answer.task].append(answer)
-    # Slates have 4 to 9 candidates: equal sizes are compared in one go.
+    # One call for each size of slate.
     by_size: dict[int, list[tuple[Answer, Answer]]] = defaultdict(list)
     for together in by_task.values():
         ordered = sorted(together, key=lambda answer: answer.labeler)
@@ -106,7 +110,6 @@ def compare(answers: Iterable[Answer]) -> Comparisons:
 
 
 def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES) -> Agreement:
-    """The agreement of everybody in `answers` with each other. Tasks that only one of them answered do not matter."""
     compared = compare(answers)
     prompts, prompt = np.unique(compared.prompt, return_inverse=True)
     agreed, of = (_by_prompt(column, prompt, len(prompts)) for column in pairs.credit(compared.counts, rule))
@@ -151,7 +154,7 @@ def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, repli
 def by_pair(
     answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES
 ) -> list[PairAgreement]:
-    """Every two people who share a prompt; those who share most come first."""
+    """All pairs of people who share a prompt, most shared prompts first."""
     compared = compare(answers)
     agreed, of = pairs.credit(compared.counts, rule)
     people, person = np.unique(np.stack([compared.first, compared.second]), axis=1, return_inverse=True)
@@ -188,16 +191,15 @@ def by_pair(
 
 
 def _usual(of: Numbers) -> float:
-    """How many pairs a prompt that counts has on average."""
+    """Mean pairs of a countable prompt."""
     return float(of.sum() / max(1, np.count_nonzero(of)))
 
 
 def _extreme_ratings(rated: Numbers) -> tuple[Numbers, Numbers]:
-    """Coincidences (V * V,) of a prompt of the usual size, with as much and with as little disagreement as there can be
-    among ratings that are distributed like all ratings.
+    """Coincidences (V * V,) of an average prompt with the largest and the smallest disagreement.
 
-    Disagreement is largest where one person's q-th quantile meets the other's (1 - q)-th, and smallest on the diagonal.
-    Ratings 4, 5, 6 and 7, each as often as the others: 4 against 7, 5 against 6, 6 against 5 and 7 against 4.
+    It is largest if one person's q-th quantile meets the other's (1 - q)-th. For equally frequent ratings 4 to 7: 4
+    against 7, 5 against 6, 6 against 5 and 7 against 4.
     """
     rows = max(1, np.count_nonzero(rated.sum(axis=1)))
     margins = rated.sum(axis=0).reshape(len(RATINGS), len(RATINGS)).sum(axis=1) / rows
@@ -212,7 +214,7 @@ def _by_prompt(values: Numbers, prompt: npt.NDArray[np.intp], prompts: int) -> N
 
 
 def _mean_by_prompt(values: Numbers, prompt: npt.NDArray[np.intp], prompts: int) -> Numbers:
-    """The mean of the values that are defined; NaN for a prompt that has none."""
+    """Mean of the defined values of each prompt, else NaN."""
     defined = ~np.isnan(values)
     return _ratio(
         _by_prompt(np.where(defined, values, 0.0), prompt, prompts),
@@ -225,13 +227,13 @@ def _ratio(numerator: Numbers, denominator: Numbers) -> Numbers:
 
 
 def _to_average(values: Numbers) -> tuple[Numbers, Numbers]:
-    """Two columns whose sums give the mean of the values that are defined."""
+    """Two columns; the ratio of their sums is the mean of the defined values."""
     defined = ~np.isnan(values)
     return np.where(defined, values, 0.0), defined.astype(np.float64)
 
 
 def _coincidences_by_prompt(answers: Sequence[Answer], prompts: npt.NDArray[np.int64]) -> Numbers:
-    """(P, V * V): coincidences of the ratings, a candidate of a slate being a unit. Other prompts are left out."""
+    """(P, V * V): coincidences of ratings. Each candidate of a slate is a unit."""
     place = {int(prompt): number for number, prompt in enumerate(prompts)}
     shared = [answer for answer in answers if answer.prompt in place]
     units: dict[tuple[int, int], int] = {}

@@ -1,8 +1,7 @@
-"""How often two people who ranked the same candidates order a pair of them alike. Arrays in, arrays out.
+"""Compare two rankings pair by pair.
 
-Ranks of n people are an int array of shape (n, K); only their order matters. Counts are an int array of shape (n, 5):
-of the C(K,2) pairs, how many both order alike, how many they order against each other, how many only the first calls
-a tie, how many only the second, and how many both.
+Ranks are int (n, K); only their order matters. Counts are int (n, 5): pairs ordered alike, ordered differently, tied by
+the first person only, by the second only, by both.
 """
 
 from enum import StrEnum
@@ -16,7 +15,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 class TieRule(StrEnum):
-    """What a pair counts for that somebody calls a tie. The published rates name different rules, or none."""
+    """How tied pairs count; see `credit`."""
 
     EXCLUDE = "exclude"
     HALF = "half"
@@ -24,10 +23,7 @@ class TieRule(StrEnum):
 
 
 def count(first: Ranks, second: Ranks) -> Counts:
-    """Compare row by row: first and second are (n, K), the result is (n, 5).
-
-    Ranks 1 2 3 4 against 1 2 2 3: five pairs alike, none against, and one that only the second calls a tie.
-    """
+    """(n, K) and (n, K) to (n, 5). Ranks 1 2 3 4 against 1 2 2 3 give 5 0 0 1 0."""
     i, j = np.triu_indices(first.shape[1], k=1)
     one = np.sign(first[:, i] - first[:, j])
     two = np.sign(second[:, i] - second[:, j])
@@ -37,11 +33,11 @@ def count(first: Ranks, second: Ranks) -> Counts:
 
 
 def credit(counts: Counts, rule: TieRule) -> tuple[Numbers, Numbers]:
-    """Agreement as (numerators, denominators), each of shape (n,).
+    """(numerators, denominators), each (n,).
 
-    - exclude: a pair that anybody calls a tie is not counted (Stiennon et al., arXiv 2009.01325, C.2);
-    - half: both say tie counts 1, only one says so 1/2 (WebGPT, arXiv 2112.09332, C; LIMA, arXiv 2305.11206, 4.1);
-    - strict: three answers, better, worse and tie, and only the same one counts; chance is 1/3.
+    - exclude: without ties (Stiennon et al., arXiv 2009.01325, C.2);
+    - half: a tie of both counts 1, of one 1/2 (WebGPT, arXiv 2112.09332, C; LIMA, arXiv 2305.11206, 4.1);
+    - strict: three answers, better, worse and tie; chance is 1/3.
 
     Ranks 1 2 3 4 against 1 2 2 3: exclude 5/5, half 5.5/6 = .917, strict 5/6 = .833.
     """
@@ -57,10 +53,9 @@ def credit(counts: Counts, rule: TieRule) -> tuple[Numbers, Numbers]:
 
 
 def tau_b(counts: Counts) -> Numbers:
-    """Kendall's tau-b, shape (n,): (C - D) / sqrt((C + D + T1)(C + D + T2)), T1 and T2 the pairs only one calls a tie.
+    """Kendall's tau-b (1945), shape (n,): (C - D) / sqrt((C + D + T1)(C + D + T2)), T1 and T2 tied by one person only.
 
-    NaN where one of the two calls every pair a tie (Kendall 1945; as in scipy.stats.kendalltau).
-    Ranks 1 2 3 4 against 1 2 2 3: 5 / sqrt(6 * 5) = .913.
+    NaN if one person ties all pairs. Ranks 1 2 3 4 against 1 2 2 3: 5 / sqrt(6 * 5) = .913.
     """
     alike, against, only_first, only_second, _both = (column.astype(np.float64) for column in counts.T)
     ordered = alike + against

@@ -1,4 +1,4 @@
-"""Rates of pairwise agreement that others have published, to read one's own against."""
+"""Published rates of pairwise agreement, for comparison."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from exports.agreement.bootstrap import Estimate
 
 @dataclass(frozen=True)
 class Published:
-    """`ties` is the tie rule of the source; most do not state it."""
+    """ties: the tie rule of the source."""
 
     who: Promise | str
     rate: Estimate

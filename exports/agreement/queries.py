@@ -1,49 +1,39 @@
-"""Rankings of a campaign as plain answers, and the groups of people and guideline versions they are compared within."""
+"""The rankings of a campaign, and the groups within which they are compared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from django.db import models
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.accounts.models import Cohort, User
 from annotate.lib.refusals import Refusal
 from annotate.lib.streaming import streaming
-from annotate.rankings.models import Placing
 from annotate.work.models import Assignment, Campaign
 from annotate.work.states import State
 from annotate.workflows.table import workflow_of
-from exports.agreement.measure import Agreement, Answer, PairAgreement, by_pair, measure
+from exports.agreement.measure import Agreement, Answer, PairAgreement, Ranked, by_pair, measure
 from exports.agreement.pairs import TieRule
 from exports.queries import exportable_answers, unanswered
+from exports.table import EXPORTS, export_of
 
-# A submitted answer is somebody's judgement, whatever a reviewer will say; one that was sent back is being redone.
+# Without answers that were sent back, because their labelers change them.
 JUDGED = (State.SUBMITTED, State.ACCEPTED)
 
 
 class Covered(models.TextChoices):
-    """Which rankings are compared. By default those that an export contains, so that the numbers are about these."""
+    """Which rankings are compared."""
 
     EXPORTED = "exported", gettext_lazy("those that an export contains")
     HELD_OUT = "held-out", gettext_lazy("accepted ones of held-out labelers")
-    ALL = "all", gettext_lazy("all that are submitted, reviewed or not")
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """An answer with what it is cut by."""
-
-    answer: Answer
-    cohort: str
-    version: int
+    ALL = "all", gettext_lazy("all submitted ones, reviewed or not")
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Agreement within one group of answers; both answers of every comparison are in it."""
+    """Agreement within one group of answers."""
 
     name: str
     agreement: Agreement
@@ -51,7 +41,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Report:
-    """`nothing` says why there is nothing to compare, and what to do; "" where there is something."""
+    """nothing: why there is nothing to compare, and what to do; else ""."""
 
     campaign: Campaign
     rule: TieRule
@@ -65,28 +55,26 @@ class Report:
         return self.cuts[0].agreement
 
 
-def ranking_campaigns() -> QuerySet[Campaign]:
-    """Newest first."""
-    return Campaign.objects.filter(workflow="rankings").order_by("-created_at", "-id")
+def measurable_campaigns() -> QuerySet[Campaign]:
+    """Campaigns whose workflow has agreement, newest first."""
+    keys = [export.key for export in EXPORTS if export.ranked]
+    return Campaign.objects.filter(workflow__in=keys).order_by("-created_at", "-id")
 
 
-class NoRankings(Refusal):
-    """The campaign is of another kind; the message says of which."""
+class NotMeasurable(Refusal):
+    """The workflow of the campaign has no agreement."""
 
 
-def ranking_campaign(campaign: Campaign) -> Campaign:
-    """The campaign itself, if it is one of rankings. Raises NoRankings."""
-    if campaign.workflow != "rankings":
-        raise NoRankings(
+def check_measurable(campaign: Campaign) -> None:
+    """Raises NotMeasurable."""
+    if not export_of(campaign).ranked:
+        raise NotMeasurable(
             _("“%(name)s” is not a ranking campaign (kind of work: %(kind)s). Agreement is measured on rankings.")
             % {"name": campaign.name, "kind": workflow_of(campaign).label}
         )
-    return campaign
 
 
 def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPORTED) -> Report:
-    """Agreement over the rankings that are covered, within each cohort and each guideline version, and of each two
-    labelers."""
     with streaming():
         found = list(ranked(campaign, covered))
     pairs = by_pair([one.answer for one in found], rule=rule)
@@ -102,30 +90,28 @@ def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPO
 
 
 def why_nothing(campaign: Campaign, covered: Covered) -> str:
-    """Why no two rankings can be compared, and what to do."""
     if reason := unanswered(campaign):
         return reason
     said = {"name": campaign.name, "covered": covered.label}
     if not answers(campaign, covered).exists():
         words = _(
-            "“%(name)s” has rankings, but not of the kind you chose (%(covered)s). Choose another kind, or wait until"
-            " they are reviewed."
+            "“%(name)s” has rankings, but not those that you chose (%(covered)s). Choose others, or wait until they are"
+            " reviewed."
         )
     elif campaign.overlap == 1:
         words = _(
-            "No prompt of “%(name)s” has been ranked by two labelers. Set its answers per task to two or more, and"
-            " rankings of the same completions can be compared."
+            "No two labelers have ranked the same completions in “%(name)s”. To measure agreement, set its answers per"
+            " task to two or more."
         )
     else:
         words = _(
-            "No prompt of “%(name)s” has been ranked by two labelers yet. Rankings can be compared as soon as two"
-            " labelers have ranked the same completions."
+            "No two labelers have ranked the same completions in “%(name)s” yet. Agreement appears when they have."
         )
     return words % said
 
 
 def cuts(found: list[Ranked]) -> Iterator[tuple[str, list[Answer]]]:
-    """Everybody; then each cohort and each guideline version that is not everybody again."""
+    """All answers, then those of each cohort and of each guideline version if there are several."""
     yield _("All labelers"), [one.answer for one in found]
     cohorts = {one.cohort for one in found}
     for cohort in Cohort:
@@ -150,25 +136,5 @@ def answers(campaign: Campaign, covered: Covered) -> QuerySet[Assignment]:
 
 
 def ranked(campaign: Campaign, covered: Covered = Covered.EXPORTED) -> Iterator[Ranked]:
-    """Rankings of tasks that at least two people ranked, a task's together. One query, streamed."""
-    judged = answers(campaign, covered)
-    shared = judged.values("task").annotate(answers=Count("id")).filter(answers__gte=2).values("task")
-    placings = (
-        Placing.objects.filter(ranking__assignment__in=judged.filter(task__in=shared))
-        .order_by("ranking__assignment__task", "ranking__assignment", "candidate")
-        .values_list(
-            "ranking__assignment",
-            "ranking__assignment__task",
-            "ranking__assignment__task__prompt",
-            "ranking__assignment__labeler",
-            "ranking__assignment__labeler__cohort",
-            "ranking__assignment__guideline_version__number",
-            "rank",
-            "rating",
-        )
-    )
-    for _assignment, slate in groupby(placings.iterator(5000), key=lambda placing: placing[0]):
-        rows = list(slate)
-        _id, task, prompt, labeler, cohort, version, _rank, _rating = rows[0]
-        answer = Answer(task, prompt, labeler, tuple(row[6] for row in rows), tuple(row[7] for row in rows))
-        yield Ranked(answer, cohort, version)
+    find = export_of(campaign).ranked
+    return find(judged=answers(campaign, covered)) if find else iter(())

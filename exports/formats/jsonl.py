@@ -1,4 +1,4 @@
-"""JSON Lines: one row a line, UTF-8, keys in the order of the schema, so that equal rows are equal bytes."""
+"""JSON Lines: one row a line, in UTF-8. Keys are in the order of their declaration: equal rows give equal bytes."""
 
 import json
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from exports.schema import FileKind, Row
+from exports.schema import Row
 
 
-def file_name(kind: FileKind, split: str) -> str:
-    return f"{kind}_{split}.jsonl"
+def file_name(file: str, split: str) -> str:
+    return f"{file}_{split}.jsonl"
 
 
 def line(row: Row) -> bytes:
@@ -18,21 +18,21 @@ def line(row: Row) -> bytes:
 
 
 def read(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each line of a file that Writer wrote, as its bytes and as its values. Memory is one line."""
+    """Each line, as bytes and as values. Holds one line in memory."""
     with path.open("rb") as file:
         for raw in file:
             yield raw, json.loads(raw)
 
 
 class Writer:
-    """Writes rows to the files of their kind and split. A file begins with its first row: loaders refuse empty ones."""
+    """Creates a file when its first row is written, because loaders refuse empty files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, IO[bytes]] = {}
 
     def write(self, row: Row) -> None:
-        name = file_name(row.kind, row.split)
+        name = file_name(row.file, row.split)
         if name not in self.files:
             self.files[name] = (self.folder / name).open("xb")
         self.files[name].write(line(row))

@@ -1,4 +1,4 @@
-"""The columns every line carries about its prompt and its answer, and the names that they take from small tables."""
+"""Columns about the prompt and the answer, for the rows of all workflows."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -8,16 +8,18 @@ from typing import TypeVar, cast
 from annotate.guidelines.models import GuidelineVersion
 from annotate.pools.models import Prompt
 from annotate.work.models import Assignment, Campaign
-from exports.schema import AboutAnswer, AboutPrompt, Message
+from exports.schema import AboutAnswer, AboutPrompt, Messages
 
-# Rows read and kept at a time, so that memory does not grow with the export.
+# Rows in memory at a time.
 CHUNK = 200
+# Large columns of prompts that no row contains.
+UNREAD = ("assignment__task__prompt__search", "assignment__task__prompt__text")
 
 T = TypeVar("T")
 
 
 class Names:
-    """Names of campaigns and guideline versions by id: tables small enough to be read once an export."""
+    """Names of campaigns and guideline versions by id: small tables, read once per export."""
 
     def __init__(self) -> None:
         self.campaigns = dict(Campaign.objects.values_list("id", "name"))
@@ -26,7 +28,7 @@ class Names:
 
 
 def prompt_of(assignment: Assignment) -> Prompt:
-    """Demonstrations and rankings are made of a prompt; only a task to write a new instruction has none."""
+    """Only tasks to write a new instruction have no prompt."""
     return cast(Prompt, assignment.task.prompt)
 
 
@@ -43,7 +45,7 @@ def about_prompt(prompt: Prompt) -> AboutPrompt:
 
 
 def about_answer(assignment: Assignment, names: Names) -> AboutAnswer:
-    """For submitted answers: constraints of the table say that those have a time and a guideline version."""
+    """Constraints guarantee that submitted answers have a time and a guideline version."""
     guideline, number = names.versions[cast(int, assignment.guideline_version_id)]
     return AboutAnswer(
         answer_id=assignment.id,
@@ -56,13 +58,12 @@ def about_answer(assignment: Assignment, names: Names) -> AboutAnswer:
     )
 
 
-def messages(prompt: Prompt) -> list[Message]:
-    """The prompt's messages with exactly the two keys that every loader knows."""
+def messages(prompt: Prompt) -> Messages:
+    """The prompt's messages with only the two keys that every loader knows."""
     return [{"role": message["role"], "content": message["content"]} for message in prompt.messages]
 
 
 def chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of `size` rows, the last one shorter."""
     rest = iter(rows)
     while chunk := list(islice(rest, size)):
         yield chunk

@@ -1,14 +1,34 @@
-"""Prompts for reinforcement learning: customers' only, without any answer (arXiv 2203.02155, 3.2)."""
+"""Prompts for reinforcement learning: customers' prompts only, without answers (arXiv 2203.02155, 3.2)."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from annotate.work.models import Campaign
-from exports import queries
+from django.db.models import QuerySet
+
+from annotate.pools.models import Prompt, Source
 from exports.rows.about import CHUNK, about_prompt, messages
-from exports.schema import PpoRow
+from exports.schema import AboutPrompt, PromptColumn, Row, SplitColumn, TrainingFile
+from exports.workflow import Statistic
 
 
-def rows(campaigns: Sequence[Campaign]) -> Iterator[PpoRow]:
-    """One row a customer prompt of the campaigns' pools. Memory is a chunk of rows."""
-    for prompt in queries.customer_prompts(campaigns).iterator(CHUNK):
-        yield PpoRow(split=prompt.group.split, prompt=messages(prompt), about_prompt=about_prompt(prompt))
+@dataclass(frozen=True)
+class PpoRow(Row):
+    file: ClassVar[str] = "ppo"
+    prompt: PromptColumn
+    split: SplitColumn
+    about_prompt: AboutPrompt
+
+
+FILE = TrainingFile(
+    row=PpoRow,
+    card="- `ppo`: customers' prompts, without answers.\n",
+    rule="PPO: customers' prompts of the campaigns' pools, equal prompts once.",
+    sources=(Source.CUSTOMER,),
+)
+STATISTIC = Statistic("ppo_prompts", FILE)
+
+
+def rows(prompts: QuerySet[Prompt]) -> Iterator[Sequence[Row]]:
+    for prompt in prompts.iterator(CHUNK):
+        yield [PpoRow(prompt=messages(prompt), split=prompt.group.split, about_prompt=about_prompt(prompt))]

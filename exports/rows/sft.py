@@ -1,45 +1,33 @@
-"""Supervised examples: a prompt, and the completion a person wrote to it (arXiv 2203.02155, 3.2 and A.1)."""
+"""Supervised examples: a prompt, and the completion that a person wrote for it (arXiv 2203.02155, 3.2 and A.1)."""
 
-from collections.abc import Iterator, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
-from annotate.pools.models import Prompt
-from annotate.pools.rules import Shots, shot_examples
-from annotate.work.models import Campaign
-from exports import queries
-from exports.rows.about import CHUNK, Names, about_answer, about_prompt, messages, prompt_of
-from exports.schema import SftRow
+from annotate.pools.models import Source
+from exports.schema import AboutAnswer, AboutPrompt, Messages, PromptColumn, Row, SplitColumn, TrainingFile
+from exports.workflow import Statistic
 
 
-def demonstrations(campaigns: Sequence[Campaign], names: Names) -> Iterator[SftRow]:
-    """One row a demonstration. Memory is a chunk of rows."""
-    for demonstration in queries.demonstrations(campaigns).iterator(CHUNK):
-        assignment = demonstration.assignment
-        prompt = prompt_of(assignment)
-        yield SftRow(
-            split=prompt.group.split,
-            prompt=messages(prompt),
-            completion=demonstration.text,
-            example="demonstration",
-            about_prompt=about_prompt(prompt),
-            about_answer=about_answer(assignment, names),
-        )
+@dataclass(frozen=True)
+class SftRow(Row):
+    file: ClassVar[str] = "sft"
+    prompt: PromptColumn
+    completion: Annotated[Messages, "The completion that a person wrote, as one assistant message."]
+    example: Annotated[
+        str, "`demonstration`, or `few_shot` for one of the K leave-one-out examples of a few-shot instruction."
+    ]
+    split: SplitColumn
+    about_prompt: AboutPrompt
+    about_answer: AboutAnswer
 
 
-def few_shot_examples(campaigns: Sequence[Campaign], names: Names) -> Iterator[list[SftRow]]:
-    """K rows an instruction with K query/response pairs: each pair in turn is asked for, the others stand before it."""
-    for instruction in queries.few_shot_instructions(campaigns).iterator(CHUNK):
-        # The query asks for those that have both.
-        prompt = cast(Prompt, instruction.prompt)
-        shots = cast(Shots, prompt.shots)
-        yield [
-            SftRow(
-                split=prompt.group.split,
-                prompt=[{"role": "user", "content": text}],
-                completion=response,
-                example="few_shot",
-                about_prompt=about_prompt(prompt),
-                about_answer=about_answer(instruction.assignment, names),
-            )
-            for text, response in shot_examples(shots)
-        ]
+FILE = TrainingFile(
+    row=SftRow,
+    card="""\
+- `sft`: a prompt and the completion a person wrote to it (`example`: `demonstration`, or `few_shot` for one of the K
+  leave-one-out examples of an instruction with K query/response pairs).
+""",
+    rule="SFT: demonstrations, and K leave-one-out examples of each few-shot instruction with K query/response pairs.",
+    sources=(Source.LABELER, Source.CUSTOMER),
+)
+STATISTIC = Statistic("sft_examples", FILE)

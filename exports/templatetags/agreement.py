@@ -1,4 +1,4 @@
-"""How estimates look: {% load agreement %}."""
+"""Estimates as text and as a drawing."""
 
 from typing import Any
 
@@ -12,13 +12,12 @@ register = template.Library()
 
 @register.inclusion_tag("exports/_interval.html")
 def interval(estimate: Estimate) -> dict[str, Any]:
-    """`{% interval agreement.micro %}`: a share in percent with its interval, also drawn on a line from 0 to 100."""
+    """A share in percent with its interval, also drawn on a line from 0 to 100."""
     return {
         "value": _percent(estimate.value),
         "low": _percent(estimate.low),
         "high": _percent(estimate.high),
-        # SVG takes no decimal comma, so these are texts already.
-        # The mark has a width of its own, and at 100 it must not fall off the line.
+        # Texts, because SVG takes no decimal comma. At 100 the mark must not leave the line.
         "at": _place(None if estimate.value is None else min(estimate.value, 0.992)),
         "start": _place(estimate.low),
         "width": _place((estimate.high or 0) - (estimate.low or 0)),
@@ -27,13 +26,11 @@ def interval(estimate: Estimate) -> dict[str, Any]:
 
 @register.filter
 def coefficient(estimate: Estimate) -> str:
-    """`{{ agreement.tau_b|coefficient }}`: a number between -1 and 1, with its interval where there is one."""
     if estimate.value is None:
         return "–"
     value = number_format(round(estimate.value, 2), 2)
     if estimate.low is None or estimate.high is None:
         return value
-    # No line breaks within the brackets: the spaces are no-break spaces.
     low, high = number_format(round(estimate.low, 2), 2), number_format(round(estimate.high, 2), 2)
     return f"{value} ({low}\N{NO-BREAK SPACE}–\N{NO-BREAK SPACE}{high})"
 

@@ -1,4 +1,4 @@
-"""An adapter on top of a checkpoint: LoRA and the other kinds that peft knows."""
+"""Adapters on top of a checkpoint: LoRA and the other kinds of peft."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from transformers import PreTrainedModel
 
 from models_worker.engine.checkpoint import LoadError
 
-# Kinds that are added into the weights, after which the model is as fast as without them.
+# Kinds that can be merged into the weights, so that the model is as fast as without them.
 MERGED = frozenset(
     "LORA ADALORA LOHA LOKR IA3 OFT BOFT VERA HRA MISS FOURIERFT TRAINABLE_TOKENS".split(),
 )
-# It names further adapters, which it would load from wherever they are.
+# It refers to further adapters and would load them from any place.
 REFUSED = frozenset({"XLORA"})
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """A model with its adapter. kind: as peft names it. virtual_tokens: what it puts before every prompt unseen."""
+    """kind: peft's name. virtual_tokens: number of tokens that it adds before every prompt."""
 
     model: PreTrainedModel
     kind: str
@@ -38,9 +38,9 @@ def adapt(
     quantised: bool,
     guarded: Callable[[str, Callable[[], Any]], Any],
 ) -> Adapted:
-    """Put the adapter onto the model, which is changed by it. Raises LoadError.
+    """Apply the adapter to the model, which it changes. Raises LoadError.
 
-    A kind that can be merged is, unless the model is quantised: rounding would change what the adapter learned.
+    Merged if possible, but not into quantised weights: rounding would change what the adapter learned.
     """
     try:
         import peft
@@ -56,22 +56,20 @@ def adapt(
     _check_fit(adapted, folder, location, device, guarded)
     adapted.eval()
     if config.is_prompt_learning:
-        # It acts in the forward of peft's own model.
         return Adapted(cast(PreTrainedModel, adapted), kind, int(config.num_virtual_tokens), peft.__version__)
     if kind in MERGED and not quantised and not _ties_would_break(adapted.get_base_model()):
         merged = guarded(location, lambda: adapted.merge_and_unload(safe_merge=True))
         return Adapted(cast(PreTrainedModel, merged).eval(), kind, 0, peft.__version__)
-    # It sits in the layers of the model that was given.
     return Adapted(cast(PreTrainedModel, adapted.get_base_model()), kind, 0, peft.__version__)
 
 
 def _check_fit(
     adapted: Any, folder: Path, location: str, device: torch.device, guarded: Callable[[str, Callable[[], Any]], Any]
 ) -> None:
-    """peft leaves at random what is missing and passes over what has no place, and only warns."""
+    """Where peft only warns, raise LoadError: it fills missing weights with random numbers and ignores surplus ones."""
     config = adapted.active_peft_config
     report = guarded(location, lambda: adapted.load_adapter(str(folder), "default", torch_device=str(device)))
-    # What belongs before the prompt is always reported, as it has its place outside the model.
+    # Virtual tokens are always reported as unexpected, because they are outside the model.
     surplus = [] if config.is_prompt_learning else sorted(report.unexpected_keys)
     if misfits := sorted(report.missing_keys) + surplus:
         more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
@@ -82,7 +80,7 @@ def _check_fit(
 
 
 def _make_room_for_new_tokens(model: PreTrainedModel, folder: Path, location: str) -> None:
-    """Whoever adds tokens saves both ends of the model, in their new size, with the adapter."""
+    """Trainers that add tokens save the larger embeddings and output layer with the adapter."""
     ends = {id(end): end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None}
     names = [name for name, module in model.named_modules() if id(module) in ends]
     saved = _shapes(folder)
@@ -99,7 +97,6 @@ def _make_room_for_new_tokens(model: PreTrainedModel, folder: Path, location: st
 
 
 def _shapes(folder: Path) -> dict[str, list[int]]:
-    """Of the weights that an adapter's safetensors hold."""
     found: dict[str, list[int]] = {}
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as weights:
@@ -108,7 +105,7 @@ def _shapes(folder: Path) -> dict[str, list[int]]:
 
 
 def _ties_would_break(model: PreTrainedModel) -> bool:
-    """Does one of two layers that share their weights have an adapter? Merged, it would act on the other one too."""
+    """Merging an adapter of one of two layers that share weights would change the other layer too."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [model.get_input_embeddings(), model.get_output_embeddings()]

@@ -1,11 +1,8 @@
-"""The keys and values of all rows of a pass, in one buffer of fixed size.
+"""The keys and values of all rows, in one buffer of fixed size.
 
-transformers' own cache copies all of itself at every step to make room for one more column. Here each layer owns a
-buffer [rows, heads, columns, dim], and every live row writes its new column at the same place, `end`. A row's history
-is always the contiguous columns up to `end`; what lies left of its start is masked. A finished row is overwritten by
-the last live one, and a new row is written so that its prompt ends at `end`.
-
-The memory is known before the first step, and never grows.
+The cache of transformers copies itself at every step to add a column. Here each layer has one buffer
+[rows, heads, columns, dim]. All live rows write their next column at `end`, where the prompts of new rows end too.
+Columns before a row's start are masked. The last live row replaces a finished one.
 """
 
 import inspect
@@ -16,13 +13,11 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, get_layer_types_and_kwargs
 
-# Columns beyond the longest row, so that the buffer is shifted left only every so many steps.
+# Extra columns: the buffer shifts left once in this many steps.
 SLACK = 64
 
 
 class KvShape(NamedTuple):
-    """One layer's shape: heads and size of a key, heads and size of a value."""
-
     key_heads: int
     key_dim: int
     value_heads: int
@@ -30,16 +25,14 @@ class KvShape(NamedTuple):
 
 
 class ArenaLayer(CacheLayerMixin):
-    """One layer's buffer, in the form a transformers model expects of a cache layer."""
-
-    # Nothing is forgotten: where attention slides, the model's mask hides what has left the window.
+    # The buffer keeps all columns; the model's mask hides those outside the window.
     is_sliding = False
     is_compileable = False
 
     def __init__(self, arena: "Arena", shape: KvShape, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.arena = arena
-        # Not zeros: a row's columns are all written before they are read, and what is never used takes no memory.
+        # Not zeros: columns are written before they are read, and untouched pages take no memory.
         self.keys: Tensor = torch.empty(
             arena.rows, shape.key_heads, arena.columns, shape.key_dim, dtype=dtype, device=device
         )
@@ -49,10 +42,10 @@ class ArenaLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
-        """The buffers exist already."""
+        pass
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Write one column of the first rows and return all they may attend to, without copying it."""
+        """Returns views."""
         rows, start, end = len(key_states), self.arena.start, self.arena.end
         self.keys[:rows, :, end : end + 1] = key_states
         self.values[:rows, :, end : end + 1] = value_states
@@ -69,7 +62,7 @@ class ArenaLayer(CacheLayerMixin):
 
 
 class Arena:
-    """The buffers, and which part of them is in use: rows [0, live), columns [start, end)."""
+    """In use are rows [0, live) and columns [start, end)."""
 
     def __init__(
         self, shapes: list[KvShape], *, rows: int, columns: int, dtype: torch.dtype, device: torch.device
@@ -80,7 +73,6 @@ class Arena:
         self.cache = Cache(layers=list(self.layers))
 
     def open(self, rows: int) -> slice:
-        """Add rows in which nothing is written yet. Returns them."""
         if not self.live:
             self.start = self.end = 0
         new = slice(self.live, self.live + rows)
@@ -88,16 +80,15 @@ class Arena:
         return new
 
     def admit(self, prefilled: DynamicCache, origin: Tensor) -> slice:
-        """Add one row for each number in `origin`, with that prompt of the prefilled batch. Returns the new rows.
+        """Add a row for each number in `origin`, with that prompt of the batch. Returns the new rows.
 
-        The prompts are padded on the left to one width, which must not be wider than what is in use, unless nothing
-        is.
+        If rows are live, the padded prompts must not be wider than the columns in use.
         """
         width = prefilled.get_seq_length()
         if not self.live:
             self.start, self.end = 0, width
         new = slice(self.live, self.live + len(origin))
-        # What an earlier row left there is masked, but a NaN in it would pass any mask: 0 * NaN is NaN.
+        # Columns of an earlier row are masked, but a NaN would pass the mask: 0 * NaN is NaN.
         stale, read = slice(self.start, self.end - width), slice(self.end - width, self.end)
         for layer, (keys, values, _window) in zip(self.layers, prefilled, strict=True):
             for buffer, prompts in ((layer.keys, keys), (layer.values, values)):
@@ -113,28 +104,26 @@ class Arena:
             layer.values[target, :, used] = layer.values[source, :, used]
 
     def shift_left(self) -> int:
-        """Move what is in use to column 0. Returns by how many columns."""
+        """Move the columns in use to column 0. Returns the distance."""
         offset, width = self.start, self.end - self.start
         for layer in self.layers:
             for buffer in (layer.keys, layer.values):
-                # Source and target overlap, hence the clone.
                 buffer[: self.live, :, :width] = buffer[: self.live, :, offset : self.end].clone()
         self.start, self.end = 0, width
         return offset
 
 
 def bytes_per_column(shapes: list[KvShape], dtype: torch.dtype) -> int:
-    """What one token of one row takes in all layers together."""
     numbers = sum(s.key_heads * s.key_dim + s.value_heads * s.value_dim for s in shapes)
     return numbers * dtype.itemsize
 
 
 @torch.inference_mode()
 def kv_shapes(model: PreTrainedModel) -> list[KvShape]:
-    """The shapes of the model's layers, or nothing if its past is not plain keys and values that a mask can hide.
+    """The shapes of the model's layers; empty if its cache is not plain keys and values that a mask can hide.
 
-    It is tried rather than looked up by name: three tokens behind two masked ones, then a fourth by the cache, must
-    give what the four give by themselves.
+    This is tested: three tokens after two masked ones, then a fourth with the cache, must give the logits of the four
+    tokens alone.
     """
     if not _has_plain_attention(model):
         return []
@@ -154,7 +143,7 @@ def kv_shapes(model: PreTrainedModel) -> list[KvShape]:
             use_cache=True,
             logits_to_keep=1,
         ).logits[0, -1]
-    # Not by the last bit: bf16 differs by a few per cent of the spread, a mask that is not heeded by the whole of it.
+    # bf16 differs by a few per cent of the standard deviation; an ignored mask differs by all of it.
     if (logits.float() - alone).abs().mean() > 0.1 * alone.std():
         return []
     if not all(type(layer) is DynamicLayer and layer.is_initialized for layer in cache.layers):
@@ -163,9 +152,8 @@ def kv_shapes(model: PreTrainedModel) -> list[KvShape]:
 
 
 def vocabulary(model: PreTrainedModel) -> int:
-    """How many token ids the model can read."""
     embeddings: Any = model.get_input_embeddings()
-    # An adapter may lie around them.
+    # An adapter may wrap them.
     return int(getattr(embeddings, "base_layer", embeddings).num_embeddings)
 
 
@@ -174,5 +162,5 @@ def _has_plain_attention(model: PreTrainedModel) -> bool:
     if model._is_stateful or not {"position_ids", "past_key_values", "logits_to_keep"} <= accepted.keys():
         return False
     layer_types, _kwargs = get_layer_types_and_kwargs(model.config.get_text_config(decoder=True))
-    # Chunked attention counts columns, and a row of the arena does not begin at column 0.
+    # Chunked attention counts columns, but rows of the arena do not begin at column 0.
     return set(layer_types) <= {"full_attention", "sliding_attention"}

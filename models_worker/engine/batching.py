@@ -1,4 +1,4 @@
-"""Which samples are put into the batch together, and how many at a time."""
+"""Choose the samples that join the batch together."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ from models_worker.engine.rows import Row
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is done at once. rows: samples. prompt_tokens: read in one step. cache_bytes: for keys and values."""
+    """rows: samples in the batch. prompt_tokens: read in one step. cache_bytes: for keys and values."""
 
     rows: int
     prompt_tokens: int
@@ -24,7 +24,7 @@ class Limits:
         )
 
     def grown(self, most: "Limits") -> "Limits":
-        """A quarter more of each, up to `most`."""
+
         return Limits(
             rows=min(most.rows, self.rows + self.rows // 4 + 1),
             prompt_tokens=min(most.prompt_tokens, self.prompt_tokens + self.prompt_tokens // 4 + 1),
@@ -34,21 +34,20 @@ class Limits:
 
 @dataclass(frozen=True)
 class Group:
-    """Samples of one prompt: it is read once for all of them."""
+    """Samples of one prompt, which is read once for all of them."""
 
     prompt_ids: tuple[int, ...]
     rows: tuple[Row, ...]
 
 
 def width_of(length: int) -> int:
-    """How many tokens a prompt of `length` is read as, padding included: one of few, see `count_of`; at most 15 more,
-    or a thirty-second."""
+    """The padded length: at most 15 tokens or a thirty-second more. See count_of."""
     return _next(length, max(16, 1 << max(0, length.bit_length() - 6)))
 
 
 def count_of(rows: int) -> int:
-    """How many rows a step of so many is computed for. On a CPU the products of each number of rows and tokens are
-    compiled by themselves, and what is compiled takes as much memory as a small model."""
+    """The padded number of rows. oneDNN compiles code for each shape, and many shapes take as much memory as a small
+    model."""
     return _next(rows, 8)
 
 
@@ -57,10 +56,7 @@ def _next(number: int, step: int) -> int:
 
 
 def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
-    """Group rows by prompt, longest prompts first.
-
-    Long first: a prompt that joins a running batch must not be longer than what the batch already holds.
-    """
+    """Longest prompts first, because a prompt that joins a batch must not be longer than those in it."""
     by_prompt: dict[tuple[int, ...], list[Row]] = {}
     for row in rows:
         by_prompt.setdefault(row.request.prompt_ids, []).append(row)
@@ -71,15 +67,13 @@ def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
 def take_batch(
     queue: deque[Group], *, free_rows: int, free_prompts: int, prompt_tokens: int, padded: bool
 ) -> list[Group]:
-    """Take from the front of the queue what fits into the free rows and is read within prompt_tokens, padding included;
-    at most free_prompts groups.
+    """Take groups from the front of the queue, up to these limits, but always at least one row.
 
-    padded: prompts are read side by side, each as wide as the first, and not end to end. The first group is taken
-    whatever its prompt's length; if it has more rows than are free, some of them.
+    padded: prompts are read side by side, each as wide as the first, instead of end to end.
     """
     first = queue.popleft()
     if len(first.rows) > free_rows:
-        # The rest reads its prompt once more, which is cheaper than rows that stay empty until all of it fits.
+        # Reading the prompt again for the rest is cheaper than keeping rows empty until the whole group fits.
         queue.appendleft(Group(first.prompt_ids, first.rows[free_rows:]))
         return [Group(first.prompt_ids, first.rows[:free_rows])]
     batch = [first]
@@ -93,6 +87,6 @@ def take_batch(
 
 
 def _tokens(batch: Sequence[Group], *, padded: bool) -> int:
-    """How many tokens are read at once, padding included. batch: longest first."""
+    """Including padding. batch: longest first."""
     lengths = [len(group.prompt_ids) for group in batch]
     return len(lengths) * width_of(lengths[0]) if padded else width_of(sum(lengths))

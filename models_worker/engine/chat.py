@@ -1,4 +1,4 @@
-"""From messages to the token ids a policy continues."""
+"""Render messages as text and token ids."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from models_worker.engine import templates
 from models_worker.engine.templates import Allowance, OverLimit, Refused
 from models_worker.engine.types import SamplerUnusable
 
-# Where only servers are asked for completions, there need be no transformers.
+# Workers that only sample servers need no transformers.
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -17,8 +17,8 @@ Message = Mapping[str, str]
 
 ROLES = ("system", "user", "assistant")
 
-# For base models, which have no template of their own. A version never changes: completions name the one they had.
-# Line breaks are written as values, because Jinja drops one that follows a tag.
+# For base models, which have no template. Completions record its name: a change needs a new version.
+# Line breaks are values, because Jinja drops a line break after a tag.
 PLAIN_V1 = (
     "{% for message in messages %}"
     "{% if message['role'] == 'user' %}User: {% elif message['role'] == 'assistant' %}Assistant: {% endif %}"
@@ -30,33 +30,30 @@ PLAIN_STOPS = ("\n\nUser:", "\nUser:")
 
 
 class ChatError(Exception):
-    """These messages cannot be put to this policy; the message says why."""
+    """The policy cannot answer these messages. The message says why."""
 
 
 class PromptTooLong(ChatError):
-    """What must stay of the prompt does not fit beside the answer."""
+    """Truncation cannot make the prompt short enough."""
 
 
 class BadTemplate(ChatError):
-    """The template is at fault, whatever the prompt: it is not Jinja."""
+    """The template is not valid Jinja."""
 
 
 class TemplateOverLimit(ChatError):
-    """The template took too much time or memory, or wrote too much, for these messages."""
+    """The template exceeded a limit of time, memory or length."""
 
 
 @dataclass
 class Overruns:
-    """How many prompts in a row exceeded the limits of the template.
-
-    One long prompt may. If all do, each would hold up the worker until its limit, so a few are enough to give up.
-    """
+    """Counts consecutive prompts that exceed the template's limits; each costs the full time limit."""
 
     most: int = 5
     count: int = 0
 
     def note(self, error: ChatError | None) -> None:
-        """error: what the prompt was refused with, None if it was rendered. Raises SamplerUnusable at the most."""
+        """error: None if the prompt was rendered. Raises SamplerUnusable at `most`."""
         self.count = self.count + 1 if isinstance(error, TemplateOverLimit) else 0
         if self.count == self.most:
             raise SamplerUnusable(str(error))
@@ -64,12 +61,8 @@ class Overruns:
 
 @dataclass(frozen=True)
 class Template:
-    """How messages become text.
-
-    name: "tokenizer", "policy" or "plain-v1". source: Jinja. stop: strings that begin the next turn. lead: what the
-    policy writes between the template's end and its answer. begins_text: the tokenizer adds its own begin-of-text
-    token, which other templates write themselves.
-    """
+    """name: "tokenizer", "policy" or "plain-v1". source: Jinja. stop: strings that begin the next turn. lead: what the
+    policy writes before its answer. begins_text: the tokenizer must add the begin-of-text token."""
 
     name: str
     source: str
@@ -90,7 +83,6 @@ PLAIN = Template("plain-v1", PLAIN_V1, stop=PLAIN_STOPS, lead=" ", begins_text=T
 
 
 def choose_template(tokenizer: "PreTrainedTokenizerBase", override: str = "") -> Template:
-    """The policy's own template if it has one (Jinja, or the name "plain-v1"), else the tokenizer's, else plain-v1."""
     if override == PLAIN.name:
         return PLAIN
     if override:
@@ -102,11 +94,7 @@ def choose_template(tokenizer: "PreTrainedTokenizerBase", override: str = "") ->
 
 @dataclass(frozen=True)
 class RenderedPrompt:
-    """A prompt as the policy reads it.
-
-    text and ids: what is left after truncation; ids is text, tokenised. truncated: how many tokens were left out.
-    sha256: of text as UTF-8, in hexadecimal.
-    """
+    """truncated: the number of tokens left out. sha256: of text as UTF-8, in hexadecimal."""
 
     text: str
     ids: tuple[int, ...]
@@ -123,12 +111,10 @@ def render(
     max_new_tokens: int,
     examples: Sequence[Message] = (),
 ) -> RenderedPrompt:
-    """Render messages so that the prompt and max_new_tokens fit into max_model_len tokens (None: no limit known).
+    """Render messages so that the prompt and max_new_tokens fit into max_model_len tokens (None: unlimited).
 
-    examples: messages that stand before every prompt of this policy.
-    What does not fit loses its oldest turns, whole: examples, system message and the last user turn always stay.
-    Raises PromptTooLong if those alone are too long, TemplateOverLimit if the template is, ChatError if the messages
-    make no prompt, and templates.Interrupted.
+    examples: messages before every prompt of this policy. A prompt that is too long loses its oldest turns; examples,
+    system message and last user turn stay. Raises ChatError or one of its subclasses, and templates.Interrupted.
     """
     _check(messages, tokenizer)
     head, turns = after_examples(examples, messages)
@@ -150,10 +136,8 @@ def render(
 
 
 def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> frozenset[int]:
-    """The special token that the template writes after an answer, if it writes one.
-
-    Many checkpoints name only their end-of-text token, which a chat model never writes.
-    """
+    """The special token after an answer. Many checkpoints declare only an end-of-text token, which a chat model never
+    writes."""
     answer = "X"
     try:
         text, _ids = _encode(
@@ -170,8 +154,7 @@ def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> fr
 
 
 def check_template(tokenizer: "PreTrainedTokenizerBase", template: Template, examples: Sequence[Message]) -> None:
-    """Raises ChatError if the template is no Jinja or exceeds its limits, or if the examples cannot stand before a
-    prompt."""
+    """Raises ChatError for a template that is invalid or exceeds its limits, and for examples that it refuses."""
     question = {"role": "user", "content": "Q"}
     if examples:
         _check([*examples, question], tokenizer)
@@ -180,13 +163,12 @@ def check_template(tokenizer: "PreTrainedTokenizerBase", template: Template, exa
     except (BadTemplate, TemplateOverLimit):
         raise
     except ChatError:
-        # One that refuses this question alone may take others.
         if examples:
             raise
 
 
 def after_examples(examples: Sequence[Message], messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
-    """What stays whatever its length, and the turns. A prompt's own system message stands for that of the examples."""
+    """The messages that always stay, and the turns. The prompt's system message replaces that of the examples."""
     system = [message for message in messages[:1] if message["role"] == "system"]
     of_examples = [message for message in examples[:1] if message["role"] == "system"]
     head = [*(system or of_examples), *examples[len(of_examples) :]]
@@ -203,14 +185,13 @@ def _check(messages: Sequence[Message], tokenizer: "PreTrainedTokenizerBase") ->
             raise ChatError(f"Message {number} has the role {message['role']!r}; it can be {', '.join(ROLES)}.")
         if message["role"] == "system" and number > 1:
             raise ChatError(f"Message {number} is a system message; only the first message can be one.")
-        # The template is tokenised with its content, so such a text would end the turn it stands in.
+        # Control tokens in a message would end its turn.
         for token in tokenizer.all_special_tokens:
             if token in message["content"]:
                 raise ChatError(f"Message {number} contains {token!r}, which this policy reads as a control token.")
 
 
 def _without_oldest(turns: list[Message]) -> list[Message]:
-    """The turns without the first exchange: what is left begins with a user's message again, or is empty."""
     following = (at for at, message in enumerate(turns) if at > 0 and message["role"] == "user")
     return turns[next(following, len(turns)) :]
 
@@ -223,7 +204,7 @@ def _encode(
     *,
     answering: bool = True,
 ) -> tuple[str, list[int]]:
-    # A tokenizer may have several templates, by name.
+    # A tokenizer may have several templates with names.
     source = tokenizer.get_chat_template(template.source)
     text = from_template(
         template,
@@ -236,12 +217,12 @@ def _encode(
             answering=answering,
         ),
     )
-    # In two steps: templates write begin-of-text themselves, and tokenising would add a second one.
+    # Separate steps: most templates write begin-of-text, and the tokenizer would add a second one.
     return text, list(tokenizer(text, add_special_tokens=template.begins_text)["input_ids"])
 
 
 def from_template(template: Template, render: Callable[[], str]) -> str:
-    """The rendered text. Raises ChatError in place of what `render` raises, or templates.Interrupted."""
+    """Turns errors of `render` into ChatError."""
     try:
         return render()
     except Refused as refusal:

@@ -1,4 +1,4 @@
-"""The files of a checkpoint or of an adapter: where they lie, whether they may be loaded, and one hash over them."""
+"""The files of a checkpoint or adapter: find them, check them, hash them."""
 
 from collections.abc import Sequence
 from hashlib import file_digest, sha256
@@ -14,19 +14,19 @@ from huggingface_hub.errors import (
 
 WEIGHTS = "*.safetensors"
 UNSAFE_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# Those of them that transformers and peft would load: beside weights lie optimizers and arguments.
+# Those that transformers and peft load. Others hold optimizer states and arguments.
 LOADED_UNSAFE_WEIGHTS = ("pytorch_model*.bin", "adapter_model.bin")
-# Everything else that decides what a checkpoint writes, in whatever of these forms it comes.
+# All other files that decide what a checkpoint writes.
 SETTINGS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 ADAPTER_CONFIG = "adapter_config.json"
 
 
 class LoadError(Exception):
-    """A policy cannot be loaded; the message is for the person who registered it."""
+    """The policy cannot be loaded. The message is for the person who registered it."""
 
 
 def find(location: str, revision: str | None, *, unsafe_weights: bool) -> tuple[Path, str]:
-    """Where the files lie, and the commit if they come from the hub. Raises LoadError."""
+    """The folder of the files, and the commit if they come from the hub. Raises LoadError."""
     folder = Path(location).expanduser()
     if location and folder.is_dir():
         return folder, ""
@@ -48,13 +48,13 @@ def find(location: str, revision: str | None, *, unsafe_weights: bool) -> tuple[
         raise LoadError(f"{location!r} is neither a folder on this worker nor a hub id.") from error
     except OSError as error:
         raise LoadError(f"{location!r} cannot be downloaded: {error}") from error
-    # The cache names a snapshot's folder after its commit.
+    # The name of a snapshot's folder is its commit.
     return Path(snapshot), Path(snapshot).name
 
 
 def check_model(folder: Path, location: str, *, unsafe_weights: bool) -> None:
-    """Is this a whole model? Raises LoadError."""
-    # Also where it has a config.json: transformers would load the model that the adapter names, from wherever it is.
+    """Raises LoadError."""
+    # Even with a config.json: transformers would load the adapter's base model from any place.
     if (folder / ADAPTER_CONFIG).exists():
         raise LoadError(f"{location!r} is an adapter. Give its base model as the checkpoint and this as the adapter.")
     _check_weights(folder, location, unsafe_weights=unsafe_weights)
@@ -63,14 +63,13 @@ def check_model(folder: Path, location: str, *, unsafe_weights: bool) -> None:
 
 
 def check_adapter(folder: Path, location: str, *, unsafe_weights: bool) -> None:
-    """Is this an adapter? Raises LoadError."""
+    """Raises LoadError."""
     if not (folder / ADAPTER_CONFIG).exists():
         raise LoadError(f"{location!r} is no adapter: it has no {ADAPTER_CONFIG}.")
     _check_weights(folder, location, unsafe_weights=unsafe_weights)
 
 
 def checkpoint_sha256(folder: Path) -> str:
-    """One hash over the names and contents of a checkpoint's files, in the order of their names."""
     whole = sha256()
     for path in sorted(_matching(folder, (*weight_patterns(folder), *SETTINGS)), key=lambda path: path.name):
         with path.open("rb") as file:
@@ -79,12 +78,11 @@ def checkpoint_sha256(folder: Path) -> str:
 
 
 def weight_patterns(folder: Path) -> Sequence[str]:
-    """Which files hold the weights: safetensors wherever there are any."""
+    """Safetensors if there are any."""
     return (WEIGHTS,) if any(folder.glob(WEIGHTS)) else LOADED_UNSAFE_WEIGHTS
 
 
 def weight_bytes(folder: Path) -> int:
-    """The size of the weights as they lie there."""
     return sum(path.stat().st_size for path in _matching(folder, weight_patterns(folder)))
 
 

@@ -1,4 +1,4 @@
-"""The decode loop over the arena: read prompts once, write all their samples side by side, replace what is finished."""
+"""The decode loop: read prompts once, write samples side by side, replace finished rows."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from models_worker.engine.reading import read
 from models_worker.engine.rows import Row
 from models_worker.engine.shared import PromptStore, Shared, sharing, windows_of
 
-# Of the prompts that fill the rows, how many times as many are in work in the middle of a run.
+# Prompts in memory per prompt of a full batch, because samples of a prompt end at different times.
 SLOTS = 1.5
-# New samples join once so few rows are free: a step costs nearly the same however many rows it writes.
+# New samples join when less than this share of the rows is live. A step costs nearly the same with fewer rows.
 REFILL_BELOW = 0.95
 
 
@@ -31,10 +31,10 @@ def decode_in_arena(
     finished: Callable[[Row], Sequence[Row]],
     cancelled: Callable[[], bool],
 ) -> None:
-    """Write all rows; call `finished` with each as it ends. Returns early, without the others, once `cancelled()`.
+    """Write all rows and call `finished` with each that ends. Returns early once `cancelled()`.
 
-    Rows that `finished` returns are written too where there is room for their length, and left out where not.
-    share_prompts: the model's attention is that of shared.py, so the rows of a prompt need no copy of it each.
+    Rows that `finished` returns join if the buffers are wide enough, and are ignored otherwise. share_prompts: the
+    model uses the attention of shared.py.
     """
     queue = groups_longest_first(rows)
     batch = Batch(model, *_room_for(model, shapes, rows, limits, prompts=len(queue) if share_prompts else 0))
@@ -58,13 +58,10 @@ def decode_in_arena(
 def _room_for(
     model: PreTrainedModel, shapes: list[KvShape], rows: Sequence[Row], limits: Limits, *, prompts: int
 ) -> tuple[Arena, PromptStore | None]:
-    """As many rows as the limits and the memory budget allow, each wide enough for the longest sample; at least one.
-
-    prompts: how many there are, where they have a store of their own.
-    """
+    """prompts: the number of distinct prompts if rows share them, else 0."""
     longest_prompt = width_of(max(len(row.request.prompt_ids) for row in rows))
     columns = max(row.request.params.max_new_tokens for row in rows) + SLACK
-    # Prompts a row: as the samples of one end one by one, fewer and fewer rows share it.
+    # Prompts per row, which grows while the samples of a prompt end one after another.
     share = min(1.0, SLOTS * prompts / len(rows) + 1 / 8) if prompts else 1.0
     per_row = bytes_per_column(shapes, model.dtype) * (columns + share * longest_prompt)
     count = max(1, min(limits.rows, int(limits.cache_bytes // per_row), len(rows)))
@@ -73,14 +70,14 @@ def _room_for(
     arena = Arena(shapes, rows=count, columns=columns, dtype=model.dtype, device=model.device)
     if not prompts:
         return arena, None
-    # Two at least, or a batch of a prompt's last samples would run empty before the next prompt may join.
+    # At least two: with one, the next prompt could join only when all samples of the first have ended.
     slots = min(count, max(2, int(share * count)))
     return arena, PromptStore(shapes, slots=slots, columns=longest_prompt, dtype=model.dtype)
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Distinct prompts, padded on the left to one width. All tensors are [prompts, width]."""
+    """Padded on the left; all tensors are [prompts, width]."""
 
     token_ids: Tensor
     mask: Tensor
@@ -100,17 +97,17 @@ class Prompts:
 
 
 class Batch:
-    """The samples being written, one arena row each. All tensors here are indexed by arena row."""
+    """The first dimension of all tensors is the arena row."""
 
     def __init__(self, model: PreTrainedModel, arena: Arena, store: PromptStore | None) -> None:
         self.model, self.arena, self.device = model, arena, model.device
         self.live: list[Row] = []
-        # Where prompts are kept once: the slot of each row's.
+        # With shared prompts: the slot of each row's prompt.
         self.store, self.slot_of, self.windows = store, list[int](), windows_of(model) if store else []
-        # mask[row, column]: does this column hold a token of the row? starts: the first that does.
+        # mask[row, column]: the column holds a token of the row. starts: the first such column.
         self.mask = torch.zeros(arena.rows, arena.columns, dtype=torch.bool, device=self.device)
         self.starts = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
-        # The last token of each row, not yet in the arena, and its position in the row's own text.
+        # The last token of each row, not yet in the arena, and its position.
         self.last = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
         self.positions = torch.zeros(arena.rows, dtype=torch.int64, device=self.device)
         self.draws = Draws.empty(arena.rows, self.device)
@@ -124,8 +121,7 @@ class Batch:
         return self.store.slots - self.store.live if self.store else self.free
 
     def takes(self, row: Row) -> bool:
-        """Can a row join that was not there when the room was measured?"""
-        # With a copy of its prompt each, rows join longest first.
+        # Without shared prompts rows must join longest first, so later rows never do.
         prompts = self.store.columns if self.store else 0
         request = row.request
         return len(request.prompt_ids) <= prompts and request.params.max_new_tokens + SLACK <= self.arena.columns
@@ -135,7 +131,6 @@ class Batch:
         return not self.live or (len(self.live) <= REFILL_BELOW * self.arena.rows and self.free_prompts > 0)
 
     def join(self, groups: Sequence[Group]) -> None:
-        """Read each group's prompt once, give each sample a row behind it, and draw their first tokens."""
         joining = [row for group in groups for row in group.rows]
         origin = [number for number, group in enumerate(groups) for _row in group.rows]
         if self.store:
@@ -148,7 +143,7 @@ class Batch:
         self._take(new, draw(logits[origin], self.draws.view(new)))
 
     def _admit(self, store: PromptStore, groups: Sequence[Group], origin: Sequence[int]) -> tuple[slice, Tensor]:
-        """Read prompts into slots. Returns the rows that get a seat behind them, and each prompt's logits."""
+        """Returns the new rows and each prompt's logits."""
         logits, prefilled, edges = read(self.model, [group.prompt_ids for group in groups], self.windows)
         new = self.arena.open(len(origin))
         slots = store.admit(prefilled, edges)
@@ -158,9 +153,8 @@ class Batch:
         return new, logits
 
     def _admit_copies(self, groups: Sequence[Group], origin: Tensor) -> tuple[slice, Tensor]:
-        """As `_admit`, with what was read copied to each row."""
         prompts = Prompts.of(groups, self.device)
-        # Without the model's config, so that no layer forgets what has left its window: the arena's rows are whole.
+        # Without the model's config, so that layers with a window keep all columns.
         prefilled = DynamicCache()
         logits: Tensor = self.model(
             input_ids=prompts.token_ids,
@@ -185,9 +179,8 @@ class Batch:
         self.draws.step[new] = 0
 
     def step(self) -> None:
-        """Write one more token of every live row."""
         arena, live = self.arena, slice(0, len(self.live))
-        # Without masks the rows above the live ones can be computed too; nobody looks at what comes of them.
+        # The results of rows above the live ones are ignored.
         fed = slice(0, min(arena.rows, count_of(len(self.live)))) if self.store else live
         if arena.end == arena.columns:
             self._shift_left()
@@ -207,13 +200,13 @@ class Batch:
 
     def _take(self, rows: slice, drawn: Drawn) -> None:
         self.last[rows] = drawn.tokens
-        # Together, because each transfer waits for the device. Doubles hold every token id exactly.
+        # One transfer, because each waits for the device. Doubles hold every token id exactly.
         together = torch.stack((drawn.tokens.double(), drawn.logprobs.double(), drawn.broken.double()), -1)
         for row, (token_id, logprob, broken) in zip(self.live[rows], together.tolist(), strict=True):
             row.take(int(token_id), logprob, bool(broken))
 
     def _shift_left(self) -> None:
-        # Always frees columns: no row is as wide as the arena, and the first column in use is the widest row's first.
+        # Always frees columns, because no row is as wide as the arena.
         live = slice(0, len(self.live))
         offset = self.arena.shift_left()
         width = self.arena.end
@@ -221,7 +214,7 @@ class Batch:
         self.starts[live] -= offset
 
     def remove_finished(self) -> list[Row]:
-        """Take the finished rows out, and fill their places with the last of the others."""
+        """The last live rows take their places."""
         finished = [row for row in self.live if row.finish_reason]
         if not finished:
             return []
@@ -234,14 +227,12 @@ class Batch:
         if self.store:
             self._drop_prompts(self.store, kept)
         if kept:
-            # Columns that only finished rows used need not be looked at any more.
             self.arena.start = int(self.starts[:kept].min())
         return finished
 
     def _drop_prompts(self, store: PromptStore, kept: int) -> None:
-        """Free the slots of prompts whose rows are all finished, and take the places of the others anew."""
         del self.slot_of[kept:]
-        # From the last one down, so that what moves into a free slot is a prompt with rows.
+        # From the last one down, so that only prompts with rows move into free slots.
         for slot in sorted(set(range(store.live)) - set(self.slot_of), reverse=True):
             moved = store.drop(slot)
             self.slot_of = [slot if each == moved else each for each in self.slot_of]

@@ -1,7 +1,6 @@
-"""The same samples by transformers' own `generate`, for models whose past is more than keys and values.
+"""Sampling with `generate` of transformers, for models that the arena cannot hold.
 
-Linear attention, state-space and hybrid models cannot live in the arena. `generate` knows how to run them; the draws
-are made here, so that a seed gives the same tokens either way.
+These are linear attention, state-space and hybrid models. Tokens are drawn as in the arena, by the seed.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,10 +31,7 @@ def decode_by_generate(
     finished: Callable[[Row], object],
     cancelled: Callable[[], bool],
 ) -> None:
-    """Write all rows; call `finished` with each as its batch ends. Returns early, without the others, once cancelled.
-
-    A batch holds prompts of one length only: padding would leak into a state that no mask can hide.
-    """
+    """As decode_in_arena. All prompts of a batch have one length: no mask keeps padding out of a recurrent state."""
     by_length = sorted(rows, key=lambda row: len(row.request.prompt_ids), reverse=True)
     while by_length and not cancelled():
         length = len(by_length[0].request.prompt_ids)
@@ -50,7 +46,7 @@ def decode_by_generate(
 
 def _generate(model: PreTrainedModel, rows: Sequence[Row], cancelled: Callable[[], bool]) -> None:
     prompts = torch.tensor([row.request.prompt_ids for row in rows], device=model.device)
-    # Greedy, because the draw has been made by then: a drawn token is the only one left with a finite score.
+    # Greedy, because SeededDraws leaves only the drawn token with a finite score.
     config = GenerationConfig(
         do_sample=False,
         num_beams=1,
@@ -67,8 +63,6 @@ def _generate(model: PreTrainedModel, rows: Sequence[Row], cancelled: Callable[[
 
 
 class SeededDraws(LogitsProcessor):
-    """Draws each row's next token from its own seed, and leaves `generate` no other choice."""
-
     def __init__(self, rows: Sequence[Row], device: torch.device) -> None:
         params = [row.request.params for row in rows]
         self.rows = rows
@@ -89,8 +83,6 @@ class SeededDraws(LogitsProcessor):
 
 
 class RowsFinished(StoppingCriteria):
-    """Ends `generate` when every row is finished, or at once when the call is cancelled."""
-
     def __init__(self, rows: Sequence[Row], cancelled: Callable[[], bool]) -> None:
         self.rows, self.cancelled = rows, cancelled
 

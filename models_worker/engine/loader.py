@@ -1,4 +1,4 @@
-"""Loading a policy from a folder or a hub id, and knowing exactly what was loaded."""
+"""Load a policy from a folder or a hub id, and record what was loaded."""
 
 import json
 import platform
@@ -39,7 +39,7 @@ from models_worker.engine.checkpoint import LoadError, checkpoint_sha256
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to load, and how; see load_policy. It names a policy that is in memory."""
+    """The arguments of load_policy."""
 
     location: str
     revision: str | None
@@ -48,7 +48,7 @@ class Wanted:
     dtype: str
     quantisation: str
     chat_template: str
-    # As JSON, because messages have no hash.
+    # As JSON, to be hashable.
     examples: str
     unsafe_weights: bool
     device: str | None
@@ -56,7 +56,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class LoadedAdapter:
-    """kind: as peft names it. revision: the commit of a hub id, "" for a folder. peft: the library's version."""
+    """kind: peft's name. revision: commit of a hub id, "" for a folder. peft: version of the library."""
 
     location: str
     revision: str
@@ -69,9 +69,9 @@ class LoadedAdapter:
 class LoadedPolicy:
     """A policy in memory.
 
-    revision: the commit of a hub id, "" for a folder. checkpoint_sha256: hexadecimal, of the weights, configuration
-    and tokenizer files, without those of the adapter. examples: messages before every prompt. end_ids: tokens that
-    end an answer. max_model_len: tokens of prompt and answer together, None if the configuration does not say.
+    revision: commit of a hub id, "" for a folder. checkpoint_sha256: hexadecimal, of weights, configuration and
+    tokenizer, without the adapter. end_ids: tokens that end an answer. max_model_len: maximum tokens of prompt and
+    answer, None if unknown.
     """
 
     location: str
@@ -101,12 +101,12 @@ class LoadedPolicy:
 
     @property
     def adapter_sha256(self) -> str:
-        """Of the adapter's files; empty without one."""
+        """Empty without an adapter."""
         return self.adapter.sha256 if self.adapter else ""
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What else one must know to sample the same text again."""
+        """What is needed to sample the same text again, beside the request."""
         known = {
             "checkpoint_sha256": self.checkpoint_sha256,
             "revision": self.revision,
@@ -149,16 +149,14 @@ def load_policy(
     unsafe_weights: bool = False,
     device: str | None = None,
 ) -> LoadedPolicy:
-    """Load a policy from a folder, or from the hub's local cache or the hub itself; raises LoadError.
+    """Load a policy from a folder, the local cache of the hub, or the hub. Raises LoadError.
 
-    revision: of a hub id. adapter: folder or hub id of a peft adapter to the checkpoint. dtype: "auto" (float32 on a
-    CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16". quantisation: "none", "int8" or "nf4". chat_template:
-    Jinja in place of the tokenizer's own, or "plain-v1". examples: messages before every prompt. device: "cpu", "cuda"
-    or "cuda:1"; None takes the first GPU there is, or all of them for a policy that is too large for it. Weights are
-    read from safetensors only, unless `unsafe_weights`, and no code of the checkpoint is run.
+    adapter: folder or hub id. dtype: "auto" (float32 on a CPU, bfloat16 on a GPU), "float32", "bfloat16" or "float16".
+    quantisation: "none", "int8" or "nf4". chat_template: replaces the tokenizer's; Jinja or "plain-v1". examples:
+    messages before every prompt. device: "cpu", "cuda" or "cuda:1"; None takes the first GPU, or all for a large
+    policy. Reads only safetensors unless `unsafe_weights`. Never runs code of the checkpoint.
 
-    The process keeps the last policy it loaded: asked for again it is there at once, asked for another it lets go of
-    the first before it loads.
+    The process keeps the last policy, and frees it before it loads another one.
     """
     wanted = Wanted(
         location=location,
@@ -180,25 +178,25 @@ def load_policy(
 
 
 def forget_policies() -> None:
-    """Let go of the policy this process keeps, so that its memory is freed."""
+    """Free the policy that this process keeps."""
     with _lock:
         _loaded.clear()
 
 
 def _load(wanted: Wanted, examples: tuple[Message, ...]) -> LoadedPolicy:
-    # First all that can be refused without reading weights.
+    # First everything that can fail without reading weights.
     device = placement.device_of(wanted.device)
     dtype = placement.dtype_of(wanted.dtype, device)
     quantisation = placement.quantisation_of(wanted.quantisation, dtype)
     folder, commit = checkpoint.find(wanted.location, wanted.revision, unsafe_weights=wanted.unsafe_weights)
     checkpoint.check_model(folder, wanted.location, unsafe_weights=wanted.unsafe_weights)
     adapter_folder, adapter_commit = _adapter_files(wanted)
-    # A worker's log is no place for bars.
+    # Keeps progress bars out of the log.
     transformers.utils.logging.disable_progress_bar()
     tokenizer, template = _tokenizer(wanted, folder, adapter_folder, examples)
     model = _model(wanted, folder, dtype, device, quantisation)
     end_ids = _end_ids(model, tokenizer) | turn_end_ids(tokenizer, template)
-    # The checkpoint's own sampling defaults (top-k, penalties) would act unseen: what is recorded is what is done.
+    # Without the checkpoint's sampling defaults (top-k, penalties), which no completion would record.
     model.generation_config = GenerationConfig(pad_token_id=0)
     max_model_len = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     stored_as = _stored_quantisation(model)
@@ -244,7 +242,7 @@ def _loaded_adapter(location: str, folder: Path, commit: str, adapted: Adapted) 
 def _tokenizer(
     wanted: Wanted, folder: Path, adapter: Path | None, examples: Sequence[Message]
 ) -> tuple[PreTrainedTokenizerBase, Template]:
-    # Trainers save the tokenizer beside an adapter, with the chat template it was trained with.
+    # Trainers save the tokenizer with its chat template beside an adapter.
     own = adapter is not None and (adapter / "tokenizer_config.json").exists()
     place, location = (adapter, wanted.adapter) if own else (folder, wanted.location)
     tokenizer = _guarded(
@@ -275,7 +273,7 @@ def _model(
             folder,
             dtype=dtype,
             device_map=placement.device_map(folder, wanted.device, device, wanted.quantisation),
-            # Even None would hide what the checkpoint says of itself.
+            # Even None would override the checkpoint's own setting.
             **({"quantization_config": quantisation} if quantisation else {}),
             local_files_only=True,
             use_safetensors=None if wanted.unsafe_weights else True,
@@ -284,7 +282,7 @@ def _model(
             output_loading_info=True,
         ),
     )
-    # transformers fills in with random numbers what is missing or does not fit, and only warns.
+    # transformers only warns, and fills missing weights with random numbers.
     if missing := sorted(report["missing_keys"]):
         raise LoadError(f"{location!r} is incomplete. Missing weights: {_some(missing)}.")
     if misfits := sorted(name for name, *_shapes in report["mismatched_keys"]):
@@ -312,14 +310,14 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 
 
 def _stored_quantisation(model: PreTrainedModel) -> str:
-    """How the weights are quantised that were loaded: "none", or the name of the method."""
+    """The method by which the loaded weights are quantised, or "none"."""
     config: Any = getattr(model.config, "quantization_config", None)
     method = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
     return str(getattr(method, "value", method) or placement.UNQUANTISED)
 
 
 def _device_names(model: PreTrainedModel, device: str) -> str:
-    """What people call them; a policy may be spread over several."""
+    """Names for people. A policy may be spread over several devices."""
     return ", ".join(dict.fromkeys(_device_name(each) for each in placement.devices(model) or [device]))
 
 

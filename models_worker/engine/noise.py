@@ -1,8 +1,7 @@
-"""Drawing tokens, so that a sample depends on its seed and on nothing else.
+"""Draw tokens so that a sample depends only on its seed.
 
-Gumbel-max: the token with the largest logit/T + g, with g standard Gumbel noise, is a draw from softmax(logit/T). Here
-g is a hash of (seed, step, token id). A row thus draws the same whatever the batch holds and wherever it runs, and
-small differences between logits, as bf16 has them in another batch size, seldom change which token wins.
+The token with the largest logit/T + g, with standard Gumbel noise g, is a draw from softmax(logit/T). Here g is a hash
+of (seed, step, token id). So draws do not depend on the batch, and the small errors of bf16 rarely change a token.
 """
 
 from dataclasses import dataclass, fields
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from models_worker.engine import cpu
 
-# SplitMix64 (Steele, Lea, Flood 2014), as signed 64-bit numbers: torch multiplies int64 modulo 2**64.
+# SplitMix64 (Steele, Lea, Flood 2014), as signed numbers: torch multiplies int64 modulo 2**64.
 GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
 MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 MIX_2 = 0x94D049BB133111EB - (1 << 64)
@@ -22,10 +21,8 @@ UNIFORM_BITS = 40
 
 @dataclass
 class Draws:
-    """What decides the next draw of each row; all of shape [rows].
-
-    seed: int64. step: int64, how many tokens the row has drawn. temperature: float32. top_p: float64.
-    """
+    """Parameters of the next draw, all [rows]. seed, step (tokens drawn so far): int64. temperature: float32. top_p:
+    float64."""
 
     seed: Tensor
     step: Tensor
@@ -42,7 +39,6 @@ class Draws:
         )
 
     def view(self, rows: slice) -> "Draws":
-        """The same tensors, these rows of them."""
         return Draws(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def move(self, source: Tensor, target: Tensor) -> None:
@@ -53,7 +49,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Drawn:
-    """One draw per row. broken: its logits were no distribution (NaN, or infinite), so its token means nothing."""
+    """broken: the token is meaningless, because the logits contain NaN or are infinite."""
 
     tokens: Tensor
     logprobs: Tensor
@@ -61,25 +57,23 @@ class Drawn:
 
 
 def draw(logits: Tensor, draws: Draws) -> Drawn:
-    """Draw one token per row and count the step. logits: [rows, vocabulary], any float type.
-
-    logprobs are the policy's own: natural log, before temperature and top_p.
-    """
+    """Draw one token per row and advance the step. logits: [rows, vocabulary]. logprobs: natural logs, before
+    temperature and top_p."""
     compiled = cpu.covers(logits)
     normaliser = cpu.log_sum_exp(logits) if compiled else logits.float().logsumexp(-1)
-    # Finite exactly when no logit is NaN or +inf and at least one is above -inf.
+    # Finite unless a logit is NaN or +inf, or all are -inf.
     broken = ~normaliser.isfinite()
     choice, temperature = logits, draws.temperature
     if bool((draws.top_p < 1).any()):
         choice = nucleus(scaled(logits, temperature), draws.top_p)
-        # Divided already; 0 still means without noise.
+        # Already divided; 0 still means no noise.
         temperature = temperature.clamp(max=1).ceil()
     stream = stream_of(draws.seed, draws.step)
     if compiled:
         tokens = cpu.pick(choice, temperature, stream)
     else:
         noise = gumbel(stream, logits.shape[1]).masked_fill_((temperature == 0)[:, None], 0.0)
-        # A broken row may draw anything, but from its own vocabulary.
+        # Broken rows need a valid token.
         tokens = noise.add_(scaled(choice, temperature)).masked_fill_(broken[:, None], 0.0).argmax(-1)
     draws.step += 1
     logprobs = logits.gather(1, tokens[:, None])[:, 0].float() - normaliser
@@ -87,35 +81,34 @@ def draw(logits: Tensor, draws: Draws) -> Drawn:
 
 
 def scaled(logits: Tensor, temperature: Tensor) -> Tensor:
-    """logits / temperature, [rows, vocabulary] float32; a temperature of 0 leaves them."""
+    """logits / temperature, [rows, vocabulary] float32; unchanged for temperature 0."""
     return logits.float() / temperature.masked_fill(temperature == 0, 1.0)[:, None]
 
 
 def nucleus(logits: Tensor, top_p: Tensor) -> Tensor:
-    """Keep the fewest likeliest tokens whose probability reaches top_p, and set the others to -inf.
+    """Keep the smallest set of likeliest tokens whose probability reaches top_p, and set the others to -inf.
 
     logits: [rows, vocabulary]. top_p: [rows]. Holtzman et al. 2020, "The Curious Case of Neural Text Degeneration".
     """
     likeliest, order = torch.softmax(logits, -1).sort(dim=-1, descending=True, stable=True)
     before = likeliest.double().cumsum(-1) - likeliest
-    # A row with top_p 1 keeps all, although float sums may pass 1: company must not change its draw.
+    # A row with top_p 1 keeps all tokens, although a float sum may exceed 1.
     outside = (before >= top_p[:, None]) & (top_p < 1)[:, None]
     return logits.masked_fill(torch.zeros_like(outside).scatter_(1, order, outside), -torch.inf)
 
 
 def stream_of(seed: Tensor, step: Tensor) -> Tensor:
-    """What tells the noise of one step of one seed from any other's, [rows] int64."""
-    # Counting starts at 1: the mixed 0 is 0, and seed 0 would always begin with token 0.
+    """[rows] int64."""
+    # From 1, because _mix(0) is 0 and seed 0 would always draw token 0 first.
     return _mix(_mix((seed + 1) * GOLDEN) + (step + 1) * GOLDEN)
 
 
 def gumbel(stream: Tensor, vocabulary: int) -> Tensor:
-    """Standard Gumbel noise, [rows, vocabulary] float32, a function of stream [rows] and token id only."""
+    """Standard Gumbel noise, [rows, vocabulary] float32."""
     counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=stream.device) * GOLDEN
-    # In place from here on: at every step of every row these are the largest tensors there are.
+    # In place: these are the largest tensors.
     bits = _shift(_mix(stream[:, None] + counter), 64 - UNIFORM_BITS)
-    # Floats are finest near 0, and there lies the exponential that becomes the largest noise: a uniform number near 1
-    # would have few values left there, and could round to 1, whose noise is infinite.
+    # log1p(-u) takes the largest noise from u near 0, where floats are finest. No u may round to 1.
     uniform = bits.float().add_(0.5).mul_(2.0**-UNIFORM_BITS).clamp_(max=1 - 2**-24)
     exponential = uniform.neg_().log1p_().neg_()
     return exponential.log_().neg_()
@@ -129,5 +122,5 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
-    """Shift right without the sign, which torch's shift of a signed number copies in."""
+    """Logical shift right; torch's own shift copies the sign."""
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)

@@ -1,4 +1,4 @@
-"""The sampler that asks a server for each completion, over HTTP."""
+"""The sampler for policies behind a server."""
 
 import asyncio
 import json
@@ -14,9 +14,9 @@ from models_worker.engine.patience import GivenUp, Line, Patience, line_to
 from models_worker.engine.server import Refused, Reply, Server, ended
 from models_worker.engine.types import OnResult, SampleRequest, SampleResult, SamplerUnusable, failed, never
 
-# How often it is asked whether to go on, in seconds.
+# Seconds between calls of `cancelled`.
 LOOK = 0.2
-# OpenAI takes no more stop strings; the others are looked for here, in what was written.
+# The limit of OpenAI. Further stop strings are applied here, to the returned text.
 MOST_STOPS = 4
 
 Answers = asyncio.Queue[SampleResult | Exception]
@@ -24,13 +24,10 @@ Waiting = asyncio.Queue[SampleRequest]
 
 
 class OpenAISampler:
-    """Samples a policy behind a server; see types.Sampler for what `sample` promises.
+    """Samples a policy behind a server; see types.Sampler.
 
-    concurrency: requests under way at a time. One request is one completion, never "n of them": every server
-    understands that, each completion has its own seed and is tried again alone, and servers share the reading of equal
-    prompts anyway.
-
-    A server that answers none of many requests in a row, however often each is tried, is given up: SamplerUnusable.
+    One request is one completion: every server supports that, each completion has its own seed and retries, and servers
+    cache equal prompts. Raises SamplerUnusable after many consecutive requests without an answer.
     """
 
     checkpoint_sha256 = ""
@@ -56,7 +53,7 @@ class OpenAISampler:
         }
 
     def render(self, messages: Sequence[Message], *, max_new_tokens: int) -> RenderedPrompt:
-        """What the server is sent: a text, or messages as JSON. It alone counts tokens, so nothing is left out."""
+        """Never truncated, because only the server counts tokens."""
         text = prompt_text(self.server, messages)
         return RenderedPrompt(text=text, ids=(), truncated=0, sha256=sha256(text.encode()).hexdigest())
 
@@ -68,12 +65,12 @@ class OpenAISampler:
         cancelled: Callable[[], bool] = never,
     ) -> None:
         # The loop runs only while this function waits, so on_result may use the database. Leaving the `with` cancels
-        # what is under way and closes its connections, by which servers notice that nobody waits for them any more.
+        # open requests and closes their connections, so that servers stop working on them.
         with asyncio.Runner() as loop:
             waiting, answers = Waiting(), Answers()
             for request in requests:
                 waiting.put_nowait(request)
-            # Held here, for the loop itself holds its tasks only weakly.
+            # A variable, because the loop references its tasks only weakly.
             asking = loop.get_loop().create_task(self._ask_all(waiting, answers))
             left = len(requests)
             while left and not cancelled():
@@ -87,13 +84,13 @@ class OpenAISampler:
             asking.cancel()
 
     async def _ask_all(self, waiting: Waiting, answers: Answers) -> None:
-        """As many lanes as requests may be under way; each takes the next request when it has its answer."""
+        """Each lane sends one request after another."""
         lanes = min(self.concurrency, waiting.qsize())
         try:
             async with line_to(self.server, self.patience, connections=lanes) as line:
                 await asyncio.gather(*(self._lane(line, waiting, answers) for _number in range(lanes)))
         except Exception as error:
-            # For whoever waits for answers.
+            # `sample` raises it.
             answers.put_nowait(error)
 
     async def _lane(self, line: Line, waiting: Waiting, answers: Answers) -> None:
@@ -121,7 +118,7 @@ class OpenAISampler:
             return failed(request, f"{self.server.name} withheld the text: its content filter.", final=True)
         if finish == "unknown":
             return failed(request, f"{self.server.name} ended for a reason of its own: {reply.finish_reason}.")
-        # Some servers leave the stop string in the text, and some do not look for it at all.
+        # Some servers leave the stop string in the text, and some ignore it.
         found = [at for at in map(reply.text.find, stops_of(self.server, request)) if at >= 0]
         text = reply.text[: min(found, default=None)]
         if self.server.endpoint == "completions":
@@ -151,7 +148,7 @@ class OpenAISampler:
 
 
 async def _come(answers: Answers) -> list[SampleResult | Exception]:
-    """The answers that are there, or come within a moment."""
+    """The answers that arrive within LOOK seconds."""
     try:
         async with asyncio.timeout(LOOK):
             come = [await answers.get()]
@@ -163,10 +160,7 @@ async def _come(answers: Answers) -> list[SampleResult | Exception]:
 
 
 def prompt_text(server: Server, messages: Sequence[Message]) -> str:
-    """What this server is sent as a prompt: a text made by its template, or for chat the messages as JSON.
-
-    Raises ChatError or templates.Interrupted.
-    """
+    """A text, or the messages of a chat as JSON. Raises ChatError or templates.Interrupted."""
     head, turns = after_examples(server.examples, messages)
     whole = [dict(each) for each in (*head, *turns)]
     if not whole or whole[-1]["role"] != "user":
@@ -183,7 +177,7 @@ def prompt_text(server: Server, messages: Sequence[Message]) -> str:
 
 
 def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:
-    """The request as the server takes it, without the model's name."""
+    """Without the model's name."""
     chat, params = server.endpoint == "chat", request.params
     fields: dict[str, Any] = {
         "messages" if chat else "prompt": json.loads(request.prompt_text) if chat else request.prompt_text,
@@ -191,7 +185,7 @@ def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:
         server.limit: params.max_new_tokens,
     }
     if params.top_p < 1 or server.takes_whole_top_p:
-        # Also 1, which is the default by the book: some servers have the checkpoint's own defaults.
+        # Send 1 too: some servers use the checkpoint's default instead of the documented 1.
         fields["top_p"] = params.top_p
     if stops := stops_of(server, request):
         fields["stop"] = stops[:MOST_STOPS]

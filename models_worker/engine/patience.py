@@ -1,4 +1,4 @@
-"""Asking a server until it answers: again when it failed, later when it said so, and not for ever."""
+"""Send requests to a server until it answers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -15,16 +15,15 @@ _random = SystemRandom()
 
 
 class GivenUp(Exception):
-    """The server did not answer a request, however often it was sent; the message is what it said last."""
+    """The server answered none of the tries. The message is its last error."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a server is asked again, in seconds where nothing else is said.
+    """When to send a request again. Times are in seconds.
 
-    seconds: for one whole answer. tries: how often a request is sent that the server fails at. busy: for how long one
-    is sent again to a server that says "later", which is no failure. pause: before the second try; each further one is
-    twice as long, up to most_pause.
+    seconds: timeout of one answer. tries: maximum number of failures. busy: how long to try while the server answers
+    "later", which is not a failure. pause: before the second try; doubles each time, up to most_pause.
     """
 
     seconds: float = 300.0
@@ -34,19 +33,19 @@ class Patience:
     most_pause: float = 60.0
 
     def before(self, again: int) -> float:
-        """The pause before the again-th repetition; up to half of it is taken off, so that not all come at once."""
+        """The pause before the again-th repetition, with jitter."""
         return min(self.most_pause, self.pause * 2.0 ** min(again - 1, 20)) * _random.uniform(0.5, 1)
 
 
 class Line:
-    """A client of one server, for one event loop. What the server says to one request, all of them heed."""
+    """A client for one event loop. If one request must wait, all wait."""
 
     def __init__(self, client: httpx2.AsyncClient, server: Server, patience: Patience) -> None:
         self.client, self.server, self.patience = client, server, patience
         self._quiet_until = 0.0
 
     async def ask(self, fields: Mapping[str, Any]) -> tuple[Reply, int]:
-        """The answer, and how many requests it took. Raises GivenUp, server.Refused or SamplerUnusable."""
+        """Returns the number of requests too. Raises GivenUp, server.Refused or SamplerUnusable."""
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + self.patience.busy
         sent = failures = 0

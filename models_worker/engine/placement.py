@@ -1,4 +1,4 @@
-"""Where a policy's numbers lie, and in how many bits."""
+"""Device, type and quantisation of a policy's weights."""
 
 import logging
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 UNQUANTISED = "none"
 BITS = {"int8": 8, "nf4": 4}
 
-# What must stay free of a GPU beside the weights, for the samples' keys and values and for the work itself.
+# Share of a GPU's memory for keys and values and for computing.
 FREE_SHARE = 0.2
 
-# Weights on one device, or by module on several; "auto" leaves it to accelerate.
+# Devices by module. "auto": accelerate chooses them.
 DeviceMap = str | dict[str, torch.device]
 
 
@@ -42,39 +42,38 @@ def dtype_of(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def quantisation_of(wanted: str, dtype: torch.dtype) -> BitsAndBytesConfig | None:
-    """How bitsandbytes is to store the weights; None for as they are. Raises LoadError."""
+    """None for weights as they are. Raises LoadError."""
     if wanted == UNQUANTISED:
         return None
     if wanted not in BITS:
         raise LoadError(f"There is no quantisation {wanted!r}; it can be {UNQUANTISED}, {', '.join(BITS)}.")
     if find_spec("bitsandbytes") is None:
         raise LoadError(f"Quantisation to {wanted} needs the package bitsandbytes, which this worker does not have.")
-    # On a CPU it warns at every layer of every step.
+    # On a CPU it logs a warning for every layer and step.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if wanted == "int8":
-        # Without the outliers in full precision: which they are is decided over the whole batch, and so a sample would
-        # hang on its company.
+        # No outliers in full precision: they are chosen over the whole batch, so a text would depend on its batch.
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
 def device_map(folder: Path, wanted: str | None, device: torch.device, quantisation: str) -> DeviceMap:
-    """One device, unless none was named and the weights are too large for the first of several GPUs."""
+    """One device, unless the weights are too large for the first of several GPUs."""
     if wanted or device.type != "cuda" or torch.cuda.device_count() < 2:
         return {"": device}
     free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
-    # Checkpoints are stored in 16 bits as a rule; one in 32 is spread sooner than it must be.
+    # Assumes 16 bits; a checkpoint of 32 bits is spread sooner than necessary.
     needed = weight_bytes(folder) * BITS.get(quantisation, 16) // 16
     return "auto" if must_be_spread(needed, free) else {"": device}
 
 
 def devices(model: PreTrainedModel) -> list[str]:
-    """The devices of a model that is spread over several; none if it is on one."""
+    """Empty for one device."""
     by_module = getattr(model, "hf_device_map", None) or {}
     places = list(dict.fromkeys(by_module.values()))
     return [f"cuda:{place}" if isinstance(place, int) else str(place) for place in places] if len(places) > 1 else []
 
 
 def must_be_spread(needed: int, free: Sequence[int]) -> bool:
-    """Do weights of so many bytes leave too little of the first GPU free? free: bytes of each GPU."""
+    """needed: size of the weights. free: memory of each GPU. In bytes."""
     return needed > (1 - FREE_SHARE) * free[0]

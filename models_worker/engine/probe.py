@@ -1,4 +1,4 @@
-"""What a server can do, found out by asking it: what is written about it need not hold for this model and setup."""
+"""Test what a server supports. Its documentation may not hold for this model and configuration."""
 
 import asyncio
 from collections import Counter
@@ -15,30 +15,28 @@ from models_worker.engine.types import SampleRequest, SamplerUnusable, SamplingP
 
 QUESTION = "Write one sentence about anything you like."
 TOKENS = 24
-# The same seed several times among others: a server that repeats itself only when it is alone shows it here.
+# One seed repeats among others: some servers are reproducible only without concurrent requests.
 SEEDS = (11, 12, 11, 13, 11, 14)
 LENGTH = 2
-# Of the two names the newer one is known to fewer servers.
+# Fewer servers know the second name, which is newer.
 LIMITS: tuple[Limit, ...] = ("max_tokens", "max_completion_tokens")
 STOPS = 4
-# Of `probe`, told one by one as they are over.
+# The number of stages that `probe` reports.
 STAGES = 6
 
 
 class ProbeFailed(Exception):
-    """The server answered nothing from which anything could be learned; the message has its words."""
+    """The server answered no request. The message quotes it."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """None where a question could not be decided.
+    """None: undecided.
 
-    takes_seed, takes_whole_top_p: a request that names a seed, or a top_p of 1, is not refused. limit: the field for
-    the most tokens. usage: tokens are counted. model, fingerprint: what the server calls the one that answered.
-    context: tokens of prompt and answer together. seed: the same seed gave the same text, also among other requests,
-    and others gave other texts. n: several completions of one request. logprobs: given if asked for. stop: "ends" if a
-    stop string ends the text, "stays" if it is left at the text's end, "ignored". length: the limit is kept to, and
-    named as the reason.
+    takes_seed, takes_whole_top_p: the server accepts a seed, and a top_p of 1. limit: the name of the field for the
+    maximum number of tokens. usage: it reports the number of tokens. context: maximum tokens of prompt and answer.
+    seed: equal seeds gave equal texts, also among concurrent requests, and others did not. n, logprobs: supported.
+    stop: "ends" a text, "stays" at its end, or is "ignored". length: the limit is respected and reported.
     """
 
     takes_seed: bool
@@ -56,9 +54,9 @@ class Findings:
 
 
 def probe(server: Server, *, patience: Patience, on_stage: Callable[[int], None]) -> Findings:
-    """Ask a server what it can do, in some fifteen short requests.
+    """Probe a server with about fifteen short requests. Raises ProbeFailed or SamplerUnusable.
 
-    on_stage: called with 1, 2, … up to STAGES, and may use the database. Raises ProbeFailed or SamplerUnusable.
+    on_stage: called with 1, 2, … up to STAGES. It may use the database.
     """
     with asyncio.Runner() as loop:
         stack = AsyncExitStack()
@@ -82,7 +80,7 @@ class _Probe:
         self.texts: list[str] = []
 
     async def basics(self) -> dict[str, Any]:
-        """A completion, by whichever of the known ways the server takes."""
+        """Find parameters that the server accepts."""
         server, first = self.line.server, None
         for limit, takes_whole_top_p, takes_seed in product(LIMITS, (True, False), (True, False)):
             way: dict[str, Any] = {"takes_seed": takes_seed, "takes_whole_top_p": takes_whole_top_p, "limit": limit}
@@ -112,7 +110,7 @@ class _Probe:
         same = {text for text, seed in zip(self.texts, (*SEEDS, SEEDS[0]), strict=True) if seed == SEEDS[0]}
         if not self.line.server.takes_seed or len(same) > 1:
             return {"seed": False}
-        # A policy that always writes the same shows nothing about seeds.
+        # If all texts are equal, the effect of the seed is unknown.
         return {"seed": True if len(set(self.texts)) > 1 else None}
 
     async def n(self) -> dict[str, Any]:
@@ -124,7 +122,7 @@ class _Probe:
         return {"logprobs": reply and reply.logprobs}
 
     async def stop(self) -> dict[str, Any]:
-        """Whether the commonest letters of what it wrote so far, as stop strings, end what it writes."""
+        """With the commonest letters so far as stop strings."""
         letters = Counter(letter for text in self.texts for letter in text if letter.isprintable() and letter != " ")
         stops = [letter for letter, _times in letters.most_common(STOPS)]
         reply = await self._try(stop=stops) if stops else None
@@ -141,15 +139,15 @@ class _Probe:
             return {"length": reply}
         if (reply.tokens is not None and reply.tokens > LENGTH) or not reply.finish_reason:
             return {"length": False}
-        # It may have had no more to say.
+        # The policy may have ended by itself.
         return {"length": True if reply.finish_reason in CUT_OFF else None}
 
     async def _try(self, **more: Any) -> Reply | Literal[False] | None:
-        """The answer to a request with these fields; False if the server refuses them, None if it does not answer."""
+        """False if the server refuses these further fields, None without answer."""
         try:
             return await self._ask(SEEDS[0], **more)
         except (Refused, SamplerUnusable):
-            # It has answered without them before.
+            # The server answered without them before.
             return False
         except GivenUp:
             return None

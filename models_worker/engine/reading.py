@@ -1,9 +1,7 @@
-"""Prompts read end to end in one row, and of the last layer only what is looked at.
+"""Read prompts end to end in one row.
 
-Side by side, prompts are padded to the longest, and attention is computed for the padding and for what is masked. End
-to end there is nothing to pad; each prompt attends to itself alone. And of all that comes after the last layer's
-attention only each prompt's last token is looked at: the rest of the layer, most of its work, is left out for the
-others.
+Side by side, they would be padded to the longest. After the attention of the last layer only the last token of each
+prompt is needed, so the rest of this layer skips the other tokens.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +20,8 @@ from models_worker.engine.batching import count_of, width_of
 
 @dataclass
 class Reading:
-    """One pass over prompts. edges: where each begins and ends in the row. windows: as in shared.Shared.
-
-    asked: each prompt's last token, some of them twice so that there are few counts. attended: is only the rest of the
-    last layer left?
-    """
+    """One pass over prompts. edges: begin and end of each prompt. windows: as in shared.Shared. asked: each prompt's
+    last token, padded to one of few counts. attended: the attention of the last layer is done."""
 
     edges: Sequence[tuple[int, int]]
     windows: Sequence[int | None]
@@ -41,7 +36,7 @@ class Reading:
         asked = torch.cat([asked, asked[-1:].expand(count_of(len(ends)) - len(ends))])
         width = width_of(ends[-1])
         if width == len(asked):
-            # By their number it is known whether all tokens come, or those that are asked for.
+            # of_asked tells all tokens from the last ones by their number.
             width = width_of(width + 1)
         return Reading(list(pairwise([0, *ends])), windows, width, asked)
 
@@ -50,24 +45,20 @@ _reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
 
 
 def now() -> Reading | None:
-    """What is being read in this thread."""
     return _reading.get()
 
 
 def read(
     model: PreTrainedModel, prompts: Sequence[Sequence[int]], windows: Sequence[int | None]
 ) -> tuple[Tensor, DynamicCache, Sequence[tuple[int, int]]]:
-    """Read prompts with a model whose attention is that of shared.py. windows: as in shared.Shared.
-
-    Returns the logits [prompts, vocabulary] that follow each, the keys and values of all in one row, and each prompt's
-    edges there.
-    """
+    """The model must use the attention of shared.py. Returns the logits [prompts, vocabulary] after each prompt, keys
+    and values in one row, and the prompts' edges in it."""
     these = Reading.of([len(prompt) for prompt in prompts], windows)
     token_ids, positions = (torch.zeros(1, these.width, dtype=torch.int64) for _ in range(2))
     for (begin, end), prompt in zip(these.edges, prompts, strict=True):
         token_ids[0, begin:end] = torch.tensor(prompt)
         positions[0, begin:end] = torch.arange(end - begin)
-    # Without the model's config, so that no layer forgets what has left its window: prompts are kept whole.
+    # Without the model's config, so that layers with a window keep all columns.
     kept = DynamicCache()
     token = _reading.set(these)
     try:
@@ -86,8 +77,8 @@ def read(
 def attend(
     prompts: Reading, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, **settings: Any
 ) -> Tensor:
-    """Each prompt's attention to itself. query: [1, heads, width, dim]; returned [1, width, heads, dim], zeros where
-    no prompt is and, in the last layer, where nobody looks."""
+    """Attention of each prompt to itself. query: [1, heads, width, dim]. Returns [1, width, heads, dim], with zeros for
+    results that are not used."""
     layer = int(module.layer_idx)  # type: ignore[arg-type]
     last, window = layer == len(prompts.windows) - 1, prompts.windows[layer]
     found = query.new_zeros(1, prompts.width, query.shape[1], value.shape[3])
@@ -106,7 +97,7 @@ def attend(
 
 
 def _window(asking: slice, seen: slice, window: int | None) -> Tensor | None:
-    """A mask [asking, seen] of what is in the window; none where all is, which torch computes in less time."""
+    """[asking, seen]; None if the window covers all, because torch is faster without a mask."""
     if window is None or seen.stop - seen.start <= window:
         return None
     distance = torch.arange(asking.start, asking.stop)[:, None] - torch.arange(seen.start, seen.stop)
@@ -114,7 +105,7 @@ def _window(asking: slice, seen: slice, window: int | None) -> Tensor | None:
 
 
 def of_asked(compute: Callable[[Tensor], Tensor], numbers: Tensor) -> Tensor:
-    """compute(numbers), a result for each token; zeros for those that nobody asks for any more."""
+    """compute(numbers), with zeros for tokens whose results are not needed."""
     prompts = now()
     if prompts is None or not prompts.attended or numbers.shape[:-1] != (1, prompts.width):
         return compute(numbers)

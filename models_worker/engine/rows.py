@@ -1,11 +1,11 @@
-"""A sample while it is being written: which tokens it has, whether it is finished, and its text."""
+"""A sample in progress: its tokens, its end, its text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models_worker.engine.types import FinishReason, SampleRequest, SampleResult, failed
 
-# Characters of one token may complete a stop string and go on; this many more tokens are looked at than it has bytes.
+# Further tokens to decode, because the token that completes a stop string may continue after it.
 STOP_MARGIN = 8
 
 NOT_FINITE = "The policy's numbers overflowed (NaN or infinite logits) while this completion was sampled."
@@ -13,11 +13,8 @@ NOT_FINITE = "The policy's numbers overflowed (NaN or infinite logits) while thi
 
 @dataclass(frozen=True)
 class Ending:
-    """What ends a completion of this policy, and how its tokens become text.
-
-    token_ids: end of text, end of turn. stop: strings that begin what the policy's template writes after an answer.
-    lead: what the template leaves for the policy to write before its answer. decode: token ids to text.
-    """
+    """token_ids: end of text, end of turn. stop: strings that begin the next turn. lead: what the policy writes before
+    its answer; not part of the text."""
 
     token_ids: frozenset[int]
     stop: tuple[str, ...]
@@ -27,7 +24,7 @@ class Ending:
 
 @dataclass(eq=False)
 class Row:
-    """One sample of a running batch. `index` is its place among the requests of the call."""
+    """`index` identifies the request."""
 
     index: int
     request: SampleRequest
@@ -37,7 +34,7 @@ class Row:
     finish_reason: FinishReason | None = None
 
     def take(self, token_id: int, logprob: float, broken: bool) -> None:
-        """Add a drawn token, and notice whether the sample ends with it."""
+        """Add a drawn token. Sets finish_reason if the sample ends."""
         if broken:
             self.finish_reason = "error"
             return
@@ -76,14 +73,13 @@ class Row:
     def _stop_string_seen(self) -> bool:
         if not self._stops:
             return False
-        # Decoding all of it at each step would cost the square of its length. A token has at least one byte.
+        # Decoding the whole text at each step would have quadratic cost. A token has at least one byte.
         reach = max(len(stop.encode()) for stop in self._stops) + STOP_MARGIN
         tail = self.ending.decode(self.token_ids[-reach:])
-        # The tail may begin in the middle of a character: only the whole text is believed.
+        # The tail may begin inside a character, so the whole text decides.
         return any(stop in tail for stop in self._stops) and self._stop_at() is not None
 
     def _stop_at(self) -> int | None:
-        """Where in the text the first stop string begins."""
         text = self._text()
         return min((at for at in map(text.find, self._stops) if at >= 0), default=None)
 

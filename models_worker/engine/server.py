@@ -1,8 +1,7 @@
-"""One question to a server that speaks OpenAI's API, and what its answer means.
+"""One request to a server with OpenAI's API, and the meaning of its answer.
 
-vLLM, SGLang, TGI, llama.cpp's server and hosted services speak it, each a little differently. What an answer means is
-decided here for all of them: it is a completion, the server cannot now, it never will for this request, or it never
-will for any.
+vLLM, SGLang, TGI, llama.cpp and hosted services differ in details. Their errors become Busy (try later), Refused (never
+for this request) or SamplerUnusable (never).
 """
 
 import asyncio
@@ -23,12 +22,10 @@ from models_worker.engine.types import SamplerUnusable
 Endpoint = Literal["chat", "completions"]
 Limit = Literal["max_tokens", "max_completion_tokens"]
 
-# A completion is text; whatever is larger is not read to its end.
 MOST_BYTES = 16 << 20
-# What is kept of a server's own words.
 MOST_WORDS = 300
 CONNECT_SECONDS = 10.0
-# It has refused this one because of what it says about the policy: the address, the model, the key, the bill.
+# Statuses that hold for every request of the policy.
 FOR_ALL = {
     401: "refuses the key",
     402: "wants to be paid",
@@ -37,21 +34,18 @@ FOR_ALL = {
     405: "does not take such requests at this address",
 }
 OTHER_TIMES = frozenset({408, 409, 425, 429})
-# A 429 that no waiting ends.
+# A 429 with this code is permanent.
 NO_QUOTA = "insufficient_quota"
 FINISHED = {"stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop"}
 CUT_OFF = {"length": "length", "max_tokens": "length"}
 
 
 class Refused(Exception):
-    """The server will never answer this request; the message has its words."""
+    """The server will never answer this request. The message quotes it."""
 
 
 class Busy(Exception):
-    """The server did not answer this time. The message says how.
-
-    later: it asked to be left alone for a while, which is no failure. after: for how many seconds, if it said so.
-    """
+    """later: the server asks to wait, which is not a failure. after: seconds to wait, if known."""
 
     def __init__(self, words: str, *, later: bool = False, after: float | None = None) -> None:
         super().__init__(words)
@@ -60,13 +54,12 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """Where a model is served, and how it is asked.
+    """A served model and how to send requests to it.
 
-    url: without the part that names the endpoint, as https://host/v1. endpoint: "chat" sends messages and leaves the
-    template to the server, "completions" sends a text that `template` made. key: sent with every request and shown
-    nowhere. examples: messages that stand before every prompt. takes_seed: whether it is sent seeds.
-    takes_whole_top_p: whether it is sent a top_p of 1, which some refuse. limit: the name of the field for the most
-    tokens. reproducible: whether the same seed gives the same text there; None if nobody knows.
+    url: without the endpoint, such as https://host/v1. endpoint: "chat" sends messages, "completions" a text rendered
+    by `template`. key: secret. examples: messages before every prompt. takes_seed: send seeds. takes_whole_top_p: send
+    a top_p of 1, which some servers refuse. limit: the field for the maximum number of tokens. reproducible: equal
+    seeds give equal texts; None if unknown.
     """
 
     url: str
@@ -86,16 +79,12 @@ class Server:
 
     @property
     def name(self) -> str:
-        """As a sentence calls it."""
         return f"The server {urlsplit(self.url).netloc}"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server answered. What it did not tell is None or empty.
-
-    finish_reason: in its own word. choices: how many completions came, of which `text` is the first.
-    """
+    """Unknown values are None or empty. choices: the number of completions; `text` is the first."""
 
     text: str
     finish_reason: str
@@ -109,7 +98,7 @@ class Reply:
 
 @asynccontextmanager
 async def connected(server: Server, *, connections: int) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client for one event loop. Redirects are not followed: the key is for this address alone."""
+    """Follows no redirects, because they could leak the key."""
     headers = {"Authorization": f"Bearer {server.key}"} if server.key else {}
     async with httpx2.AsyncClient(
         base_url=server.url.rstrip("/") + "/",
@@ -130,22 +119,22 @@ async def ask(client: httpx2.AsyncClient, server: Server, fields: Mapping[str, A
 
 
 async def context_length(client: httpx2.AsyncClient, server: Server, *, seconds: float) -> int | None:
-    """How many tokens the model reads at most, if the server's list of models says so, as vLLM's does."""
+    """In tokens, if the server's list of models has it, as vLLM's does."""
     try:
         status, _headers, body = await _exchange(client, server, "GET", "models", None, seconds)
         models = json.loads(body)["data"] if status == 200 else []
         return next((_count(each.get("max_model_len")) for each in models if each["id"] == server.model), None)
     except (Busy, ValueError, LookupError, TypeError, AttributeError):
-        # Many servers have no such list, and nothing depends on it.
+        # Many servers have no such list.
         return None
 
 
 async def _exchange(
     client: httpx2.AsyncClient, server: Server, method: str, path: str, fields: Any, seconds: float
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body. Raises Busy if not all of it comes in this many seconds."""
+    """Status, headers and body. Raises Busy."""
     try:
-        # Of the whole answer: a server that sends a byte now and then would keep any timeout of a single read.
+        # A timeout for the whole answer: a timeout per read never ends if the server sends a byte now and then.
         async with asyncio.timeout(seconds), client.stream(method, path, json=fields) as response:
             body = bytearray()
             async for part in response.aiter_bytes():
@@ -160,13 +149,12 @@ async def _exchange(
     except httpx2.ConnectError as error:
         raise Busy(f"{server.name} cannot be reached: {_words(server, str(error))}") from None
     except httpx2.RequestError as error:
-        # Not `from error`: it carries the request, and with it the key.
+        # Not `from error`, because the error holds the request with the key.
         words = _words(server, str(error)) or type(error).__name__
         raise Busy(f"{server.name} broke off its answer: {words}") from None
 
 
 def _problem(server: Server, status: int, headers: Mapping[str, str], body: bytes) -> Exception | None:
-    """Why this answer is no completion, by its status."""
     if status == 200:
         return None
     said = _said(server, body)
@@ -196,7 +184,7 @@ def _reply(server: Server, body: bytes) -> Reply:
             why = _clean(choice.get("finish_reason"))
             raise Refused(f"{server.name} answered this prompt without a text (finish reason {why!r}).")
         return Reply(
-            # JSON may hold half of a surrogate pair, which no database takes: U+FFFD comes in its place.
+            # JSON may have half of a surrogate pair, which PostgreSQL refuses; U+FFFD replaces it.
             text=text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
             finish_reason=_clean(choice.get("finish_reason")),
             prompt_tokens=_count(usage.get("prompt_tokens")),
@@ -212,7 +200,7 @@ def _reply(server: Server, body: bytes) -> Reply:
 
 
 def ended(reply: Reply, asked: int) -> Literal["stop", "length", "filter", "unknown"]:
-    """Why the text ends, from the many words for it. Where there is no word, its length tells."""
+    """Without a finish reason, by the number of tokens."""
     word = reply.finish_reason
     if word in FINISHED or word in CUT_OFF:
         return "stop" if word in FINISHED else "length"
@@ -222,7 +210,7 @@ def ended(reply: Reply, asked: int) -> Literal["stop", "length", "filter", "unkn
 
 
 def _said(server: Server, body: bytes) -> str:
-    """A server's own words: the message of its error in one of the usual places, or the beginning of whatever came."""
+    """The error message from one of the usual places, or the beginning of the body."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -236,19 +224,18 @@ def _said(server: Server, body: bytes) -> str:
 
 
 def _without_key(server: Server, body: bytes) -> bytes:
-    """Some servers repeat the key when they refuse it, and who knows where else."""
+    """Some servers repeat the key in their messages."""
     return body.replace(server.key.encode(), b"[key]") if server.key else body
 
 
 def _words(server: Server, text: str) -> str:
-    """On one line and not long."""
     text = _without_key(server, text[: MOST_WORDS * 20].encode(errors="replace")).decode(errors="replace")
     text = " ".join(_clean(text, most=len(text)).split())
     return text if len(text) <= MOST_WORDS else text[: MOST_WORDS - 1] + "…"
 
 
 def _clean(value: object, *, most: int = 200) -> str:
-    """A text that a server names something by, without what a database refuses."""
+    """A short text without characters that PostgreSQL refuses."""
     text = value if isinstance(value, str) else ""
     return text.replace("\0", "").encode(errors="replace").decode()[:most]
 
@@ -258,7 +245,7 @@ def _count(value: object) -> int | None:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """Of a Retry-After header, which is a number of seconds or a date."""
+    """Of a number of seconds or a date."""
     try:
         return max(0.0, float(retry_after))
     except ValueError:

@@ -1,8 +1,7 @@
 """Attention of samples that share their prompt.
 
-The K samples of a prompt attend to the same keys and values there. Kept once and read once for all of them, they take
-less memory and less of the memory's time (Juravsky et al. 2024, "Hydragen"). Each row has its own columns for what it
-has written itself.
+The keys and values of a prompt are stored and read once for its K samples, which saves memory and memory bandwidth
+(Juravsky et al. 2024, "Hydragen"). Each row has columns of its own for the tokens that it has written.
 """
 
 import logging
@@ -24,29 +23,27 @@ from models_worker.engine.arena import Arena, KvShape, vocabulary
 
 log = logging.getLogger(__name__)
 
-# What transformers knows our attention by.
+# In transformers.
 NAME = "shared_prompts"
-# What some models' attention is told to do besides, and neither this one nor transformers' own below it does.
+# Arguments of some models' attention that this one does not support.
 UNKNOWN = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
 
 
 class PromptStore:
-    """Keys and values of prompts, once each: slots [0, live) are in use. A prompt ends at the last column.
+    """Keys and values of prompts in slots [0, live). A prompt ends at the last column.
 
-    Keys are [slots, heads, dim, columns], as their kernel reads them, values [slots, heads, columns, dim]. Which rows
-    of the batch belong to which slot says `seat`.
+    Keys are [slots, heads, dim, columns], as the kernel reads them; values [slots, heads, columns, dim].
     """
 
     def __init__(self, shapes: Sequence[KvShape], *, slots: int, columns: int, dtype: torch.dtype) -> None:
         self.slots, self.columns, self.live = slots, columns, 0
         self.keys = [torch.empty(slots, shape.key_heads, shape.key_dim, columns, dtype=dtype) for shape in shapes]
         self.values = [torch.empty(slots, shape.value_heads, columns, shape.value_dim, dtype=dtype) for shape in shapes]
-        # The first column of each prompt.
         self.begins = torch.zeros(slots, dtype=torch.int64)
         self.seats = cpu.Seats(np.empty(0, np.int64), np.empty(0, np.int64))
 
     def admit(self, prefilled: DynamicCache, edges: Sequence[tuple[int, int]]) -> list[int]:
-        """Take prompts in that were read end to end, each between its edges. Returns their slots."""
+        """For prompts that were read end to end. Returns their slots."""
         new = list(range(self.live, self.live + len(edges)))
         columns = [self.columns - (end - begin) for begin, end in edges]
         for own_keys, own_values, (keys, values, _window) in zip(self.keys, self.values, prefilled, strict=True):
@@ -58,7 +55,7 @@ class PromptStore:
         return new
 
     def drop(self, slot: int) -> int:
-        """Free a slot by moving the last one there. Returns which one moved: the slot itself if it was the last."""
+        """Free a slot by moving the last one there. Returns the slot that moved."""
         self.live -= 1
         if slot != self.live:
             for buffer in (*self.keys, *self.values, self.begins):
@@ -66,17 +63,13 @@ class PromptStore:
         return self.live
 
     def seat(self, slot_of: Sequence[int]) -> None:
-        """Say which slot each row of the batch attends to."""
         slots = np.array(slot_of)
         order = np.argsort(slots, kind="stable")
         self.seats = cpu.Seats(order, slots[order])
 
 
 class Shared(NamedTuple):
-    """The prompts, and what the rows have written themselves.
-
-    starts: the first column of each row there. windows: how many tokens each layer looks back, None for all.
-    """
+    """starts: the first column of each row. windows: number of last tokens that each layer sees, None for all."""
 
     store: PromptStore
     arena: Arena
@@ -89,7 +82,7 @@ _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
 
 @contextmanager
 def sharing(shared: Shared | None) -> Iterator[None]:
-    """Within, single queries attend to the store's prompts and to their own columns; the model needs no mask."""
+    """Inside, single queries attend to the store and to their own columns, without a mask."""
     token = _shared.set(shared)
     try:
         yield
@@ -107,9 +100,9 @@ def attention_forward(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers' own attention; with a store ours, query [rows, heads, 1, dim]; or that of prompts being read.
+    """Shared attention, query [rows, heads, 1, dim]; that of reading.py while reading; else that of transformers.
 
-    Raises NotImplementedError or ValueError where a model's attention is another, which `supports` tries.
+    Raises NotImplementedError or ValueError for kinds of attention that it does not support.
     """
     if asked := [name for name in UNKNOWN if kwargs.get(name) is not None]:
         raise NotImplementedError(f"This attention knows no {', '.join(asked)}.")
@@ -129,10 +122,10 @@ def attention_forward(
 def _check(
     module: torch.nn.Module, mask: Tensor | None, windows: Sequence[int | None], settings: dict[str, Any]
 ) -> None:
-    # None was given, and `_mask` makes none.
+    # `_mask` returns None, so the model made this mask itself.
     if mask is not None:
         raise NotImplementedError("This attention adds nothing to the scores.")
-    # A few models have a window in their configuration that they do not look through.
+    # Some models do not use the window in their configuration.
     window = windows[int(module.layer_idx)]  # type: ignore[arg-type]
     if window is not None and settings.get("sliding_window") != window:
         raise NotImplementedError("The model does not say that this layer's attention slides.")
@@ -146,7 +139,7 @@ def _attend(shared: Shared, layer: int, query: Tensor, key: Tensor, scaling: flo
         cpu.Keep(store.keys[layer], store.values[layer], store.begins),
         cpu.Keep(arena.layers[layer].keys, arena.layers[layer].values, starts),
         store.seats,
-        # The column that the model has just written is not counted yet.
+        # `end` does not count the column of this step yet.
         end=arena.end + 1,
         scale=dim**-0.5 if scaling is None else scaling,
         window=windows[layer],
@@ -155,7 +148,6 @@ def _attend(shared: Shared, layer: int, query: Tensor, key: Tensor, scaling: flo
 
 
 def _mask(*given: Any, **settings: Any) -> Tensor | None:
-    """transformers' own mask, and none where attention is ours, which knows what each row sees."""
     return None if reading.now() or _shared.get() else sdpa_mask(*given, **settings)
 
 
@@ -164,23 +156,21 @@ AttentionMaskInterface.register(NAME, _mask)
 
 
 def windows_of(model: PreTrainedModel) -> list[int | None]:
-    """How many tokens each layer looks back, by what transformers makes its masks of."""
+    """By the settings from which transformers makes masks."""
     _types, settings = get_layer_types_and_kwargs(model.config.get_text_config(decoder=True))
     return [each.get("sliding_window") for each in settings]
 
 
 def supports(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
-    """Can this model's samples share their prompts? Then its attention is ours from now on.
+    """Whether samples of this model can share prompts (on a CPU only). If so, switches its attention to this module's.
 
-    The kernel is one for CPUs. As with kv_shapes it is tried: a token by itself behind a prompt in the store must give
-    what it gives behind it.
+    This is tested: a token after a prompt in the store must give the logits that it gives without the store.
     """
     text = model.config.get_text_config(decoder=True)
     fitting = all(shape.key_heads == shape.value_heads and shape.key_dim % 4 == 0 for shape in shapes)
     if not shapes or not fitting or not cpu.covers(model):
         return False
     if text._attn_implementation == NAME:
-        # Another sampler of this model has asked before.
         return True
     if text._attn_implementation != "sdpa":
         return False
@@ -189,7 +179,7 @@ def supports(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
         model.set_attn_implementation(NAME)
         agrees = text._attn_implementation == NAME and _agrees(model, shapes)
     except Exception as error:
-        # A model's own code ran with an attention that it may not expect, and may fail in any way.
+        # A model's code may fail in any way with another attention.
         log.info("Samples of this model keep a copy of their prompt each: %s", error)
     finally:
         if not agrees:
@@ -206,7 +196,6 @@ def _agrees(model: PreTrainedModel, shapes: Sequence[KvShape]) -> bool:
     store = PromptStore(shapes, slots=2, columns=4, dtype=model.dtype)
     store.admit(prefilled, edges)
     store.seat([1, 1])
-    # A row more than has seats, as there is in most steps.
     arena = Arena(list(shapes), rows=3, columns=1, dtype=model.dtype, device=model.device)
     arena.open(2)
     with sharing(Shared(store, arena, torch.zeros(2, dtype=torch.int64), windows)):

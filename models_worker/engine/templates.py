@@ -1,8 +1,7 @@
-"""Chat templates, rendered within limits of time, memory and length.
+"""Render chat templates within limits of time, memory and length.
 
-A template is a program that comes with a checkpoint. Python cannot interrupt it from outside: not a loop of Jinja, and
-still less a single operation such as "a" * 10**10. So a process of its own renders it, and is killed at its limit or
-when the run is cancelled. It is kept for the next prompt: a prompt costs one message there and back.
+A template is a program from a checkpoint. Python cannot interrupt it, least of all inside one operation such as
+"a" * 10**10. So another process renders it, and is killed at its limit or when the run is cancelled.
 """
 
 import atexit
@@ -22,25 +21,24 @@ from typing import IO, Any, Literal, cast
 
 from models_worker.engine.types import never
 
-# What the rendering of one prompt may take. Usual templates take milliseconds and about as many characters as their
-# messages have.
+# Limits for one prompt. Usual templates take milliseconds and write little more than the messages.
 SECONDS = 10.0
 MEMORY = 512 * 1024 * 1024
 FREE_CHARACTERS, CHARACTERS_PER_CHARACTER = 1_000_000, 8
-# How often a rendering looks whether it is cancelled, in seconds.
+# Seconds between checks for cancellation.
 LOOK = 0.1
 SECONDS_TO_START = 120.0
 
-# "transformers": with all that transformers gives a chat template. "server": plain Jinja, where it is not installed.
+# "transformers": with the extensions of transformers. "server": plain Jinja, needs no transformers.
 Style = Literal["transformers", "server"]
 
-# All that the process gets of the environment: no template needs the worker's passwords.
+# The environment of the process. Templates must not see the worker's passwords.
 VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV")
 PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON")
 
 
 class Refused(Exception):
-    """The template raised. syntax: it is not Jinja at all."""
+    """The template raised. syntax: it is not valid Jinja."""
 
     def __init__(self, words: str, *, syntax: bool) -> None:
         super().__init__(words)
@@ -52,16 +50,16 @@ class OverLimit(Exception):
 
 
 class Interrupted(Exception):
-    """The run of this rendering is cancelled, or the worker is stopping."""
+    """The run was cancelled, or the worker is stopping."""
 
 
 class _Ended(Exception):
-    """The process ended before it answered."""
+    """The process ended without an answer."""
 
 
 @dataclass
 class Allowance:
-    """Seconds that the templates of one prompt may still take, over all its renderings."""
+    """Seconds left for all renderings of one prompt."""
 
     seconds: float
 
@@ -75,7 +73,7 @@ _cancelled: ContextVar[Callable[[], bool]] = ContextVar("cancelled", default=nev
 
 @contextmanager
 def interruptible(cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Within it, renderings in this thread raise Interrupted soon after `cancelled()` has become true."""
+    """Inside, renderings of this thread raise Interrupted soon after `cancelled()` becomes true."""
     token = _cancelled.set(cancelled)
     try:
         yield
@@ -98,10 +96,9 @@ def render(
     values: Mapping[str, str] | None = None,
     answering: bool = True,
 ) -> str:
-    """The text that the template makes of the messages. Thread-safe: one at a time.
+    """Render messages. Thread-safe; subtracts its time from the allowance. Raises Refused, OverLimit or Interrupted.
 
-    values: further names that the template knows. answering: the text ends where the answer begins. The time it takes
-    is taken off the allowance. Raises Refused, OverLimit or Interrupted.
+    values: further variables of the template. answering: the text ends where the answer begins.
     """
     go_on()
     if allowance.seconds <= 0:
@@ -133,7 +130,7 @@ def _slow() -> str:
 
 
 class _Process:
-    """The process for one style, started when the first template comes and again after each kill."""
+    """Starts with the first template, and again after it was killed."""
 
     def __init__(self, style: Style) -> None:
         self._style = style
@@ -146,8 +143,8 @@ class _Process:
         try:
             return self._ask(asked, allowance)
         except _Ended:
-            # Somebody else may have ended it, such as the kernel when memory is short. If it was the template, such as
-            # by nesting that is too deep for Python's own parser, the second process ends too.
+            # Something else may have killed it, such as the kernel when memory is short. If the template did, for
+            # example by too deep nesting, it kills the second process too.
             go_on()
         if allowance.seconds <= 0:
             raise OverLimit(_slow())
@@ -168,7 +165,7 @@ class _Process:
                 finally:
                     allowance.seconds -= time.monotonic() - began
             except BaseException:
-                # Half an answer may be on its way: the next prompt must not get it.
+                # The next prompt must not receive the rest of this answer.
                 self.stop()
                 raise
             if "over" in answer:
@@ -204,7 +201,7 @@ class _Process:
         return answer
 
     def _line(self, child: "subprocess.Popen[bytes]", deadline: float) -> bytes:
-        """What the process says next; empty if it has ended. Raises TimeoutError or Interrupted."""
+        """The next line; empty if the process has ended. Raises TimeoutError or Interrupted."""
         from_child = cast(IO[bytes], child.stdout)
         said = [self._rest]
         while b"\n" not in said[-1]:
@@ -236,7 +233,7 @@ class _Process:
 def _started(style: Style) -> "subprocess.Popen[bytes]":
     kept = {name: value for name, value in os.environ.items() if name in VARIABLES or name.startswith(PREFIXES)}
     script = Path(__file__).with_name("template_process.py")
-    # -P: the modules beside the script must not hide Python's own.
+    # -P: modules beside the script must not hide those of Python.
     return subprocess.Popen(
         [sys.executable, "-P", str(script), style, str(MEMORY)],
         stdin=subprocess.PIPE,
@@ -254,6 +251,6 @@ def _process(style: Style) -> _Process:
 
 @atexit.register
 def stop() -> None:
-    """End the processes; they start again when they are needed."""
+    """They start again when needed."""
     for process in _processes.values():
         process.stop()

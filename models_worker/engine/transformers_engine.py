@@ -1,4 +1,4 @@
-"""The sampler that runs a transformers model in this process, on CPU or GPU."""
+"""The sampler that runs a transformers model in this process."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ from models_worker.engine.rows import Ending, Row
 from models_worker.engine.shared import supports
 from models_worker.engine.types import OnResult, SampleRequest, failed, never
 
-# On a CPU torch has no class of its own for it. The last is oneDNN's, which has found no place for what it compiles.
+# Messages of errors on a CPU, where torch has no class for them. The last is of oneDNN, when it cannot compile.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "could not create a primitive")
 NO_MEMORY = "There is not enough memory for even this one sample."
 
@@ -30,15 +30,13 @@ _preparing = Lock()
 
 
 class TransformersSampler:
-    """Samples a loaded policy; see types.Sampler for what `sample` promises.
+    """Samples a loaded policy; see types.Sampler.
 
-    max_rows: samples written side by side. kv_budget_bytes: memory for their keys and values; fewer rows are used
-    where they do not fit. prefill_tokens: how many prompt tokens are read in one step. plain_generate: use
-    transformers' own loop even where the faster one would do.
+    max_rows: samples side by side; fewer if keys and values do not fit into kv_budget_bytes. prefill_tokens: prompt
+    tokens read in one step. plain_generate: always use the loop of transformers.
 
-    When memory runs out, what is not finished starts again with half of each; a seed gives the same text however many
-    rows there are. The sampler remembers, and grows back by a quarter with each call that goes well. One that runs out
-    of memory alone fails, the longest first, and the others go on.
+    If memory runs out, unfinished samples start again with half of each limit, which grows back by a quarter per
+    success. A sample that runs out of memory alone fails.
     """
 
     def __init__(
@@ -51,10 +49,10 @@ class TransformersSampler:
         plain_generate: bool = False,
     ) -> None:
         self.policy = policy
-        # One at a time: they try the model with changes that another would meet half done.
+        # One at a time, because these functions test changes of the model.
         with _preparing:
             cpu.prepare(policy.model)
-            # A model spread over devices moves its numbers between them in ways that only `generate` knows.
+            # Only `generate` supports models that are spread over devices.
             self.shapes = [] if plain_generate or placement.devices(policy.model) else kv_shapes(policy.model)
             self.share_prompts = supports(policy.model, self.shapes)
         self.most = self.limits = Limits(max_rows, prefill_tokens, kv_budget_bytes)
@@ -65,7 +63,7 @@ class TransformersSampler:
             token_ids=policy.end_ids,
             stop=policy.template.stop,
             lead=policy.template.lead,
-            # Cleaning up would join "do" and " n't", which is not what was written.
+            # Cleaning up would change the text: it joins "do" and " n't".
             decode=lambda ids: str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)),
         )
 
@@ -78,7 +76,6 @@ class TransformersSampler:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Which engine samples, and the policy's own provenance."""
         engine = "transformers-arena" if self.shapes else BY_GENERATE
         return {"engine": engine, **self.policy.provenance}
 
@@ -92,7 +89,7 @@ class TransformersSampler:
         pending, numbers = dict[int, SampleRequest](), count()
 
         def accept(requests: Iterable[SampleRequest] | None) -> list[int]:
-            """Note what is to be sampled, by numbers."""
+            """Add requests to `pending`. Returns their numbers."""
             accepted, asked = [], deque(requests or ())
             while asked:
                 request = asked.popleft()
@@ -116,7 +113,7 @@ class TransformersSampler:
             if self._attempt(pending, finished, cancelled):
                 self.limits = self.limits.grown(self.most)
                 continue
-            # Here, and not where it was caught: the traceback held on to the tensors.
+            # In the except clause the traceback would still reference tensors.
             if self.policy.device.startswith("cuda"):
                 torch.cuda.empty_cache()
             if self.limits.rows == 1:
@@ -127,7 +124,7 @@ class TransformersSampler:
         return [Row(index, request, self.ending) for index, request in requests.items()]
 
     def _refusal(self, request: SampleRequest) -> str:
-        """Why a request cannot be sampled, or nothing. On a GPU a bad token id would take the whole process along."""
+        """Why a request cannot be sampled, or "". On a GPU a bad token id would kill the process."""
         if not request.prompt_ids:
             return "The prompt is empty."
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < self.vocabulary:
@@ -141,7 +138,7 @@ class TransformersSampler:
         return ""
 
     def _is_alone(self, row: Row) -> bool:
-        """May this sample come to where the model switches? Then it shares no pass with others."""
+        """Whether this sample may reach the switch of frequencies, and so must not share a batch."""
         request = row.request
         return self.switch is not None and len(request.prompt_ids) + request.params.max_new_tokens > self.switch
 
@@ -151,8 +148,7 @@ class TransformersSampler:
         finished: Callable[[Row], list[Row]],
         cancelled: Callable[[], bool],
     ) -> bool:
-        """Sample what is pending; what is asked for meanwhile may stay for another attempt. Returns False if memory ran
-        out before the end."""
+        """Sample what is pending. Returns False if memory ran out. Requests added meanwhile may stay pending."""
         model, rows = self.policy.model, self._rows(pending)
         together = [row for row in rows if not self._is_alone(row)]
         alone = [row for row in rows if self._is_alone(row)]
@@ -179,12 +175,12 @@ class TransformersSampler:
 
 
 def _switch(model: PreTrainedModel) -> int | None:
-    """From how many tokens on a model reads with other frequencies (LongRoPE), None if it does not.
+    """The number of tokens from which the model uses other frequencies (LongRoPE), or None.
 
-    It does so for all rows of a pass by the longest of them, and reads anew what it has kept by the others.
+    It then uses them for the whole batch, also for keys that were computed with the first ones.
     """
     rope = getattr(model.config.get_text_config(decoder=True), "rope_parameters", None) or {}
-    # By the type of layer, where these differ.
+    # Some models have one entry per type of layer.
     several = [each for each in (rope, *rope.values()) if isinstance(each, dict)]
     lengths = [each["original_max_position_embeddings"] for each in several if each.get("rope_type") == "longrope"]
     return min(lengths, default=None)

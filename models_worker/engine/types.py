@@ -1,4 +1,4 @@
-"""What is asked of a sampler and what comes back. A request is one sample, never "K of them"."""
+"""The interface of a sampler. One request is one sample."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,24 +11,17 @@ FinishReason = Literal["stop", "length", "error"]
 
 
 class SamplerUnusable(Exception):
-    """No request of this policy would be answered; the message is for the person who started the run."""
+    """The policy cannot answer any request. The message is for the person who started the run."""
 
 
 class InvalidParams(ValueError):
-    """Sampling parameters no policy can be asked for; the message is for the person who chose them."""
+    """Sampling parameters out of range. The message is for the person who chose them."""
 
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How one completion is drawn.
-
-    temperature: 0 always takes the likeliest token; 1 is the policy's own distribution.
-    top_p: draw only from the likeliest tokens that together hold this share (0 < top_p <= 1), after temperature.
-    max_new_tokens: where a completion is cut off.
-    stop: strings that end a completion; they are not part of its text.
-
-    Raises InvalidParams.
-    """
+    """temperature: 0 always takes the likeliest token, 1 is the policy's distribution. top_p: after temperature.
+    stop: strings that end a completion; its text does not include them. Raises InvalidParams."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -36,7 +29,7 @@ class SamplingParams:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        # Written so that NaN fails too.
+        # NaN fails too.
         if not 0 <= self.temperature <= 5:
             raise InvalidParams(f"The temperature must be between 0 and 5, not {self.temperature}.")
         if not 0 < self.top_p <= 1:
@@ -49,10 +42,9 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """The k-th completion of a prompt. `seed` decides it alone: not its neighbours, the batch or the order.
+    """The k-th completion of a prompt. Its text depends on `seed`, not on the batch or the order of requests.
 
-    prompt_ids: the rendered prompt as the policy's token ids. prompt_text: the same as text, for a server that has the
-    tokenizer to itself. truncated_prompt: how many tokens were left out of it, which the result repeats.
+    prompt_ids: for samplers in this process. prompt_text: for servers. truncated_prompt: tokens that were left out.
     """
 
     prompt_id: str
@@ -67,16 +59,12 @@ class SampleRequest:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """What a policy wrote.
+    """One completion, or why there is none.
 
-    text: without end-of-turn tokens and without the stop string. token_ids: everything that was drawn, the tokens that
-    ended it included. logprobs: of each of them the natural log of its probability under the policy itself, at
-    temperature 1 and before top_p, whatever it was drawn with. sum_logprob: their sum. finish_reason: "length" means
-    cut off at max_new_tokens; with "error", `error` is a sentence, the text is empty, and `final` says that no further
-    try would help.
-
-    A server may keep tokens and probabilities to itself: token_ids is then empty, counted is their number, and what it
-    did not tell is None. provenance: what else is to be known of this one sample.
+    text: without end-of-turn tokens and stop string. token_ids: all drawn tokens; servers report only their number,
+    `counted`, or nothing. logprobs: natural logs for each token under the policy, at temperature 1 and before top_p.
+    error: a sentence if finish_reason is "error"; `final` means that another try would fail too. provenance: facts
+    about this sample alone.
     """
 
     prompt_id: str
@@ -102,7 +90,6 @@ class SampleResult:
 
 
 def failed(request: SampleRequest, error: str, *, final: bool = False) -> SampleResult:
-    """The result of a request that could not be answered, and why."""
     return SampleResult(
         prompt_id=request.prompt_id,
         k=request.k,
@@ -124,23 +111,21 @@ def never() -> bool:
     return False
 
 
-# Told of a result; may ask for further samples.
+# Receives each result. May return further requests.
 OnResult = Callable[[SampleResult], Iterable[SampleRequest] | None]
 
 
 class Sampler(Protocol):
-    """A policy that answers sample requests, in this process or on a server."""
-
     @property
     def checkpoint_sha256(self) -> str:
-        """Of the weights and all that decides what they write; empty where a server does not show them."""
+        """Of weights, configuration and tokenizer; empty for servers."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What is to be known of every sample, beside its own provenance."""
+        """Facts that hold for every sample."""
 
     def render(self, messages: Sequence["Message"], *, max_new_tokens: int) -> "RenderedPrompt":
-        """The prompt as the policy reads it. Raises chat.ChatError."""
+        """Raises chat.ChatError."""
 
     def sample(
         self,
@@ -149,10 +134,8 @@ class Sampler(Protocol):
         on_result: OnResult,
         cancelled: Callable[[], bool] = never,
     ) -> None:
-        """Call on_result exactly once for each request, as soon as it is finished and in no particular order, and for
-        each that on_result returns: such a one joins those that are under way.
+        """Sample all requests, and those that on_result returns. Calls on_result once for each, in any order.
 
-        `cancelled` is asked before every step and must be cheap; once it answers True the call returns within a step,
-        and what was not finished gets no result. What fails for one request (a prompt too long, numbers that
-        overflow) is that request's result; what fails for all of them is raised: SamplerUnusable if it always will.
+        Calls `cancelled` before every step and returns within one step once it is true, without results for unfinished
+        requests. A failure of one request is its result; a failure of all raises SamplerUnusable if it is permanent.
         """

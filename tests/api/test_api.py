@@ -19,6 +19,7 @@ from annotate.work.models import Campaign
 from annotate.work.quarantine import NotInQuarantine, StillEqual
 from annotate.workflows.tasks import fill_campaigns
 from exports.models import Export
+from exports.queries import unanswered
 from tests import factories as make
 from tests.studio.test_campaigns import with_tasks
 from tests.studio.test_stopped import skipped_until_stopped
@@ -312,7 +313,7 @@ def test_an_export_is_asked_for_and_waits_for_a_worker(api, manager):
 def test_an_export_of_a_draft_is_refused_as_a_draft_and_one_of_nothing_known_as_such(api):
     draft = make.campaign(name="Later", state="draft", opened_at=None)
     said = api("post", "exports/", {"campaigns": [draft.id]}, status=400)
-    assert said["campaigns"] == ["“Later” is a draft, so nobody has worked in it. Open it first."]
+    assert said["campaigns"] == [unanswered(draft)]
     said = api("post", "exports/", {"campaigns": [10**9]}, status=400)
     assert "does not exist" in said["campaigns"][0]
     assert not Export.objects.exists()

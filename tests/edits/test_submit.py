@@ -16,7 +16,7 @@ from annotate.work.campaigns import change_campaign, change_state
 from annotate.work.models import Assignment, Event
 from annotate.work.review import send_back
 from annotate.work.states import CampaignState, Move, State
-from exports.queries import LeftOut, left_out
+from exports.queries import left_out
 from tests import factories as make
 from tests.desk.conftest import filled, make_prompts
 
@@ -145,7 +145,7 @@ def test_an_instruction_that_fails_when_an_export_begins_is_counted_as_left_out(
 
     monkeypatch.setattr(edits_actions, "add_prompt", fail)
     settle(campaigns=[campaign.id], now=timezone.now())
-    assert left_out([campaign])[LeftOut.INSTRUCTION_WITHOUT_PROMPT] == 1
+    assert left_out([campaign])["instruction_without_prompt"] == 1
     monkeypatch.undo()
     settle(campaigns=[campaign.id], now=timezone.now())
     assert not any(left_out([campaign]).values())

@@ -6,10 +6,10 @@ import pytest
 from annotate.accounts.models import Cohort, User
 from annotate.pools.models import Pool, Prompt, Source, Split
 from annotate.work.models import Campaign
-from annotate.workflows.table import WORKFLOWS
 from exports.actions import write
 from exports.formats import jsonl
 from exports.manifest import Manifest
+from exports.table import EXPORTS
 from tests import factories as make
 from tests.exports import answers
 
@@ -44,13 +44,14 @@ def day(db) -> Day:
     pool = make.pool("everyday")
     guideline = make.guideline("helpfulness")
     campaigns = {
-        kind: make.campaign(kind, over=pool, name=f"{kind} of today", guideline=guideline) for kind in WORKFLOWS
+        export.key: make.campaign(export.key, over=pool, name=f"{export.key} of today", guideline=guideline)
+        for export in EXPORTS
     }
     return Day(
         pool=pool,
         labeler=make.user(username="ada"),
         held_out=make.user(username="hedy", cohort=Cohort.HELD_OUT),
-        **{str(kind): campaign for kind, campaign in campaigns.items()},
+        **campaigns,
     )
 
 

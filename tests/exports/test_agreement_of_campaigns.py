@@ -7,6 +7,7 @@ from annotate.work.states import State
 from exports import queries
 from exports.agreement.pairs import TieRule
 from exports.agreement.queries import Covered, ranked, report
+from exports.rows import rankings
 from tests import factories as make
 from tests.exports import answers
 
@@ -36,7 +37,7 @@ def test_by_default_the_rankings_that_an_export_contains_are_compared_and_no_oth
         for kind in kinds:
             answers.ranking(slate, kind["person"], [1, 2, 3, 4], state=kind.get("state", State.ACCEPTED))
     export()
-    exported = queries.rankings([day.rankings])
+    exported = rankings.answers(exported=queries.training_answers([day.rankings]))
     compared = {(one.answer.task, one.answer.labeler) for one in ranked(day.rankings)}
     assert compared == {(ranking.assignment.task_id, ranking.assignment.labeler_id) for ranking in exported}
     assert len(compared) == 4 * 2
@@ -140,14 +141,15 @@ def test_a_campaign_without_anything_to_compare_says_what_is_the_matter(day, sla
     day.rankings.overlap = 2
     assert nothing(day) == "“rankings of today” has no rankings yet."
     answers.ranking(slate, day.labeler, [1, 2, 3, 4], state=State.SUBMITTED)
-    assert "not of the kind you chose (those that an export contains)" in nothing(day)
-    assert "has been ranked by two labelers yet" in nothing(day, Covered.ALL)
+    assert "not those that you chose (those that an export contains)" in nothing(day)
+    assert "have ranked the same completions" in nothing(day, Covered.ALL)
     answers.ranking(slate, make.user(), [1, 2, 3, 4], state=State.SUBMITTED)
     assert nothing(day, Covered.ALL) == ""
     day.rankings.opened_at, day.rankings.state = None, "draft"
-    assert nothing(day) == "“rankings of today” is a draft, so nobody has worked in it. Open it first."
+    assert nothing(day) == queries.unanswered(day.rankings)
+    assert "is a draft" in nothing(day)
 
 
 def test_one_answer_per_task_can_never_be_compared(day, slate):
     answers.ranking(slate, day.labeler, [1, 2, 3, 4])
-    assert "Set its answers per task to two or more" in nothing(day)
+    assert "answers per task to two or more" in nothing(day)

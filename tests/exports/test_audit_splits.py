@@ -58,7 +58,7 @@ def test_the_newer_copies_and_their_tasks_are_put_away(old):
     kept, copy = old("Same.", Split.TRAIN), old("Same.", Split.VALID)
     campaign = make.campaign(over=copy.pool)
     fill_campaigns(campaign.pool_id)
-    assert "They are in quarantine now" in audited("--quarantine")
+    assert "These prompts are in quarantine." in audited("--quarantine")
     copy.refresh_from_db()
     assert (copy.quarantine_reason, copy.quarantine_twin) == (EQUAL_TEXT, kept)
     assert copy.quarantine_events.get().move == QuarantineMove.QUARANTINE

@@ -162,7 +162,7 @@ def test_a_name_that_is_spelt_otherwise_is_taken_where_it_is_the_only_one(day):
     assert named_campaigns(["Rankings  of\u00a0ｔｏｄａｙ"]) == [day.rankings]
     exact = make.campaign("rankings", name="Rankings of today ")
     assert named_campaigns(["rankings of today", "Rankings of today "]) == [day.rankings, exact]
-    with pytest.raises(NoSuchCampaign, match=f"could be several campaigns: .*{exact.id}.*{day.rankings.id}"):
+    with pytest.raises(NoSuchCampaign, match=f"matches several campaigns: .*{exact.id}.*{day.rankings.id}"):
         named_campaigns(["RANKINGS OF TODAY"])
 
 

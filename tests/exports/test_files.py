@@ -14,7 +14,7 @@ from annotate.pools.models import Kind, Source, Split
 from annotate.samples.models import Policy
 from exports import manifest
 from exports.actions import FolderInUse
-from exports.formats.card import COLUMNS
+from exports.table import FILES
 from tests import factories as make
 from tests.exports import answers
 
@@ -125,11 +125,12 @@ def load(*args, cache, **options):
 
 def test_every_file_loads(full, export, tmp_path):
     written = export()
+    declared = {file.name: file for file in FILES}
     for file in written.manifest["files"]:
         rows = load("json", data_files=str(written.folder / file["name"]), split="train", cache=tmp_path / "cache")
         assert len(rows) == file["rows"]
         kind = file["name"].rsplit("_", 1)[0]
-        assert rows.column_names == list(COLUMNS[kind])
+        assert rows.column_names == [column.name for column in declared[kind].columns]
         assert rows[0]["prompt"][0]["role"] == "user"
 
 
@@ -184,7 +185,7 @@ def test_a_folder_with_anything_else_is_never_replaced(full, export, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
     for force in (False, True):
-        with pytest.raises(FolderInUse, match="no export"):
+        with pytest.raises(FolderInUse, match="no export wrote"):
             export(force=force)
     assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
 
@@ -217,7 +218,7 @@ def test_a_failure_leaves_the_earlier_export_and_nothing_half_written(full, expo
 
 
 def test_the_cost_is_queries_per_chunk_not_per_row(day, export, monkeypatch):
-    from exports.rows import rm
+    from exports.rows import rankings
 
     def queries_for(rows: int, name: str) -> int:
         for _ in range(rows):
@@ -231,7 +232,7 @@ def test_the_cost_is_queries_per_chunk_not_per_row(day, export, monkeypatch):
         return len(asked)
 
     assert queries_for(1, "one") == queries_for(2, "three")
-    monkeypatch.setattr(rm, "CHUNK", 1)
+    monkeypatch.setattr(rankings, "CHUNK", 1)
     # One more query for the placings of each further chunk.
     assert queries_for(1, "chunks") == queries_for(0, "again")
 

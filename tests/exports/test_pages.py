@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from annotate.accounts.models import Role, User
 from exports.models import Export, ExportState
+from exports.queries import unanswered
 from tests import factories as make
 from tests.exports import answers
 
@@ -275,7 +276,7 @@ def test_agreement_is_about_exported_rankings_unless_others_are_chosen(manager, 
     for person in (day.held_out, make.user(cohort="held_out")):
         answers.ranking(slate, person, [1, 2, 3, 4])
     address = reverse("exports:agreement")
-    assert "not of the kind you chose" in manager.get(address).content.decode()
+    assert "but not those that you chose" in manager.get(address).content.decode()
     assert "1 comparisons" in manager.get(address, {"answers": "held-out"}).content.decode()
     assert "1 comparisons" in manager.get(address, {"answers": "all"}).content.decode()
     assert "errorlist" in manager.get(address, {"answers": "some"}).content.decode()
@@ -290,7 +291,7 @@ def test_a_campaign_of_another_kind_is_not_said_to_be_missing(manager, day):
 def test_an_export_of_a_draft_is_refused_as_a_draft(manager, day):
     draft = make.campaign(name="Later", state="draft", opened_at=None)
     page = manager.post(reverse("exports:new"), {"campaigns": [day.rankings.id, draft.id]}).content.decode()
-    assert "“Later” is a draft, so nobody has worked in it. Open it first." in page
+    assert unanswered(draft) in page
     assert "available choices" not in page
     assert not Export.objects.exists()
 

@@ -9,8 +9,7 @@ from annotate.pools.models import Category, Kind, Source, Split
 from annotate.samples.models import Completion, SampleRun
 from annotate.work.models import Assignment, Task
 from annotate.work.states import State
-from exports.rows.rm import compare
-from exports.schema import Choice
+from exports.rows.rankings import Choice, compare
 from tests import factories as make
 from tests.exports import answers
 from tests.factories import NOW

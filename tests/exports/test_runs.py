@@ -166,14 +166,14 @@ def test_a_mistake_of_ours_is_not_tried_for_ever(row, monkeypatch):
 
 def test_rows_are_read_from_one_moment(day, row, monkeypatch):
     """An answer that is accepted while the export runs is in the next one."""
-    from exports.rows import rm
+    from exports.rows import ppo
 
-    def later_answer(campaigns, names):
+    def later_answer(prompts):
         with closing(connection.copy()) as other, other.cursor() as cursor:
             cursor.execute("UPDATE demonstrations_demonstration SET text = 'changed meanwhile'")
         yield from ()
 
-    monkeypatch.setattr(rm, "rows", later_answer)
+    monkeypatch.setattr(ppo, "rows", later_answer)
     before = [row["manifest"] for row in Export.objects.values("manifest")]
     assert before == [None]
     run(row)

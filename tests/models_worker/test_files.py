@@ -138,7 +138,7 @@ def test_a_prompt_that_does_not_fit_fails_alone(tiny, prompts):
     ("line", "words"),
     [
         ("{", "Line 4: "),
-        ("[]", "Line 4: It is no JSON object."),
+        ("[]", "Line 4: It is not a JSON object."),
         ('{"text": "Hi"}', "Line 4: There is no prompt."),
         ('{"prompt": [{"role": "assistant", "content": "Hi"}]}', "Line 4: Message 1 must be"),
         ('{"id": "sky", "prompt": "Hi"}', "Line 4: Line 1 has the id “sky”, too."),
@@ -198,6 +198,6 @@ def test_what_cannot_be_sampled_is_refused_in_words(tiny, prompts, options, word
 def test_a_file_of_something_else_is_left_alone(tiny, prompts):
     out = prompts.with_name("out.jsonl")
     out.write_text("notes\n")
-    with pytest.raises(CommandError, match="something else than completions"):
+    with pytest.raises(CommandError, match="not completions of an earlier start"):
         sample(prompts, checkpoint=str(tiny))
     assert out.read_text() == "notes\n"

@@ -90,7 +90,7 @@ def server_of(**fields):
         ({"location": "http://localhost.example:8000/v1"}, "may not call localhost.example:8000"),
         ({"key_name": "SERVER_KEY_NONE"}, "has no key SERVER_KEY_NONE"),
         ({"key_name": "SERVER_KEY_GONE"}, "file of the key SERVER_KEY_GONE cannot be read: FileNotFoundError"),
-        ({"key_name": "SERVER_KEY_ODD"}, "has characters that no request can carry"),
+        ({"key_name": "SERVER_KEY_ODD"}, "characters that HTTP headers do not allow"),
         ({"key_name": "DATABASE_URL"}, "not the name of a server's key"),
     ],
 )

@@ -16,11 +16,12 @@ from django.utils import timezone
 from annotate.lib.text import text_hash
 from annotate.pools.models import Prompt
 from annotate.samples import actions, gate
+from annotate.samples.gate import RESAMPLINGS
 from annotate.samples.models import Completion, FinishReason, Origin, Quantisation, SampleRequest
 from annotate.samples.states import RequestState, RunState
-from models_worker import runner
+from models_worker import chunk, runner
 from models_worker.checkpoints import leave_room_for_others
-from models_worker.engine import templates
+from models_worker.engine import templates, types
 from models_worker.engine.loader import forget_policies
 from models_worker.engine.params import derive_seed
 from models_worker.engine.transformers_engine import TransformersSampler
@@ -94,7 +95,7 @@ def test_a_claim_leaves_three_quarters_to_others(tiny, monkeypatch):
 
 
 def test_in_a_long_chunk_ranking_tasks_need_not_wait_for_its_end(tiny, sent, monkeypatch):
-    monkeypatch.setattr(runner, "TELL", 0)
+    monkeypatch.setattr(chunk, "TELL", 0)
     run = start(tiny, 3)
     sent.clear()
     runner.sample(run.id)
@@ -262,19 +263,19 @@ def test_killed_at_any_statement_a_run_ends_as_if_nothing_had_happened(tiny):
 def expected(sampler, run, prompt):
     """What a prompt gets by the rule as it is written: whole rounds, in the order of k."""
     have, wanted = {}, list(range(run.k))
-    for attempt in range(runner.RESAMPLINGS + 1):
+    for attempt in range(RESAMPLINGS + 1):
         again = []
         for k in wanted:
             seed = derive_seed(run.seed, run.policy.revision, str(prompt.id), k, attempt)
             rendered = sampler.policy.render(prompt.messages, max_new_tokens=run.max_new_tokens)
-            asked = runner.SampleRequest(
+            asked = types.SampleRequest(
                 prompt_id="", k=k, prompt_ids=rendered.ids, params=runner._params(run), seed=seed, attempt=attempt
             )
             heard = []
             sampler.sample([asked], on_result=heard.append)
             text = heard[0].text.replace("\0", "\ufffd")
             others = [gate.read(row[0]) for row in have.values()]
-            if gate.flaw(gate.read(text), cut_off=False, others=others) and attempt < runner.RESAMPLINGS:
+            if gate.flaw(gate.read(text), cut_off=False, others=others) and attempt < RESAMPLINGS:
                 again.append(k)
             else:
                 have[k] = (text, seed, attempt)
@@ -294,7 +295,7 @@ def test_equal_completions_are_sampled_anew_and_what_stays_equal_is_stored(tiny)
     attempts = Counter(attempt for _text, _seed, attempt in stored.values())
     assert attempts[0] > 0
     assert attempts[1] > 0
-    assert max(attempts) == runner.RESAMPLINGS
+    assert max(attempts) == RESAMPLINGS
 
 
 def test_an_empty_completion_is_sampled_anew_and_so_is_a_cut_off_one_where_that_is_asked_for(tiny):
@@ -306,11 +307,11 @@ def test_an_empty_completion_is_sampled_anew_and_so_is_a_cut_off_one_where_that_
     again = Completion.objects.filter(run=whole, finish_reason=FinishReason.LENGTH)
     assert again.count() < cut_off.count()
     # What stays cut off was tried as often as it may be.
-    assert set(again.values_list("attempt", flat=True)) == {runner.RESAMPLINGS}
+    assert set(again.values_list("attempt", flat=True)) == {RESAMPLINGS}
     for run in (as_it_is, whole):
         check_whole(run)
         empty = [row.attempt for row in Completion.objects.filter(run=run) if not row.text.strip()]
-        assert set(empty) <= {runner.RESAMPLINGS}
+        assert set(empty) <= {RESAMPLINGS}
 
 
 def test_at_temperature_0_nothing_is_sampled_anew(tiny, sampler_calls):
@@ -427,7 +428,7 @@ def test_an_engine_that_only_breaks_off_fails_its_run_and_no_other(tiny, sampler
     runner.sample(bad.id)
     bad.refresh_from_db()
     assert bad.state == RunState.FAILED
-    assert errors(bad) == {"The sampler broke off: RuntimeError: the device is gone"}
+    assert errors(bad) == {"The sampler stopped with an error: RuntimeError: the device is gone"}
     assert len(sampler_calls) < 12
     check_whole(good)
 
@@ -563,7 +564,7 @@ def test_the_command_samples_what_waits_without_a_broker(tiny):
     assert f"Run {first.id}: 2 prompts done, 0 failed" in out.getvalue()
     assert f"Run {second.id}: 0 prompts done, 1 failed" in out.getvalue()
     call_command("sample", stdout=out)
-    assert out.getvalue().endswith("Nothing waits.\n")
+    assert out.getvalue().endswith("No run is waiting.\n")
 
 
 def test_torch_leaves_a_core_to_others_unless_the_operator_says_otherwise(monkeypatch):

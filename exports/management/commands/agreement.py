@@ -8,39 +8,36 @@ from django.core.management.base import BaseCommand, CommandError
 from exports import queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED, Estimate
 from exports.agreement.pairs import TieRule
-from exports.agreement.queries import Covered, NoRankings, Report, ranking_campaign, report
+from exports.agreement.queries import Covered, NotMeasurable, Report, check_measurable, report
 from exports.queries import NoSuchCampaign
 
 
 class Command(BaseCommand):
-    help = "How often labelers who ranked the same completions agree, with 95% intervals over prompts."
+    help = "Print how often labelers who ranked the same completions agree, with 95% intervals over prompts."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("campaign", metavar="CAMPAIGN", help="name, or id where no name equals it")
+        parser.add_argument("campaign", metavar="CAMPAIGN", help="name or id of the campaign")
         parser.add_argument(
             "--ties",
             choices=[rule.value for rule in TieRule],
             default=TieRule.EXCLUDE.value,
-            help="what a pair counts for that somebody calls a tie: nothing, one half, or a third answer",
+            help="tied pairs are not counted, count one half if only one labeler ties them, or agree only if both do",
         )
         parser.add_argument(
             "--answers",
             choices=Covered.values,
             default=Covered.EXPORTED.value,
-            help="the rankings that an export contains (the default), accepted ones of held-out labelers, or all that"
-            " are submitted",
+            help="the rankings to compare: those that an export contains (default), accepted ones of held-out labelers,"
+            " or all submitted ones",
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             (campaign,) = queries.named_campaigns([options["campaign"]])
-            found = report(
-                campaign=ranking_campaign(campaign),
-                rule=TieRule(options["ties"]),
-                covered=Covered(options["answers"]),
-            )
-        except (NoSuchCampaign, NoRankings) as refused:
+            check_measurable(campaign)
+            found = report(campaign=campaign, rule=TieRule(options["ties"]), covered=Covered(options["answers"]))
+        except (NoSuchCampaign, NotMeasurable) as refused:
             raise CommandError(str(refused)) from refused
         if options["json"]:
             self.stdout.write(json.dumps(as_json(found), indent=2))

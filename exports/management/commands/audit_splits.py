@@ -10,19 +10,19 @@ from annotate.pools.quarantine import Case
 from annotate.work.quarantine import quarantine
 from exports.rows.about import chunks
 
-# Put into quarantine in one transaction: short enough that labelers do not wait for its locks.
+# Prompts per transaction: few, so that labelers do not wait for its locks.
 STEP = 100
 
 
 class Command(BaseCommand):
     help = (
-        "Look for customers, writers and texts that are on both sides of the split, in the prompts themselves. "
-        "Exits with 1 if there are any and they were not put into quarantine."
+        "Find customers, writers and texts that are on both sides of the split. "
+        "Exits with 1 if there are any, unless --quarantine puts them into quarantine."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--quarantine", action="store_true", help="put the newer copies, and prompts on the wrong side, away"
+            "--quarantine", action="store_true", help="put newer copies and prompts on the wrong side into quarantine"
         )
 
     def handle(self, **options: Any) -> None:
@@ -33,13 +33,13 @@ class Command(BaseCommand):
         if not found:
             return
         if not options["quarantine"]:
-            raise CommandError("Put these into quarantine with --quarantine, or decide about each on its page.")
+            raise CommandError("Put these prompts into quarantine with --quarantine, or one by one on their pages.")
         for batch in chunks(found, STEP):
             quarantine(cases=batch, by=None, now=timezone.now())
-        # People went on adding prompts and deciding meanwhile.
+        # People may have added prompts or decided about some meanwhile.
         if left := audit.find():
-            raise CommandError(f"{len(left)} are still on both sides, because they changed meanwhile. Run this again.")
-        self.stdout.write("They are in quarantine now. A manager decides about each on the page of its pool.")
+            raise CommandError(f"{len(left)} prompts changed meanwhile and are still on both sides. Run this again.")
+        self.stdout.write("These prompts are in quarantine. Managers can decide about each on the page of its pool.")
 
     def _show(self, batch: list[Case]) -> None:
         ids = {prompt_id for case in batch for prompt_id in (case.prompt_id, case.twin_id) if prompt_id is not None}

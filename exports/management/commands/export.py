@@ -7,7 +7,6 @@ from django.utils import timezone
 
 from exports import queries
 from exports.actions import FolderInUse, write
-from exports.manifest import TABLE_6
 from exports.queries import NoSuchCampaign
 from exports.splits import Leak
 
@@ -16,7 +15,7 @@ class Command(BaseCommand):
     help = "Write the SFT, RM and PPO training files of campaigns, with their manifest, into a folder."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("campaigns", nargs="+", metavar="CAMPAIGN", help="name, or id where no name equals it")
+        parser.add_argument("campaigns", nargs="+", metavar="CAMPAIGN", help="name or id of the campaign")
         parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
         parser.add_argument("--force", action="store_true", help="replace the export that is in the folder")
 
@@ -28,13 +27,14 @@ class Command(BaseCommand):
         except (NoSuchCampaign, FolderInUse, Leak, OSError) as refused:
             raise CommandError(str(refused)) from refused
         for split, prompts in manifest["prompts"].items():
-            counts = ", ".join(f"{column} {prompts[column]}" for column, _, _ in TABLE_6)
+            counts = ", ".join(f"{column} {number}" for column, number in prompts.items())
             self.stdout.write(f"{split}: {counts} (prompts)")
         for file in manifest["files"]:
             self.stdout.write(f"{out / file['name']}: {file['rows']} rows")
         if not manifest["files"]:
             self.stdout.write(
-                "Nothing to export: no accepted answer, no customer prompt. The manifest says what was left out."
+                "Nothing to export: there are no accepted answers and no customer prompts. The manifest lists what was"
+                " left out and why."
             )
         for campaign in campaigns:
             if reason := queries.why_nothing(campaign):

@@ -1,8 +1,7 @@
-"""Attention and drawing on a CPU: numpy's views of the tensors, and threads, around kernels.py.
+"""Attention and drawing on a CPU: threads and numpy views of tensors around kernels.py.
 
-torch's kernels multiply blocks. A step of decoding has no blocks: each row has one query a head, its own length, and
-keys in two places. Padded to blocks it costs twice as much, most of it for what is masked. The noise of a draw takes
-torch a dozen passes over all logits, here it takes one.
+In a decoding step each row has one query per head, its own length, and keys in two places: padding them to blocks for
+torch doubles the cost. To draw with noise, torch passes a dozen times over all logits; this code, once.
 """
 
 import os
@@ -21,18 +20,15 @@ Array = np.ndarray[Any, Any]
 
 
 class Seats(NamedTuple):
-    """Which prompt each row reads. order: the rows, those of a prompt together. slots: the prompt of each of these."""
+    """Rows sorted by prompt, and their prompts."""
 
     order: Array
     slots: Array
 
 
 class Keep(NamedTuple):
-    """Keys and values of one layer, and where each prompt or row begins.
-
-    Of prompts keys are [slots, heads, dim, columns] and end at the last column; of rows, as all values, [..., columns,
-    dim].
-    """
+    """Keys and values of one layer, and first columns. Keys of prompts are [slots, heads, dim, columns] and end at the
+    last column; keys of rows, and all values, are [..., columns, dim]."""
 
     keys: Tensor
     values: Tensor
@@ -42,11 +38,10 @@ class Keep(NamedTuple):
 def attend(
     query: Tensor, prompts: Keep, own: Keep, seats: Seats, *, end: int, scale: float, window: int | None
 ) -> Tensor:
-    """What queries [rows, heads, queries a head, dim] find in their prompts and in their own columns up to `end`.
+    """Attention of queries [rows, heads, queries per head, dim] to their prompts and to own columns up to `end`.
 
-    float32 or bfloat16; dim a multiple of four. window: the last tokens that are seen, None for all. Rows above those
-    that have seats find zeros. Computed in float32 whatever the type, and each row the same whatever the others are.
-    Raises ValueError for shapes that do not fit: what is compiled would read beyond them.
+    float32 or bfloat16, computed in float32; dim is a multiple of four. window: last tokens to see, None for all. Rows
+    without a seat get zeros. Raises ValueError for shapes with which compiled code would read out of bounds.
     """
     rows, heads, _queries, dim = query.shape
     heads_kept = {tensor.shape[1] for tensor in (*prompts[:2], *own[:2])}
@@ -67,10 +62,10 @@ def attend(
 
 
 def pick(logits: Tensor, temperature: Tensor, stream: Tensor) -> Tensor:
-    """The token with the largest logit / temperature + noise, [rows] int64; without noise where temperature is 0.
+    """The token with the largest logit / temperature + noise, [rows] int64; without noise at temperature 0.
 
-    logits: [rows, vocabulary] float32 or bfloat16. stream: [rows] int64, the noise's of this step. A row of which no
-    logit is a number or above -inf gives token 0.
+    logits: [rows, vocabulary] float32 or bfloat16. stream: [rows] int64, from noise.stream_of. Token 0 if all logits
+    are NaN or -inf.
     """
     tokens = torch.empty(len(logits), dtype=torch.int64)
     lines, temperatures = _array_of(logits), temperature.numpy()
@@ -80,7 +75,7 @@ def pick(logits: Tensor, temperature: Tensor, stream: Tensor) -> Tensor:
 
 
 def log_sum_exp(logits: Tensor) -> Tensor:
-    """The natural log of each row's sum of exponentials, [rows] float32; not finite if the row is no distribution."""
+    """[rows] float32; not finite if the row is not a distribution."""
     found = torch.empty(len(logits))
     lines, sums = _array_of(logits), found.numpy()
     _in_parts(len(lines), lambda rows: kernels.log_sum_exp(lines[rows], sums[rows]))
@@ -88,33 +83,30 @@ def log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep the blocks that a step has freed for the next step.
-
-    glibc gives a block back to the system at once until it has seen one of that size freed (mallopt(3),
-    M_MMAP_THRESHOLD), and fetching it anew took a tenth of the time of a policy's first prompts.
-    """
+    """glibc returns large blocks to the system until one of that size was freed (mallopt(3), M_MMAP_THRESHOLD).
+    Allocating them again took a tenth of the time of a policy's first prompts."""
     torch.empty(16 << 20, dtype=torch.uint8)
 
 
 def _array_of(tensor: Tensor) -> Array:
-    """The same memory where it is contiguous, as what is compiled takes it."""
+    """bfloat16 as uint16, which numpy has."""
     tensor = tensor.contiguous()
     array: Array = (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
     return array
 
 
 def _in_parts(count: int, work: Callable[[slice], object]) -> None:
-    """Do work(rows) for all `count` rows, in as many parts as torch may use threads. work must let go of the GIL."""
+    """On as many threads as torch uses. `work` must release the GIL."""
     parts = min(torch.get_num_threads(), count)
     if parts <= 1:
         work(slice(0, count))
         return
     edges = [count * number // parts for number in range(parts + 1)]
-    # Exhausted, so that an error of a part is raised.
+    # list() raises errors.
     list(_threads(os.getpid(), parts).map(work, map(slice, edges[:-1], edges[1:])))
 
 
 @cache
 def _threads(_process: int, count: int) -> ThreadPoolExecutor:
-    # By process, because a fork does not take threads along.
+    # Per process, because threads do not survive a fork.
     return ThreadPoolExecutor(count, thread_name_prefix="sampling")

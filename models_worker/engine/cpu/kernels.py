@@ -1,8 +1,8 @@
-"""The compiled parts of sampling on a CPU: what every row does at every step.
+"""The compiled parts of sampling on a CPU, which every row runs at every step.
 
-numba compiles them when they are first used. They are written for loops over many numbers at once, which is why exp and
-log are here too: by the polynomials of Cephes (Moshier), to about a unit in the last place, with NaN and infinity kept.
-One file for all, because numba looks only at a function's own file to see whether what it has kept is stale.
+numba compiles them at their first use. exp and log are here so that loops can be vectorised: polynomials of Cephes
+(Moshier), exact to about one unit in the last place. All is in one file, because numba's cache notices changes only in
+a function's own file.
 """
 
 import math
@@ -17,15 +17,14 @@ from numba import extending, njit, types
 
 f32 = np.float32
 
-# Sums may be taken in any order, or the processor could not take eight or sixteen numbers at once. NaN and infinity
-# keep their meaning: a row whose numbers overflow must show it.
+# Sums may be reordered, which vectorising needs. NaN and infinity stay, because they show overflow.
 FAST = {"reassoc", "contract", "nsz"}
-# Compiling takes seconds, once where the result can be kept beside this file.
+# Keep compiled code beside this file if possible: compiling takes seconds.
 KEPT = os.access(Path(__file__).parent, os.W_OK)
 
-# Below this exp() is less than the smallest float that a processor is fast with.
+# exp() of smaller numbers is subnormal, which is slow.
 LEAST = f32(-87.0)
-# log2(e), and ln(2) in a part that a float holds exactly and the rest (Cody and Waite 1980).
+# log2(e), and ln(2) as an exact float and a rest (Cody and Waite 1980).
 LOG2_E, LN2, LN2_REST = f32(1.44269504), f32(0.693359375), f32(-2.12194440e-4)
 # (exp(x) - 1 - x) / x**2 for |x| < ln(2) / 2.
 EXP = tuple(map(f32, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)))
@@ -41,17 +40,17 @@ LOG = tuple(
 )
 SQRT_HALF = f32(0.70710678)
 
-# The constants of noise.py.
+# As in noise.py.
 GOLDEN, MIX_1, MIX_2 = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 ONE, S24, S27, S30, S31 = map(np.uint64, (1, 24, 27, 30, 31))
 HALF, SCALE, MOST = f32(0.5), f32(2.0**-40), f32(1 - 2**-24)
 
-# Tokens whose noise is in a processor's cache until the largest sum is found.
+# Tokens per block: their noise fits into the processor's cache.
 BLOCK = 1024
 
 
 def _by_bits(given: Any, answered: Any, code: Callable[[Any, Any], Any]) -> Any:
-    """A function of one number for compiled code, out of the instructions that code(builder, number) adds."""
+    """A compiled function of one number. code(builder, number) adds its instructions."""
 
     def typed(_context: Any, _number: Any) -> Any:
         def generated(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
@@ -75,17 +74,17 @@ def _float(builder: Any, bits: Any) -> Any:
 
 
 def _fold(builder: Any, bits: Any) -> Any:
-    """Below zero, floats count their size upwards and integers downwards."""
+    """Negative floats are ordered by size, integers the other way round."""
     return builder.xor(bits, builder.and_(builder.ashr(bits, _int(31)), _int(0x7FFFFFFF)))
 
 
-# 2**number, for a float that is a whole number.
+# 2**number, for whole floats.
 _two_to_the = _by_bits(
     types.float32,
     types.float32,
     lambda b, number: _float(b, b.shl(b.add(b.fptosi(number, ir.IntType(32)), _int(127)), _int(23))),
 )
-# A normal, positive number is 2**_exponent * _mantissa, both floats, and the mantissa from a half to one.
+# A normal positive number is 2**_exponent * _mantissa, both floats, with a mantissa from 0.5 to 1.
 _exponent = _by_bits(
     types.float32,
     types.float32,
@@ -100,17 +99,17 @@ _mantissa = _by_bits(
 _from_bfloat16 = _by_bits(
     types.uint16, types.float32, lambda b, bits: _float(b, b.shl(b.zext(bits, ir.IntType(32)), _int(16)))
 )
-# An integer that is larger for a larger number, for NaN any; and the number of such an integer.
+# An integer in the order of floats (any for NaN), and its inverse.
 _in_order = _by_bits(types.float32, types.int32, lambda b, number: _fold(b, _bits(b, number)))
 _of_order = _by_bits(types.int32, types.float32, lambda b, order: _float(b, _fold(b, order)))
 
 
 def _wide(number: Any) -> Any:
-    """As a float: numpy has no bfloat16, its bits come as uint16."""
+    """As float32. bfloat16 comes as uint16, because numpy has no such type."""
     raise NotImplementedError
 
 
-# Not strict, or numba takes an annotation for another name.
+# Not strict, or numba compares annotations too.
 @extending.overload(_wide, inline="always", strict=False)
 def _wide_of(number: Any) -> Callable[[Any], Any]:
     if number == types.uint16:
@@ -118,11 +117,10 @@ def _wide_of(number: Any) -> Callable[[Any], Any]:
     return lambda number: number
 
 
-# Not FAST, both: what they are exact by is lost where sums may be taken in another order.
+# Not FAST: reordered sums would lose precision.
 @njit(fastmath={"contract"}, forceinline=True, cache=KEPT)
 def _exp(x: Any) -> Any:
     """For x up to 88."""
-    # Written so that NaN stays NaN.
     x = LEAST if x < LEAST else x
     whole = f32(math.floor(x * LOG2_E + f32(0.5)))
     rest = x - whole * LN2 - whole * LN2_REST
@@ -148,10 +146,7 @@ def _log(x: Any) -> Any:
 
 @njit(forceinline=True, cache=KEPT)
 def _largest(line: Any) -> Any:
-    """The largest of a line of at least one number; with a NaN among them, any of them.
-
-    By integers, of which a processor compares many at once. Of numbers it could do so only if none were NaN.
-    """
+    """The largest number, any of them if one is NaN. By integers, because NaN would prevent vectorising."""
     top = _in_order(_wide(line[0]))
     for j in range(len(line)):
         each = _in_order(_wide(line[j]))
@@ -164,7 +159,7 @@ def _score_prompt(query: Any, keys: Any, begin: int, scores: Any, count: int) ->
     """scores[:, :count] of the keys [dim, columns] from column `begin` on. dim is a multiple of four."""
     queries, dim = query.shape
     scores[:, :count] = 0
-    # Four lines of keys at a time: the scores are loaded and stored a quarter as often.
+    # Four lines of keys at a time, to load and store the scores a quarter as often.
     for at in range(0, dim, 4):
         key_0, key_1 = keys[at, begin : begin + count], keys[at + 1, begin : begin + count]
         key_2, key_3 = keys[at + 2, begin : begin + count], keys[at + 3, begin : begin + count]
@@ -229,7 +224,7 @@ def _add_values(weights: Any, after: int, values: Any, begin: int, count: int, f
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=KEPT)
 def attend(places: Any, order: Any, slots: Any, settings: Any, found: Any) -> None:
-    """See calls.py, which calls it for some of the rows."""
+    """See calls.py."""
     query, prompt_keys, prompt_values, begins, own_keys, own_values, starts = places
     end, scale, window = settings
     _rows, heads, queries, dim = query.shape
@@ -242,7 +237,7 @@ def attend(places: Any, order: Any, slots: Any, settings: Any, found: Any) -> No
         while until < len(order) and slots[until] == slot:
             until += 1
         for head in range(heads):
-            # All rows of the prompt, while its keys of this head are in the cache.
+            # All rows of the prompt, while its keys are in the cache.
             for row in order[at:until]:
                 written = end - starts[row]
                 unseen = max(0, columns - begins[slot] + written - window)
@@ -271,7 +266,7 @@ def _noise(stream: Any, token: Any) -> Any:
     x = x ^ (x >> S31)
     uniform = (f32(np.int64(x >> S24)) + HALF) * SCALE
     uniform = min(uniform, MOST)
-    # log(1 - uniform) with what the subtraction loses: near 0 that is all of it.
+    # log(1 - uniform), corrected for the digits that the subtraction loses.
     rest = f32(1) - uniform
     exponential = -(_log(rest) + ((f32(1) - rest) - uniform) / rest)
     return -_log(exponential)

@@ -1,7 +1,6 @@
-"""Linear layers on a CPU, their weights laid out as oneDNN multiplies them.
+"""Linear layers on a CPU, with weights in the layout of oneDNN.
 
-torch lays the weights of a product out anew each time. For the few rows that a step of decoding has, that is a fifth of
-the product's time. Here it is done once.
+torch converts weights for every product, which takes a fifth of the time with the few rows of a decoding step.
 """
 
 import logging
@@ -19,21 +18,18 @@ from models_worker.engine.reading import of_asked
 log = logging.getLogger(__name__)
 
 
-# Models that have been packed, or cannot be.
 _tried = WeakSet[PreTrainedModel]()
 
 
 def pack(model: PreTrainedModel) -> None:
-    """Let oneDNN compute the model's linear layers, their weights laid out for it: in place of the plain ones, not
-    beside them.
+    """Replace the weights of the model's linear layers by packed ones. Idempotent.
 
-    Asked again it does nothing. A model whose code does more with its weights than multiply by them keeps them as they
-    are: as in `arena.kv_shapes` that is tried.
+    The change is undone if the logits of a short test differ: some models use their weights for more than products.
     """
     if model in _tried or model.device.type != "cpu" or not _multiplies(model.dtype):
         return
     _tried.add(model)
-    # A subclass of a linear layer has another way to multiply, and one with a forward of its own somebody has changed.
+    # Subclasses, and layers with a replaced forward, compute something else.
     layers = [
         layer
         for layer in model.modules()
@@ -46,7 +42,7 @@ def pack(model: PreTrainedModel) -> None:
             _pack(layer, model)
         agrees = bool((_logits(model) - before).abs().mean() <= 0.1 * before.std())
     except Exception as error:
-        # A model's own code ran with weights that it may not expect, and may fail in any way.
+        # A model's code may fail in any way with packed weights.
         log.info("The weights of this model stay as they are: %s", error)
     finally:
         if not agrees:
@@ -62,11 +58,11 @@ def _multiplies(dtype: torch.dtype) -> bool:
 
 @torch.no_grad()
 def _pack(layer: nn.Linear, model: PreTrainedModel) -> None:
-    # The embeddings' weights are looked up too, and would be there twice. oneDNN takes them as they are, half as well.
+    # Weights shared with the embeddings stay plain, or they would be in memory twice.
     if layer.weight is not getattr(model.get_input_embeddings(), "weight", None):
         packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
         layer.weight = nn.Parameter(packed, requires_grad=False)
-        # The way back is compiled now, while there is memory for it.
+        # Compiles the way back while there is memory for it.
         packed.to_dense()
     layer.forward = partial(of_asked, partial(_product, layer))  # type: ignore[method-assign]
 
@@ -82,7 +78,7 @@ def _product(layer: nn.Linear, numbers: Tensor) -> Tensor:
     try:
         found: Tensor = torch.ops.mkldnn._linear_pointwise(numbers, layer.weight, layer.bias, "none", [], "")
     except RuntimeError as error:
-        # Where there was no memory to compile for this many rows, oneDNN does not try again when there is.
+        # If compiling for a number of rows ran out of memory once, oneDNN never tries again.
         log.warning("A layer is computed without oneDNN from now on: %s", error)
         _unpack(layer)
         layer.forward = partial(_in_float32, layer)  # type: ignore[method-assign]
@@ -91,7 +87,7 @@ def _product(layer: nn.Linear, numbers: Tensor) -> Tensor:
 
 
 def _in_float32(layer: nn.Linear, numbers: Tensor) -> Tensor:
-    """torch's own product is oneDNN's too, except of float32."""
+    """torch's product uses oneDNN except for float32."""
     bias = None if layer.bias is None else layer.bias.float()
     return functional.linear(numbers.float(), layer.weight.float(), bias).to(numbers.dtype)
 

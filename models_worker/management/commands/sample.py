@@ -16,34 +16,34 @@ from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, 
 
 class Command(BaseCommand):
     help = (
-        "Sample in this process what waits, until nothing does. Needs no broker, and shares the work with whatever "
-        "workers there are. Ctrl-C gives back what is not finished. With --prompts and --out: sample a file of prompts "
-        "into a file of completions, one JSON object a line; started again it goes on where it was."
+        "Sample all waiting runs in this process. Needs no broker, and shares the work with running workers. Ctrl-C "
+        "releases unfinished prompts. With --prompts and --out: sample a file of prompts into a file of completions, "
+        "one JSON object per line; a second start continues where the first one ended."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("run", nargs="?", type=int, help="the number of a run to begin with")
+        parser.add_argument("run", nargs="?", type=int, help="id of the run to begin with")
         file = parser.add_argument_group("from file to file")
         file.add_argument(
-            "--prompts", type=Path, help='lines with "prompt" (a text or messages), and "id" if they have'
+            "--prompts", type=Path, help='JSON lines with "prompt" (text or messages) and, if you like, "id"'
         )
-        file.add_argument("--skip-bad-lines", action="store_true", help="sample the other lines of --prompts")
-        file.add_argument("--out", type=Path, help="where completions are added, with all that made them")
+        file.add_argument("--skip-bad-lines", action="store_true", help="skip lines of --prompts that cannot be used")
+        file.add_argument("--out", type=Path, help="file to which completions are appended, with their provenance")
         file.add_argument("--policy", help="a registered policy: name@revision, or its name if it has one revision")
-        file.add_argument("--checkpoint", help="in place of --policy: a folder, or owner/name@commit of a hub")
-        file.add_argument("--adapter", default="", help="a peft adapter to the checkpoint: a folder or a hub id")
-        file.add_argument("--template", default="", help="plain-v1, or a file with Jinja; else the tokenizer's own")
-        file.add_argument("--examples", type=Path, help="a JSON file of messages that stand before every prompt")
+        file.add_argument("--checkpoint", help="instead of --policy: a folder, or owner/name@commit on the hub")
+        file.add_argument("--adapter", default="", help="a peft adapter for the checkpoint: a folder or a hub id")
+        file.add_argument("--template", default="", help="plain-v1 or a Jinja file; default: the tokenizer's template")
+        file.add_argument("--examples", type=Path, help="a JSON file of messages to put before every prompt")
         file.add_argument("--dtype", default=Dtype.AUTO, choices=Dtype.values)
         file.add_argument("--quantisation", default=Quantisation.NONE, choices=Quantisation.values)
         file.add_argument("--unsafe-weights", action="store_true", help="load weights that are not safetensors")
-        file.add_argument("--k", type=int, default=4, help="completions a prompt")
+        file.add_argument("--k", type=int, default=4, help="completions per prompt")
         file.add_argument("--temperature", type=float, default=1.0)
         file.add_argument("--top-p", type=float, default=1.0)
         file.add_argument("--max-new-tokens", type=int, default=128)
-        file.add_argument("--stop", action="append", default=[], help="ends a completion; may be given several times")
+        file.add_argument("--stop", action="append", default=[], help="text that ends a completion; can be repeated")
         file.add_argument("--seed", type=int, default=0)
-        file.add_argument("--keep-tokens", action="store_true", help="token ids, and their logprobs at temperature 1")
+        file.add_argument("--keep-tokens", action="store_true", help="store token ids, and logprobs at temperature 1")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["prompts"] or options["out"]:
@@ -54,7 +54,7 @@ class Command(BaseCommand):
     def _sample_runs(self, first: int | None) -> None:
         waiting = [run.id for run in queries.waiting_runs()]
         if not waiting:
-            self.stdout.write("Nothing waits.")
+            self.stdout.write("No run is waiting.")
             return
         runner.sample(first or waiting[0])
         runs = SampleRun.objects.filter(id__in=waiting).order_by("id")
@@ -68,7 +68,7 @@ class Command(BaseCommand):
             raise CommandError("Give --policy or --checkpoint.")
         if options["temperature"] == 0 and options["k"] > 1:
             raise CommandError(str(AllEqual()))
-        # Its bars and warnings are no part of what this prints.
+        # Keeps progress bars and warnings out of the output.
         logging.getLogger("transformers").setLevel(logging.ERROR)
         try:
             params = SamplingParams(
@@ -101,11 +101,11 @@ class Command(BaseCommand):
         skipped = f" {outcome.skipped} bad lines skipped." if outcome.skipped else ""
         self.stdout.write(f"{outcome.written} completions written, {outcome.failed} failed.{skipped}")
         if outcome.failed:
-            raise CommandError("Start again to try those that failed.")
+            raise CommandError("Run the command again to retry those that failed.")
 
 
 def _sampler(policy: Policy) -> Sampler:
-    # What is in no table was never sampled before.
+    # A policy without a row was never sampled, so there are no earlier weights to compare.
     return runner.load_sampler(policy) if policy.pk else checkpoints.sampler(policy)
 
 
@@ -113,14 +113,14 @@ def _registered(named: str) -> Policy:
     name, at, revision = named.rpartition("@")
     found = list(Policy.objects.filter(name=name, revision=revision) if at else Policy.objects.filter(name=named)[:2])
     if len(found) != 1:
-        raise CommandError(f"There is not exactly one policy “{named}”. Give its name@revision.")
+        raise CommandError(f"No policy or several policies match “{named}”. Give name@revision.")
     if found[0].origin == Origin.IMPORTED:
-        raise CommandError(f"“{named}” is known only by its imported completions.")
+        raise CommandError(f"“{named}” has only imported completions and cannot be sampled. Choose another policy.")
     return found[0]
 
 
 def _described(options: dict[str, Any]) -> Policy:
-    """A policy that is in no table."""
+    """A policy without a row."""
     checkpoint, template = options["checkpoint"], options["template"]
     if template and template != "plain-v1":
         template = Path(template).read_text(encoding="utf-8")

@@ -1,0 +1,12 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from exports.formats.reference import reference
+
+
+class Command(BaseCommand):
+    help = "Print the columns of the training files, as Markdown. docs/training-files.md has the same text."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.stdout.write(reference(), ending="")
