@@ -1,22 +1,24 @@
-"""Who writes the files of an export until when. An attempt is known by its folder; whoever lost the lease stops."""
+"""Who writes the files of an export, and until when.
+
+Each attempt has its own folder, which also identifies its claim. A worker that lost its lease stops.
+"""
 
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.files import File
 from django.core.files.storage import Storage, storages
-from django.db import connection
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
+from django.db import connection, connections
 from django.utils.translation import gettext as _
 
 from annotate.edits.actions import settle
+from annotate.lib.jobs import Jobs, LeaseLost
 from annotate.pools.quarantine import Case
 from exports import queries
 from exports.actions import write
@@ -24,30 +26,35 @@ from exports.manifest import Manifest
 from exports.models import Export, ExportState
 from exports.splits import Leak
 
-# Renewed every second while lines are written and read back. Storing one large file is the longest silence.
+# Renewed every second while lines are written and read back. Storing one large file takes the longest without renewal.
 LEASE = timedelta(minutes=5)
 SECONDS_BETWEEN_RENEWALS = 1.0
 # Prompts that a failed export lists on its page. The next export lists the next ones.
 LEAKS_KEPT = 100
+RENEWING: Final = "renewing"
+JOBS: Final = Jobs(
+    model=Export,
+    waiting=ExportState.WAITING,
+    running=ExportState.RUNNING,
+    done=ExportState.DONE,
+    failed=ExportState.FAILED,
+    claim_columns=("folder",),
+)
 
 Clock = Callable[[], datetime]
 
 
-class LeaseLost(Exception):
-    """Another worker has taken the export up: this one's files are not wanted."""
-
-
 def sweep(*, clock: Clock) -> int:
-    """Write every export that is waiting, or that a worker left unfinished; return how many there were."""
-    left = list(Export.objects.filter(_unfinished(clock())).order_by("id").values_list("id", flat=True))
+    """Write every export that waits or that a dead worker left unfinished. Returns how many."""
+    left = list(JOBS.free(now=clock()).order_by("id").values_list("id", flat=True))
     return sum(run(export_id=export_id, clock=clock) for export_id in left)
 
 
 def run(*, export_id: int, clock: Clock) -> bool:
-    """Write the files of an export that nobody writes into the storage "exports". Returns whether it was to be done.
+    """Write the files of an export into the storage "exports", unless another worker does. Returns whether it did.
 
-    Safe to run twice and at once. A leak between the splits or a full disk ends it as failed, with the reason on the
-    row; a worker that dies leaves it to the next sweep.
+    Idempotent and safe to run concurrently. A leak between the splits or a full disk fails the export with the reason
+    on its row. If a worker dies, the next sweep writes the export.
     """
     export = take(export_id=export_id, now=clock())
     if export is None:
@@ -55,7 +62,7 @@ def run(*, export_id: int, clock: Clock) -> bool:
     storage = storages["exports"]
     try:
         written = _write_into(storage, export, clock)
-        finish(export, state=ExportState.DONE, manifest=written, now=clock())
+        _end(export, state=ExportState.DONE, manifest=written, finished_at=clock())
     except LeaseLost:
         _delete(storage, export.folder)
     except Leak as leak:
@@ -63,7 +70,7 @@ def run(*, export_id: int, clock: Clock) -> bool:
     except OSError as reason:
         _fail(storage, export, str(reason), clock)
     except Exception:
-        # A mistake of ours does not go away by trying again every few minutes.
+        # A defect of the program does not go away by trying again every few minutes.
         _fail(storage, export, _("An unexpected error stopped it. The worker's log says which."), clock)
         raise
     else:
@@ -72,29 +79,31 @@ def run(*, export_id: int, clock: Clock) -> bool:
 
 
 def take(*, export_id: int, now: datetime) -> Export | None:
-    """The export, now ours; None if it is finished or another worker's. Of two that try at once, one gets it."""
+    """Claim the export; None if it has ended or another worker has it."""
     folder = f"{export_id}/{secrets.token_hex(8)}"
-    taken = Export.objects.filter(_unfinished(now), id=export_id).update(
-        state=ExportState.RUNNING, leased_until=now + LEASE, folder=folder, rows_done=0, rows_total=None
-    )
-    return Export.objects.get(id=export_id, folder=folder) if taken else None
+    rows = JOBS.free(now=now).filter(id=export_id)
+    return JOBS.claim(rows=rows, until=now + LEASE, folder=folder, rows_done=0, rows_total=None)
 
 
-def finish(export: Export, *, state: ExportState, now: datetime, **columns: Any) -> None:
-    """Raises LeaseLost if another worker has the export now."""
-    ours = Export.objects.filter(id=export.id, state=ExportState.RUNNING, folder=export.folder)
-    if not ours.update(state=state, leased_until=None, finished_at=now, **columns):
-        raise LeaseLost
+@contextmanager
+def second_connection() -> Iterator[str]:
+    """The alias of a second connection: changes through it are visible before this thread's transaction ends."""
+    connections[RENEWING] = second = connection.copy(alias=RENEWING)
+    try:
+        yield RENEWING
+    finally:
+        second.close()
+        del connections[RENEWING]
 
 
 class Renewal:
-    """Moves the lease's end on, with how far the work is. Calling it does so once a second at most.
+    """Renews the lease and stores how far the work is. A call does so once a second at most.
 
-    It has a connection of its own: the rows are read in one transaction, out of which nobody would see it.
+    `using` is the alias of a second connection, because the rows are read in one long transaction.
     """
 
-    def __init__(self, connection: BaseDatabaseWrapper, export: Export, total: int, clock: Clock) -> None:
-        self.connection, self.export, self.total, self.clock = connection, export, total, clock
+    def __init__(self, using: str, export: Export, total: int, clock: Clock) -> None:
+        self.using, self.export, self.total, self.clock = using, export, total, clock
         self.done = 0
         self.at = 0.0
 
@@ -104,28 +113,18 @@ class Renewal:
             self.now()
 
     def now(self) -> None:
-        """Raises LeaseLost if another worker has the export now."""
+        """Raises LeaseLost if another worker has the export."""
         self.at = time.monotonic()
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE exports_export SET leased_until = %s, rows_done = %s, rows_total = %s"
-                " WHERE id = %s AND state = %s AND folder = %s",
-                [self.clock() + LEASE, self.done, self.total, self.export.id, ExportState.RUNNING, self.export.folder],
-            )
-            if cursor.rowcount != 1:
-                raise LeaseLost
-
-
-def _unfinished(now: datetime) -> Q:
-    """Exports nobody writes: not begun, or left by a worker that fell silent."""
-    return Q(state=ExportState.WAITING) | Q(state=ExportState.RUNNING, leased_until__lt=now)
+        rows = JOBS.held(job=self.export).using(self.using)
+        if not JOBS.renew(rows=rows, until=self.clock() + LEASE, rows_done=self.done, rows_total=self.total):
+            raise LeaseLost
 
 
 def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     campaigns, now = list(export.campaigns.order_by("id")), clock()
-    # `write` does so too; here for what is counted to be what it writes.
+    # `write` settles too. Doing it first makes the count below match what `write` reads.
     settle(campaigns=[campaign.id for campaign in campaigns], now=now)
-    with closing(connection.copy()) as second, tempfile.TemporaryDirectory() as temporary:
+    with second_connection() as second, tempfile.TemporaryDirectory() as temporary:
         renewal = Renewal(second, export, queries.answers_and_prompts(campaigns), clock)
         out = Path(temporary) / "export"
         written = write(campaigns=campaigns, out=out, now=now, on_progress=renewal)
@@ -137,6 +136,12 @@ def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     return written
 
 
+def _end(export: Export, *, state: ExportState, **columns: Any) -> None:
+    """Raises LeaseLost if another worker has the export."""
+    if not JOBS.end(rows=JOBS.held(job=export), state=state, **columns):
+        raise LeaseLost
+
+
 def _as_json(case: Case) -> dict[str, Any]:
     return {"prompt": case.prompt_id, "twin": case.twin_id, "reason": case.reason.value}
 
@@ -144,7 +149,7 @@ def _as_json(case: Case) -> dict[str, Any]:
 def _fail(storage: Storage, export: Export, error: str, clock: Clock, **columns: Any) -> None:
     _delete(storage, export.folder)
     try:
-        finish(export, state=ExportState.FAILED, error=error, now=clock(), **columns)
+        _end(export, state=ExportState.FAILED, error=error, finished_at=clock(), **columns)
     except LeaseLost:
         pass
 
@@ -157,7 +162,7 @@ def _delete(storage: Storage, folder: str) -> None:
 
 
 def _delete_other_attempts(storage: Storage, export: Export) -> None:
-    """What workers that died have left."""
+    """Delete the folders of workers that died."""
     parent, own = export.folder.split("/")
     for name in storage.listdir(parent)[0]:
         if name != own:
