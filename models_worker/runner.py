@@ -24,11 +24,12 @@ from kombu.exceptions import ChannelError, KombuError
 
 from annotate.celery import app
 from annotate.lib.wake import wake
-from annotate.samples import actions, gate, probes, queries
+from annotate.samples import gate, probes, queries, requests
 from annotate.samples.gate import RESAMPLINGS
 from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.states import RunState
+from annotate.samples.tasks import FILL, PROBE, SAMPLE
 from models_worker import checkpoints, probing, provenance
 from models_worker.engine.params import derive_seed
 from models_worker.engine.templates import Interrupted, interruptible
@@ -124,18 +125,18 @@ def sweep(*, now: datetime) -> None:
 
     One message waits at most: where no worker samples, or the only one is busy for hours, they would pile up.
     """
-    if freed := actions.free_expired(now=now):
+    if freed := requests.free_expired(now=now):
         log.info("%d prompts of workers that stopped are free again", freed)
     run = queries.waiting_runs().first()
     # A worker that is woken for the one sees to the other.
-    task, row = (actions.SAMPLE, run) if run else (actions.PROBE, probes.waiting(now=now).first())
+    task, row = (SAMPLE, run) if run else (PROBE, probes.waiting(now=now).first())
     if row and not _announced():
         wake(task, row.id)
 
 
 def _announced() -> bool:
     """Is there a message that no worker has taken yet?"""
-    queue = app.amqp.router.route({}, actions.SAMPLE)["queue"]
+    queue = app.amqp.router.route({}, SAMPLE)["queue"]
     try:
         with app.connection_for_write() as connection:
             return bool(queue(connection.default_channel).queue_declare(passive=True).message_count)
@@ -153,13 +154,13 @@ def _sample_run(run: SampleRun) -> None:
             log.info("Run %d ended while a chat template was rendered", run.id)
         except Unusable as reason:
             log.warning("Run %d cannot be sampled; its page says why", run.id)
-            actions.fail_rest(run=run, worker=worker, error=str(reason), now=timezone.now())
+            requests.fail_rest(run=run, worker=worker, error=str(reason), now=timezone.now())
         except (KeyboardInterrupt, SystemExit):
             stopping.set()
             raise
         finally:
             if stopping.is_set():
-                given_back = actions.release(run=run, worker=worker)
+                given_back = requests.release(run=run, worker=worker)
                 log.info("Stopping: %d prompts of run %d are given back", given_back, run.id)
 
 
@@ -170,7 +171,7 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
     params, sampler, breakdowns, overruns = _params(run), None, 0, Overruns()
     while not watch.over():
         probing.probe_waiting(stopping)
-        claimed = actions.claim_requests(run=run, worker=worker, limit=_share(run), lease=LEASE, now=timezone.now())
+        claimed = requests.claim(run=run, worker=worker, limit=_share(run), lease=LEASE, now=timezone.now())
         if not claimed:
             return
         # After the claim: a policy too large for the machine takes the process down, and that must count as an attempt.
@@ -263,7 +264,7 @@ class Watch:
                 if not SampleRun.objects.filter(id=self._run.id, state=RunState.RUNNING).exists():
                     self._ended.set()
                 if time.monotonic() >= renew_at:
-                    actions.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
+                    requests.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
                     renew_at = time.monotonic() + LEASE.total_seconds() / RENEWALS
             except django.db.Error as error:
                 # The database may be back before the leases end.
@@ -348,7 +349,7 @@ class Chunk:
             )
         except ChatError as error:
             # No attempt would change that.
-            actions.fail_request(request=request, error=str(error), now=timezone.now(), final=True)
+            requests.fail(request=request, error=str(error), now=timezone.now(), final=True)
             self.overruns.note(error)
             return False
         self.overruns.note(None)
@@ -395,11 +396,11 @@ class Chunk:
             if result.final:
                 self.hopeless.add(prompt)
             return True
-        text = gate.read(actions.kept(result.text))
+        text = gate.read(requests.storable(result.text))
         cut_off = self.run.resample_cut_off and result.finish_reason == "length"
         if self._may_change(result) and gate.flaw(text, cut_off=cut_off, others=texts.values()):
             return False
-        written = actions.Written(
+        written = requests.Written(
             k=result.k,
             text=result.text,
             token_count=result.token_count,
@@ -415,7 +416,7 @@ class Chunk:
                 keep_tokens=self.run.keep_tokens,
             ),
         )
-        actions.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
+        requests.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
         texts[result.k] = text
         if not self._missing(prompt):
             self._finish(prompt)
@@ -426,14 +427,14 @@ class Chunk:
         return result.attempt < RESAMPLINGS and self.params.temperature > 0
 
     def _finish(self, prompt: str) -> None:
-        self._untold += actions.finish_request(request=self.asked[prompt], now=timezone.now())
+        self._untold += requests.finish(request=self.asked[prompt], now=timezone.now())
         if time.monotonic() - self._told_at >= TELL:
             self.tell()
 
     def tell(self) -> None:
         """Whoever makes ranking tasks hears of what was finished since the last time: labelers may wait for it."""
         if self._untold:
-            wake(actions.FILL, self.run.pool_id)
+            wake(FILL, self.run.pool_id)
         self._untold, self._told_at = 0, time.monotonic()
 
     def _fail_unfinished(self, reason: str) -> None:
@@ -441,4 +442,4 @@ class Chunk:
             if self._missing(prompt):
                 error = self.errors.get(prompt, reason)
                 final = prompt in self.hopeless
-                actions.fail_request(request=request, error=error, now=timezone.now(), final=final)
+                requests.fail(request=request, error=error, now=timezone.now(), final=final)

@@ -14,9 +14,10 @@ from annotate.rankings.models import MOST_AHEAD, Pointer
 from annotate.rankings.rules import MOST, Share
 from annotate.rankings.stock import Supply
 from annotate.samples import queries as sampled
-from annotate.samples.forms import MOST_STOPS, draw_seed
-from annotate.samples.models import Completion, Origin, Policy, SampleRun, ServerProbe, Stage
+from annotate.samples.forms import MAX_STOPS, draw_seed
+from annotate.samples.models import Completion, Policy, SampleRun, ServerProbe, Stage
 from annotate.samples.rules import BadExamples, canonical_examples
+from annotate.samples.spec import FIELDS, REQUIRED
 from annotate.work import queries as worked
 from annotate.work.models import Campaign, Skip, Task, Workflow
 from annotate.work.states import CampaignState
@@ -147,10 +148,8 @@ class ProbeSerializer(serializers.ModelSerializer[ServerProbe]):
 
 
 class PolicySerializer(serializers.ModelSerializer[Policy]):
-    # What a policy is, is said and not assumed.
-    revision = serializers.CharField(max_length=120)
-    stage = serializers.ChoiceField(choices=Stage.choices)
-    origin = serializers.ChoiceField(choices=Origin.choices)
+    # Declared here, because DRF would give it the column's default as a part of a unique constraint.
+    revision = serializers.CharField(max_length=FIELDS["revision"].max_length)
     examples = MessageSerializer(many=True, default=list)
     reproducible = serializers.BooleanField(
         read_only=True, allow_null=True, help_text=_("whether the same seed gives the same completion; null: not known")
@@ -159,27 +158,9 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
 
     class Meta:
         model = Policy
-        fields = [
-            "id",
-            "name",
-            "revision",
-            "stage",
-            "origin",
-            "location",
-            "served_model",
-            "endpoint",
-            "key_name",
-            "adapter",
-            "chat_template",
-            "examples",
-            "dtype",
-            "quantisation",
-            "unsafe_weights",
-            "needs_gpu",
-            "reproducible",
-            "probe",
-            "created_at",
-        ]
+        fields = ["id", *FIELDS, "reproducible", "probe", "created_at"]
+        # Scripts must give what forms only suggest.
+        extra_kwargs = {name: {"required": True} for name in REQUIRED if name != "revision"}
         read_only_fields = ["created_at"]
 
     def validate_examples(self, examples: Any) -> Any:
@@ -210,7 +191,7 @@ class RunSerializer(serializers.ModelSerializer[SampleRun]):
     top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
     max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
     stop = serializers.ListField(
-        child=serializers.CharField(max_length=100, trim_whitespace=False), default=list, max_length=MOST_STOPS
+        child=serializers.CharField(max_length=100, trim_whitespace=False), default=list, max_length=MAX_STOPS
     )
     seed = serializers.IntegerField(default=draw_seed, min_value=0, max_value=2**63 - 1)
     progress = serializers.SerializerMethodField()

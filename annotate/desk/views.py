@@ -34,7 +34,7 @@ from annotate.lib.paging import page_of
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import Piece, word_diff
 from annotate.lib.wake import wake
-from annotate.samples.actions import FILL
+from annotate.samples.tasks import FILL
 from annotate.work import leases, times
 from annotate.work import queries as work
 from annotate.work.models import Assignment, Campaign, Draft, Hand, Workflow

@@ -27,6 +27,7 @@ from annotate.pools.importers.prompts import spoken
 from annotate.pools.models import ImportJob, Pool, Prompt
 from annotate.pools.rules import BadPrompt, canonical_messages, content_hash
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, Stage
+from annotate.samples.spec import PolicySpec
 
 TEXT: Final = ("response", "completion", "text")
 IDS: Final = ("id", "prompt_id")
@@ -45,6 +46,7 @@ PARAMETERS: Final = (
 )
 KNOWN: Final = frozenset({*TEXT, *IDS, *PROMPT, *PARAMETERS, "model"})
 REVISION: Final = "imported"
+IMPORTED: Final[dict[str, Any]] = {"revision": REVISION, "stage": Stage.BASE, "origin": Origin.IMPORTED}
 LONGEST: Final = 200_000
 
 
@@ -235,10 +237,7 @@ def _store(placed: Sequence[tuple[Line, Draft, Prompt]], now: datetime) -> list[
 def _policies(names: set[str], now: datetime) -> dict[str, Policy]:
     """One policy a model, made when it is first met; locked, so that two files cannot bring one completion twice."""
     Policy.objects.bulk_create(
-        (
-            Policy(name=name, revision=REVISION, stage=Stage.BASE, origin=Origin.IMPORTED, created_at=now)
-            for name in sorted(names)
-        ),
+        (Policy(**PolicySpec(name=name, **IMPORTED).values(), created_at=now) for name in sorted(names)),
         ignore_conflicts=True,
     )
     imported = Policy.objects.filter(name__in=names, revision=REVISION)

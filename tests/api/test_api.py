@@ -9,8 +9,7 @@ from django.urls import reverse
 from annotate.accounts.models import Qualification, Role
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool, Prompt
-from annotate.samples import actions as samples
-from annotate.samples import probes
+from annotate.samples import policies, probes
 from annotate.samples.models import CurrentPolicy, Policy, SampleRun
 from annotate.studio.tasks import fill_campaigns
 from annotate.work.models import Campaign, Workflow
@@ -419,7 +418,7 @@ def test_a_mix_says_what_slates_are_sampled_from_and_how_they_stand(api):
     pointed = {"pointer": "current", "stage": "sft", "count": 2}
     body = {"parts": [{"policy": policy.id, "count": 2}, pointed], "low": 3, "high": 5, "seed": 8, "renew": True}
     assert "is current yet" in str(api("put", path, body, status=409))
-    samples.move_current(stage="sft", policy=policy, by=None, now=make.NOW)
+    policies.move_current(stage="sft", policy=policy, by=None, now=make.NOW)
     made = api("put", path, body)
     assert [(part["policy"], part["pointer"], part["count"]) for part in made["parts"]] == [
         (policy.id, "", 2),
