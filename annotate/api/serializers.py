@@ -159,8 +159,11 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
     class Meta:
         model = Policy
         fields = ["id", *FIELDS, "reproducible", "probe", "created_at"]
-        # Scripts must give what forms only suggest.
-        extra_kwargs = {name: {"required": True} for name in REQUIRED if name != "revision"}
+        extra_kwargs: dict[str, dict[str, Any]] = {
+            **{name: {"help_text": about.help} for name, about in FIELDS.items()},
+            # Forms have suggestions for these.
+            **{name: {"required": True} for name in REQUIRED if name != "revision"},
+        }
         read_only_fields = ["created_at"]
 
     def validate_examples(self, examples: Any) -> Any:

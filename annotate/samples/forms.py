@@ -1,5 +1,3 @@
-"""Forms for policies and sampling runs. Their values are the arguments of the actions."""
-
 import secrets
 from typing import Any
 
@@ -24,13 +22,12 @@ from annotate.samples.runs import AllEqual, TokensOfServer
 from annotate.samples.spec import DEFAULTS, FIELDS, PolicySpec
 
 MAX_STOPS = 8
-# Drawn seeds stay below this, so that people can read them. A typed seed may be any that fits the column.
+# Drawn seeds are short enough to read. People may type any that fits the column.
 MAX_DRAWN_SEED = 2**31
 hub_id = RegexValidator(r"\A[\w.-]+(/[\w.-]+)?(@[\w./-]+)?\Z", _("Enter owner/name, or owner/name@commit."))
 
 
 def draw_seed() -> int:
-    """Draw the seed of a run for which nobody chose one. The run stores it, so it can be repeated."""
     return secrets.randbelow(MAX_DRAWN_SEED)
 
 

@@ -11,7 +11,7 @@ from annotate.samples.states import ProbeState, RequestState, RunState
 
 
 class Policy(models.Model):
-    """A model that writes completions. Its weights never change: a new checkpoint is a new revision. See PolicySpec."""
+    """See PolicySpec. Its weights never change: a new checkpoint is a new revision."""
 
     name = models.CharField(**column("name"))
     revision = models.CharField(**column("revision"))
@@ -55,7 +55,7 @@ class Policy(models.Model):
 
     @property
     def reproducible(self) -> bool | None:
-        """Whether the same seed gives the same completion. None: not known."""
+        """Whether the same seed gives the same completion; None if that is not known."""
         if self.origin == Origin.SERVER:
             probe: ServerProbe | None = getattr(self, "probe", None)
             return probe.findings.get("seed") if probe else None
@@ -63,14 +63,10 @@ class Policy(models.Model):
 
 
 class ServerProbe(models.Model):
-    """A worker's questions to a policy's server. A repeated probe uses the same row.
-
-    `findings` and `found_at` are those of the last probe that finished. `error` belongs to a later probe.
-    """
+    """`findings` and `found_at` are of the last probe that finished, `error` of a later one in the same row."""
 
     policy = models.OneToOneField(Policy, on_delete=models.CASCADE, related_name="probe")
     state = models.CharField(max_length=16, choices=ProbeState.choices, default=ProbeState.WAITING)
-    # How many stages are done.
     stage = models.PositiveSmallIntegerField(default=0)
     leased_until = models.DateTimeField(null=True)
     worker = models.CharField(max_length=100, blank=True)
@@ -95,8 +91,6 @@ class ServerProbe(models.Model):
 
 
 class CurrentPolicy(models.Model):
-    """The policy of a stage that new sampling runs use."""
-
     stage = models.CharField(max_length=8, choices=Stage.choices, unique=True)
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="+")
     previous = models.ForeignKey(Policy, on_delete=models.PROTECT, null=True, related_name="+")
@@ -105,7 +99,7 @@ class CurrentPolicy(models.Model):
 
 
 class SampleRun(models.Model):
-    """K completions of one policy for each of many prompts of a pool."""
+    """K completions of one policy for each of many prompts."""
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="runs")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="runs")
@@ -138,8 +132,6 @@ class SampleRun(models.Model):
 
 
 class SampleRequest(models.Model):
-    """One prompt of a run, which a worker leases."""
-
     run = models.ForeignKey(SampleRun, on_delete=models.CASCADE, related_name="requests")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="sample_requests")
     state = models.CharField(
@@ -187,7 +179,7 @@ class FinishReason(models.TextChoices):
 
 
 class Completion(models.Model):
-    """What a policy wrote, with everything that is needed to sample it again. It never changes."""
+    """What a policy wrote, with everything that is needed to sample it again. A row never changes."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="completions")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="completions")
@@ -200,7 +192,7 @@ class Completion(models.Model):
     finish_reason = models.CharField(max_length=16, choices=FinishReason.choices)
     seed = models.BigIntegerField(null=True)
     attempt = models.PositiveSmallIntegerField(default=0)
-    # temperature, top_p, max_new_tokens, stop. For an import: what the file has.
+    # temperature, top_p, max_new_tokens, stop; for an import those of the file.
     parameters = models.JSONField(default=dict)
     policy_revision = models.CharField(max_length=120)
     checkpoint_hash = models.CharField(max_length=64, blank=True)
@@ -211,7 +203,7 @@ class Completion(models.Model):
 
     class Meta:
         constraints = [
-            # A killed worker's prompt is sampled again; completions that it stored are not stored twice.
+            # Nothing that a killed worker stored is stored twice.
             models.UniqueConstraint(
                 fields=["run", "prompt", "k"], condition=models.Q(run__isnull=False), name="completion_k_once"
             ),

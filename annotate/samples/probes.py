@@ -1,4 +1,4 @@
-"""Probes: a manager requests one, and a worker finds out what a policy's server can do."""
+"""Probes: a worker finds out what a policy's server can do."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ PROBES = Jobs(
     claim_columns=("worker", "attempts"),
     max_attempts=3,
 )
-# The number of stages of a probe, for its progress bar. A test compares it with the engine's.
+# For the progress bar. A test compares it with the engine's.
 STAGES = 6
 WORKER_STOPPED = _("The worker stopped three times while it probed this server.")
 
@@ -37,12 +37,11 @@ class ProbeUnderWay(Refusal):
 
 
 def waiting(*, now: datetime) -> QuerySet[ServerProbe]:
-    """Probes that a worker may claim, oldest request first."""
     return PROBES.free(now=now).order_by("asked_at", "id")
 
 
 def ask(*, policy: Policy, now: datetime) -> ServerProbe:
-    """Request a probe of a policy's server. Earlier findings stay until then. Raises NoServer or ProbeUnderWay."""
+    """Earlier findings stay until the probe is done. Raises NoServer or ProbeUnderWay."""
     if policy.origin != Origin.SERVER:
         raise NoServer
     with transaction.atomic():
@@ -57,8 +56,7 @@ def ask(*, policy: Policy, now: datetime) -> ServerProbe:
 
 
 def claim(*, worker: str, lease: timedelta, now: datetime) -> ServerProbe | None:
-    """Claim the oldest free probe. A probe that has stopped three workers fails instead."""
-    # Workers look often, and nearly always there is none: one query is enough then.
+    # Workers look often and rarely find one.
     if not waiting(now=now).exists():
         return None
     PROBES.free_expired(rows=ServerProbe.objects.all(), error=str(WORKER_STOPPED), now=now)
@@ -67,12 +65,11 @@ def claim(*, worker: str, lease: timedelta, now: datetime) -> ServerProbe | None
 
 
 def advance(*, probe: ServerProbe, stage: int, lease: timedelta, now: datetime) -> None:
-    """Note the stage that is done, and renew the lease."""
     PROBES.renew(rows=PROBES.held(job=probe), until=now + lease, stage=stage)
 
 
 def finish(*, probe: ServerProbe, findings: dict[str, Any], now: datetime) -> bool:
-    """Store the findings. False if the worker lost the lease."""
+    """False if the worker lost the lease."""
     return bool(PROBES.finish(rows=PROBES.held(job=probe), findings=findings, found_at=now, error=""))
 
 
@@ -81,5 +78,5 @@ def fail(*, probe: ServerProbe, error: str) -> bool:
 
 
 def release(*, probe: ServerProbe) -> bool:
-    """Give the probe to another worker, because this one stops."""
+    """Let another worker have the probe, because this one stops."""
     return bool(PROBES.release(rows=PROBES.held(job=probe)))

@@ -1,6 +1,6 @@
 """Sampling requests: a worker leases prompts of a run and stores their completions.
 
-Functions that need several locks take them in this order: the run, then its requests by id. So they cannot deadlock.
+To avoid deadlocks, lock the run first, then its requests by id.
 """
 
 from collections.abc import Collection
@@ -35,10 +35,9 @@ WORKER_NEVER_WROTE = _(
 
 
 def claim(*, run: SampleRun, worker: str, limit: int, lease: timedelta, now: datetime) -> list[SampleRequest]:
-    """Lease up to `limit` waiting prompts of a run, oldest first, without waiting for other workers' claims.
+    """Lease up to `limit` waiting prompts of a run, oldest first. Cancels those whose prompts are in quarantine.
 
-    Leases a prompt on its last attempt alone: if it stops the worker, no other prompt loses an attempt. Cancels
-    requests whose prompts are in quarantine.
+    Leases a prompt on its last attempt alone: if it stops the worker, no other prompt loses an attempt.
     """
     with transaction.atomic():
         waiting = (
@@ -65,10 +64,7 @@ def claim(*, run: SampleRun, worker: str, limit: int, lease: timedelta, now: dat
 
 
 def _cancel_quarantined(requests: Collection[int], now: datetime) -> set[int]:
-    """Cancel those of these waiting, locked requests whose prompts are in quarantine. Returns their ids.
-
-    A request waits although its prompt is in quarantine if a worker held it when the prompt was put there.
-    """
+    """Cancel those of these locked requests whose prompts were put into quarantine while a worker held them."""
     found = SampleRequest.objects.filter(id__in=requests, prompt__quarantined_at__isnull=False)
     quarantined = set(found.values_list("id", flat=True))
     if quarantined:
@@ -78,21 +74,18 @@ def _cancel_quarantined(requests: Collection[int], now: datetime) -> set[int]:
 
 
 def renew(*, run: SampleRun, worker: str, lease: timedelta, now: datetime) -> int:
-    """Renew the worker's leases in a run. Returns how many."""
     with transaction.atomic():
         return REQUESTS.renew(rows=REQUESTS.in_order(rows=run.requests.filter(_leased_by(worker))), until=now + lease)
 
 
 def release(*, run: SampleRun, worker: str) -> int:
-    """Give the worker's prompts of a run to other workers, because it stops. Returns how many."""
+    """Let other workers have this worker's prompts of a run, because it stops."""
     with transaction.atomic():
         return REQUESTS.release(rows=REQUESTS.in_order(rows=run.requests.filter(_leased_by(worker))))
 
 
 @dataclass(frozen=True)
 class Written:
-    """A completion from a sampler, with everything that is needed to sample it again."""
-
     k: int
     text: str
     token_count: int | None
@@ -105,15 +98,12 @@ class Written:
 
 
 def storable(text: str) -> str:
-    """A policy's text as it is stored: unchanged except for characters that PostgreSQL refuses (see `mended`).
-
-    A byte-level policy may write NUL, and a server may send half of a surrogate pair.
-    """
+    """A policy's text without what PostgreSQL refuses: NUL from a byte-level policy, a server's half surrogates."""
     return mended(text)
 
 
 def store(*, run: SampleRun, prompt_id: int, written: Written, now: datetime) -> None:
-    """Store the k-th completion of a prompt in a run. Does nothing if there is one already."""
+    """Store the k-th completion of a prompt in a run, unless there is one."""
     text = storable(written.text)
     completion = Completion(
         prompt_id=prompt_id,
@@ -136,7 +126,7 @@ def store(*, run: SampleRun, prompt_id: int, written: Written, now: datetime) ->
 
 
 def finish(*, request: SampleRequest, now: datetime) -> bool:
-    """Finish a prompt. False if completions are missing or the worker lost the lease."""
+    """False if completions are missing or the worker lost the lease."""
     with transaction.atomic():
         run = lock_run(request.run_id)
         if Completion.objects.filter(run=run, prompt_id=request.prompt_id).count() < run.k + request.extra:
@@ -147,7 +137,7 @@ def finish(*, request: SampleRequest, now: datetime) -> bool:
 
 
 def fail(*, request: SampleRequest, error: str, now: datetime, final: bool = False) -> bool:
-    """Note why a prompt was not sampled. It waits for another attempt unless this was the last one or `final`."""
+    """End an attempt. The prompt waits for another one unless this was the last or `final`."""
     with transaction.atomic():
         run = lock_run(request.run_id)
         held = REQUESTS.held(job=request)
@@ -160,7 +150,7 @@ def fail(*, request: SampleRequest, error: str, now: datetime, final: bool = Fal
 
 
 def fail_rest(*, run: SampleRun, worker: str, error: str, now: datetime) -> int:
-    """Fail the prompts that wait and those that the worker holds, because none can be sampled. Returns how many."""
+    """Fail the prompts that wait and those that the worker holds, because none can be sampled."""
     with transaction.atomic():
         run = lock_run(run.id)
         mine = REQUESTS.in_order(rows=run.requests.filter(_leased_by(worker)))
@@ -171,9 +161,9 @@ def fail_rest(*, run: SampleRun, worker: str, error: str, now: datetime) -> int:
 
 
 def free_expired(*, now: datetime) -> int:
-    """Give prompts of workers that died to other workers. Returns how many. A prompt on its last attempt fails.
+    """Let other workers have the prompts of dead workers. Returns how many. A prompt on its last attempt fails.
 
-    If that happens before the run has a completion, every waiting prompt fails: they would stop more workers.
+    If the run has no completion by then, its waiting prompts fail too: they would stop more workers.
     """
     expired = SampleRequest.objects.filter(state=RequestState.LEASED, leased_until__lte=now)
     return sum(_free_expired(run_id, now) for run_id in sorted(set(expired.values_list("run_id", flat=True))))
@@ -202,9 +192,9 @@ def lock_run(run_id: int) -> SampleRun:
 
 
 def close_if_over(*, run: SampleRun, now: datetime) -> None:
-    """End a run in which no prompt waits or is leased. The caller has locked the run.
+    """End a run in which no prompt waits or is leased.
 
-    The lock matters when two workers finish the last two prompts: the second sees that both are finished.
+    The caller has locked the run, so when two workers finish the last two prompts, the second sees both finished.
     """
     # Two queries, because each state has its own partial index.
     for state in (RequestState.WAITING, RequestState.LEASED):

@@ -1,4 +1,4 @@
-"""Sampling runs: what managers and campaigns request from policies. Workers carry it out (see requests.py)."""
+"""Sampling runs: managers and campaigns start and change them, workers carry them out (see requests.py)."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -65,7 +65,7 @@ def start(
     now: datetime,
     prompts: QuerySet[Prompt] | None = None,
 ) -> SampleRun:
-    """Request K completions for every prompt of the pool, or for `prompts` of the pool, except those in quarantine.
+    """Sample every prompt of the pool, or only `prompts` of it, without those in quarantine.
 
     Raises NotSampledHere, AllEqual, TokensOfServer or NoPrompts.
     """
@@ -97,10 +97,7 @@ def start(
 
 
 def add_prompts(*, run: SampleRun, prompts: QuerySet[Prompt]) -> None:
-    """Sample further prompts in a run, also in one that has ended. Retries prompts that have failed in it.
-
-    Raises RunCancelled.
-    """
+    """Add prompts to a run, which may have ended. Retries those that failed. Raises RunCancelled."""
     with transaction.atomic():
         run = lock_run(run.id)
         if run.state == RunState.CANCELLED:
@@ -111,10 +108,7 @@ def add_prompts(*, run: SampleRun, prompts: QuerySet[Prompt]) -> None:
 
 
 def sample_more(*, run: SampleRun, extra: Mapping[int, int]) -> None:
-    """Sample further completions of finished prompts, to replace some that no slate can use.
-
-    `extra` maps prompt ids to numbers of completions. Does nothing for a cancelled run or an unfinished prompt.
-    """
+    """Sample further completions of finished prompts; `extra` maps prompt ids to numbers. Skips a cancelled run."""
     with transaction.atomic():
         run = lock_run(run.id)
         done = run.requests.filter(state=RequestState.DONE)
@@ -126,7 +120,7 @@ def sample_more(*, run: SampleRun, extra: Mapping[int, int]) -> None:
 
 
 def retry_failed(*, run: SampleRun) -> int:
-    """Sample the failed prompts of a run again. Returns how many. Raises RunCancelled or NothingFailed."""
+    """Returns how many. Raises RunCancelled or NothingFailed."""
     with transaction.atomic():
         run = lock_run(run.id)
         if run.state == RunState.CANCELLED:
@@ -139,7 +133,7 @@ def retry_failed(*, run: SampleRun) -> int:
 
 
 def cancel(*, run: SampleRun, now: datetime) -> SampleRun:
-    """Stop a run. Workers stop sampling it within seconds; stored completions stay. Raises RunEnded."""
+    """Workers stop within seconds. Stored completions stay. Raises RunEnded."""
     with transaction.atomic():
         run = lock_run(run.id)
         if run.state != RunState.RUNNING:
@@ -154,7 +148,7 @@ def cancel(*, run: SampleRun, now: datetime) -> SampleRun:
 
 
 def withdraw_prompts(*, prompts: Collection[int], now: datetime) -> None:
-    """Cancel the waiting requests of prompts that were put into quarantine. Workers finish what they have leased."""
+    """Sample prompts in quarantine no further. Workers finish those that they have leased."""
     waiting = SampleRequest.objects.filter(prompt__in=prompts, state=RequestState.WAITING)
     with transaction.atomic():
         for run_id in sorted(set(waiting.values_list("run", flat=True))):
@@ -182,7 +176,7 @@ def _reopen(run: SampleRun) -> None:
 
 
 def _insert_requests(run: SampleRun, prompts: QuerySet[Prompt] | None) -> int:
-    """Insert a request for each prompt that has none, in one statement. Returns how many."""
+    """One statement, however large the pool is. Returns the number of new requests."""
     wanted = Prompt.objects.filter(pool=run.pool, quarantined_at=None)
     if prompts is not None:
         wanted = wanted.filter(id__in=prompts.values("id"))

@@ -1,7 +1,6 @@
-"""The fields of a policy, declared once.
+"""The fields of a policy, declared once for the form, the API, the command line, the worker and the table.
 
-The table, the form, the API, the command line and the worker derive their fields from `PolicySpec`: a new field is
-declared here, and its column in `models.Policy`.
+To add a field, declare it in `PolicySpec` and add its column to `models.Policy`.
 """
 
 from collections.abc import Sequence
@@ -55,19 +54,17 @@ class Quantisation(TextChoices):
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What readers of a field need in addition to its name, type and default."""
-
     label: Promise
     help: Promise | str = ""
     max_length: int | None = None
     choices: type[TextChoices] | None = None
-    # What forms suggest and columns default to where the field itself has no default, because scripts must give it.
+    # The default of forms and columns for a field that scripts must give.
     suggested: str = ""
-    # The origins whose policies have this field. Forms hide it for others.
+    # Forms hide the field for other origins.
     origins: tuple[Origin, ...] = tuple(Origin)
     # Refuse a value for other origins.
     refused_elsewhere: bool = False
-    # The worker passes the field to the engine when it loads a checkpoint.
+    # The engine takes the field, under the same name, when it loads a checkpoint.
     loads: bool = False
 
 
@@ -80,8 +77,6 @@ def _about(label: Promise, *, default: Any = MISSING, **about: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySpec:
-    """What somebody says about a policy to register it. Raises TypeError for fields that do not exist."""
-
     name: str = _about(_("name"), max_length=120)
     revision: str = _about(
         _("revision"),
@@ -209,14 +204,12 @@ class PolicySpec:
 
 
 FIELDS: Final[dict[str, About]] = {each.name: each.metadata["about"] for each in fields(PolicySpec)}
-# Fields without an entry must be given.
 DEFAULTS: Final[dict[str, Any]] = {
     each.name: [] if each.default_factory is list else each.default
     for each in fields(PolicySpec)
     if each.default is not MISSING or each.default_factory is not MISSING
 }
 REQUIRED: Final = tuple(name for name in FIELDS if name not in DEFAULTS)
-# The arguments of the engine that the worker takes from a policy as they are. The engine has the same names.
 LOADED: Final = tuple(name for name, about in FIELDS.items() if about.loads)
 
 

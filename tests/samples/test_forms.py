@@ -39,15 +39,15 @@ def test_a_policy_form_gives_what_its_action_takes():
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"location": ""}, "Give a folder, a hub id or a server"),
-        ({"origin": "imported"}, "Give a folder, a hub id or a server"),
+        ({"location": ""}, policies.LocationMismatch.message),
+        ({"origin": "imported"}, policies.LocationMismatch.message),
         ({"origin": "hub", "location": "no hub/id/like this"}, "owner/name"),
     ],
 )
 def test_a_location_must_fit_where_the_policy_comes_from(fields, sentence):
     form = PolicyForm(POLICY | fields)
     assert not form.is_valid()
-    assert sentence in str(form.errors["location"])
+    assert str(sentence) in " ".join(form.errors["location"])
 
 
 def test_a_policy_of_a_hub_and_one_of_imports():
@@ -90,7 +90,7 @@ def test_only_a_checkpoint_is_loaded_in_this_or_that_way(field, value):
     form = PolicyForm(POLICY | {"origin": "imported", "location": "", field: value})
     assert not form.is_valid()
     assert set(form.errors) == {field}
-    assert "need a checkpoint" in str(form.errors[field])
+    assert form.errors[field] == [str(policies.NotACheckpoint.message)]
 
 
 @pytest.mark.parametrize(
@@ -184,27 +184,27 @@ def test_a_policy_of_a_server_gets_its_address_in_one_form():
 @pytest.mark.parametrize(
     ("fields", "at", "sentence"),
     [
-        ({"location": ""}, "location", "a server&#x27;s address"),
-        ({"location": "gpu1:8000"}, "location", "beginning with http"),
-        ({"location": "file:///etc/passwd"}, "location", "beginning with http"),
+        ({"location": ""}, "location", policies.LocationMismatch.message),
+        ({"location": "gpu1:8000"}, "location", "Enter the whole address"),
+        ({"location": "file:///etc/passwd"}, "location", "Enter the whole address"),
         ({"location": "http://me:secret@gpu1/v1"}, "location", "Leave the user and the password out"),
-        ({"location": "http://gpu1/v1?key=1"}, "location", "Leave out what follows"),
+        ({"location": "http://gpu1/v1?key=1"}, "location", "Leave out the ?"),
         ({"location": "http://gpu1/v1/chat/completions"}, "location", "without the name of an endpoint"),
-        ({"location": "http://gpu1:port/v1"}, "location", "This is no address"),
+        ({"location": "http://gpu1:port/v1"}, "location", "This is not an address"),
         ({"served_model": ""}, "served_model", "knows the model"),
         ({"endpoint": ""}, "endpoint", "chat, or completions"),
         ({"key_name": "SECRET_KEY"}, "key_name", "SERVER_KEY_LAB"),
         ({"key_name": "SERVER_KEY_LAB_FILE"}, "key_name", "SERVER_KEY_LAB"),
-        ({"key_name": "sk-abc123"}, "key_name", "no key"),
+        ({"key_name": "sk-abc123"}, "key_name", "Do not enter the key"),
         ({"chat_template": "{{ messages }}"}, "chat_template", "applies its own template"),
-        ({"origin": "local"}, "served_model", "need a policy behind a server"),
-        ({"quantisation": "int8"}, "quantisation", "need a checkpoint"),
+        ({"origin": "local"}, "served_model", policies.NotAServer.message),
+        ({"quantisation": "int8"}, "quantisation", policies.NotACheckpoint.message),
     ],
 )
 def test_what_is_said_about_a_server_must_be_possible(fields, at, sentence):
     form = PolicyForm(SERVER | fields)
     assert not form.is_valid()
-    assert sentence in str(form.errors[at])
+    assert str(sentence) in " ".join(form.errors[at])
     values = {name: value for name, value in (SERVER | fields).items() if name != "dtype"}
     with pytest.raises(Refusal):
         policies.create(spec=PolicySpec(**values), now=NOW)
@@ -220,4 +220,4 @@ def test_what_is_missing_is_said_once_and_never_in_the_databases_words():
 
 def test_tokens_of_a_server_cannot_be_kept():
     form = typed(policy=make.server_policy().id, keep_tokens="on")
-    assert "does not return token ids and logprobs" in str(form.errors["keep_tokens"])
+    assert form.errors["keep_tokens"] == [str(runs.TokensOfServer.message)]

@@ -3,10 +3,12 @@
 import pytest
 from django.db import IntegrityError, transaction
 
+from annotate.api.serializers import PolicySerializer
 from annotate.samples import policies
+from annotate.samples.forms import PolicyForm
 from annotate.samples.models import CurrentPolicy, Origin, Policy, Stage
 from annotate.samples.queries import current_policy, policies_to_sample
-from annotate.samples.spec import Dtype, PolicySpec
+from annotate.samples.spec import DEFAULTS, FIELDS, REQUIRED, Dtype, PolicySpec
 from tests import factories as make
 from tests.samples.conftest import NOW
 
@@ -29,6 +31,27 @@ def test_a_policy_is_created_as_it_was_described():
     policy.refresh_from_db()
     assert (policy.name, policy.revision, policy.location) == ("sft", "1", "/models/sft")
     assert (policy.chat_template, policy.dtype, policy.created_at) == ("{{ messages }}", Dtype.FLOAT32, NOW)
+
+
+def test_the_table_has_a_column_for_each_declared_field_and_no_other():
+    assert {column.name for column in Policy._meta.fields} == {"id", "created_at", *FIELDS}
+    for name, about in FIELDS.items():
+        column = Policy._meta.get_field(name)
+        assert (column.verbose_name, column.max_length) == (about.label, about.max_length)
+        assert (column.choices or None) == (about.choices.choices if about.choices else None)
+        assert column.get_default() == DEFAULTS.get(name, about.suggested)
+
+
+def test_form_and_api_have_the_declared_fields():
+    assert list(PolicyForm().fields) == list(FIELDS)
+    fields = PolicySerializer().fields
+    assert [name for name in fields if name in FIELDS] == list(FIELDS)
+    assert {name for name, field in fields.items() if field.required} == set(REQUIRED)
+
+
+def test_a_field_that_is_not_declared_is_an_error():
+    with pytest.raises(TypeError, match="temperature"):
+        PolicySpec(**VALUES, temperature=1)
 
 
 @pytest.mark.django_db
