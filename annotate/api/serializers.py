@@ -17,7 +17,7 @@ from annotate.samples import queries as sampled
 from annotate.samples.forms import MAX_STOPS, draw_seed
 from annotate.samples.models import Completion, Policy, SampleRun, ServerProbe, Stage
 from annotate.samples.rules import BadExamples, canonical_examples
-from annotate.samples.spec import FIELDS, REQUIRED
+from annotate.samples.spec import FIELDS, MAX_NEW_TOKENS, REQUIRED, SEED, TEMPERATURE, TOP_P
 from annotate.work import queries as worked
 from annotate.work.models import Campaign, Skip, Task, Workflow
 from annotate.work.states import CampaignState
@@ -190,13 +190,13 @@ class ProgressOfRun(serializers.Serializer[sampled.Progress]):
 
 
 class RunSerializer(serializers.ModelSerializer[SampleRun]):
-    temperature = serializers.FloatField(default=1.0, min_value=0, max_value=5)
-    top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
-    max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
+    temperature = serializers.FloatField(default=TEMPERATURE.default, **TEMPERATURE.limits)
+    top_p = serializers.FloatField(default=TOP_P.default, **TOP_P.limits)
+    max_new_tokens = serializers.IntegerField(default=MAX_NEW_TOKENS.default, **MAX_NEW_TOKENS.limits)
     stop = serializers.ListField(
         child=serializers.CharField(max_length=100, trim_whitespace=False), default=list, max_length=MAX_STOPS
     )
-    seed = serializers.IntegerField(default=draw_seed, min_value=0, max_value=2**63 - 1)
+    seed = serializers.IntegerField(default=draw_seed, **SEED.limits)
     progress = serializers.SerializerMethodField()
 
     class Meta:
@@ -302,9 +302,9 @@ class ShareSerializer(serializers.Serializer[Any]):
     pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
     stage = serializers.ChoiceField(choices=Stage.choices, allow_blank=True, default="")
     count = serializers.IntegerField(min_value=1, max_value=MOST)
-    temperature = serializers.FloatField(default=1.0, min_value=0, max_value=5)
-    top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
-    max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
+    temperature = serializers.FloatField(default=TEMPERATURE.default, **TEMPERATURE.limits)
+    top_p = serializers.FloatField(default=TOP_P.default, **TOP_P.limits)
+    max_new_tokens = serializers.IntegerField(default=MAX_NEW_TOKENS.default, **MAX_NEW_TOKENS.limits)
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         named, pointed = bool(values["policy"]), bool(values["pointer"]) and bool(values["stage"])
@@ -334,7 +334,7 @@ class MixSerializer(serializers.Serializer[Any]):
     renew = serializers.BooleanField(source="mix.renew", default=False)
     cut_off_allowed = serializers.BooleanField(source="mix.cut_off_allowed", default=True)
     seed = serializers.IntegerField(
-        source="mix.seed", default=draw_seed, min_value=0, max_value=2**63 - 1, help_text=_("fixed with the first mix")
+        source="mix.seed", default=draw_seed, **SEED.limits, help_text=_("fixed with the first mix")
     )
     supply = SlatesSerializer(read_only=True)
 

@@ -1,8 +1,7 @@
 """Leased jobs: rows that a worker claims, renews while it works, and finishes.
 
-A row waits until a worker claims it. The claim ends at `leased_until` unless the worker renews it before that. After
-the end another worker may have the row, so a worker that died blocks nobody. Every later change names the claim under
-which the worker got the row: a worker that lost its lease changes nothing.
+A claim ends at `leased_until` unless the worker renews it. Then another worker may have the row, so a worker that died
+blocks nobody. Every change repeats the claim as a condition, so a worker that lost its lease changes nothing.
 """
 
 from collections.abc import Sequence
@@ -17,15 +16,14 @@ Job = TypeVar("Job", bound=Model)
 
 
 class LeaseLost(Exception):
-    """Another worker has the job, or somebody ended it. What this worker did since then must not be stored."""
+    """Another worker has the job, or it has ended. The worker must store nothing more."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Generic[Job]):
-    """The jobs of one table with the columns `state` and `leased_until`, and the values of its states.
+    """A table of jobs with the columns `state` and `leased_until`.
 
-    The methods change rows by one statement that repeats the condition, and return how many rows they changed: 0 if
-    the claim was lost. `columns` are further columns to set in the same statement.
+    Methods that change rows also set `columns`. They return the number of rows: 0 if the claim was lost.
     """
 
     model: type[Job]
@@ -35,15 +33,19 @@ class Jobs(Generic[Job]):
     failed: str
     # Columns that together differ between any two claims of a row.
     claim_columns: Sequence[str]
-    # A job that has stopped this many workers fails; the table counts claims in `attempts`. None: there is no count.
+    # A job that has stopped this many workers fails; `attempts` counts its claims. None: there is no such column.
     max_attempts: int | None = None
 
     def free(self, *, now: datetime) -> QuerySet[Job]:
-        """Jobs that a worker may claim: they wait, or their lease is over."""
+        """Jobs that a worker may claim."""
         return self._all().filter(Q(state=self.waiting) | self._expired(now))
 
+    def expired(self, *, now: datetime) -> QuerySet[Job]:
+        """Claimed jobs whose lease is over."""
+        return self._all().filter(self._expired(now))
+
     def held(self, *, job: Job) -> QuerySet[Job]:
-        """The row of a claimed job, or no row if the claim was lost."""
+        """The row of a claimed job; no row if the claim was lost."""
         claim = {name: getattr(job, name) for name in self.claim_columns}
         return self._all().filter(pk=job.pk, state=self.running, **claim)
 
@@ -53,7 +55,7 @@ class Jobs(Generic[Job]):
             raise LeaseLost
 
     def in_order(self, *, rows: QuerySet[Job]) -> QuerySet[Job]:
-        """Lock rows in the order of their ids, so that transactions that lock several never form a deadlock."""
+        """Lock rows in the order of their ids, which avoids deadlocks between transactions that lock several."""
         locked = rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
         return self._all().filter(pk__in=list(locked))
 
@@ -87,7 +89,7 @@ class Jobs(Generic[Job]):
         return self.end(rows=rows, state=self.failed, error=error, **columns)
 
     def release(self, *, rows: QuerySet[Job], **columns: Any) -> int:
-        """Let another worker have the rows, because this one stops. The claim does not count as an attempt."""
+        """Let another worker have the rows, because this one stops. The attempt does not count."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") - 1
         return self.end(rows=rows, state=self.waiting, **columns)
@@ -101,10 +103,10 @@ class Jobs(Generic[Job]):
         return rows.update(state=state, leased_until=None, **columns)
 
     def free_expired(self, *, rows: QuerySet[Job], error: str, now: datetime, **columns: Any) -> tuple[int, int]:
-        """Let other workers have those of these rows whose lease is over. Rows on their last attempt fail with `error`.
+        """Let other workers have the rows whose lease is over. Rows on their last attempt fail.
 
-        Returns how many wait again and how many failed; `columns` are set in the latter. Skips rows that another
-        transaction has locked: it renews, finishes or frees them.
+        Returns how many wait again and how many failed. Skips rows that another transaction has locked, because it
+        renews, finishes or frees them. Sets `error` and `columns` only in rows that fail.
         """
         with transaction.atomic():
             expired = rows.filter(self._expired(now)).order_by("pk").select_for_update(skip_locked=True, no_key=True)

@@ -19,7 +19,7 @@ from annotate.samples.rules import (
     server_address,
 )
 from annotate.samples.runs import AllEqual, TokensOfServer
-from annotate.samples.spec import DEFAULTS, FIELDS, PolicySpec
+from annotate.samples.spec import DEFAULTS, FIELDS, SEED, K, PolicySpec
 
 MAX_STOPS = 8
 # Drawn seeds are short enough to read. People may type any that fits the column.
@@ -127,8 +127,7 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
     seed = forms.IntegerField(
         label=_("seed"),
         required=False,
-        min_value=0,
-        max_value=2**63 - 1,
+        **SEED.limits,
         help_text=_("The same seed, policy and parameters give the same completions. Empty: a random seed."),
     )
 
@@ -152,7 +151,7 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.fields["policy"].queryset = policies_to_sample()  # type: ignore[attr-defined]
         self.initial.setdefault("policy", current_policy(Stage.SFT))
-        self.initial.setdefault("k", 4)
+        self.initial.setdefault("k", K.default)
 
     def clean_seed(self) -> int:
         seed: int | None = self.cleaned_data["seed"]

@@ -1,10 +1,9 @@
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.pools.models import Pool, Prompt
-from annotate.samples.spec import CHECKPOINTS, Quantisation, column
+from annotate.samples.spec import CHECKPOINTS, MAX_NEW_TOKENS, TEMPERATURE, TOP_P, K, Quantisation, column
 from annotate.samples.spec import Origin as Origin
 from annotate.samples.spec import Stage as Stage
 from annotate.samples.states import ProbeState, RequestState, RunState
@@ -103,14 +102,12 @@ class SampleRun(models.Model):
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="runs")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="runs")
-    k = models.PositiveSmallIntegerField(
-        _("completions per prompt"), validators=[MinValueValidator(1), MaxValueValidator(64)]
+    k = models.PositiveSmallIntegerField(_("completions per prompt"), validators=K.validators)
+    temperature = models.FloatField(_("temperature"), default=TEMPERATURE.default, validators=TEMPERATURE.validators)
+    top_p = models.FloatField(_("top-p"), default=TOP_P.default, validators=TOP_P.validators)
+    max_new_tokens = models.PositiveIntegerField(
+        _("max new tokens"), default=MAX_NEW_TOKENS.default, validators=MAX_NEW_TOKENS.validators
     )
-    temperature = models.FloatField(
-        _("temperature"), default=1.0, validators=[MinValueValidator(0), MaxValueValidator(5)]
-    )
-    top_p = models.FloatField(_("top-p"), default=1.0, validators=[MinValueValidator(0.01), MaxValueValidator(1)])
-    max_new_tokens = models.PositiveIntegerField(_("max new tokens"), default=128, validators=[MinValueValidator(1)])
     stop = models.JSONField(_("stop strings"), default=list)
     seed = models.BigIntegerField(_("seed"))
     keep_tokens = models.BooleanField(_("keep token ids and logprobs"), default=False)
@@ -122,7 +119,7 @@ class SampleRun(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(k__gte=1, k__lte=64), name="samplerun_k_1_to_64"),
+            models.CheckConstraint(condition=models.Q(k__gte=K.minimum, k__lte=K.maximum), name="samplerun_k_1_to_64"),
             models.CheckConstraint(
                 condition=models.Q(state=RunState.RUNNING, finished_at=None)
                 | (~models.Q(state=RunState.RUNNING) & models.Q(finished_at__isnull=False)),

@@ -165,8 +165,8 @@ def free_expired(*, now: datetime) -> int:
 
     If the run has no completion by then, its waiting prompts fail too: they would stop more workers.
     """
-    expired = SampleRequest.objects.filter(state=RequestState.LEASED, leased_until__lte=now)
-    return sum(_free_expired(run_id, now) for run_id in sorted(set(expired.values_list("run_id", flat=True))))
+    run_ids = set(REQUESTS.expired(now=now).values_list("run_id", flat=True))
+    return sum(_free_expired(run_id, now) for run_id in sorted(run_ids))
 
 
 def _free_expired(run_id: int, now: datetime) -> int:

@@ -1,17 +1,20 @@
-"""The fields of a policy, declared once for the form, the API, the command line, the worker and the table.
+"""The fields of a policy and the bounds of a run, declared once for form, API, command line, worker and table.
 
 To add a field, declare it in `PolicySpec` and add its column to `models.Policy`.
 """
 
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
+from django.core.validators import BaseValidator, MaxValueValidator, MinValueValidator
 from django.db.models import TextChoices
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from annotate.pools.rules import Message
+
+N = TypeVar("N", int, float)
 
 
 class Stage(TextChoices):
@@ -211,6 +214,31 @@ DEFAULTS: Final[dict[str, Any]] = {
 }
 REQUIRED: Final = tuple(name for name in FIELDS if name not in DEFAULTS)
 LOADED: Final = tuple(name for name, about in FIELDS.items() if about.loads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Number(Generic[N]):
+    """A parameter of a sampling run. Both bounds are allowed values."""
+
+    default: N
+    minimum: N
+    maximum: N
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Arguments of fields in forms and serializers."""
+        return {"min_value": self.minimum, "max_value": self.maximum}
+
+    @property
+    def validators(self) -> list[BaseValidator]:
+        return [MinValueValidator(self.minimum), MaxValueValidator(self.maximum)]
+
+
+K: Final = Number[int](default=4, minimum=1, maximum=64)
+TEMPERATURE: Final = Number[float](default=1.0, minimum=0, maximum=5)
+TOP_P: Final = Number[float](default=1.0, minimum=0.01, maximum=1)
+MAX_NEW_TOKENS: Final = Number[int](default=128, minimum=1, maximum=2**31 - 1)
+SEED: Final = Number[int](default=0, minimum=0, maximum=2**63 - 1)
 
 
 def column(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from annotate.samples import queries
 from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.rules import BadExamples, canonical_examples, is_folder
 from annotate.samples.runs import AllEqual
-from annotate.samples.spec import DEFAULTS, FIELDS, LOADED
+from annotate.samples.spec import DEFAULTS, FIELDS, LOADED, MAX_NEW_TOKENS, TEMPERATURE, TOP_P, K
 from models_worker import checkpoints, files, runner
 from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, SamplingParams
 
@@ -39,10 +39,10 @@ class Command(BaseCommand):
         file.add_argument("--examples", type=Path, help="a JSON file of messages that stand before every prompt")
         for name in LOADED_OPTIONS:
             _add_option(file, name)
-        file.add_argument("--k", type=int, default=4, help="completions a prompt")
-        file.add_argument("--temperature", type=float, default=1.0)
-        file.add_argument("--top-p", type=float, default=1.0)
-        file.add_argument("--max-new-tokens", type=int, default=128)
+        file.add_argument("--k", type=int, default=K.default, help="completions a prompt")
+        file.add_argument("--temperature", type=float, default=TEMPERATURE.default)
+        file.add_argument("--top-p", type=float, default=TOP_P.default)
+        file.add_argument("--max-new-tokens", type=int, default=MAX_NEW_TOKENS.default)
         file.add_argument("--stop", action="append", default=[], help="ends a completion; may be given several times")
         file.add_argument("--seed", type=int, default=0)
         file.add_argument("--keep-tokens", action="store_true", help="token ids, and their logprobs at temperature 1")
