@@ -27,7 +27,7 @@ from django.db.models import Sum  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split  # noqa: E402
-from annotate.samples import actions  # noqa: E402
+from annotate.samples import runs  # noqa: E402
 from annotate.samples.models import Completion, Origin, Policy, SampleRun  # noqa: E402
 from annotate.samples.states import RequestState, RunState  # noqa: E402
 from bench.sampler import Job, as_text, prompt_ids  # noqa: E402
@@ -88,7 +88,7 @@ def start(policy: Policy, job: Job) -> SampleRun:
             source=Source.LABELER,
             created_at=now,
         )
-    return actions.start_run(
+    return runs.start(
         pool=pool,
         policy=policy,
         k=job.k,

@@ -3,19 +3,18 @@
 import secrets
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.files import File
 from django.core.files.storage import Storage, storages
-from django.db import connection
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Q
+from django.db import connection, connections
 from django.utils.translation import gettext as _
 
+from annotate.lib.jobs import Jobs, LeaseLost
 from annotate.pools.quarantine import Case
 from exports import queries
 from exports.actions import settle, write
@@ -28,17 +27,22 @@ LEASE = timedelta(minutes=5)
 SECONDS_BETWEEN_RENEWALS = 1.0
 # Maximum number of prompts on the page of a failed export.
 LEAKS_KEPT = 100
+RENEWING: Final = "renewing"
+JOBS: Final = Jobs(
+    model=Export,
+    waiting=ExportState.WAITING,
+    running=ExportState.RUNNING,
+    done=ExportState.DONE,
+    failed=ExportState.FAILED,
+    claim_columns=("folder",),
+)
 
 Clock = Callable[[], datetime]
 
 
-class LeaseLost(Exception):
-    """Another worker has the export now."""
-
-
 def sweep(*, clock: Clock) -> int:
-    """Write all exports that wait or whose worker died. Returns their number."""
-    left = list(Export.objects.filter(_unfinished(clock())).order_by("id").values_list("id", flat=True))
+    """Write every export that waits or that a dead worker left unfinished. Returns how many."""
+    left = list(JOBS.free(now=clock()).order_by("id").values_list("id", flat=True))
     return sum(run(export_id=export_id, clock=clock) for export_id in left)
 
 
@@ -53,7 +57,7 @@ def run(*, export_id: int, clock: Clock) -> bool:
     storage = storages["exports"]
     try:
         written = _write_into(storage, export, clock)
-        finish(export, state=ExportState.DONE, manifest=written, now=clock())
+        _end(export, state=ExportState.DONE, manifest=written, finished_at=clock())
     except LeaseLost:
         _delete(storage, export.folder)
     except Leak as leak:
@@ -72,17 +76,19 @@ def run(*, export_id: int, clock: Clock) -> bool:
 def take(*, export_id: int, now: datetime) -> Export | None:
     """Lease the export. None if it is finished or another worker's."""
     folder = f"{export_id}/{secrets.token_hex(8)}"
-    taken = Export.objects.filter(_unfinished(now), id=export_id).update(
-        state=ExportState.RUNNING, leased_until=now + LEASE, folder=folder, rows_done=0, rows_total=None
-    )
-    return Export.objects.get(id=export_id, folder=folder) if taken else None
+    rows = JOBS.free(now=now).filter(id=export_id)
+    return JOBS.claim(rows=rows, until=now + LEASE, folder=folder, rows_done=0, rows_total=None)
 
 
-def finish(export: Export, *, state: ExportState, now: datetime, **columns: Any) -> None:
-    """Raises LeaseLost if another worker has the export now."""
-    ours = Export.objects.filter(id=export.id, state=ExportState.RUNNING, folder=export.folder)
-    if not ours.update(state=state, leased_until=None, finished_at=now, **columns):
-        raise LeaseLost
+@contextmanager
+def second_connection() -> Iterator[str]:
+    """The alias of a second connection: changes through it are visible before this thread's transaction ends."""
+    connections[RENEWING] = second = connection.copy(alias=RENEWING)
+    try:
+        yield RENEWING
+    finally:
+        second.close()
+        del connections[RENEWING]
 
 
 class Renewal:
@@ -91,8 +97,8 @@ class Renewal:
     On another connection, because nobody would see updates of the transaction that reads the rows.
     """
 
-    def __init__(self, connection: BaseDatabaseWrapper, export: Export, total: int, clock: Clock) -> None:
-        self.connection, self.export, self.total, self.clock = connection, export, total, clock
+    def __init__(self, using: str, export: Export, total: int, clock: Clock) -> None:
+        self.using, self.export, self.total, self.clock = using, export, total, clock
         self.done = 0
         self.at = 0.0
 
@@ -102,27 +108,18 @@ class Renewal:
             self.now()
 
     def now(self) -> None:
-        """Raises LeaseLost if another worker has the export now."""
+        """Raises LeaseLost if another worker has the export."""
         self.at = time.monotonic()
-        with self.connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE exports_export SET leased_until = %s, rows_done = %s, rows_total = %s"
-                " WHERE id = %s AND state = %s AND folder = %s",
-                [self.clock() + LEASE, self.done, self.total, self.export.id, ExportState.RUNNING, self.export.folder],
-            )
-            if cursor.rowcount != 1:
-                raise LeaseLost
-
-
-def _unfinished(now: datetime) -> Q:
-    return Q(state=ExportState.WAITING) | Q(state=ExportState.RUNNING, leased_until__lt=now)
+        rows = JOBS.held(job=self.export).using(self.using)
+        if not JOBS.renew(rows=rows, until=self.clock() + LEASE, rows_done=self.done, rows_total=self.total):
+            raise LeaseLost
 
 
 def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     campaigns, now = list(export.campaigns.order_by("id")), clock()
     # `write` settles too, but the total is counted here.
     settle(campaigns=campaigns, now=now)
-    with closing(connection.copy()) as second, tempfile.TemporaryDirectory() as temporary:
+    with second_connection() as second, tempfile.TemporaryDirectory() as temporary:
         renewal = Renewal(second, export, queries.answers_and_prompts(campaigns), clock)
         out = Path(temporary) / "export"
         written = write(campaigns=campaigns, out=out, now=now, on_progress=renewal)
@@ -134,6 +131,12 @@ def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     return written
 
 
+def _end(export: Export, *, state: ExportState, **columns: Any) -> None:
+    """Raises LeaseLost if another worker has the export."""
+    if not JOBS.end(rows=JOBS.held(job=export), state=state, **columns):
+        raise LeaseLost
+
+
 def _as_json(case: Case) -> dict[str, Any]:
     return {"prompt": case.prompt_id, "twin": case.twin_id, "reason": case.reason.value}
 
@@ -141,7 +144,7 @@ def _as_json(case: Case) -> dict[str, Any]:
 def _fail(storage: Storage, export: Export, error: str, clock: Clock, **columns: Any) -> None:
     _delete(storage, export.folder)
     try:
-        finish(export, state=ExportState.FAILED, error=error, now=clock(), **columns)
+        _end(export, state=ExportState.FAILED, error=error, finished_at=clock(), **columns)
     except LeaseLost:
         pass
 

@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 
 from annotate.samples.models import Origin, Policy
 from annotate.samples.rules import is_folder
+from annotate.samples.spec import LOADED
 
 if TYPE_CHECKING:
     from models_worker.engine.transformers_engine import TransformersSampler
@@ -40,13 +41,8 @@ def sampler(policy: Policy) -> "TransformersSampler":
         loaded = load_policy(
             location,
             revision=revision,
-            adapter=adapter,
             adapter_revision=adapter_revision,
-            dtype=policy.dtype,
-            quantisation=policy.quantisation,
-            chat_template=policy.chat_template,
-            examples=policy.examples,
-            unsafe_weights=policy.unsafe_weights,
+            **{name: getattr(policy, name) for name in LOADED} | {"adapter": adapter},
         )
         return TransformersSampler(loaded)
     except LoadError as error:

@@ -12,10 +12,11 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from annotate.lib.wake import wake
-from annotate.samples import actions, gate, queries
+from annotate.samples import gate, queries, requests
 from annotate.samples.gate import RESAMPLINGS
 from annotate.samples.models import SampleRequest as Asked
 from annotate.samples.models import SampleRun
+from annotate.samples.tasks import FILL
 from models_worker import provenance
 from models_worker.engine.params import derive_seed
 from models_worker.engine.templates import Interrupted
@@ -110,7 +111,7 @@ class Chunk:
             )
         except ChatError as error:
             # Another attempt would fail too.
-            actions.fail_request(request=request, error=str(error), now=timezone.now(), final=True)
+            requests.fail(request=request, error=str(error), now=timezone.now(), final=True)
             self.overruns.note(error)
             return False
         self.overruns.note(None)
@@ -156,11 +157,11 @@ class Chunk:
             if result.final:
                 self.hopeless.add(prompt)
             return True
-        text = gate.read(actions.kept(result.text))
+        text = gate.read(requests.storable(result.text))
         cut_off = self.run.resample_cut_off and result.finish_reason == "length"
         if self._may_change(result) and gate.flaw(text, cut_off=cut_off, others=texts.values()):
             return False
-        written = actions.Written(
+        written = requests.Written(
             k=result.k,
             text=result.text,
             token_count=result.token_count,
@@ -176,7 +177,7 @@ class Chunk:
                 keep_tokens=self.run.keep_tokens,
             ),
         )
-        actions.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
+        requests.store(run=self.run, prompt_id=self.asked[prompt].prompt_id, written=written, now=timezone.now())
         texts[result.k] = text
         if not self._missing(prompt):
             self._finish(prompt)
@@ -187,14 +188,14 @@ class Chunk:
         return result.attempt < RESAMPLINGS and self.params.temperature > 0
 
     def _finish(self, prompt: str) -> None:
-        self._untold += actions.finish_request(request=self.asked[prompt], now=timezone.now())
+        self._untold += requests.finish(request=self.asked[prompt], now=timezone.now())
         if time.monotonic() - self._told_at >= TELL:
             self.tell()
 
     def tell(self) -> None:
         """Announce finished prompts: labelers may be waiting for ranking tasks."""
         if self._untold:
-            wake(actions.FILL, self.run.pool_id)
+            wake(FILL, self.run.pool_id)
         self._untold, self._told_at = 0, time.monotonic()
 
     def _fail_unfinished(self, reason: str) -> None:
@@ -202,4 +203,4 @@ class Chunk:
             if self._missing(prompt):
                 error = self.errors.get(prompt, reason)
                 final = prompt in self.hopeless
-                actions.fail_request(request=request, error=error, now=timezone.now(), final=final)
+                requests.fail(request=request, error=error, now=timezone.now(), final=final)

@@ -18,9 +18,10 @@ from kombu.exceptions import ChannelError, KombuError
 
 from annotate.celery import app
 from annotate.lib.wake import wake
-from annotate.samples import actions, probes, queries
+from annotate.samples import probes, queries, requests
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RunState
+from annotate.samples.tasks import PROBE, SAMPLE
 from models_worker import checkpoints, probing
 from models_worker.chunk import Breakdown, Chunk
 from models_worker.engine.templates import Interrupted, interruptible
@@ -88,18 +89,18 @@ def probe() -> None:
 
 def sweep(*, now: datetime) -> None:
     """Free the requests of dead workers, and wake a worker if a run or a probe waits. Idempotent."""
-    if freed := actions.free_expired(now=now):
+    if freed := requests.free_expired(now=now):
         log.info("%d prompts of workers that stopped are available again", freed)
     run = queries.waiting_runs().first()
     # A worker does both, whichever message wakes it.
-    task, row = (actions.SAMPLE, run) if run else (actions.PROBE, probes.waiting(now=now).first())
+    task, row = (SAMPLE, run) if run else (PROBE, probes.waiting(now=now).first())
     if row and not _announced():
         wake(task, row.id)
 
 
 def _announced() -> bool:
     """Whether a message waits in the queue. More would pile up while no worker is free."""
-    queue = app.amqp.router.route({}, actions.SAMPLE)["queue"]
+    queue = app.amqp.router.route({}, SAMPLE)["queue"]
     try:
         with app.connection_for_write() as connection:
             return bool(queue(connection.default_channel).queue_declare(passive=True).message_count)
@@ -117,13 +118,13 @@ def _sample_run(run: SampleRun) -> None:
             log.info("Run %d ended while a chat template was rendered", run.id)
         except Unusable as reason:
             log.warning("Run %d cannot be sampled; its page says why", run.id)
-            actions.fail_rest(run=run, worker=worker, error=str(reason), now=timezone.now())
+            requests.fail_rest(run=run, worker=worker, error=str(reason), now=timezone.now())
         except (KeyboardInterrupt, SystemExit):
             stopping.set()
             raise
         finally:
             if stopping.is_set():
-                given_back = actions.release(run=run, worker=worker)
+                given_back = requests.release(run=run, worker=worker)
                 log.info("Stopping: %d prompts of run %d are given back", given_back, run.id)
 
 
@@ -134,7 +135,7 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
     params, sampler, breakdowns, overruns = _params(run), None, 0, Overruns()
     while not watch.over():
         probing.probe_waiting(stopping)
-        claimed = actions.claim_requests(run=run, worker=worker, limit=_share(run), lease=LEASE, now=timezone.now())
+        claimed = requests.claim(run=run, worker=worker, limit=_share(run), lease=LEASE, now=timezone.now())
         if not claimed:
             return
         # After the claim, because a policy that is too large kills the process, and that must count as an attempt.
@@ -192,7 +193,7 @@ class Watch:
                 if not SampleRun.objects.filter(id=self._run.id, state=RunState.RUNNING).exists():
                     self._ended.set()
                 if time.monotonic() >= renew_at:
-                    actions.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
+                    requests.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
                     renew_at = time.monotonic() + LEASE.total_seconds() / RENEWALS
             except django.db.Error as error:
                 # The database may return before the leases expire.

@@ -10,8 +10,9 @@ from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVers
 from annotate.lib.text import text_hash
 from annotate.pools.models import Kind, Pool, Prompt, PromptGroup, Source, Split
 from annotate.pools.rules import content_hash
-from annotate.samples.actions import create_policy
 from annotate.samples.models import Completion, FinishReason, Origin, Policy
+from annotate.samples.policies import create as create_policy
+from annotate.samples.spec import PolicySpec
 from annotate.work.models import Campaign, Draft
 from annotate.workflows.table import WORKFLOWS
 
@@ -80,8 +81,9 @@ def policy(name: str = "", **fields: Any) -> Policy:
 
 def server_policy(location: str = "http://127.0.0.1:8000/v1", **fields: Any) -> Policy:
     """A policy behind a server, which waits to be probed."""
-    values: dict[str, Any] = {"revision": "1", "stage": "sft", "served_model": "tiny", "endpoint": "chat", "now": NOW}
-    return create_policy(name=f"policy {next(_numbers)}", origin=Origin.SERVER, location=location, **(values | fields))
+    values: dict[str, Any] = {"revision": "1", "stage": "sft", "served_model": "tiny", "endpoint": "chat"}
+    spec = PolicySpec(name=f"policy {next(_numbers)}", origin=Origin.SERVER, location=location, **(values | fields))
+    return create_policy(spec=spec, now=NOW)
 
 
 def completion(of: Prompt, by: Policy, text: str | None = None) -> Completion:

@@ -26,7 +26,7 @@ from annotate.accounts import tokens
 from annotate.accounts.models import Qualification, Role
 from annotate.demonstrations import actions as demonstrations
 from annotate.pools.models import ImportJob
-from annotate.samples.actions import start_run
+from annotate.samples.runs import start as start_run
 from annotate.work import leases
 from annotate.workflows.table import WORKFLOWS, workflow_of
 from exports.actions import request_export

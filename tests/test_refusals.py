@@ -24,9 +24,8 @@ MARKERS = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy"}
 # Nobody sees these, so they need no words. Each with who deals with it.
 INTERNAL = {
     "annotate.desk.forms.BadDraft": "the desk's view, in words of its own",
-    "annotate.pools.importers.jobs._LeaseLost": "the worker, which leaves the import to another",
+    "annotate.lib.jobs.LeaseLost": "the worker, which leaves the job to another",
     "annotate.work.workflow.BadAnswer": "the desk's view, which shows the form with its errors",
-    "exports.leases.LeaseLost": "the worker, which leaves the export to another",
     "models_worker.engine.templates.Interrupted": "the worker, which gives the run back",
     "models_worker.engine.templates._Ended": "the same class, which asks a second process",
     "models_worker.probing.Stopped": "the worker, which gives the probe back",

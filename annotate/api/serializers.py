@@ -11,9 +11,10 @@ from annotate.accounts.models import Cohort
 from annotate.pools.importers.fields import holds_text
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
 from annotate.samples import queries as sampled
-from annotate.samples.forms import MOST_STOPS, draw_seed
-from annotate.samples.models import Completion, Origin, Policy, SampleRun, ServerProbe, Stage
+from annotate.samples.forms import MAX_STOPS, draw_seed
+from annotate.samples.models import Completion, Policy, SampleRun, ServerProbe
 from annotate.samples.rules import BadExamples, canonical_examples
+from annotate.samples.spec import FIELDS, MAX_NEW_TOKENS, REQUIRED, SEED, TEMPERATURE, TOP_P
 from annotate.work import queries as worked
 from annotate.work.models import Campaign, Skip, Task
 from annotate.work.states import CampaignState
@@ -22,7 +23,7 @@ from annotate.workflows.actions import settings_of
 from annotate.workflows.table import WORKFLOWS, workflow_of
 
 NOT_STORED = _("This field is not stored. Remove it, or name it in “ignore” to leave it out.")
-REQUIRED = _("This field is required. Remove it from “ignore”.")
+NOT_IGNORABLE = _("This field is required. Remove it from “ignore”.")
 WORKFLOW_FIXED = _("The workflow of a campaign cannot change. Create another campaign.")
 
 
@@ -115,7 +116,7 @@ class NewPromptSerializer(serializers.Serializer[Any]):
         if lost:
             raise serializers.ValidationError({name: [NOT_STORED] for name in lost})
         if needed := [name for name in ("pool", "messages", "source") if name in ignore]:
-            raise serializers.ValidationError({name: [REQUIRED] for name in needed})
+            raise serializers.ValidationError({name: [NOT_IGNORABLE] for name in needed})
         return {name: value for name, value in values.items() if name not in ignore}
 
 
@@ -149,10 +150,8 @@ class ProbeSerializer(serializers.ModelSerializer[ServerProbe]):
 
 
 class PolicySerializer(serializers.ModelSerializer[Policy]):
-    # What a policy is, is said and not assumed.
-    revision = serializers.CharField(max_length=120)
-    stage = serializers.ChoiceField(choices=Stage.choices)
-    origin = serializers.ChoiceField(choices=Origin.choices)
+    # Declared here, because DRF would give it the column's default as a part of a unique constraint.
+    revision = serializers.CharField(max_length=FIELDS["revision"].max_length)
     examples = MessageSerializer(many=True, default=list)
     reproducible = serializers.BooleanField(
         read_only=True, allow_null=True, help_text=_("whether the same seed gives the same completion; null: not known")
@@ -161,27 +160,12 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
 
     class Meta:
         model = Policy
-        fields = [
-            "id",
-            "name",
-            "revision",
-            "stage",
-            "origin",
-            "location",
-            "served_model",
-            "endpoint",
-            "key_name",
-            "adapter",
-            "chat_template",
-            "examples",
-            "dtype",
-            "quantisation",
-            "unsafe_weights",
-            "needs_gpu",
-            "reproducible",
-            "probe",
-            "created_at",
-        ]
+        fields = ["id", *FIELDS, "reproducible", "probe", "created_at"]
+        extra_kwargs: dict[str, dict[str, Any]] = {
+            **{name: {"help_text": about.help} for name, about in FIELDS.items()},
+            # Forms have suggestions for these.
+            **{name: {"required": True} for name in REQUIRED if name != "revision"},
+        }
         read_only_fields = ["created_at"]
 
     def validate_examples(self, examples: Any) -> Any:
@@ -208,13 +192,13 @@ class ProgressOfRun(serializers.Serializer[sampled.Progress]):
 
 
 class RunSerializer(serializers.ModelSerializer[SampleRun]):
-    temperature = serializers.FloatField(default=1.0, min_value=0, max_value=5)
-    top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
-    max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
+    temperature = serializers.FloatField(default=TEMPERATURE.default, **TEMPERATURE.limits)
+    top_p = serializers.FloatField(default=TOP_P.default, **TOP_P.limits)
+    max_new_tokens = serializers.IntegerField(default=MAX_NEW_TOKENS.default, **MAX_NEW_TOKENS.limits)
     stop = serializers.ListField(
-        child=serializers.CharField(max_length=100, trim_whitespace=False), default=list, max_length=MOST_STOPS
+        child=serializers.CharField(max_length=100, trim_whitespace=False), default=list, max_length=MAX_STOPS
     )
-    seed = serializers.IntegerField(default=draw_seed, min_value=0, max_value=2**63 - 1)
+    seed = serializers.IntegerField(default=draw_seed, **SEED.limits)
     progress = serializers.SerializerMethodField()
 
     class Meta:

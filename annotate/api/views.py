@@ -30,10 +30,10 @@ from annotate.pools import actions as pools
 from annotate.pools.models import Pool, Prompt
 from annotate.pools.queries import search_prompts
 from annotate.pools.rules import PromptDraft
-from annotate.samples import actions as samples
-from annotate.samples import probes
+from annotate.samples import policies, probes, runs
 from annotate.samples import queries as sampled
 from annotate.samples.models import Policy, SampleRun
+from annotate.samples.spec import PolicySpec
 from annotate.work import quarantine
 from annotate.work import queries as worked
 from annotate.work.models import Campaign
@@ -119,14 +119,14 @@ class PolicyViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     queryset = Policy.objects.select_related("probe").order_by("id")
 
     def perform_create(self, serializer: BaseSerializer[Policy]) -> None:
-        serializer.instance = samples.create_policy(**serializer.validated_data, now=timezone.now())
+        serializer.instance = policies.create(spec=PolicySpec(**serializer.validated_data), now=timezone.now())
 
     @extend_schema(request=None, responses=PolicySerializer)
     @action(detail=True, methods=["post"])
     def make_current(self, request: Request, pk: str) -> Response:
         """Make it the policy that "current" means for its stage."""
         policy = self.get_object()
-        samples.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
+        policies.move_current(stage=policy.stage, policy=policy, by=manager(request), now=timezone.now())
         return Response(PolicySerializer(policy).data)
 
     @extend_schema(request=None, responses=PolicySerializer)
@@ -152,14 +152,12 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
         return {**super().get_serializer_context(), "progress": self.known}
 
     def perform_create(self, serializer: BaseSerializer[SampleRun]) -> None:
-        serializer.instance = samples.start_run(
-            **serializer.validated_data, by=manager(self.request), now=timezone.now()
-        )
+        serializer.instance = runs.start(**serializer.validated_data, by=manager(self.request), now=timezone.now())
 
     @extend_schema(request=None, responses=RunSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        run = samples.cancel_run(run=self.get_object(), now=timezone.now())
+        run = runs.cancel(run=self.get_object(), now=timezone.now())
         return Response(self.get_serializer(run).data)
 
     @extend_schema(request=None, responses=RunSerializer)

@@ -10,6 +10,7 @@ from annotate.rankings.rules import MOST, Share
 from annotate.rankings.stock import Supply
 from annotate.samples.forms import draw_seed
 from annotate.samples.models import Policy, Stage
+from annotate.samples.spec import MAX_NEW_TOKENS, SEED, TEMPERATURE, TOP_P
 
 POLICY_OR_POINTER = _("Give either a policy, or a stage and a pointer.")
 SLATE_BOUNDS = _("slate_max cannot be less than slate_min.")
@@ -35,9 +36,9 @@ class ShareSerializer(serializers.Serializer[Any]):
     pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
     stage = serializers.ChoiceField(choices=Stage.choices, allow_blank=True, default="")
     count = serializers.IntegerField(min_value=1, max_value=MOST)
-    temperature = serializers.FloatField(default=1.0, min_value=0, max_value=5)
-    top_p = serializers.FloatField(default=1.0, min_value=0.01, max_value=1)
-    max_new_tokens = serializers.IntegerField(default=128, min_value=1, max_value=2**31 - 1)
+    temperature = serializers.FloatField(default=TEMPERATURE.default, **TEMPERATURE.limits)
+    top_p = serializers.FloatField(default=TOP_P.default, **TOP_P.limits)
+    max_new_tokens = serializers.IntegerField(default=MAX_NEW_TOKENS.default, **MAX_NEW_TOKENS.limits)
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
         named, pointed = bool(values["policy"]), bool(values["pointer"]) and bool(values["stage"])
@@ -69,8 +70,7 @@ class MixSerializer(serializers.Serializer[Any]):
     seed = serializers.IntegerField(
         source="mix.seed",
         default=draw_seed,
-        min_value=0,
-        max_value=2**63 - 1,
+        **SEED.limits,
         help_text=_("the first mix sets it; later values are ignored"),
     )
     supply = SlatesSerializer(read_only=True)

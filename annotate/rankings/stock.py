@@ -13,9 +13,9 @@ from annotate.pools.models import Prompt
 from annotate.rankings.models import Mix, MixPart, MixVersion, Pointer, Portion, Slate
 from annotate.rankings.rules import BadMix, Part, Sampled, Share
 from annotate.rankings.states import SlateState, Why
-from annotate.samples.actions import NotSampledHere
 from annotate.samples.gate import read
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, SampleRequest, SampleRun, Stage
+from annotate.samples.policies import NotSampledHere
 from annotate.samples.queries import current_policy, previous_policy
 from annotate.samples.states import RequestState, RunState
 from annotate.work.models import Assignment, Campaign, Order, Task

@@ -22,9 +22,10 @@ from annotate.rankings import stock
 from annotate.rankings.models import Candidate, Mix, MixPart, MixVersion, Portion, Slate
 from annotate.rankings.rules import FEWEST, Share, check_mix, gather, part_seed
 from annotate.rankings.states import SlateState, Why
-from annotate.samples import actions as samples
+from annotate.samples import runs as sampling
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RequestState, RunState
+from annotate.samples.tasks import FILL
 from annotate.work import filling
 from annotate.work.models import Campaign, Task
 from annotate.work.states import CampaignState
@@ -70,7 +71,7 @@ def save_mix(
         mix.save()
         mix.parts.all().delete()
         MixPart.objects.bulk_create(MixPart(mix=mix, place=place, **vars(share)) for place, share in enumerate(shares))
-        wake(samples.FILL, campaign.pool_id)
+        wake(FILL, campaign.pool_id)
     return mix
 
 
@@ -86,7 +87,7 @@ def go_on(*, campaign: Campaign, now: datetime) -> None:
             raise NoMix
         # A version of its own, equal to the last: its failures are counted anew, and what was cancelled gets a new run.
         MixVersion.objects.create(mix=mix, parts=latest.parts, made_at=now)
-        wake(samples.FILL, campaign.pool_id)
+        wake(FILL, campaign.pool_id)
 
 
 def look_from(*, campaign: Campaign, prompt_id: int) -> None:
@@ -161,7 +162,7 @@ def _judge(mix: Mix, now: datetime) -> int:
         else:
             ready[slate.prompt_id] = gathered.chosen
     for run_id, extra in sorted(more.items()):
-        samples.ask_more(run=found.run_of(run_id), extra=extra)
+        sampling.sample_more(run=found.run_of(run_id), extra=extra)
     opened = _open(mix.campaign, {slate.prompt_id: slate for slate in slates if slate.prompt_id in ready}, ready, now)
     return len(slates) - len(ready) + opened
 
@@ -219,7 +220,7 @@ def _replace_stale(mix: Mix, parts: list[dict[str, Any]], now: datetime) -> None
     _ask(mix, version, sorted(prompts), now)
     kept = SampleRun.objects.filter(portions__version=version)
     for run in SampleRun.objects.filter(portions__version__mix=mix, state=RunState.RUNNING).exclude(id__in=kept):
-        samples.cancel_run(run=run, now=now)
+        sampling.cancel(run=run, now=now)
 
 
 def _feed(mix: Mix, parts: list[dict[str, Any]], now: datetime) -> None:
@@ -260,9 +261,9 @@ def _ask(mix: Mix, version: MixVersion, prompts: Sequence[int], now: datetime) -
     for place, part in enumerate(version.parts):
         run = stock.run_of_part(mix, version, place, part)
         if run:
-            samples.add_prompts(run=run, prompts=chosen)
+            sampling.add_prompts(run=run, prompts=chosen)
         else:
-            run = samples.start_run(
+            run = sampling.start(
                 pool=mix.campaign.pool,
                 policy=stock.policy(part["policy"]),
                 k=part["count"],

@@ -20,8 +20,8 @@ from annotate.rankings.forms import RankingForm, RankingSettingsForm
 from annotate.rankings.models import Candidate, RankingSettings
 from annotate.rankings.rules import LETTERS
 from annotate.rankings.serializers import RankingSettingsSerializer
-from annotate.samples.actions import FILL
 from annotate.samples.models import FinishReason, Policy, SampleRun
+from annotate.samples.tasks import FILL
 from annotate.work.models import Assignment, Campaign, Task
 from annotate.work.review import accept
 from annotate.work.submitting import Submission

@@ -8,6 +8,6 @@ show(CurrentPolicy, ServerProbe, SampleRun, SampleRequest, Completion)
 
 @admin.register(Policy)
 class PolicyAdmin(Emergency):
-    """The same weights may be moved to another folder."""
+    # The same weights may be moved to another folder.
 
     mendable = ("location",)

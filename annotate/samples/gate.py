@@ -1,7 +1,6 @@
-"""Which completions of a prompt go into a slate: none that shows nothing where others can be sampled, no two alike.
+"""Which completions may go into a slate: none without text while others can be sampled, and no two alike.
 
-This is a rule for a labeler's time, not for what a completion is. An empty completion is a valid one: it is stored,
-imported and exported as it is.
+Completions that do not pass are stored, imported and exported like others.
 """
 
 import unicodedata
@@ -14,28 +13,27 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.text import is_blank, tidy, words
 
-# How often a completion that does not pass is sampled anew, each time from another seed.
+# How often a completion that does not pass is sampled again, each time with another seed.
 RESAMPLINGS = 3
-# Words that stand together, and the share of them that two texts must have in common to be called alike. One word
-# changed in the middle is alike from about 60 words on, one at the end from about 20; shorter texts only if all their
-# words are the same.
-TOGETHER = 3
+# Two texts are alike if this share of their runs of three words agrees. A changed word in the middle keeps texts from
+# about 60 words alike, one at the end from about 20. Shorter texts are alike only if all their words agree.
+RUN_LENGTH = 3
 ALIKE = 0.9
-# Characters that Unicode derives from others and that still mean something else than these.
+# Decompositions of characters that mean something else than the characters they decompose into.
 FORMS = ("<super>", "<sub>", "<fraction>", "<font>", "<circle>")
 
 
 class Flaw(models.TextChoices):
-    EMPTY = "empty", _("It says nothing")
+    EMPTY = "empty", _("It has no text")
     CUT_OFF = "cut_off", _("It is cut off at the length limit")
     ALIKE = "alike", _("It reads like another one")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A text as it is compared: how often each three words stand together, its numbers, and how its lines are indented.
+    """What is compared of a text: its runs of three words with their counts, its numbers, its lines' indentation.
 
-    A text without anything to see has none of them.
+    A text without visible characters has none of them.
     """
 
     runs: Counter[tuple[str, ...]]
@@ -48,14 +46,14 @@ class Reading:
 
 
 def read(text: str) -> Reading:
-    said = [] if is_blank(text) else words(text)
-    together = zip(*(said[start:] for start in range(TOGETHER)), strict=False)
-    runs = Counter(together) if len(said) >= TOGETHER else Counter([tuple(said)])
-    return Reading(runs, tuple(filter(_exact, said)), _indents(text) if said else ())
+    found = [] if is_blank(text) else words(text)
+    together = zip(*(found[start:] for start in range(RUN_LENGTH)), strict=False)
+    runs = Counter(together) if len(found) >= RUN_LENGTH else Counter([tuple(found)])
+    return Reading(runs, tuple(filter(_exact, found)), _indents(text) if found else ())
 
 
 def _exact(word: str) -> bool:
-    """Does the word hold a number, or a character whose form is part of its meaning, as in xⁿ, ½ or ℝ?"""
+    """Whether a number or the form of a character is part of the meaning, as in xⁿ, ½ or ℝ."""
     if word.isascii():
         return any(map(str.isdigit, word))
     return any(
@@ -64,9 +62,9 @@ def _exact(word: str) -> bool:
 
 
 def _indents(text: str) -> tuple[str, ...]:
-    """The white space before each line that is not blank; nothing where no line is indented.
+    """The white space before each line that is not blank; () if no line is indented.
 
-    One space before the whole text is none: many policies begin so, because of their tokenizer.
+    Ignores one space before the whole text, which many tokenizers add.
     """
     lines = tidy(text).split("\n")
     if lines[0][:1] == " " and not lines[0][1:2].isspace():
@@ -76,11 +74,11 @@ def _indents(text: str) -> tuple[str, ...]:
 
 
 def alike(one: Reading, other: Reading) -> bool:
-    """Would a person call them the same answer? The Jaccard similarity of their runs of words, counted with repeats.
+    """Whether two texts read as the same answer: the Jaccard similarity of their runs of words, with repeats.
 
-    Two texts that differ in a number, a superscript or the indentation of a line are never alike. Two long ones that
-    differ in one other word are, even where that word is "not": the measure knows no meaning. Of "the cat sat" and
-    "the cat sat down" the runs are 1 and 2, one of them common: 1 / 2.
+    Texts that differ in a number, a superscript or the indentation of a line are never alike. Long texts that differ in
+    one other word are alike, even if that word is "not". "The cat sat" has 1 run and "the cat sat down" has 2, and they
+    share 1: 1 / 2.
     """
     if (one.numbers, one.indents) != (other.numbers, other.indents):
         return False
@@ -92,7 +90,7 @@ def alike(one: Reading, other: Reading) -> bool:
 
 
 def flaw(text: Reading, *, cut_off: bool, others: Iterable[Reading], empty_allowed: bool = False) -> Flaw | None:
-    """What keeps a text from standing beside the others; the first of these that is true, or None."""
+    """The first reason why a text may not join the others in a slate, or None."""
     if text.empty and not empty_allowed:
         return Flaw.EMPTY
     if cut_off:

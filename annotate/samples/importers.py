@@ -1,12 +1,12 @@
-"""Completions made elsewhere, into the pool whose prompts they answer. A line of the file has
+"""Import of completions. A line of the file has
 
-    response     (or completion, or text) what the model wrote, kept exactly as it is; it may be empty
-    id           (or prompt_id) the prompt's id in its source, as the prompts' own file gave it
-    prompt       or the prompt itself: a text, or (also as messages) a list of {"role", "content"}
-    model        who wrote it, unless that was chosen for the whole file
+    response     (or completion, or text) what the model wrote, stored unchanged; it may be empty
+    id           (or prompt_id) the prompt's id in its source, from the file of the prompts
+    prompt       or the prompt: a text, or (also as messages) a list of {"role", "content"}
+    model        the name of the model, unless the whole file has one
 
-and may have parameters such as temperature, top_p, max_tokens, stop or seed, which are kept with the completion. Before
-another field that holds text is left out, somebody must decide so, as with prompts (annotate/pools/importers).
+and may have PARAMETERS, which are stored with the completion. An import drops another field that holds text only after
+a manager's decision (see annotate/pools/importers).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +27,7 @@ from annotate.pools.importers.prompts import spoken
 from annotate.pools.models import ImportJob, Pool, Prompt
 from annotate.pools.rules import BadPrompt, canonical_messages, content_hash
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, Stage
+from annotate.samples.spec import PolicySpec
 
 TEXT: Final = ("response", "completion", "text")
 IDS: Final = ("id", "prompt_id")
@@ -45,17 +46,16 @@ PARAMETERS: Final = (
 )
 KNOWN: Final = frozenset({*TEXT, *IDS, *PROMPT, *PARAMETERS, "model"})
 REVISION: Final = "imported"
-LONGEST: Final = 200_000
+IMPORTED: Final[dict[str, Any]] = {"revision": REVISION, "stage": Stage.BASE, "origin": Origin.IMPORTED}
+MAX_CHARACTERS: Final = 200_000
 
 
 class BadCompletion(Refusal):
-    """This line is no completion of a prompt of the pool; the message says what to do about it."""
+    """Raised with its message, for one line."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a line says."""
-
     text: str
     model: str
     external_id: str
@@ -64,7 +64,7 @@ class Draft:
 
 
 def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
-    """Put the completions of a batch of lines beside the prompts they answer."""
+    """Implements Take."""
     outcomes: list[Outcome] = []
     drafts: list[tuple[Line, Draft]] = []
     for line in batch:
@@ -88,7 +88,7 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
 
 
 def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
-    """The fields that the line's completion is taken without; nothing for a line that is none. Implements Unused."""
+    """Implements Unused."""
     try:
         draft_of(without(_fields(line), job.ignore), job.defaults)
     except (BadCompletion, BadField):
@@ -106,17 +106,17 @@ def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Out
 
 
 def _fields(line: Line) -> Mapping[str, Any]:
-    """The fields of a line. In CSV a blank completion is a blank cell where no other cell has a completion."""
+    """The fields of a line. In CSV a blank cell is a blank completion if no other cell has one."""
     blank = {name: line.blank[name] for name in TEXT if name in line.blank}
     if not blank or any(name in line.fields for name in TEXT):
         return line.fields
-    # White space is what a model wrote; an empty cell may only be the place of an unused column.
+    # A model wrote white space, but an empty cell may belong to an unused column.
     name = max(blank, key=lambda name: bool(blank[name]))
     return {name: blank[name]} | line.fields
 
 
 def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
-    """What a line says, before anything is looked up. Raises BadCompletion or BadField."""
+    """Raises BadCompletion or BadField."""
     texts = {name: fields[name] for name in TEXT if name in fields}
     text = next(iter(texts.values()), None)
     if any(other != text for other in texts.values()):
@@ -124,19 +124,17 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
     for name in (*texts, *PARAMETERS, "model"):
         check_storable(name, fields.get(name))
     if text is None:
-        raise BadCompletion(_("There is no completion: the line needs a field response, completion or text."))
+        raise BadCompletion(_("There is no completion. Add a field response, completion or text."))
     if not isinstance(text, str):
         raise BadCompletion(_no_text(text))
-    if len(text) > LONGEST:
-        raise BadCompletion(_("The completion is longer than %(most)d characters.") % {"most": LONGEST})
+    if len(text) > MAX_CHARACTERS:
+        raise BadCompletion(_("The completion is longer than %(max)d characters.") % {"max": MAX_CHARACTERS})
     model = fields.get("model") or defaults.get("model", "")
     if not isinstance(model, str):
-        raise BadCompletion(_("The model must be a text: write its name alone."))
+        raise BadCompletion(_("The model must be a text. Write only its name."))
     model = tidy(model).strip()
     if not model:
-        raise BadCompletion(
-            _("There is no model: name who wrote it in a field model, or choose one for the whole file.")
-        )
+        raise BadCompletion(_("There is no model. Add a field model, or choose a model for the whole file."))
     if len(model) > (Policy._meta.get_field("name").max_length or 0):
         raise BadCompletion(_("The name of the model is longer than 120 characters."))
     return Draft(
@@ -150,10 +148,10 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
 
 def _no_text(value: object) -> str:
     if isinstance(value, list):
-        return _("The completion is a list. Write the text alone, and one line for each completion.")
+        return _("The completion is a list. Write one line for each completion, with only its text.")
     if isinstance(value, dict):
-        return _("The completion is an object. Write the text alone.")
-    return _("The completion is no text. Write it in quotation marks, exactly as the model wrote it.")
+        return _("The completion is an object. Write only its text.")
+    return _("The completion is not a text. Write it in quotation marks, exactly as the model wrote it.")
 
 
 def _external_id(fields: Mapping[str, Any]) -> str:
@@ -163,7 +161,7 @@ def _external_id(fields: Mapping[str, Any]) -> str:
 
 
 def _prompt_hash(fields: Mapping[str, Any]) -> str:
-    """Of the prompt that a line quotes; empty if it quotes none, or one as it stood in some template."""
+    """The content hash of the prompt that a line quotes; "" if it quotes none, or only in a template's form."""
     hashes = {name: made for name in PROMPT if name in fields and (made := _hash_of(fields[name]))}
     check_agree(hashes, set(hashes.values()))
     return next(iter(hashes.values()), "")
@@ -178,8 +176,6 @@ def _hash_of(quoted: object) -> str:
 
 
 class _Prompts:
-    """The prompts of the pool that a batch speaks of, by id in their source and by what they say."""
-
     def __init__(self, pool: Pool, drafts: Sequence[Draft]) -> None:
         ids = {draft.external_id for draft in drafts} - {""}
         hashes = {draft.prompt_hash for draft in drafts} - {""}
@@ -194,20 +190,20 @@ class _Prompts:
         named = self.by_id.get(draft.external_id, []) if draft.external_id else []
         quoted = self.by_hash.get(draft.prompt_hash)
         if named and quoted and quoted not in named:
-            problem = _("The id “%(id)s” belongs to another prompt of this pool than the one that the line quotes.")
+            problem = _("The id “%(id)s” belongs to another prompt of this pool. Correct the id or the prompt.")
             raise BadCompletion(problem % {"id": draft.external_id})
         if len(named) == 1:
             return named[0]
         if quoted:
             return quoted
         if named:
-            problem = _("Several prompts of this pool have the id “%(id)s”: give the prompt's text too.")
+            problem = _("Several prompts of this pool have the id “%(id)s”. Add the prompt's text.")
         elif draft.external_id:
             problem = _("No prompt of this pool has the id “%(id)s”. Import the prompts first.")
         elif draft.prompt_hash:
             problem = _("The prompt is not in this pool. Import the prompts first.")
         else:
-            problem = _("The line must say which prompt it answers, in a field id or prompt.")
+            problem = _("The line names no prompt. Add a field id or prompt.")
         raise BadCompletion(problem % {"id": draft.external_id})
 
 
@@ -221,9 +217,9 @@ def _store(placed: Sequence[tuple[Line, Draft, Prompt]], now: datetime) -> list[
         completion = _row(draft, prompt, policy, now)
         key = (prompt.id, policy.id, completion.text_hash)
         if policy.origin != Origin.IMPORTED:
-            refusal = _("“%(policy)s” is sampled here: give the imported model another name.") % {"policy": policy}
+            refusal = _("“%(policy)s” is sampled here. Give the imported model another name.") % {"policy": policy}
         elif key in stored:
-            refusal = _("The prompt has this completion by this model already.")
+            refusal = _("The prompt already has this completion by this model.")
         else:
             stored.add(key)
             made.append(completion)
@@ -233,12 +229,9 @@ def _store(placed: Sequence[tuple[Line, Draft, Prompt]], now: datetime) -> list[
 
 
 def _policies(names: set[str], now: datetime) -> dict[str, Policy]:
-    """One policy a model, made when it is first met; locked, so that two files cannot bring one completion twice."""
+    """A policy for each model, locked so that two files cannot store the same completion twice."""
     Policy.objects.bulk_create(
-        (
-            Policy(name=name, revision=REVISION, stage=Stage.BASE, origin=Origin.IMPORTED, created_at=now)
-            for name in sorted(names)
-        ),
+        (Policy(**PolicySpec(name=name, **IMPORTED).values(), created_at=now) for name in sorted(names)),
         ignore_conflicts=True,
     )
     imported = Policy.objects.filter(name__in=names, revision=REVISION)

@@ -1,72 +1,32 @@
-from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
 from annotate.pools.models import Pool, Prompt
+from annotate.samples.spec import CHECKPOINTS, MAX_NEW_TOKENS, TEMPERATURE, TOP_P, K, Quantisation, column
+from annotate.samples.spec import Origin as Origin
+from annotate.samples.spec import Stage as Stage
 from annotate.samples.states import ProbeState, RequestState, RunState
 
 
-class Stage(models.TextChoices):
-    BASE = "base", _("Base")
-    SFT = "sft", _("SFT")
-    PPO = "ppo", _("PPO")
-
-
-class Origin(models.TextChoices):
-    LOCAL = "local", _("Folder on the worker")
-    HUB = "hub", _("Model hub id")
-    # Asked over HTTP; its weights are known by the name it serves them under.
-    SERVER = "server", _("Server with an OpenAI-compatible API")
-    # Its completions were made elsewhere and imported: known by name only, never sampled here.
-    IMPORTED = "imported", _("Imported completions")
-
-
-# Whose weights a worker loads itself.
-CHECKPOINTS = (Origin.LOCAL, Origin.HUB)
-
-
-class Dtype(models.TextChoices):
-    AUTO = "auto", _("Automatic")
-    FLOAT32 = "float32", "float32"
-    BFLOAT16 = "bfloat16", "bfloat16"
-    FLOAT16 = "float16", "float16"
-
-
-class Endpoint(models.TextChoices):
-    CHAT = "chat", _("Chat: the server applies the template")
-    COMPLETIONS = "completions", _("Completions: the text is made here")
-
-
-class Quantisation(models.TextChoices):
-    NONE = "none", _("None")
-    INT8 = "int8", _("8 bits (int8)")
-    NF4 = "nf4", _("4 bits (nf4)")
-
-
 class Policy(models.Model):
-    """A model that writes completions. A row never changes its weights: a new checkpoint is a new revision."""
+    """See PolicySpec. Its weights never change: a new checkpoint is a new revision."""
 
-    name = models.CharField(_("name"), max_length=120)
-    revision = models.CharField(_("revision"), max_length=120, default="1")
-    stage = models.CharField(_("stage"), max_length=8, choices=Stage.choices, default=Stage.SFT)
-    origin = models.CharField(_("origin"), max_length=16, choices=Origin.choices, default=Origin.LOCAL)
-    location = models.CharField(_("folder, hub id or address"), max_length=500, blank=True)
-    served_model = models.CharField(_("model on the server"), max_length=200, blank=True)
-    endpoint = models.CharField(_("how the server is asked"), max_length=16, choices=Endpoint.choices, blank=True)
-    # Which of the worker's keys is sent; never the key.
-    key_name = models.CharField(_("name of the key"), max_length=100, blank=True)
-    adapter = models.CharField(_("adapter"), max_length=500, blank=True)
-    chat_template = models.TextField(_("chat template"), blank=True)
-    # Messages that stand before every prompt: examples, and what a system message would say.
-    examples = models.JSONField(_("few-shot examples"), default=list, blank=True)
-    dtype = models.CharField(_("dtype"), max_length=16, choices=Dtype.choices, default=Dtype.AUTO)
-    quantisation = models.CharField(
-        _("quantisation"), max_length=8, choices=Quantisation.choices, default=Quantisation.NONE
-    )
-    unsafe_weights = models.BooleanField(_("load weights that are not safetensors"), default=False)
-    # Workers without one leave its runs to others.
-    needs_gpu = models.BooleanField(_("needs a GPU"), default=False)
+    name = models.CharField(**column("name"))
+    revision = models.CharField(**column("revision"))
+    stage = models.CharField(**column("stage"))
+    origin = models.CharField(**column("origin"))
+    location = models.CharField(**column("location"))
+    served_model = models.CharField(**column("served_model"))
+    endpoint = models.CharField(**column("endpoint"))
+    key_name = models.CharField(**column("key_name"))
+    adapter = models.CharField(**column("adapter"))
+    chat_template = models.TextField(**column("chat_template"))
+    examples = models.JSONField(**column("examples"))
+    dtype = models.CharField(**column("dtype"))
+    quantisation = models.CharField(**column("quantisation"))
+    unsafe_weights = models.BooleanField(**column("unsafe_weights"))
+    needs_gpu = models.BooleanField(**column("needs_gpu"))
     created_at = models.DateTimeField()
 
     class Meta:
@@ -94,7 +54,7 @@ class Policy(models.Model):
 
     @property
     def reproducible(self) -> bool | None:
-        """Does the same seed give the same completion? None where that is not known."""
+        """Whether the same seed gives the same completion; None if that is not known."""
         if self.origin == Origin.SERVER:
             probe: ServerProbe | None = getattr(self, "probe", None)
             return probe.findings.get("seed") if probe else None
@@ -102,14 +62,10 @@ class Policy(models.Model):
 
 
 class ServerProbe(models.Model):
-    """What a policy's server can do: asked by a manager, found out by a worker. Asked again, it begins anew.
-
-    findings are those of the last probe that came to its end, at found_at; an error is of the one after.
-    """
+    """`findings` and `found_at` are of the last probe that finished, `error` of a later one in the same row."""
 
     policy = models.OneToOneField(Policy, on_delete=models.CASCADE, related_name="probe")
     state = models.CharField(max_length=16, choices=ProbeState.choices, default=ProbeState.WAITING)
-    # How many of its stages are over.
     stage = models.PositiveSmallIntegerField(default=0)
     leased_until = models.DateTimeField(null=True)
     worker = models.CharField(max_length=100, blank=True)
@@ -134,33 +90,28 @@ class ServerProbe(models.Model):
 
 
 class CurrentPolicy(models.Model):
-    """The pointer a manager moves: which policy of a stage new sampling runs use."""
-
     stage = models.CharField(max_length=8, choices=Stage.choices, unique=True)
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="+")
-    # Where it stood before it was moved.
     previous = models.ForeignKey(Policy, on_delete=models.PROTECT, null=True, related_name="+")
     moved_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     moved_at = models.DateTimeField()
 
 
 class SampleRun(models.Model):
-    """K completions asked of one policy for every prompt of a pool (or for those a campaign wants)."""
+    """K completions of one policy for each of many prompts."""
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="runs")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="runs")
-    k = models.PositiveSmallIntegerField(
-        _("completions per prompt"), validators=[MinValueValidator(1), MaxValueValidator(64)]
+    k = models.PositiveSmallIntegerField(_("completions per prompt"), validators=K.validators)
+    temperature = models.FloatField(_("temperature"), default=TEMPERATURE.default, validators=TEMPERATURE.validators)
+    top_p = models.FloatField(_("top-p"), default=TOP_P.default, validators=TOP_P.validators)
+    max_new_tokens = models.PositiveIntegerField(
+        _("max new tokens"), default=MAX_NEW_TOKENS.default, validators=MAX_NEW_TOKENS.validators
     )
-    temperature = models.FloatField(
-        _("temperature"), default=1.0, validators=[MinValueValidator(0), MaxValueValidator(5)]
-    )
-    top_p = models.FloatField(_("top-p"), default=1.0, validators=[MinValueValidator(0.01), MaxValueValidator(1)])
-    max_new_tokens = models.PositiveIntegerField(_("most new tokens"), default=128, validators=[MinValueValidator(1)])
     stop = models.JSONField(_("stop strings"), default=list)
     seed = models.BigIntegerField(_("seed"))
     keep_tokens = models.BooleanField(_("keep token ids and logprobs"), default=False)
-    resample_cut_off = models.BooleanField(_("sample cut-off completions anew"), default=False)
+    resample_cut_off = models.BooleanField(_("sample cut-off completions again"), default=False)
     state = models.CharField(max_length=16, choices=RunState.choices, default=RunState.RUNNING)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField()
@@ -168,7 +119,7 @@ class SampleRun(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(k__gte=1, k__lte=64), name="samplerun_k_1_to_64"),
+            models.CheckConstraint(condition=models.Q(k__gte=K.minimum, k__lte=K.maximum), name="samplerun_k_1_to_64"),
             models.CheckConstraint(
                 condition=models.Q(state=RunState.RUNNING, finished_at=None)
                 | (~models.Q(state=RunState.RUNNING) & models.Q(finished_at__isnull=False)),
@@ -178,8 +129,6 @@ class SampleRun(models.Model):
 
 
 class SampleRequest(models.Model):
-    """One prompt of a run. Its lease says which worker samples it until when; its end gives the prompt to the next."""
-
     run = models.ForeignKey(SampleRun, on_delete=models.CASCADE, related_name="requests")
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="sample_requests")
     state = models.CharField(
@@ -188,7 +137,7 @@ class SampleRequest(models.Model):
     leased_until = models.DateTimeField(null=True)
     worker = models.CharField(max_length=100, blank=True, default="", db_default="")
     attempts = models.PositiveSmallIntegerField(default=0, db_default=0)
-    # Completions wanted beyond the run's K, in place of some that were not worth showing.
+    # Completions beyond the run's K, to replace some that no slate can use.
     extra = models.PositiveSmallIntegerField(default=0, db_default=0)
     error = models.TextField(blank=True, default="", db_default="")
     finished_at = models.DateTimeField(null=True)
@@ -203,7 +152,7 @@ class SampleRequest(models.Model):
             ),
         ]
         indexes = [
-            # The claim: the oldest unsampled prompt of a run.
+            # The claim: the oldest waiting prompts of a run.
             models.Index(
                 fields=["run", "id"], condition=models.Q(state=RequestState.WAITING), name="samplerequest_waiting"
             ),
@@ -211,7 +160,7 @@ class SampleRequest(models.Model):
             models.Index(
                 fields=["leased_until"], condition=models.Q(state=RequestState.LEASED), name="samplerequest_leased"
             ),
-            # Is anything still on its way for this prompt?
+            # Whether the prompt will get more completions.
             models.Index(
                 fields=["prompt"],
                 condition=models.Q(state__in=[RequestState.WAITING, RequestState.LEASED]),
@@ -227,7 +176,7 @@ class FinishReason(models.TextChoices):
 
 
 class Completion(models.Model):
-    """What a policy wrote, with all that is needed to write it again. Never changed once stored."""
+    """What a policy wrote, with everything that is needed to sample it again. A row never changes."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="completions")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="completions")
@@ -235,23 +184,23 @@ class Completion(models.Model):
     k = models.PositiveSmallIntegerField(null=True)
     text = models.TextField()
     text_hash = models.CharField(max_length=64, help_text=_("sha256 of the normalised text"))
-    # None where a server did not count them, and for an import.
+    # None for an import, or if a server did not count them.
     token_count = models.PositiveIntegerField(null=True)
     finish_reason = models.CharField(max_length=16, choices=FinishReason.choices)
     seed = models.BigIntegerField(null=True)
     attempt = models.PositiveSmallIntegerField(default=0)
-    # temperature, top_p, max_new_tokens, stop; for an import what the file said.
+    # temperature, top_p, max_new_tokens, stop; for an import those of the file.
     parameters = models.JSONField(default=dict)
     policy_revision = models.CharField(max_length=120)
     checkpoint_hash = models.CharField(max_length=64, blank=True)
-    # Engine, library versions, device, dtype, quantisation, hashes of adapter, template and rendered prompt, tokens cut
-    # from the prompt; token ids and logprobs where the run keeps them.
+    # Engine, library versions, device, dtype, quantisation, hashes of adapter, template and rendered prompt, number of
+    # tokens cut from the prompt; token ids and logprobs if the run keeps them.
     provenance = models.JSONField(default=dict)
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
-            # A killed worker starts again where it was; whatever it stored before is not stored twice.
+            # Nothing that a killed worker stored is stored twice.
             models.UniqueConstraint(
                 fields=["run", "prompt", "k"], condition=models.Q(run__isnull=False), name="completion_k_once"
             ),

@@ -1,4 +1,4 @@
-"""Which policy is current, what is still to be sampled, how far a run is, what a prompt got."""
+"""Reads current policies, waiting runs, progress and completions."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -13,7 +13,7 @@ from annotate.pools.models import Prompt
 from annotate.samples.models import Completion, CurrentPolicy, Origin, Policy, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
 
-# How fast a running run is, is what it wrote in this time.
+# A running run's pace is measured over this time.
 PACE = timedelta(minutes=1)
 
 
@@ -23,26 +23,23 @@ def current_policy(stage: str) -> Policy | None:
 
 
 def policies_to_sample() -> QuerySet[Policy]:
-    """Policies that a worker can load, newest first."""
     return Policy.objects.exclude(origin=Origin.IMPORTED).order_by("-created_at", "-id")
 
 
 def sampled_weights(policy: Policy) -> tuple[str, str] | None:
-    """The hashes of checkpoint and adapter when the policy was last sampled; nothing before it ever was."""
+    """The hashes of checkpoint and adapter when the policy was last sampled, or None."""
     sampled = Completion.objects.filter(policy=policy, run__isnull=False).order_by("-id")
     last = sampled.values_list("checkpoint_hash", "provenance__adapter_sha256").first()
     return (last[0], last[1] or "") if last else None
 
 
 def previous_policy(stage: str) -> Policy | None:
-    """What was current before the pointer was last moved."""
     pointer = CurrentPolicy.objects.filter(stage=stage).select_related("previous").first()
     return pointer.previous if pointer else None
 
 
 def waiting_runs(*, gpu: bool = True) -> QuerySet[SampleRun]:
-    """Running runs with a prompt that nobody is sampling, oldest first; only those that a worker without a GPU may
-    sample, if it has none."""
+    """Running runs with a waiting prompt, oldest first."""
     waiting = SampleRequest.objects.filter(run=OuterRef("id"), state=RequestState.WAITING)
     runs = SampleRun.objects.filter(Exists(waiting), state=RunState.RUNNING)
     if not gpu:
@@ -51,19 +48,18 @@ def waiting_runs(*, gpu: bool = True) -> QuerySet[SampleRun]:
 
 
 def waiting_prompts(run: SampleRun, *, up_to: int) -> int:
-    """How many prompts of a run nobody is sampling yet; stops counting at `up_to`."""
+    """Stops counting at `up_to`."""
     return run.requests.filter(state=RequestState.WAITING)[:up_to].count()
 
 
 def being_sampled(instead_of: SampleRun) -> SampleRun | None:
-    """Another run that a worker has prompts of."""
     leased = SampleRequest.objects.filter(state=RequestState.LEASED).exclude(run=instead_of)
     first = leased.select_related("run").order_by("leased_until").first()
     return first.run if first else None
 
 
 def stored(run: SampleRun, prompt_ids: Collection[int]) -> dict[int, dict[int, str]]:
-    """What these prompts already have from a run: by prompt, the text of each k."""
+    """prompt id -> k -> text."""
     found: dict[int, dict[int, str]] = defaultdict(dict)
     rows = Completion.objects.filter(run=run, prompt_id__in=prompt_ids)
     for prompt_id, k, text in rows.values_list("prompt_id", "k", "text"):
@@ -73,7 +69,6 @@ def stored(run: SampleRun, prompt_ids: Collection[int]) -> dict[int, dict[int, s
 
 
 def completions_of(prompt: Prompt) -> QuerySet[Completion]:
-    """All completions of a prompt, with their policies; the samples of a run stand together."""
     return (
         Completion.objects.filter(prompt=prompt)
         .select_related("policy", "run")
@@ -83,7 +78,7 @@ def completions_of(prompt: Prompt) -> QuerySet[Completion]:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: prompts by state, and what is stored. The pace is None until something was written."""
+    """Prompts of a run by state, and its stored completions, tokens and pace."""
 
     waiting: int
     leased: int
@@ -92,11 +87,12 @@ class Progress:
     cancelled: int
     completions_wanted: int
     completions: int = 0
-    # Of these, those that took the place of one that was empty, cut off or like another.
+    # Completions that replaced one that did not pass the gate.
     resampled: int = 0
     tokens: int = 0
+    # None before the first completion.
     tokens_per_second: float | None = None
-    # None also for a run that nobody is sampling at the moment, or that has ended.
+    # None if no worker has sampled the run in the last minute.
     seconds_left: float | None = None
 
     @property
@@ -105,12 +101,12 @@ class Progress:
 
     @property
     def percent(self) -> int:
-        """Of the completions wanted, those stored, rounded down: 100 means that none is missing."""
+        """Stored completions, rounded down: 100 means that none is missing."""
         return 100 * self.completions // self.completions_wanted if self.completions_wanted else 0
 
 
 def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]:
-    """Progress by run id, for a list of runs in one query."""
+    """Progress by run id, in one query."""
     by_id = {run.id: run for run in runs}
     recent = Q(created_at__gt=now - PACE)
     states = {state.value: Count("id", filter=Q(state=state)) for state in RequestState}
@@ -124,7 +120,7 @@ def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]
         first_at=Min(Extract("created_at", "epoch")),
         last_at=Max(Extract("created_at", "epoch")),
     )
-    # Subqueries of the run and not of its requests: each is then answered once a run.
+    # Subqueries of the run and not of its requests, so that PostgreSQL runs each once per run.
     rows = SampleRun.objects.filter(id__in=by_id).values_list(
         "id", Subquery(_of_run(SampleRequest, asked)), Subquery(_of_run(Completion, written))
     )
@@ -132,7 +128,6 @@ def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]
 
 
 def _of_run(model: type[SampleRequest] | type[Completion], sums: JSONObject) -> QuerySet[Any, Any]:
-    """One row with these sums over the rows of the run that the query is about."""
     return model._default_manager.filter(run=OuterRef("id")).order_by().values("run").values_list(sums)
 
 
@@ -162,6 +157,6 @@ def _progress(run: SampleRun, counts: Mapping[str, int], written: Mapping[str, A
 
 
 def failures(run: SampleRun) -> QuerySet[SampleRequest, tuple[str, int]]:
-    """Why prompts of a run failed: each sentence with how many prompts it is about, the commonest first."""
+    """Errors with the number of prompts, most frequent first."""
     failed = SampleRequest.objects.filter(run=run, state=RequestState.FAILED)
     return failed.values("error").annotate(n=Count("id")).order_by("-n", "error").values_list("error", "n")

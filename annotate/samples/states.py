@@ -1,4 +1,4 @@
-"""The states of a sampling run, of its requests, one request a prompt, and of the probe of a server."""
+"""The states of sampling runs, sampling requests and probes."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -7,14 +7,14 @@ from django.utils.translation import gettext_lazy as _
 class RunState(models.TextChoices):
     RUNNING = "running", _("Running")
     DONE = "done", _("Done")
-    # It ended without a single completion, because its prompts failed.
+    # It ended without a completion, because its prompts failed.
     FAILED = "failed", _("Failed")
     CANCELLED = "cancelled", _("Cancelled")
 
 
 class ProbeState(models.TextChoices):
     WAITING = "waiting", _("Waiting")
-    RUNNING = "running", _("Being asked")
+    RUNNING = "running", _("Being probed")
     DONE = "done", _("Done")
     FAILED = "failed", _("Failed")
 

@@ -20,7 +20,7 @@ from annotate.lib.refusals import Refusal
 from annotate.pools.actions import hold_pools_of, hold_split_map
 from annotate.pools.models import Prompt, QuarantineMove, QuarantineReason
 from annotate.pools.quarantine import MARKED, Case, in_the_way, is_on_wrong_side, mark, note, reason_of, unmark
-from annotate.samples import actions as samples
+from annotate.samples import runs
 from annotate.work import queue
 from annotate.work.filling import add_tasks
 from annotate.work.models import Campaign, Task
@@ -120,7 +120,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
         replaced = [row for other, row in rows.items() if other != prompt_id and not row.quarantined_at]
         for row in replaced:
             mark(row, reason=reason_of(row.content_hash, prompt), twin=prompt, now=now)
-        samples.take_up(prompts=[prompt_id])
+        runs.resume_prompts(prompts=[prompt_id])
         for campaign in campaigns:
             if (prompts := ready.get(campaign.id)) is not None:
                 add_tasks(campaign=campaign, prompts=prompts, now=now)
@@ -158,7 +158,7 @@ def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None
     Prompt.objects.bulk_update(prompts, MARKED)
     note(prompts, QuarantineMove.QUARANTINE, by=by, now=now)
     ids = [prompt.id for prompt in prompts]
-    samples.put_away(prompts=ids, now=now)
+    runs.withdraw_prompts(prompts=ids, now=now)
     tasks = list(Task.objects.filter(prompt__in=ids, held_at=None, retired_at=None).values_list("id", flat=True))
     hold_slots(tasks)
     # A slot that is being returned waits for its task's row, and then finds the task held.

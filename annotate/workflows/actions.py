@@ -13,8 +13,9 @@ from annotate.accounts.models import Qualification, User
 from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools.models import Prompt
-from annotate.samples import actions as samples
+from annotate.samples import runs
 from annotate.samples.models import Policy, SampleRun
+from annotate.samples.tasks import FILL
 from annotate.work import campaigns, filling, quarantine, review
 from annotate.work.models import Assignment, Campaign, CampaignSettings
 from annotate.work.refusals import CampaignFixed
@@ -67,7 +68,7 @@ def change_campaign(
             _store(settings_of(campaign), settings)
         campaign = campaigns.change_campaign(campaign=campaign, **columns)
     if filling.match_overlap(campaign=campaign, now=now):
-        wake(samples.FILL, campaign.pool_id)
+        wake(FILL, campaign.pool_id)
     return campaign
 
 
@@ -77,7 +78,7 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
     with transaction.atomic():
         campaign = campaigns.change_state(campaign=campaign, to=to, now=now)
         if to == CampaignState.OPEN:
-            wake(samples.FILL, campaign.pool_id)
+            wake(FILL, campaign.pool_id)
     return campaign
 
 
@@ -133,7 +134,7 @@ def release(*, prompt: Prompt, by: User | None, now: datetime, instead: bool = F
     """Release a prompt from quarantine and have its tasks created. Raises what quarantine.release raises."""
     with transaction.atomic():
         prompt = quarantine.release(prompt_id=prompt.id, by=by, now=now, readmit=readmit, instead=instead)
-        wake(samples.FILL, prompt.pool_id)
+        wake(FILL, prompt.pool_id)
     return prompt
 
 
@@ -143,12 +144,12 @@ def readmit(campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
 
 
 def retry_failed(*, run: SampleRun) -> int:
-    """Try the prompts of a run that failed again. Returns the number of prompts. Raises what samples.retry_failed
+    """Try the prompts of a run that failed again. Returns the number of prompts. Raises what runs.retry_failed
     raises."""
     with transaction.atomic(), ExitStack() as surrounding:
         for workflow in WORKFLOWS.values():
             surrounding.enter_context(workflow.retrying(run=run))
-        return samples.retry_failed(run=run)
+        return runs.retry_failed(run=run)
 
 
 def campaigns_with(policy: Policy) -> QuerySet[Campaign]:

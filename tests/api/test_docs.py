@@ -19,8 +19,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from annotate.accounts.models import Role
 from annotate.pools import actions as pools
 from annotate.pools.models import Pool, Prompt, PromptGroup, Source, Split
-from annotate.samples import actions as samples
-from annotate.samples import probes
+from annotate.samples import probes, requests
 from annotate.samples.models import FinishReason, SampleRun
 from annotate.samples.states import RunState
 from annotate.work import leases as work
@@ -108,9 +107,9 @@ def test_every_command_of_the_guide_is_an_example():
 
 def a_worker_samples() -> None:
     for run in SampleRun.objects.filter(state=RunState.RUNNING).order_by("id"):
-        for request in samples.claim_requests(run=run, worker="w", limit=9, lease=make.MINUTE, now=make.NOW):
+        for request in requests.claim(run=run, worker="w", limit=9, lease=make.MINUTE, now=make.NOW):
             for k in range(run.k):
-                written = samples.Written(
+                written = requests.Written(
                     k=k,
                     text=["The Danube.", "It is the Rhine, I think.", "Name a river yourself!", "Amazon"][k],
                     token_count=4 + k,
@@ -121,14 +120,14 @@ def a_worker_samples() -> None:
                     checkpoint_hash="8f14e45fceea167a",
                     provenance={"engine": "arena", "torch": "2.13.0"},
                 )
-                samples.store(run=run, prompt_id=request.prompt_id, written=written, now=make.NOW)
-            samples.finish_request(request=request, now=make.NOW)
+                requests.store(run=run, prompt_id=request.prompt_id, written=written, now=make.NOW)
+            requests.finish(request=request, now=make.NOW)
 
 
 def a_prompt_of_a_run_fails() -> None:
     run = SampleRun.objects.get(state=RunState.RUNNING)
-    for request in samples.claim_requests(run=run, worker="w", limit=9, lease=make.MINUTE, now=make.NOW):
-        samples.fail_request(request=request, error="The policy's folder is missing.", now=make.NOW, final=True)
+    for request in requests.claim(run=run, worker="w", limit=9, lease=make.MINUTE, now=make.NOW):
+        requests.fail(request=request, error="The policy's folder is missing.", now=make.NOW, final=True)
 
 
 def a_worker_probes() -> None:

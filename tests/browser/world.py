@@ -19,8 +19,11 @@ from annotate.guidelines.models import Guideline
 from annotate.pools.actions import create_pool
 from annotate.pools.importers import jobs, prompts
 from annotate.pools.models import ImportJob, ImportKind, Kind, Pool, Prompt
-from annotate.samples import actions as samples
+from annotate.samples import policies as registry
+from annotate.samples import requests
+from annotate.samples import runs as sampling
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, SampleRun, Stage
+from annotate.samples.spec import PolicySpec
 from annotate.work import drafts, leases, review, submitting
 from annotate.work.campaigns import change_campaign, change_state, create_campaign
 from annotate.work.models import Assignment, Campaign, SkipReason
@@ -198,20 +201,19 @@ def _imports(pool: Pool, by: User, now: datetime) -> list[ImportJob]:
 
 
 def _policies(by: User, now: datetime) -> list[Policy]:
-    given = {"stage": Stage.SFT, "now": now}
-    local = samples.create_policy(
-        name="frog-1b", revision="3", origin=Origin.LOCAL, location="/models/frog", chat_template="{{ x }}", **given
-    )
-    samples.move_current(stage=Stage.SFT, policy=local, by=by, now=now)
-    imported = samples.create_policy(name=LONG_WORD.lower(), revision="imported", origin=Origin.IMPORTED, **given)
-    server = samples.create_policy(
+    def policy(**fields: str) -> Policy:
+        return registry.create(spec=PolicySpec(stage=Stage.SFT, **fields), now=now)
+
+    local = policy(name="frog-1b", revision="3", origin=Origin.LOCAL, location="/models/frog", chat_template="{{ x }}")
+    registry.move_current(stage=Stage.SFT, policy=local, by=by, now=now)
+    imported = policy(name=LONG_WORD.lower(), revision="imported", origin=Origin.IMPORTED)
+    server = policy(
         name="frog-server",
         revision="1",
         origin=Origin.SERVER,
         location="http://127.0.0.1:8001/v1",
         served_model="frog",
         endpoint="chat",
-        **given,
     )
     return [local, imported, server]
 
@@ -219,7 +221,7 @@ def _policies(by: User, now: datetime) -> list[Policy]:
 def _runs(pool: Pool, policy: Policy, by: User, now: datetime) -> list[SampleRun]:
     """One done, one in the middle, one that failed, one cancelled."""
     done, half, failed, cancelled = (
-        samples.start_run(
+        sampling.start(
             pool=pool,
             policy=policy,
             k=len(OUTPUTS),
@@ -237,16 +239,16 @@ def _runs(pool: Pool, policy: Policy, by: User, now: datetime) -> list[SampleRun
     _sample(done, 30, now)
     _sample(half, 2, now)
     lease = timedelta(minutes=1)
-    for request in samples.claim_requests(run=failed, worker="w", limit=9, lease=lease, now=now):
-        samples.fail_request(request=request, error=f"OutOfMemoryError: {RICH[-400:]}", now=now, final=True)
-    samples.cancel_run(run=cancelled, now=now)
+    for request in requests.claim(run=failed, worker="w", limit=9, lease=lease, now=now):
+        requests.fail(request=request, error=f"OutOfMemoryError: {RICH[-400:]}", now=now, final=True)
+    sampling.cancel(run=cancelled, now=now)
     return [done, half, failed, cancelled]
 
 
 def _sample(run: SampleRun, limit: int, now: datetime) -> None:
-    for request in samples.claim_requests(run=run, worker="w", limit=limit, lease=timedelta(minutes=1), now=now):
+    for request in requests.claim(run=run, worker="w", limit=limit, lease=timedelta(minutes=1), now=now):
         for k, text in enumerate(OUTPUTS):
-            written = samples.Written(
+            written = requests.Written(
                 k=k,
                 text=text,
                 token_count=len(text) // 4,
@@ -257,8 +259,8 @@ def _sample(run: SampleRun, limit: int, now: datetime) -> None:
                 checkpoint_hash="c" * 64,
                 provenance={"engine": "transformers", "torch": "2.13.0"},
             )
-            samples.store(run=run, prompt_id=request.prompt_id, written=written, now=now)
-        samples.finish_request(request=request, now=now)
+            requests.store(run=run, prompt_id=request.prompt_id, written=written, now=now)
+        requests.finish(request=request, now=now)
 
 
 def _guidelines(by: User, now: datetime) -> list[Guideline]:

@@ -15,12 +15,12 @@ from django.db import connection
 from annotate.accounts.models import Role
 from annotate.celery import app
 from annotate.demonstrations import actions as demonstrations
+from annotate.lib.jobs import LeaseLost
 from annotate.pools.models import Source, Split
 from annotate.work.filling import add_tasks
 from annotate.work.refusals import UndoOver
 from annotate.work.states import State
 from exports import actions, leases, tasks
-from exports.leases import LeaseLost
 from exports.manifest import file_names
 from exports.models import Export, ExportState
 from tests import factories as make
@@ -113,7 +113,7 @@ def test_a_worker_that_lost_its_lease_stops_and_takes_its_files_along(row, stora
 
 def test_the_lease_is_renewed_while_lines_are_written(row, monkeypatch):
     export = leases.take(export_id=row.id, now=NOW)
-    with closing(connection.copy()) as second:
+    with leases.second_connection() as second:
         renewal = leases.Renewal(second, export, 3, clock=lambda: NOW + timedelta(minutes=1))
         with actions.snapshot():
             # Seen by others at once, although rows are being read in a transaction.

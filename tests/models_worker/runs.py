@@ -7,7 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from annotate.pools.models import Pool
-from annotate.samples import actions
+from annotate.samples import runs
 from annotate.samples.models import Completion, Policy, SampleRun
 from models_worker.engine.params import derive_seed
 from tests import factories as make
@@ -24,7 +24,7 @@ def pool_of(size: int) -> Pool:
 
 def start(folder: Path, size: int = 5, *, policy: Policy | None = None, **given: Any) -> SampleRun:
     values = {"k": 4, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 12, "stop": [], "seed": 11, "by": None}
-    return actions.start_run(
+    return runs.start(
         **values
         | {
             "pool": given.pop("pool", None) or pool_of(size),

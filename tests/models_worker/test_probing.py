@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.utils import timezone
 
-from annotate.samples import actions
+from annotate.samples import tasks as sample_tasks
 from annotate.samples.models import Policy
 from models_worker import runner, servers, tasks
 from models_worker.engine.probe import Findings
@@ -71,7 +71,7 @@ def test_a_lost_message_about_a_probe_is_made_up_for(policy, monkeypatch):
     monkeypatch.setattr(runner, "_announced", lambda: False)
     monkeypatch.setattr(runner, "wake", lambda task, *ids: sent.append((task, ids)))
     runner.sweep(now=timezone.now())
-    assert sent == [(actions.PROBE, (policy.probe.id,))]
+    assert sent == [(sample_tasks.PROBE, (policy.probe.id,))]
     runner.probe()
     runner.sweep(now=timezone.now())
     assert len(sent) == 1

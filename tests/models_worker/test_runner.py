@@ -15,9 +15,12 @@ from django.utils import timezone
 
 from annotate.lib.text import text_hash
 from annotate.pools.models import Prompt
-from annotate.samples import actions, gate
+from annotate.samples import gate
+from annotate.samples import requests as sampling_requests
+from annotate.samples import runs as sampling
 from annotate.samples.gate import RESAMPLINGS
-from annotate.samples.models import Completion, FinishReason, Origin, Quantisation, SampleRequest
+from annotate.samples.models import Completion, FinishReason, Origin, SampleRequest
+from annotate.samples.spec import Quantisation
 from annotate.samples.states import RequestState, RunState
 from models_worker import chunk, runner
 from models_worker.checkpoints import leave_room_for_others
@@ -80,14 +83,14 @@ def test_a_run_is_sampled_whole_and_wakes_whoever_makes_ranking_tasks(tiny, sent
 def test_a_claim_leaves_three_quarters_to_others(tiny, monkeypatch):
     monkeypatch.setattr(runner, "CHUNK", 2)
     monkeypatch.setattr(runner, "LONGEST_CHUNK", 5)
-    claim, claimed = actions.claim_requests, []
+    claim, claimed = sampling_requests.claim, []
 
     def watched(**given):
         found = claim(**given)
         claimed.append(len(found))
         return found
 
-    monkeypatch.setattr(actions, "claim_requests", watched)
+    monkeypatch.setattr(sampling_requests, "claim", watched)
     run = start(tiny, 30)
     runner.sample(run.id)
     check_whole(run)
@@ -254,7 +257,7 @@ def test_killed_at_any_statement_a_run_ends_as_if_nothing_had_happened(tiny):
         run = start(tiny, **few)
         with connection.execute_wrapper(KillAt(number)), pytest.raises(Killed):
             runner.sample(run.id)
-        actions.free_expired(now=timezone.now() + timedelta(minutes=2))
+        sampling_requests.free_expired(now=timezone.now() + timedelta(minutes=2))
         runner.sample(run.id)
         check_whole(run)
         assert texts(run) == texts(undisturbed)
@@ -327,7 +330,7 @@ def test_further_completions_of_a_prompt_are_those_of_a_larger_k(tiny):
     runner.sample(few.id)
     assert {key: row for key, row in texts(many).items() if key[1] < 4} == texts(few)
     first = pool.prompts.order_by("id").first()
-    actions.ask_more(run=few, extra={first.id: 2})
+    sampling.sample_more(run=few, extra={first.id: 2})
     few.refresh_from_db()
     assert (few.state, few.finished_at) == (RunState.RUNNING, None)
     runner.sample(few.id)
@@ -455,7 +458,7 @@ def test_failed_prompts_are_sampled_after_a_retry(tiny, tmp_path):
     run.refresh_from_db()
     assert (run.state, len(errors(run))) == (RunState.FAILED, 1)
     save_tiny(folder)
-    assert actions.retry_failed(run=run) == 2
+    assert sampling.retry_failed(run=run) == 2
     runner.sample(run.id)
     check_whole(run)
 
@@ -466,7 +469,7 @@ def test_a_cancelled_run_stops_in_the_middle_of_a_chunk_and_keeps_what_is_stored
     sampler_calls.before = lambda *_call: threading.Timer(0.1, cancel).start() if len(sampler_calls) == 2 else None
 
     def cancel():
-        actions.cancel_run(run=run, now=timezone.now())
+        sampling.cancel(run=run, now=timezone.now())
         connection.close()
 
     runner.sample(run.id)
@@ -500,7 +503,7 @@ def test_leases_are_renewed_while_the_engine_is_busy(tiny, sampler_calls, monkey
     def take_long(*_call):
         for _ in range(10):
             time.sleep(0.1)
-            assert actions.free_expired(now=timezone.now()) == 0
+            assert sampling_requests.free_expired(now=timezone.now()) == 0
 
     sampler_calls.before = take_long
     runner.sample(run.id)
@@ -510,7 +513,7 @@ def test_leases_are_renewed_while_the_engine_is_busy(tiny, sampler_calls, monkey
 def test_a_watch_survives_a_database_that_is_away_for_a_moment(tiny, sampler_calls, monkeypatch):
     monkeypatch.setattr(runner, "LOOK", 0.02)
     run = start(tiny, 2)
-    away, real = iter([OperationalError("away"), OperationalError("away")]), actions.renew
+    away, real = iter([OperationalError("away"), OperationalError("away")]), sampling_requests.renew
     renewed = []
 
     def renew(**values):
@@ -519,7 +522,7 @@ def test_a_watch_survives_a_database_that_is_away_for_a_moment(tiny, sampler_cal
         renewed.append(real(**values))
         return renewed[-1]
 
-    monkeypatch.setattr(actions, "renew", renew)
+    monkeypatch.setattr(sampling_requests, "renew", renew)
     sampler_calls.before = lambda *_call: time.sleep(0.5)
     runner.sample(run.id)
     check_whole(run)
@@ -543,7 +546,7 @@ def test_the_sweep_frees_what_dead_workers_held_and_wakes_one_for_the_oldest_run
         runner.app.amqp.queues["sampling"](broker.default_channel).purge()
     older, newer = start(tiny, 2), start(tiny, 1)
     now = timezone.now()
-    actions.claim_requests(run=older, worker="dead", limit=2, lease=timedelta(seconds=60), now=now)
+    sampling_requests.claim(run=older, worker="dead", limit=2, lease=timedelta(seconds=60), now=now)
     sent.clear()
     runner.sweep(now=now)
     assert sent == [("models_worker.sample_run", (newer.id,))]
@@ -595,7 +598,7 @@ def test_a_run_that_is_cancelled_does_not_wait_for_its_template(tiny, in_thread)
     cancelled_at = []
 
     def cancel():
-        actions.cancel_run(run=run, now=timezone.now())
+        sampling.cancel(run=run, now=timezone.now())
         cancelled_at.append(time.monotonic())
         connection.close()
 

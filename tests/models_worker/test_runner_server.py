@@ -11,7 +11,7 @@ from django.core import serializers
 from django.db import connection
 from django.utils import timezone
 
-from annotate.samples import actions, probes
+from annotate.samples import probes, requests
 from annotate.samples.models import Completion, Policy, SampleRequest, SampleRun, ServerProbe
 from annotate.samples.states import RequestState, RunState
 from models_worker import runner, servers
@@ -96,7 +96,7 @@ def test_killed_in_the_middle_a_run_goes_on_from_what_is_stored(peer, policy):
         with connection.execute_wrapper(KillAt(number)), pytest.raises(Killed):
             runner.sample(run.id)
         stored = texts(run)
-        actions.free_expired(now=timezone.now() + timedelta(minutes=2))
+        requests.free_expired(now=timezone.now() + timedelta(minutes=2))
         runner.sample(run.id)
         check_whole(run)
         assert texts(run) == texts(undisturbed)

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from annotate.celery import app
-from annotate.samples import actions
+from annotate.samples import requests, runs
+from annotate.samples import tasks as sample_tasks
 from annotate.samples.models import Completion, SampleRequest
 from annotate.samples.states import RequestState, RunState
 from models_worker import runner, tasks
@@ -58,7 +59,7 @@ def test_a_worker_killed_in_the_middle_of_a_run_loses_and_doubles_nothing(tiny, 
     # Its leases would end by themselves within a minute; and the message may come again while they last.
     second = workers.start()
     workers.send("models_worker.sample_run", run.id)
-    assert actions.free_expired(now=timezone.now() + timedelta(minutes=2)) > 0
+    assert requests.free_expired(now=timezone.now() + timedelta(minutes=2)) > 0
     workers.send("models_worker.sample_run", run.id)
     workers.wait_until(lambda: ended(run))
     check_whole(run)
@@ -92,7 +93,7 @@ def test_two_workers_share_a_run_until_one_is_stopped_and_then_the_run_is_cancel
 
     finished = done.count()
     workers.wait_until(lambda: done.count() > finished)
-    actions.cancel_run(run=run, now=timezone.now())
+    runs.cancel(run=run, now=timezone.now())
     workers.wait_until(lambda: "succeeded" in (workers.folder / "worker1.log").read_text())
     assert second.poll() is None
     check_completions(run)
@@ -146,7 +147,7 @@ def waiting_messages(broker):
 def test_sweeps_leave_one_message_at_most_however_long_nobody_takes_it(tiny, broker):
     first, _second = start(tiny, 1), start(tiny, 1)
     with broker.connection_for_write() as connection:
-        broker.amqp.router.route({}, actions.SAMPLE)["queue"](connection.default_channel).purge()
+        broker.amqp.router.route({}, sample_tasks.SAMPLE)["queue"](connection.default_channel).purge()
     for _ in range(3):
         tasks.sweep()
         assert waiting_messages(broker) == 1

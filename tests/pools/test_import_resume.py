@@ -110,7 +110,7 @@ def test_every_batch_renews_the_lease():
 def test_a_worker_that_slept_through_its_lease_stores_nothing_more():
     job = store()
     claimed = jobs.claim(job_id=job.id, now=NOW)
-    slow = jobs.go_on(claimed, take=prompts.take, clock=lambda: NOW)
+    slow = jobs.import_batches(claimed, take=prompts.take, clock=lambda: NOW)
     next(slow)
     run(job, now=LATER)
     assert_complete(job)

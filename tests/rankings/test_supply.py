@@ -10,7 +10,9 @@ from annotate.rankings import stock, supply
 from annotate.rankings.models import Candidate, Mix, Slate
 from annotate.rankings.rules import BadMix, Share
 from annotate.rankings.states import SlateState, Why
-from annotate.samples import actions as samples
+from annotate.samples import policies as registry
+from annotate.samples import requests as sampling_requests
+from annotate.samples import runs
 from annotate.samples.models import Completion, FinishReason, Origin, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
 from annotate.work import filling, leases, refusals
@@ -48,7 +50,7 @@ def current(count=2, stage="sft", pointer="current", **fields):
 
 
 def move_to(policy):
-    return samples.move_current(stage=policy.stage, policy=policy, by=None, now=NOW)
+    return registry.move_current(stage=policy.stage, policy=policy, by=None, now=NOW)
 
 
 def another(run, prompt_id, k):
@@ -60,13 +62,13 @@ def sample(text=another, *, failing=(), reason=FinishReason.STOP, attempt=0, mos
     """A worker takes what waits of every run and writes it; requests of the policies in `failing` fail for good."""
     for run in SampleRun.objects.filter(state=RunState.RUNNING).order_by("id"):
         lease = timedelta(minutes=1)
-        for request in samples.claim_requests(run=run, worker="w", limit=most, lease=lease, now=NOW):
+        for request in sampling_requests.claim(run=run, worker="w", limit=most, lease=lease, now=NOW):
             if run.policy in failing:
-                samples.fail_request(request=request, error="It broke.", now=NOW, final=True)
+                sampling_requests.fail(request=request, error="It broke.", now=NOW, final=True)
                 continue
             have = Completion.objects.filter(run=run, prompt=request.prompt_id).count()
             for k in range(have, run.k + request.extra):
-                written = samples.Written(
+                written = sampling_requests.Written(
                     k=k,
                     text=text(run, request.prompt_id, k),
                     token_count=5,
@@ -77,8 +79,8 @@ def sample(text=another, *, failing=(), reason=FinishReason.STOP, attempt=0, mos
                     checkpoint_hash="",
                     provenance={},
                 )
-                samples.store(run=run, prompt_id=request.prompt_id, written=written, now=NOW)
-            samples.finish_request(request=request, now=NOW)
+                sampling_requests.store(run=run, prompt_id=request.prompt_id, written=written, now=NOW)
+            sampling_requests.finish(request=request, now=NOW)
 
 
 def states(campaign):
@@ -302,7 +304,7 @@ def test_a_cancelled_run_stops_the_mix_until_somebody_says_go_on():
     mixed(campaign, share(make.policy(), 2), share(make.policy(), 2))
     fill_campaigns()
     first = SampleRun.objects.order_by("id").first()
-    samples.cancel_run(run=first, now=NOW)
+    runs.cancel(run=first, now=NOW)
     sample()
     fill_campaigns()
     mix = Mix.objects.get()

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from annotate.samples import actions
-from annotate.samples.actions import Written
+from annotate.samples import requests, runs
 from annotate.samples.models import Completion, FinishReason, SampleRequest, SampleRun
+from annotate.samples.requests import Written
 from tests import factories as make
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
@@ -22,7 +22,7 @@ def start(db: None) -> Callable[..., SampleRun]:
         pool = make.pool()
         for _ in range(size):
             make.prompt(pool)
-        return actions.start_run(
+        return runs.start(
             **PARAMETERS
             | {"pool": pool, "policy": given.get("policy") or make.policy(), "by": None, "now": NOW}
             | given
@@ -32,7 +32,7 @@ def start(db: None) -> Callable[..., SampleRun]:
 
 
 def claim(run: SampleRun, *, worker: str = "a", limit: int = 10, now: datetime = NOW) -> list[SampleRequest]:
-    return actions.claim_requests(run=run, worker=worker, limit=limit, lease=LEASE, now=now)
+    return requests.claim(run=run, worker=worker, limit=limit, lease=LEASE, now=now)
 
 
 def write(
@@ -49,11 +49,11 @@ def write(
         checkpoint_hash="c" * 64,
         provenance={"engine": "test"},
     )
-    actions.store(run=run, prompt_id=prompt_id, written=written, now=at)
+    requests.store(run=run, prompt_id=prompt_id, written=written, now=at)
     return Completion.objects.get(run=run, prompt_id=prompt_id, k=k)
 
 
 def finish(run: SampleRun, request: SampleRequest, *, now: datetime = NOW) -> bool:
     for k in range(run.k):
         write(run, request.prompt_id, k)
-    return actions.finish_request(request=request, now=now)
+    return requests.finish(request=request, now=now)

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from annotate.lib.refusals import Refusal
-from annotate.samples import actions
+from annotate.samples import policies, runs
 from annotate.samples.forms import PolicyForm, SampleRunForm
 from annotate.samples.models import Origin, Policy, Stage
+from annotate.samples.spec import PolicySpec
 from tests import factories as make
 from tests.samples.conftest import NOW
 
@@ -29,7 +30,7 @@ def typed(**fields):
 def test_a_policy_form_gives_what_its_action_takes():
     form = PolicyForm(POLICY)
     assert form.is_valid(), form.errors
-    assert actions.create_policy(**form.cleaned_data, now=NOW).location == "/models/sft"
+    assert policies.create(spec=form.spec(), now=NOW).location == "/models/sft"
     form = PolicyForm(POLICY)
     assert not form.is_valid()
     assert Policy.objects.count() == 1
@@ -38,15 +39,15 @@ def test_a_policy_form_gives_what_its_action_takes():
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"location": ""}, "needs its folder or hub id"),
-        ({"origin": "imported"}, "needs its folder or hub id"),
+        ({"location": ""}, policies.LocationMismatch.message),
+        ({"origin": "imported"}, policies.LocationMismatch.message),
         ({"origin": "hub", "location": "no hub/id/like this"}, "owner/name"),
     ],
 )
 def test_a_location_must_fit_where_the_policy_comes_from(fields, sentence):
     form = PolicyForm(POLICY | fields)
     assert not form.is_valid()
-    assert sentence in str(form.errors["location"])
+    assert str(sentence) in " ".join(form.errors["location"])
 
 
 def test_a_policy_of_a_hub_and_one_of_imports():
@@ -62,17 +63,17 @@ def test_a_policy_form_says_how_its_weights_are_loaded():
     loaded = {"adapter": "/models/lora", "quantisation": "nf4", "unsafe_weights": "on", "examples": json.dumps(TOKYO)}
     form = PolicyForm(POLICY | loaded)
     assert form.is_valid(), form.errors
-    policy = actions.create_policy(**form.cleaned_data, now=NOW)
+    policy = policies.create(spec=form.spec(), now=NOW)
     assert (policy.adapter, policy.quantisation, policy.unsafe_weights) == ("/models/lora", "nf4", True)
     assert policy.examples == TOKYO
-    plain = actions.create_policy(**_cleaned(POLICY | {"revision": "2"}), now=NOW)
+    plain = policies.create(spec=_spec(POLICY | {"revision": "2"}), now=NOW)
     assert (plain.adapter, plain.quantisation, plain.unsafe_weights, plain.examples) == ("", "none", False, [])
 
 
-def _cleaned(values):
+def _spec(values):
     form = PolicyForm(values)
     assert form.is_valid(), form.errors
-    return form.cleaned_data
+    return form.spec()
 
 
 def test_an_adapter_of_a_hub_checkpoint_is_on_the_hub_or_in_a_folder():
@@ -89,7 +90,7 @@ def test_only_a_checkpoint_is_loaded_in_this_or_that_way(field, value):
     form = PolicyForm(POLICY | {"origin": "imported", "location": "", field: value})
     assert not form.is_valid()
     assert set(form.errors) == {field}
-    assert "for a checkpoint that a worker loads" in str(form.errors[field])
+    assert form.errors[field] == [str(policies.NotACheckpoint.message)]
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ def test_examples_that_no_prompt_can_follow_are_refused_in_words(examples, sente
 def test_a_run_form_gives_what_its_action_takes():
     form = typed(stop="Human:\r\n\\n\\n\r\n  two spaces\r\n\r\n", seed="12", keep_tokens="on")
     assert form.is_valid(), form.errors
-    run = actions.start_run(**form.cleaned_data, by=None, now=NOW)
+    run = runs.start(**form.cleaned_data, by=None, now=NOW)
     assert (run.k, run.top_p, run.seed, run.keep_tokens) == (4, 0.9, 12, True)
     assert run.stop == ["Human:", "\n\n", "  two spaces"]
 
@@ -131,7 +132,7 @@ def test_a_seed_that_nobody_chose_is_drawn():
 def test_a_new_run_starts_from_the_current_sft_policy():
     assert SampleRunForm().initial["policy"] is None
     policy = make.policy()
-    actions.move_current(stage=Stage.SFT, policy=policy, by=None, now=NOW)
+    policies.move_current(stage=Stage.SFT, policy=policy, by=None, now=NOW)
     assert SampleRunForm().initial["policy"] == policy
     assert f'<option value="{policy.id}" selected>' in str(SampleRunForm()["policy"])
 
@@ -176,37 +177,37 @@ SERVER = POLICY | {"origin": "server", "location": "http://gpu1:8000/", "served_
 def test_a_policy_of_a_server_gets_its_address_in_one_form():
     form = PolicyForm(SERVER | {"key_name": "SERVER_KEY_LAB"})
     assert form.is_valid(), form.errors
-    policy = actions.create_policy(**form.cleaned_data, now=NOW)
+    policy = policies.create(spec=form.spec(), now=NOW)
     assert (policy.location, policy.key_name) == ("http://gpu1:8000/v1", "SERVER_KEY_LAB")
 
 
 @pytest.mark.parametrize(
     ("fields", "at", "sentence"),
     [
-        ({"location": ""}, "location", "address of its server"),
-        ({"location": "gpu1:8000"}, "location", "beginning with http"),
-        ({"location": "file:///etc/passwd"}, "location", "beginning with http"),
+        ({"location": ""}, "location", policies.LocationMismatch.message),
+        ({"location": "gpu1:8000"}, "location", "Enter the whole address"),
+        ({"location": "file:///etc/passwd"}, "location", "Enter the whole address"),
         ({"location": "http://me:secret@gpu1/v1"}, "location", "Leave the user and the password out"),
-        ({"location": "http://gpu1/v1?key=1"}, "location", "Leave out what follows"),
+        ({"location": "http://gpu1/v1?key=1"}, "location", "Leave out the ?"),
         ({"location": "http://gpu1/v1/chat/completions"}, "location", "without the name of an endpoint"),
-        ({"location": "http://gpu1:port/v1"}, "location", "This is no address"),
+        ({"location": "http://gpu1:port/v1"}, "location", "This is not an address"),
         ({"served_model": ""}, "served_model", "knows the model"),
         ({"endpoint": ""}, "endpoint", "chat, or completions"),
         ({"key_name": "SECRET_KEY"}, "key_name", "SERVER_KEY_LAB"),
         ({"key_name": "SERVER_KEY_LAB_FILE"}, "key_name", "SERVER_KEY_LAB"),
-        ({"key_name": "sk-abc123"}, "key_name", "no key"),
+        ({"key_name": "sk-abc123"}, "key_name", "Do not enter the key"),
         ({"chat_template": "{{ messages }}"}, "chat_template", "applies its own template"),
-        ({"origin": "local"}, "served_model", "for a policy behind a server"),
-        ({"quantisation": "int8"}, "quantisation", "for a checkpoint that a worker loads"),
+        ({"origin": "local"}, "served_model", policies.NotAServer.message),
+        ({"quantisation": "int8"}, "quantisation", policies.NotACheckpoint.message),
     ],
 )
 def test_what_is_said_about_a_server_must_be_possible(fields, at, sentence):
     form = PolicyForm(SERVER | fields)
     assert not form.is_valid()
-    assert sentence in str(form.errors[at])
+    assert str(sentence) in " ".join(form.errors[at])
     values = {name: value for name, value in (SERVER | fields).items() if name != "dtype"}
     with pytest.raises(Refusal):
-        actions.create_policy(**values, now=NOW)
+        policies.create(spec=PolicySpec(**values), now=NOW)
     assert not Policy.objects.exists()
 
 
@@ -219,4 +220,4 @@ def test_what_is_missing_is_said_once_and_never_in_the_databases_words():
 
 def test_tokens_of_a_server_cannot_be_kept():
     form = typed(policy=make.server_policy().id, keep_tokens="on")
-    assert "keeps token ids and logprobs to itself" in str(form.errors["keep_tokens"])
+    assert form.errors["keep_tokens"] == [str(runs.TokensOfServer.message)]

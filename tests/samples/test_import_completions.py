@@ -125,12 +125,15 @@ def test_the_model_may_be_chosen_for_the_whole_file(pool):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"response": None}, "There is no completion: the line needs a field response, completion or text."),
-        ({"response": ["a", "b"]}, "The completion is a list. Write the text alone"),
-        ({"response": [{"role": "assistant", "content": "Chat"}]}, "The completion is a list. Write the text alone"),
-        ({"response": {"text": "a"}}, "The completion is an object. Write the text alone."),
-        ({"response": 7}, "The completion is no text. Write it in quotation marks"),
-        ({"response": False}, "The completion is no text. Write it in quotation marks"),
+        ({"response": None}, "There is no completion. Add a field response, completion or text."),
+        ({"response": ["a", "b"]}, "The completion is a list. Write one line"),
+        (
+            {"response": [{"role": "assistant", "content": "Chat"}]},
+            "The completion is a list. Write one line",
+        ),
+        ({"response": {"text": "a"}}, "The completion is an object. Write only its text."),
+        ({"response": 7}, "The completion is not a text. Write it in quotation marks"),
+        ({"response": False}, "The completion is not a text. Write it in quotation marks"),
         ({"response": "x" * 200_001}, "The completion is longer than 200000 characters."),
         ({"model": None}, "There is no model"),
         ({"model": " "}, "There is no model"),
@@ -139,7 +142,7 @@ def test_the_model_may_be_chosen_for_the_whole_file(pool):
         ({"id": ["p0"]}, "The field id must be a text or a whole number."),
         ({"model": "x" * 121}, "The name of the model is longer than 120 characters."),
         ({"id": "p9"}, "No prompt of this pool has the id “p9”. Import the prompts first."),
-        ({"id": None}, "The line must say which prompt it answers, in a field id or prompt."),
+        ({"id": None}, "The line names no prompt. Add a field id or prompt."),
         ({"id": True}, "The field id must be a text or a whole number."),
         ({"id": {"$oid": "5f"}}, "The field id must be a text or a whole number."),
         ({"id": "p0", "prompt_id": "p1"}, "The fields id, prompt_id say different things"),
@@ -162,7 +165,7 @@ def test_a_refusal_says_what_to_do(pool, fields, sentence):
 def test_an_id_that_several_prompts_share_needs_the_text_too(pool):
     twin = make.prompt(pool, "Another poem 0.", external_id="p0")
     job = load(pool, [line(), line(prompt="Write poem 0.")])
-    assert refusals(job) == ["Several prompts of this pool have the id “p0”: give the prompt's text too.", ""]
+    assert refusals(job) == ["Several prompts of this pool have the id “p0”. Add the prompt's text.", ""]
     assert Completion.objects.get().prompt != twin
 
 
@@ -186,7 +189,7 @@ def test_prompts_of_other_pools_are_not_answered(pool):
 
 def test_the_same_completion_by_the_same_model_is_stored_once(pool):
     first = load(pool, [line(), line(response="\nRoses are red.\r\n"), line(model="curie"), line(id="p1")])
-    duplicate = "The prompt has this completion by this model already."
+    duplicate = "The prompt already has this completion by this model."
     assert refusals(first) == ["", duplicate, "", ""]
     assert refusals(load(pool, [line()])) == [duplicate]
     assert Completion.objects.count() == 3
@@ -195,7 +198,7 @@ def test_the_same_completion_by_the_same_model_is_stored_once(pool):
 def test_a_policy_that_is_sampled_here_gets_no_foreign_completions(pool):
     make.policy("davinci", revision="imported")
     job = load(pool, [line()])
-    assert refusals(job) == ["“davinci · imported” is sampled here: give the imported model another name."]
+    assert refusals(job) == ["“davinci · imported” is sampled here. Give the imported model another name."]
     assert not Completion.objects.exists()
 
 
@@ -308,7 +311,7 @@ def test_completions_are_kept_exactly_as_the_model_wrote_them(pool):
 
 def test_an_empty_completion_is_one_and_is_stored_once(pool):
     job = load(pool, [line(response=""), line(response=" \n"), line(response="", model="curie")])
-    assert refusals(job) == ["", "The prompt has this completion by this model already.", ""]
+    assert refusals(job) == ["", "The prompt already has this completion by this model.", ""]
     assert list(Completion.objects.values_list("text", flat=True)) == ["", ""]
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from annotate.samples import actions, probes
+from annotate.samples import probes, requests
 from annotate.samples.models import Policy, ServerProbe
 from annotate.samples.states import ProbeState
 from models_worker.engine import probe as engine
@@ -72,9 +72,9 @@ def test_a_worker_told_to_stop_gives_it_back_without_an_attempt(policy):
 
 
 def test_a_probe_that_takes_workers_down_fails(policy):
-    for number in range(actions.MAX_ATTEMPTS):
+    for number in range(requests.MAX_ATTEMPTS):
         assert claim(now=NOW + number * LEASE)
-    assert claim(now=NOW + actions.MAX_ATTEMPTS * LEASE) is None
+    assert claim(now=NOW + requests.MAX_ATTEMPTS * LEASE) is None
     assert ServerProbe.objects.get().error == str(probes.WORKER_STOPPED)
 
 

@@ -8,7 +8,8 @@ import pytest
 from django.apps import apps
 from django.db import IntegrityError, connection, transaction
 
-from annotate.samples import actions
+from annotate.samples import requests as sampling_requests
+from annotate.samples import runs
 from annotate.samples.models import Completion, FinishReason, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
 from tests.samples.conftest import LEASE, NOW, claim, finish, write
@@ -35,9 +36,9 @@ def test_a_claim_leases_the_oldest_prompts_of_its_run(start):
 @pytest.mark.django_db
 def test_a_prompt_on_its_last_attempt_is_leased_alone(start):
     run = start(4)
-    for _ in range(actions.MAX_ATTEMPTS - 1):
+    for _ in range(sampling_requests.MAX_ATTEMPTS - 1):
         [killer] = claim(run, limit=1)
-        actions.free_expired(now=LATER)
+        sampling_requests.free_expired(now=LATER)
     rest = [request for request in run.requests.order_by("id") if request.id != killer.id]
     assert [request.id for request in claim(run)] == [killer.id]
     assert [request.id for request in claim(run)] == [request.id for request in rest]
@@ -47,8 +48,8 @@ def test_a_prompt_on_its_last_attempt_is_leased_alone(start):
 def test_a_renewed_lease_does_not_expire_and_only_its_worker_renews_it(start):
     run = start(2)
     [mine], [theirs] = claim(run, worker="a", limit=1), claim(run, worker="b", limit=1)
-    assert actions.renew(run=run, worker="a", lease=LEASE, now=NOW + timedelta(seconds=30)) == 1
-    assert actions.free_expired(now=LATER) == 1
+    assert sampling_requests.renew(run=run, worker="a", lease=LEASE, now=NOW + timedelta(seconds=30)) == 1
+    assert sampling_requests.free_expired(now=LATER) == 1
     assert (state(mine), state(theirs)) == (RequestState.LEASED, RequestState.WAITING)
 
 
@@ -56,7 +57,7 @@ def test_a_renewed_lease_does_not_expire_and_only_its_worker_renews_it(start):
 def test_what_a_stopping_worker_gives_back_is_no_failed_attempt(start):
     run = start(2)
     claim(run, worker="a", limit=1), claim(run, worker="b", limit=1)
-    assert actions.release(run=run, worker="a") == 1
+    assert sampling_requests.release(run=run, worker="a") == 1
     assert sorted(run.requests.values_list("state", "attempts", "worker")) == [
         (RequestState.LEASED, 1, "b"),
         (RequestState.WAITING, 0, "a"),
@@ -89,7 +90,7 @@ def test_a_text_is_stored_exactly_as_it_was_written(start):
     [request] = claim(run)
     stored = [write(run, request.prompt_id, k, text) for k, text in enumerate(texts)]
     assert [row.text for row in stored] == texts
-    assert actions.finish_request(request=request, now=NOW)
+    assert sampling_requests.finish(request=request, now=NOW)
 
 
 @pytest.mark.django_db
@@ -105,9 +106,9 @@ def test_a_prompt_is_done_only_with_all_its_completions(start):
     run = start(1, k=2)
     [request] = claim(run)
     write(run, request.prompt_id, 0)
-    assert not actions.finish_request(request=request, now=NOW)
+    assert not sampling_requests.finish(request=request, now=NOW)
     write(run, request.prompt_id, 1)
-    assert actions.finish_request(request=request, now=LATER)
+    assert sampling_requests.finish(request=request, now=LATER)
     run.refresh_from_db()
     assert (state(request), run.state, run.finished_at) == (RequestState.DONE, RunState.DONE, LATER)
 
@@ -120,7 +121,7 @@ def test_a_run_is_done_when_nothing_waits_and_nobody_samples(start):
     run.refresh_from_db()
     assert run.state == RunState.RUNNING
     [third] = claim(run)
-    actions.fail_request(request=third, error="no", now=NOW, final=True)
+    sampling_requests.fail(request=third, error="no", now=NOW, final=True)
     run.refresh_from_db()
     assert run.state == RunState.RUNNING
     finish(run, second)
@@ -132,21 +133,21 @@ def test_a_run_is_done_when_nothing_waits_and_nobody_samples(start):
 def test_a_worker_that_lost_its_lease_moves_nothing_of_the_next_one(start):
     run = start(1)
     [lost] = claim(run, worker="a")
-    actions.free_expired(now=LATER)
+    sampling_requests.free_expired(now=LATER)
     [held] = claim(run, worker="b", now=LATER)
     assert not finish(run, lost)
-    assert not actions.fail_request(request=lost, error="too late", now=LATER, final=True)
+    assert not sampling_requests.fail(request=lost, error="too late", now=LATER, final=True)
     assert state(held) == RequestState.LEASED
-    assert actions.finish_request(request=held, now=LATER)
+    assert sampling_requests.finish(request=held, now=LATER)
 
 
 @pytest.mark.django_db
 def test_a_prompt_fails_after_three_attempts_with_the_last_reason(start):
     run = start(1)
-    for attempt in range(1, actions.MAX_ATTEMPTS + 1):
+    for attempt in range(1, sampling_requests.MAX_ATTEMPTS + 1):
         [request] = claim(run)
         assert request.attempts == attempt
-        actions.fail_request(request=request, error=f"reason {attempt}", now=NOW)
+        sampling_requests.fail(request=request, error=f"reason {attempt}", now=NOW)
     assert claim(run) == []
     request.refresh_from_db()
     run.refresh_from_db()
@@ -157,8 +158,8 @@ def test_a_prompt_fails_after_three_attempts_with_the_last_reason(start):
 def test_a_failed_run_runs_again_when_its_prompts_are_tried_again(start):
     run = start(1)
     [request] = claim(run)
-    actions.fail_request(request=request, error="no", now=NOW, final=True)
-    actions.retry_failed(run=run)
+    sampling_requests.fail(request=request, error="no", now=NOW, final=True)
+    runs.retry_failed(run=run)
     run.refresh_from_db()
     assert (run.state, run.finished_at) == (RunState.RUNNING, None)
     [request] = claim(run)
@@ -172,7 +173,7 @@ def test_the_migration_marks_old_runs_that_ended_without_a_completion(start):
     failed, mixed, done = start(1), start(2), start(1)
     for run in (failed, mixed):
         [request] = claim(run, limit=1)
-        actions.fail_request(request=request, error="no", now=NOW, final=True)
+        sampling_requests.fail(request=request, error="no", now=NOW, final=True)
     for run in (mixed, done):
         [request] = claim(run)
         finish(run, request)
@@ -186,7 +187,7 @@ def test_the_migration_marks_old_runs_that_ended_without_a_completion(start):
 def test_a_prompt_that_cannot_be_sampled_fails_at_once(start):
     run = start(1)
     [request] = claim(run)
-    actions.fail_request(request=request, error="too long", now=NOW, final=True)
+    sampling_requests.fail(request=request, error="too long", now=NOW, final=True)
     assert state(request) == RequestState.FAILED
 
 
@@ -194,7 +195,7 @@ def test_a_prompt_that_cannot_be_sampled_fails_at_once(start):
 def test_what_nobody_could_sample_fails_together_and_in_its_run_alone(start):
     run, other = start(4), start(2)
     [theirs], _mine = claim(run, worker="b", limit=1), claim(run, worker="a", limit=1)
-    assert actions.fail_rest(run=run, worker="a", error="no such folder", now=NOW) == 3
+    assert sampling_requests.fail_rest(run=run, worker="a", error="no such folder", now=NOW) == 3
     assert state(theirs) == RequestState.LEASED
     assert set(run.requests.exclude(id=theirs.id).values_list("state", "error", "finished_at")) == {
         (RequestState.FAILED, "no such folder", NOW)
@@ -210,9 +211,9 @@ def test_a_prompt_that_takes_its_worker_down_three_times_fails_with_a_sentence(s
     run = start(2)
     [good] = claim(run, worker="b", limit=1)
     finish(run, good)
-    for _ in range(actions.MAX_ATTEMPTS):
+    for _ in range(sampling_requests.MAX_ATTEMPTS):
         [killer] = claim(run)
-        actions.free_expired(now=LATER)
+        sampling_requests.free_expired(now=LATER)
     killer.refresh_from_db()
     run.refresh_from_db()
     assert (killer.state, run.state) == (RequestState.FAILED, RunState.DONE)
@@ -222,9 +223,9 @@ def test_a_prompt_that_takes_its_worker_down_three_times_fails_with_a_sentence(s
 @pytest.mark.django_db
 def test_a_run_whose_worker_dies_before_it_writes_anything_fails_as_a_whole(start):
     run, other = start(50), start(1)
-    for _ in range(actions.MAX_ATTEMPTS):
+    for _ in range(sampling_requests.MAX_ATTEMPTS):
         claim(run, limit=2)
-        actions.free_expired(now=LATER)
+        sampling_requests.free_expired(now=LATER)
     run.refresh_from_db()
     assert run.state == RunState.FAILED
     assert run.requests.filter(state=RequestState.FAILED, error__contains="more memory").count() == 49
@@ -235,9 +236,9 @@ def test_a_run_whose_worker_dies_before_it_writes_anything_fails_as_a_whole(star
 def test_a_lease_that_is_not_over_is_left_alone(start):
     run = start(1)
     claim(run)
-    assert actions.free_expired(now=LATER - timedelta(seconds=1)) == 0
-    assert actions.free_expired(now=LATER) == 1
-    assert actions.free_expired(now=LATER) == 0
+    assert sampling_requests.free_expired(now=LATER - timedelta(seconds=1)) == 0
+    assert sampling_requests.free_expired(now=LATER) == 1
+    assert sampling_requests.free_expired(now=LATER) == 0
 
 
 @pytest.mark.django_db
@@ -289,7 +290,7 @@ def test_workers_that_finish_the_last_prompts_at_once_close_the_run(start):
         for request in requests:
             for k in range(run.k):
                 write(run, request.prompt_id, k)
-        together(4, lambda number, held=requests: actions.finish_request(request=held[number], now=NOW))
+        together(4, lambda number, held=requests: sampling_requests.finish(request=held[number], now=NOW))
         run.refresh_from_db()
         assert run.state == RunState.DONE
 
@@ -317,16 +318,16 @@ def test_cancel_renew_claim_finish_and_sweep_at_once_never_wait_in_a_circle(star
         def work(number, run=run, held=held):
             match number:
                 case 0:
-                    actions.cancel_run(run=run, now=NOW)
+                    runs.cancel(run=run, now=NOW)
                 case 1:
-                    actions.renew(run=run, worker="a", lease=LEASE, now=NOW)
+                    sampling_requests.renew(run=run, worker="a", lease=LEASE, now=NOW)
                 case 2:
                     claim(run, worker="b", limit=4)
                 case 3:
                     for request in reversed(held):
                         finish(run, request)
                 case 4:
-                    actions.free_expired(now=LATER)
+                    sampling_requests.free_expired(now=LATER)
             return True
 
         assert all(together(5, work))

@@ -7,7 +7,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from annotate.pools.models import Prompt
-from annotate.samples import actions, queries
+from annotate.samples import policies, queries, requests
+from annotate.samples import runs as sampling
 from annotate.samples.models import Completion, Origin, SampleRun
 from annotate.samples.states import RequestState, RunState
 from tests import factories as make
@@ -63,24 +64,24 @@ def test_the_worker_is_woken_after_the_commit_and_not_by_a_refused_run(start, se
     with django_capture_on_commit_callbacks(execute=True):
         run = start(1)
         assert sent == []
-        with pytest.raises(actions.NoPrompts):
+        with pytest.raises(sampling.NoPrompts):
             start(0)
     assert sent == [("models_worker.sample_run", (run.id,))]
 
 
 def test_a_run_over_nothing_leaves_no_row(start):
-    with pytest.raises(actions.NoPrompts, match="no prompts"):
+    with pytest.raises(sampling.NoPrompts, match="no prompts"):
         start(0)
     assert not SampleRun.objects.exists()
 
 
 def test_a_policy_known_by_its_imported_completions_is_not_sampled(start):
-    with pytest.raises(actions.NotSampledHere):
+    with pytest.raises(policies.NotSampledHere):
         start(1, policy=make.policy(origin=Origin.IMPORTED, location=""))
 
 
 def test_several_completions_at_temperature_0_are_refused(start):
-    with pytest.raises(actions.AllEqual):
+    with pytest.raises(sampling.AllEqual):
         start(1, temperature=0.0, k=2)
     assert start(1, temperature=0.0, k=1).k == 1
 
@@ -90,22 +91,22 @@ def test_cancelling_ends_what_waits_and_what_is_being_sampled_and_keeps_what_is_
     done, held = claim(run, limit=2)
     finish(run, done)
     write(run, held.prompt_id, 0)
-    actions.cancel_run(run=run, now=NOW)
+    sampling.cancel(run=run, now=NOW)
     run.refresh_from_db()
     assert (run.state, run.finished_at) == (RunState.CANCELLED, NOW)
     assert states(run) == [RequestState.DONE, RequestState.CANCELLED, RequestState.CANCELLED]
     assert Completion.objects.filter(run=run).count() == 3
-    with pytest.raises(actions.RunEnded):
-        actions.cancel_run(run=run, now=NOW)
+    with pytest.raises(sampling.RunEnded):
+        sampling.cancel(run=run, now=NOW)
 
 
 def test_what_a_worker_still_brings_after_a_cancel_is_kept_and_moves_nothing(start):
     run = start(1)
     [held] = claim(run)
-    actions.cancel_run(run=run, now=NOW)
+    sampling.cancel(run=run, now=NOW)
     assert not finish(run, held)
-    assert not actions.fail_request(request=held, error="too late", now=NOW)
-    assert actions.renew(run=run, worker="a", lease=timedelta(hours=1), now=NOW) == 0
+    assert not requests.fail(request=held, error="too late", now=NOW)
+    assert requests.renew(run=run, worker="a", lease=timedelta(hours=1), now=NOW) == 0
     assert states(run) == [RequestState.CANCELLED]
     assert Completion.objects.filter(run=run).count() == run.k
 
@@ -114,11 +115,11 @@ def test_failed_prompts_are_tried_again_from_the_first_attempt(start, sent, djan
     run = start(2)
     good, bad = claim(run)
     finish(run, good)
-    actions.fail_request(request=bad, error="no", now=NOW, final=True)
+    requests.fail(request=bad, error="no", now=NOW, final=True)
     run.refresh_from_db()
     assert run.state == RunState.DONE
     with django_capture_on_commit_callbacks(execute=True):
-        assert actions.retry_failed(run=run) == 1
+        assert sampling.retry_failed(run=run) == 1
     run.refresh_from_db()
     assert (run.state, run.finished_at) == (RunState.RUNNING, None)
     assert sent == [("models_worker.sample_run", (run.id,))]
@@ -128,21 +129,21 @@ def test_failed_prompts_are_tried_again_from_the_first_attempt(start, sent, djan
 
 def test_there_must_be_something_to_retry(start):
     run = start(1)
-    with pytest.raises(actions.NothingFailed):
-        actions.retry_failed(run=run)
+    with pytest.raises(sampling.NothingFailed):
+        sampling.retry_failed(run=run)
     [held] = claim(run)
-    actions.fail_request(request=held, error="no", now=NOW, final=True)
+    requests.fail(request=held, error="no", now=NOW, final=True)
     run = start(1, pool=run.pool)
-    actions.cancel_run(run=run, now=NOW)
-    with pytest.raises(actions.RunCancelled):
-        actions.retry_failed(run=run)
+    sampling.cancel(run=run, now=NOW)
+    with pytest.raises(sampling.RunCancelled):
+        sampling.retry_failed(run=run)
 
 
 def test_runs_that_wait_for_a_worker_stand_in_the_order_they_were_asked_for(start):
     busy, ended = start(1), start(1)
     first, second = start(1), start(1, now=NOW - timedelta(hours=1))
     claim(busy)
-    actions.cancel_run(run=ended, now=NOW)
+    sampling.cancel(run=ended, now=NOW)
     assert list(queries.waiting_runs()) == [second, first]
 
 
@@ -176,7 +177,7 @@ def test_progress_counts_prompts_tokens_pace_and_the_time_left(start):
     run = start(6, k=2)
     first, second, third, _fourth = claim(run, limit=4)
     finish(run, first)
-    actions.fail_request(request=second, error="no", now=NOW, final=True)
+    requests.fail(request=second, error="no", now=NOW, final=True)
     write(run, third.prompt_id, 0, at=NOW + timedelta(seconds=4), tokens=10)
     seen = queries.progress([run], now=NOW + timedelta(seconds=10))[run.id]
     assert (seen.waiting, seen.leased, seen.done, seen.failed, seen.cancelled) == (2, 2, 1, 1, 0)
@@ -196,7 +197,7 @@ def test_the_pace_is_of_the_last_minute_and_afterwards_of_the_whole(start):
     assert seen.tokens_per_second == pytest.approx(30 / 60)
     assert queries.progress([run], now=NOW + timedelta(hours=1))[run.id].seconds_left is None
     write(run, second.prompt_id, 1, at=NOW + timedelta(seconds=100), tokens=10)
-    actions.finish_request(request=second, now=NOW)
+    requests.finish(request=second, now=NOW)
     run.refresh_from_db()
     seen = queries.progress([run], now=NOW + timedelta(hours=1))[run.id]
     assert (seen.percent, seen.seconds_left) == (100, None)
@@ -212,7 +213,7 @@ def test_progress_before_anything_is_written(start):
 def test_failures_are_told_apart_by_their_sentence(start):
     run = start(3)
     for request, error in zip(claim(run), ("too long", "broken", "too long"), strict=True):
-        actions.fail_request(request=request, error=error, now=NOW, final=True)
+        requests.fail(request=request, error=error, now=NOW, final=True)
     assert list(queries.failures(run)) == [("too long", 2), ("broken", 1)]
 
 

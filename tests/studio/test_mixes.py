@@ -6,7 +6,7 @@ from django.urls import reverse
 from annotate.rankings import stock, supply
 from annotate.rankings.models import Mix, Slate
 from annotate.rankings.states import SlateState
-from annotate.samples import actions as samples
+from annotate.samples import runs
 from annotate.samples.models import SampleRequest, SampleRun
 from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
@@ -128,7 +128,7 @@ def test_a_mix_that_stopped_goes_on_by_a_button(studio, campaign):
     studio.post(page("campaign-mix", campaign), filled(("current:sft", 4, 1)))
     fill_campaigns()
     run = SampleRun.objects.get()
-    samples.cancel_run(run=run, now=make.NOW)
+    runs.cancel(run=run, now=make.NOW)
     fill_campaigns()
     assert f"because run {run.id} was cancelled" in words(studio.get(page("campaign", campaign)))
     assert "More slates are being sampled." in told(studio.post(page("mix-go-on", campaign), follow=True))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
-from annotate.samples import actions, probes
+from annotate.samples import policies, probes, runs
 from annotate.samples.models import CurrentPolicy, Origin, Policy, Stage
 from annotate.samples.queries import current_policy
 from tests import factories as make
@@ -64,7 +64,7 @@ def test_the_current_pointer_is_moved_by_a_post_alone(studio, manager):
 def test_imported_completions_are_no_current_policy(studio):
     policy = make.policy(origin=Origin.IMPORTED, location="")
     response = studio.post(reverse("studio:policy-current", args=[policy.id]), follow=True)
-    assert told(response) == [str(actions.NotSampledHere.message)]
+    assert told(response) == [str(policies.NotSampledHere.message)]
     assert not CurrentPolicy.objects.exists()
     assert "Sample from it" not in words(studio.get(reverse("studio:policy", args=[policy.id])))
 
@@ -76,7 +76,7 @@ def test_a_policy_tells_where_it_is_used(studio, manager):
     make.completion(prompt, policy)
     campaign = make.campaign("rankings", over=pool)
     campaign.rankings_settings.policies.add(policy)
-    run = actions.start_run(
+    run = runs.start(
         pool=pool,
         policy=policy,
         k=2,
@@ -88,7 +88,7 @@ def test_a_policy_tells_where_it_is_used(studio, manager):
         by=manager,
         now=make.NOW,
     )
-    actions.move_current(stage="sft", policy=policy, by=manager, now=make.NOW)
+    policies.move_current(stage="sft", policy=policy, by=manager, now=make.NOW)
     text = words(studio.get(reverse("studio:policy", args=[policy.id])))
     assert campaign.name in text
     assert reverse("studio:run", args=[run.id]) in text

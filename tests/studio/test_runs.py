@@ -6,7 +6,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from annotate.samples import actions
+from annotate.samples import policies, requests
+from annotate.samples import runs as sampling
 from annotate.samples.models import FinishReason, SampleRun
 from annotate.samples.states import RequestState, RunState
 from tests import factories as make
@@ -29,18 +30,18 @@ def run(pool):
 
 def started(pool, **fields):
     values = {"k": 2, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 32, "stop": ["\n\n"], "seed": 7}
-    return actions.start_run(pool=pool, policy=make.policy(), by=None, now=timezone.now(), **(values | fields))
+    return sampling.start(pool=pool, policy=make.policy(), by=None, now=timezone.now(), **(values | fields))
 
 
 def sampled(run, *, failing=""):
     """A worker takes all prompts of the run and writes their completions, or fails at each for good."""
-    claimed = actions.claim_requests(run=run, worker="w", limit=9, lease=timedelta(minutes=1), now=timezone.now())
+    claimed = requests.claim(run=run, worker="w", limit=9, lease=timedelta(minutes=1), now=timezone.now())
     for request in claimed:
         if failing:
-            actions.fail_request(request=request, error=failing, now=timezone.now(), final=True)
+            requests.fail(request=request, error=failing, now=timezone.now(), final=True)
             continue
         for k in range(run.k):
-            written = actions.Written(
+            written = requests.Written(
                 k=k,
                 text=f"Completion *{k}*",
                 token_count=5,
@@ -51,8 +52,8 @@ def sampled(run, *, failing=""):
                 checkpoint_hash="",
                 provenance={},
             )
-            actions.store(run=run, prompt_id=request.prompt_id, written=written, now=timezone.now())
-        actions.finish_request(request=request, now=timezone.now())
+            requests.store(run=run, prompt_id=request.prompt_id, written=written, now=timezone.now())
+        requests.finish(request=request, now=timezone.now())
 
 
 def address(name, run):
@@ -68,7 +69,7 @@ def test_what_is_missing_is_said_before_the_form(studio):
 
 def test_the_form_starts_from_the_current_policy_and_the_pool_asked_for(studio, pool):
     other, current = make.policy(), make.policy()
-    actions.move_current(stage="sft", policy=current, by=None, now=make.NOW)
+    policies.move_current(stage="sft", policy=current, by=None, now=make.NOW)
     form = studio.get(reverse("studio:run-new"), {"pool": pool.id}).context["form"]
     assert (form["policy"].value(), int(form["pool"].value())) == (current.id, pool.id)
     form = studio.get(reverse("studio:run-new"), {"pool": "x", "policy": other.id}).context["form"]
@@ -85,7 +86,7 @@ def test_a_form_becomes_a_run_with_a_request_a_prompt(studio, manager, pool):
 def test_a_refusal_stands_above_the_form(studio):
     form = FORM | {"pool": make.pool().id, "policy": make.policy().id}
     response = studio.post(reverse("studio:run-new"), form)
-    assert response.context["form"].non_field_errors() == [str(actions.NoPrompts.message)]
+    assert response.context["form"].non_field_errors() == [str(sampling.NoPrompts.message)]
     assert not SampleRun.objects.exists()
 
 
@@ -114,7 +115,7 @@ def test_a_run_says_why_it_waits(studio, pool, run):
     type(run.policy).objects.filter(id=run.policy_id).update(needs_gpu=True)
     assert "<dt>Waiting for</dt><dd>a worker with a GPU</dd>" in words(studio.get(address("run", run)))
     other = started(pool)
-    actions.claim_requests(run=run, worker="w", limit=1, lease=timedelta(minutes=1), now=timezone.now())
+    requests.claim(run=run, worker="w", limit=1, lease=timedelta(minutes=1), now=timezone.now())
     assert f"run {run.id}, which the workers are sampling" in words(studio.get(address("run", other)))
     assert "<dt>Waiting for</dt>" not in words(studio.get(address("run", run)))
 
@@ -126,7 +127,7 @@ def test_cancelling(studio, run):
     studio.post(address("run-cancel", run))
     run.refresh_from_db()
     assert run.state == RunState.CANCELLED
-    assert told(studio.post(address("run-cancel", run), follow=True))[-1] == str(actions.RunEnded.message)
+    assert told(studio.post(address("run-cancel", run), follow=True))[-1] == str(sampling.RunEnded.message)
 
 
 def test_what_failed_is_told_and_tried_again(studio, run):
@@ -136,7 +137,7 @@ def test_what_failed_is_told_and_tried_again(studio, run):
     assert "The prompt is too long." in text
     studio.post(address("run-retry", run))
     assert run.requests.get().state == RequestState.WAITING
-    assert told(studio.post(address("run-retry", run), follow=True))[-1] == str(actions.NothingFailed.message)
+    assert told(studio.post(address("run-retry", run), follow=True))[-1] == str(sampling.NothingFailed.message)
 
 
 def test_the_list_costs_the_same_queries_however_long_it_is(studio, pool, django_assert_num_queries):

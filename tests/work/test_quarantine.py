@@ -8,7 +8,7 @@ from annotate.pools.models import Prompt, PromptGroup, QuarantineMove, Quarantin
 from annotate.pools.quarantine import Case
 from annotate.rankings import supply
 from annotate.rankings.models import Slate
-from annotate.samples import actions as samples
+from annotate.samples import requests, runs
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RequestState, RunState
 from annotate.work import filling, leases, refusals
@@ -41,7 +41,7 @@ def back(prompt, **options):
 
 def start_run(pool, **asked):
     values = {"top_p": 1, "max_new_tokens": 9, "stop": [], "seed": 1, "by": None, "now": NOW} | asked
-    return samples.start_run(pool=pool, policy=make.policy(), **values)
+    return runs.start(pool=pool, policy=make.policy(), **values)
 
 
 def prompts_of(desk):
@@ -185,19 +185,19 @@ def test_what_waits_again_though_it_is_in_quarantine_is_not_sampled(how):
     prompt = make.prompt(pool)
     run = start_run(pool, k=1, temperature=0)
     lease = {"run": run, "worker": "w", "limit": 9, "lease": 9 * make.MINUTE, "now": NOW}
-    (request,) = samples.claim_requests(**lease)
+    (request,) = requests.claim(**lease)
     if how == "its worker stopped":
         away(prompt)
-        samples.release(run=run, worker="w")
+        requests.release(run=run, worker="w")
     else:
-        samples.fail_request(request=request, error="No memory.", now=NOW, final=True)
+        requests.fail(request=request, error="No memory.", now=NOW, final=True)
         away(prompt)
-        samples.retry_failed(run=run)
-    assert samples.claim_requests(**lease) == []
+        runs.retry_failed(run=run)
+    assert requests.claim(**lease) == []
     run.refresh_from_db()
     assert (run.state, run.requests.get().state) == (RunState.DONE, RequestState.CANCELLED)
     back(prompt)
-    assert len(samples.claim_requests(**lease)) == 1
+    assert len(requests.claim(**lease)) == 1
 
 
 @pytest.mark.django_db

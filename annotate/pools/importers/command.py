@@ -41,7 +41,7 @@ class ImportFile(BaseCommand):
     def handle(self, **options: Any) -> None:
         job = self._claimed(options, timezone.now())
         shown = 0
-        for _batch in jobs.go_on(job, take=self.take, clock=timezone.now):
+        for _batch in jobs.import_batches(job, take=self.take, clock=timezone.now):
             if job.percent > shown:
                 shown = job.percent
                 self.stderr.write(f"{job.lines_done} of {job.lines_total} lines")

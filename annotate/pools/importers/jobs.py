@@ -1,7 +1,7 @@
-"""A file's way into a pool: one worker at a time, batch by batch, each batch one transaction with its report.
+"""Import jobs: a worker reads a file batch by batch into a pool.
 
-Whatever moment a worker dies at, a batch and `lines_done` are both stored or both not, so the next worker goes on with
-exactly the next line. What the lines mean is the business of the `Take` that the caller brings.
+Each batch is one transaction that also stores `lines_done` and the report. So when a worker dies, the next one
+continues with exactly the next line. The caller passes a `Take`, which knows what the lines mean.
 """
 
 from collections import deque
@@ -12,10 +12,11 @@ from io import BytesIO
 from typing import IO, Any, Final, Protocol
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from annotate.accounts.models import User
+from annotate.lib.jobs import Jobs, LeaseLost
 from annotate.pools.importers import files, lines
 from annotate.pools.importers.fields import shown
 from annotate.pools.importers.lines import Line
@@ -23,39 +24,43 @@ from annotate.pools.importers.losses import Losses, TooManyFields, Unused
 from annotate.pools.models import ImportJob, ImportKind, ImportLine, ImportState, Pool, Prompt
 from annotate.pools.rules import BadPrompt, PromptDraft, prepare
 
-# The completions' importer stands in a room above: it is reached by its name.
+# The importer of completions is in a higher package, which this one may not import.
 TASKS: Final = {ImportKind.PROMPTS: "pools.run_import", ImportKind.COMPLETIONS: "samples.run_completion_import"}
-# A batch takes a second or so, and each renews the lease.
+# A batch takes about a second, and each batch renews the lease.
 LEASE: Final = timedelta(minutes=2)
 BATCH_LINES: Final = 200
 BATCH_CHARACTERS: Final = 2_000_000
-# Enough to see what a file calls its fields; where names are data, there is no end of them.
-MOST_IGNORED: Final = 50
+# In some files the names of fields are data, so their number has no limit.
+MAX_IGNORED_FIELDS: Final = 50
+JOBS: Final = Jobs(
+    model=ImportJob,
+    waiting=ImportState.WAITING,
+    running=ImportState.RUNNING,
+    done=ImportState.DONE,
+    failed=ImportState.FAILED,
+    claim_columns=("leased_until", "lines_done"),
+)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a line: taken, unless there is a refusal. `prompt` is the one it made or concerns."""
+    """What became of a line: it is imported unless it has a refusal. `prompt` is the one it made or concerns."""
 
     line: Line
     prompt: Prompt | None = None
     refusal: str = ""
     # Fields that the import does not use.
     ignored: Collection[str] = ()
-    # A customer's prompt, and nobody said whose: nothing keeps it on one side of the split with their others.
+    # A customer's prompt without the customer: nothing keeps that customer's prompts on one side of the split.
     nobodys: bool = False
-    # Taken, but in quarantine: an equal text is on the other side of the split.
+    # Imported into quarantine: an equal text is on the other side of the split.
     quarantined: bool = False
 
 
 class Take(Protocol):
-    """Stores what a batch of readable lines says and returns an outcome for each of them, inside a transaction."""
+    """Stores a batch of readable lines and returns an outcome for each. It runs inside a transaction."""
 
     def __call__(self, job: ImportJob, batch: Sequence[Line], now: datetime) -> Sequence[Outcome]: ...
-
-
-class _LeaseLost(Exception):
-    """Another worker took the job over, because this one was away for longer than its lease."""
 
 
 def store(
@@ -69,7 +74,7 @@ def store(
     now: datetime,
     ignore: Iterable[str] = (),
 ) -> ImportJob:
-    """A job that waits for a worker; `ignore` are fields to leave out whatever they say. Raises BadFile."""
+    """Store a file as a job that waits for a worker. `ignore` names fields to leave out. Raises BadFile."""
     defaults = {name: value for name, value in defaults.items() if value}
     if kind == ImportKind.PROMPTS:
         _check_defaults(defaults)
@@ -99,25 +104,20 @@ def _check_defaults(defaults: Mapping[str, str]) -> None:
 
 
 def due(now: datetime) -> QuerySet[ImportJob]:
-    """What nobody works on: never begun, or left by a worker that died."""
-    return ImportJob.objects.filter(Q(state=ImportState.WAITING) | Q(state=ImportState.RUNNING, leased_until__lt=now))
+    """Jobs that a worker may claim."""
+    return JOBS.free(now=now)
 
 
 def claim(*, job_id: int, now: datetime) -> ImportJob | None:
-    """Take the job, unless it has ended or somebody else is at it."""
-    with transaction.atomic():
-        job = due(now).select_for_update(skip_locked=True, no_key=True).filter(id=job_id).first()
-        if job:
-            job.state, job.leased_until = ImportState.RUNNING, now + LEASE
-            job.save(update_fields=["state", "leased_until"])
-    return job
+    """Claim the job; None if it has ended or another worker has it."""
+    return JOBS.claim(rows=due(now).filter(id=job_id), until=now + LEASE)
 
 
 def check(*, job_id: int, unused: Unused, clock: Callable[[], datetime]) -> bool:
-    """Look through the file for fields that hold text and would be dropped. Returns whether the import can begin.
+    """Search the file for fields that hold text and would be dropped. Returns whether the import can begin.
 
-    If there are any, the job waits for a manager's decision. Nothing is taken here, so a check that was interrupted is
-    simply begun again.
+    If there are any, the job waits for a manager's decision. Imports nothing, so the next worker can start again after
+    an interruption.
     """
     job = ImportJob.objects.filter(id=job_id).first()
     if job is None or job.checked:
@@ -125,13 +125,13 @@ def check(*, job_id: int, unused: Unused, clock: Callable[[], datetime]) -> bool
     job = claim(job_id=job_id, now=clock())
     if job is None:
         return False
-    found = Losses(job, unused)
+    losses = Losses(job, unused)
     try:
         for batch in _batches(lines.read(job.file_name, files.chunks(job))):
-            found.look(batch)
+            losses.look(batch)
             _renew(job, clock())
-        return _checked(job, found)
-    except _LeaseLost:
+        return _checked(job, losses)
+    except LeaseLost:
         return False
     except TooManyFields as refusal:
         _end(job, clock(), ImportState.FAILED, str(refusal))
@@ -139,50 +139,47 @@ def check(*, job_id: int, unused: Unused, clock: Callable[[], datetime]) -> bool
     except (OperationalError, InterfaceError):
         raise
     except Exception:
-        error = _("An error in the program stopped the import; the log has the details.")
+        error = _("An error in the program stopped the import. The log has the details.")
         _end(job, clock(), ImportState.FAILED, error)
         raise
 
 
 def _renew(job: ImportJob, now: datetime) -> None:
-    with transaction.atomic():
-        _check_lease(job)
-        job.leased_until = now + LEASE
-        job.save(update_fields=["leased_until"])
+    until = now + LEASE
+    if not JOBS.renew(rows=JOBS.held(job=job), until=until):
+        raise LeaseLost
+    job.leased_until = until
 
 
-def _checked(job: ImportJob, found: Losses) -> bool:
-    losses = found.found()
-    with transaction.atomic():
-        _check_lease(job)
-        job.state = ImportState.ASKING if losses else ImportState.WAITING
-        job.checked, job.losses, job.leased_until = True, [loss.as_json() for loss in losses], None
-        job.save(update_fields=["state", "checked", "losses", "leased_until"])
-    return not losses
+def _checked(job: ImportJob, losses: Losses) -> bool:
+    found = [loss.as_json() for loss in losses.found()]
+    state = ImportState.ASKING if found else ImportState.WAITING
+    if not JOBS.end(rows=JOBS.held(job=job), state=state, checked=True, losses=found):
+        raise LeaseLost
+    return not found
 
 
 def run(*, job_id: int, take: Take, clock: Callable[[], datetime]) -> None:
-    """Import what is left of a job. Running it twice, or by two workers at once, does nothing twice."""
+    """Import the rest of a job. Idempotent and safe to run concurrently."""
     job = claim(job_id=job_id, now=clock())
     if job:
-        deque(go_on(job, take=take, clock=clock), maxlen=0)
+        deque(import_batches(job, take=take, clock=clock), maxlen=0)
 
 
-def go_on(job: ImportJob, *, take: Take, clock: Callable[[], datetime]) -> Iterator[None]:
-    """Import what is left of a claimed job, pausing after every batch; `job` then says how far it is."""
+def import_batches(job: ImportJob, *, take: Take, clock: Callable[[], datetime]) -> Iterator[None]:
+    """Import the rest of a claimed job. Pauses after each batch, when `job` has the current counts."""
     try:
         for batch in _batches(_unread(job)):
             _take_batch(job, batch, take, clock())
             yield
         _end(job, clock(), ImportState.DONE)
-    except _LeaseLost:
-        # Whoever has it now goes on.
+    except LeaseLost:
         return
     except (OperationalError, InterfaceError):
-        # The database is away, so nothing can be noted: the lease ends by itself, and the sweep finds the job.
+        # The database is away, so the job cannot be changed: its lease expires, and the sweep finds it.
         raise
     except Exception:
-        error = _("An error in the program stopped the import after line %(number)d; the log has the details.")
+        error = _("An error in the program stopped the import after line %(number)d. The log has the details.")
         _end(job, clock(), ImportState.FAILED, error % {"number": job.lines_done})
         raise
 
@@ -208,7 +205,7 @@ def _batches(unread: Iterable[Line]) -> Iterator[list[Line]]:
 
 def _take_batch(job: ImportJob, batch: Sequence[Line], take: Take, now: datetime) -> None:
     with transaction.atomic():
-        _check_lease(job)
+        JOBS.lock(job=job)
         outcomes = [Outcome(line, refusal=line.problem) for line in batch if line.problem]
         outcomes += take(job, [line for line in batch if not line.problem], now)
         ImportLine.objects.bulk_create(
@@ -216,8 +213,9 @@ def _take_batch(job: ImportJob, batch: Sequence[Line], take: Take, now: datetime
             for outcome in outcomes
         )
         refused = sum(bool(outcome.refusal) for outcome in outcomes)
-        ImportJob.objects.filter(id=job.id).update(
-            leased_until=now + LEASE,
+        JOBS.renew(
+            rows=JOBS.held(job=job),
+            until=now + LEASE,
             lines_done=batch[-1].last,
             taken=job.taken + len(outcomes) - refused,
             refused=job.refused + refused,
@@ -230,23 +228,15 @@ def _take_batch(job: ImportJob, batch: Sequence[Line], take: Take, now: datetime
 
 def _ignored(job: ImportJob, outcomes: Iterable[Outcome]) -> list[str]:
     names = {shown(name) for each in outcomes for name in each.ignored}
-    return sorted({*job.ignored_fields, *names})[:MOST_IGNORED]
-
-
-def _check_lease(job: ImportJob) -> None:
-    """Lock the job and see that it is still as this worker left it."""
-    mine = ImportJob.objects.filter(
-        id=job.id, state=ImportState.RUNNING, leased_until=job.leased_until, lines_done=job.lines_done
-    )
-    if not mine.select_for_update(no_key=True).exists():
-        raise _LeaseLost
+    return sorted({*job.ignored_fields, *names})[:MAX_IGNORED_FIELDS]
 
 
 def _end(job: ImportJob, now: datetime, state: ImportState, error: str = "") -> None:
+    columns: dict[str, Any] = {"error": error, "finished_at": now}
+    if state == ImportState.DONE:
+        columns["lines_done"] = job.lines_total
     with transaction.atomic():
-        _check_lease(job)
-        job.state, job.error, job.leased_until, job.finished_at = state, error, None, now
-        if state == ImportState.DONE:
-            job.lines_done = job.lines_total
-        job.save(update_fields=["state", "error", "leased_until", "finished_at", "lines_done"])
+        if not JOBS.end(rows=JOBS.held(job=job), state=state, **columns):
+            raise LeaseLost
         job.chunks.all().delete()
+    job.refresh_from_db()

@@ -15,8 +15,9 @@ from annotate.lib.refusals import Refusal
 from annotate.pools.actions import create_pool
 from annotate.pools.importers import jobs, prompts
 from annotate.pools.models import ImportKind, Pool
-from annotate.samples.actions import create_policy, move_current, start_run
+from annotate.samples import policies, runs
 from annotate.samples.models import Origin, Policy, Stage
+from annotate.samples.spec import PolicySpec
 from annotate.work.models import Campaign
 from annotate.work.states import CampaignState
 from annotate.work.workflow import DemoCampaign
@@ -52,7 +53,7 @@ def load(*, passwords: Mapping[Role, str], now: datetime) -> list[str]:
         policy = _policy(manager, now)
         _campaigns(pool, manager, now)
         if not pool.runs.exists():
-            start_run(
+            runs.start(
                 pool=pool,
                 policy=policy,
                 k=CANDIDATES,
@@ -106,15 +107,11 @@ def _prompts(now: datetime) -> Pool:
 def _policy(manager: User, now: datetime) -> Policy:
     policy = Policy.objects.filter(name="demo", revision="1").first()
     if policy is None:
-        policy = create_policy(
-            name="demo",
-            revision="1",
-            stage=Stage.SFT,
-            origin=Origin.LOCAL,
-            location=str(POLICY / "weights"),
-            now=now,
+        spec = PolicySpec(
+            name="demo", revision="1", stage=Stage.SFT, origin=Origin.LOCAL, location=str(POLICY / "weights")
         )
-        move_current(stage=Stage.SFT, policy=policy, by=manager, now=now)
+        policy = policies.create(spec=spec, now=now)
+        policies.move_current(stage=Stage.SFT, policy=policy, by=manager, now=now)
     return policy
 
 

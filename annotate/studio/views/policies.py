@@ -13,7 +13,8 @@ from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import shown_in
-from annotate.samples import actions, probes
+from annotate.samples import policies as registered
+from annotate.samples import probes
 from annotate.samples.forms import PolicyForm
 from annotate.samples.models import CurrentPolicy, Origin, Policy, ServerProbe
 from annotate.samples.states import ProbeState
@@ -33,7 +34,7 @@ def policy_new(request: HttpRequest) -> HttpResponse:
     form = PolicyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with shown_in(form):
-            policy = actions.create_policy(**form.cleaned_data, now=timezone.now())
+            policy = registered.create(spec=form.spec(), now=timezone.now())
             messages.success(request, _("The policy is registered."))
             return redirect("studio:policy", policy.id)
     return render(request, "studio/policy_new.html", {"form": form})
@@ -60,7 +61,7 @@ def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
 @post_or_redirect("studio:policy", "policy_id")
 def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
     policy = get_object_or_404(Policy, id=policy_id)
-    actions.move_current(stage=policy.stage, policy=policy, by=person(request), now=timezone.now())
+    registered.move_current(stage=policy.stage, policy=policy, by=person(request), now=timezone.now())
     said = _("%(policy)s is the current %(stage)s policy. New sampling runs start from it.")
     messages.success(request, said % {"policy": policy, "stage": policy.get_stage_display()})
     return redirect("studio:policies")

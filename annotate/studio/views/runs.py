@@ -15,8 +15,8 @@ from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import shown_in
 from annotate.pools.models import Pool
-from annotate.samples import actions
 from annotate.samples import queries as samples
+from annotate.samples import runs as sampling
 from annotate.samples.forms import SampleRunForm, StopStrings
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RunState
@@ -47,7 +47,7 @@ def run_new(request: HttpRequest) -> HttpResponse:
     form = SampleRunForm(request.POST or None, initial=asked)
     if request.method == "POST" and form.is_valid():
         with shown_in(form):
-            run = actions.start_run(**form.cleaned_data, by=person(request), now=timezone.now())
+            run = sampling.start(**form.cleaned_data, by=person(request), now=timezone.now())
             messages.success(request, _("The run has started. You can leave this page and come back."))
             return redirect("studio:run", run.id)
     context = {
@@ -86,7 +86,7 @@ def run_progress(request: HttpRequest, run_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:run", "run_id")
 def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
-    actions.cancel_run(run=_run(run_id), now=timezone.now())
+    sampling.cancel(run=_run(run_id), now=timezone.now())
     messages.success(request, _("The run is cancelled. The completions it has are kept."))
     return redirect("studio:run", run_id)
 

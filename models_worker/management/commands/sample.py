@@ -7,11 +7,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from annotate.samples import queries
-from annotate.samples.actions import AllEqual
-from annotate.samples.models import Dtype, Origin, Policy, Quantisation, SampleRun
+from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.rules import BadExamples, canonical_examples, is_folder
+from annotate.samples.runs import AllEqual
+from annotate.samples.spec import DEFAULTS, FIELDS, LOADED, MAX_NEW_TOKENS, TEMPERATURE, TOP_P, K
 from models_worker import checkpoints, files, runner
 from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, SamplingParams
+
+# --template and --examples name files.
+LOADED_OPTIONS = [name for name in LOADED if name not in ("chat_template", "examples")]
 
 
 class Command(BaseCommand):
@@ -31,16 +35,14 @@ class Command(BaseCommand):
         file.add_argument("--out", type=Path, help="file to which completions are appended, with their provenance")
         file.add_argument("--policy", help="a registered policy: name@revision, or its name if it has one revision")
         file.add_argument("--checkpoint", help="instead of --policy: a folder, or owner/name@commit on the hub")
-        file.add_argument("--adapter", default="", help="a peft adapter for the checkpoint: a folder or a hub id")
         file.add_argument("--template", default="", help="plain-v1 or a Jinja file; default: the tokenizer's template")
         file.add_argument("--examples", type=Path, help="a JSON file of messages to put before every prompt")
-        file.add_argument("--dtype", default=Dtype.AUTO, choices=Dtype.values)
-        file.add_argument("--quantisation", default=Quantisation.NONE, choices=Quantisation.values)
-        file.add_argument("--unsafe-weights", action="store_true", help="load weights that are not safetensors")
-        file.add_argument("--k", type=int, default=4, help="completions per prompt")
-        file.add_argument("--temperature", type=float, default=1.0)
-        file.add_argument("--top-p", type=float, default=1.0)
-        file.add_argument("--max-new-tokens", type=int, default=128)
+        for name in LOADED_OPTIONS:
+            _add_option(file, name)
+        file.add_argument("--k", type=int, default=K.default, help="completions per prompt")
+        file.add_argument("--temperature", type=float, default=TEMPERATURE.default)
+        file.add_argument("--top-p", type=float, default=TOP_P.default)
+        file.add_argument("--max-new-tokens", type=int, default=MAX_NEW_TOKENS.default)
         file.add_argument("--stop", action="append", default=[], help="text that ends a completion; can be repeated")
         file.add_argument("--seed", type=int, default=0)
         file.add_argument("--keep-tokens", action="store_true", help="store token ids, and logprobs at temperature 1")
@@ -130,13 +132,20 @@ def _described(options: dict[str, Any]) -> Policy:
         name=options["adapter"] or checkpoint,
         origin=Origin.HUB if on_hub else Origin.LOCAL,
         location=checkpoint if on_hub else str(Path(checkpoint).expanduser().resolve()),
-        adapter=_adapter(options["adapter"]),
         chat_template=template,
         examples=canonical_examples(examples),
-        dtype=options["dtype"],
-        quantisation=options["quantisation"],
-        unsafe_weights=options["unsafe_weights"],
+        **{name: options[name] for name in LOADED_OPTIONS} | {"adapter": _adapter(options["adapter"])},
     )
+
+
+def _add_option(group: Any, name: str) -> None:
+    """Add the option of a policy's field."""
+    option, about, default = f"--{name.replace('_', '-')}", FIELDS[name], DEFAULTS[name]
+    if default is False:
+        group.add_argument(option, action="store_true", help=str(about.label))
+    else:
+        choices = about.choices.values if about.choices else None
+        group.add_argument(option, default=default, choices=choices, help=str(about.help))
 
 
 def _adapter(named: str) -> str:

@@ -1,0 +1,123 @@
+"""Leased jobs: rows that a worker claims, renews while it works, and finishes.
+
+A claim ends at `leased_until` unless the worker renews it. Then another worker may have the row, so a worker that died
+blocks nobody. Every change repeats the claim as a condition, so a worker that lost its lease changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from django.db import transaction
+from django.db.models import F, Model, Q, QuerySet
+
+Job = TypeVar("Job", bound=Model)
+
+
+class LeaseLost(Exception):
+    """Another worker has the job, or it has ended. The worker must store nothing more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jobs(Generic[Job]):
+    """A table of jobs with the columns `state` and `leased_until`.
+
+    Methods that change rows also set `columns`. They return the number of rows: 0 if the claim was lost.
+    """
+
+    model: type[Job]
+    waiting: str
+    running: str
+    done: str
+    failed: str
+    # Columns that together differ between any two claims of a row.
+    claim_columns: Sequence[str]
+    # A job that has stopped this many workers fails; `attempts` counts its claims. None: there is no such column.
+    max_attempts: int | None = None
+
+    def free(self, *, now: datetime) -> QuerySet[Job]:
+        """Jobs that a worker may claim."""
+        return self._all().filter(Q(state=self.waiting) | self._expired(now))
+
+    def expired(self, *, now: datetime) -> QuerySet[Job]:
+        """Claimed jobs whose lease is over."""
+        return self._all().filter(self._expired(now))
+
+    def held(self, *, job: Job) -> QuerySet[Job]:
+        """The row of a claimed job; no row if the claim was lost."""
+        claim = {name: getattr(job, name) for name in self.claim_columns}
+        return self._all().filter(pk=job.pk, state=self.running, **claim)
+
+    def lock(self, *, job: Job) -> None:
+        """Keep other workers away from a claimed job until the transaction ends. Raises LeaseLost."""
+        if not self.held(job=job).select_for_update(no_key=True).exists():
+            raise LeaseLost
+
+    def in_order(self, *, rows: QuerySet[Job]) -> QuerySet[Job]:
+        """Lock rows in the order of their ids, which avoids deadlocks between transactions that lock several."""
+        locked = rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
+        return self._all().filter(pk__in=list(locked))
+
+    def claim(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> Job | None:
+        """Claim the first of these free rows that no other transaction has locked."""
+        with transaction.atomic():
+            job = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
+            if job is None:
+                return None
+            columns |= {"state": self.running, "leased_until": until}
+            if self.max_attempts is not None:
+                columns["attempts"] = job.attempts + 1  # type: ignore[attr-defined]
+            for name, value in columns.items():
+                setattr(job, name, value)
+            job.save(update_fields=columns)
+        return job
+
+    def claim_all(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> int:
+        """Claim those of these rows, locked by the caller, that still wait."""
+        if self.max_attempts is not None:
+            columns["attempts"] = F("attempts") + 1
+        return rows.filter(state=self.waiting).update(state=self.running, leased_until=until, **columns)
+
+    def renew(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> int:
+        return rows.update(leased_until=until, **columns)
+
+    def finish(self, *, rows: QuerySet[Job], **columns: Any) -> int:
+        return self.end(rows=rows, state=self.done, **columns)
+
+    def fail(self, *, rows: QuerySet[Job], error: str, **columns: Any) -> int:
+        return self.end(rows=rows, state=self.failed, error=error, **columns)
+
+    def release(self, *, rows: QuerySet[Job], **columns: Any) -> int:
+        """Let another worker have the rows, because this one stops. The attempt does not count."""
+        if self.max_attempts is not None:
+            columns["attempts"] = F("attempts") - 1
+        return self.end(rows=rows, state=self.waiting, **columns)
+
+    def retry(self, *, rows: QuerySet[Job], **columns: Any) -> int:
+        """Let another worker try, after an attempt that counts."""
+        return self.end(rows=rows, state=self.waiting, **columns)
+
+    def end(self, *, rows: QuerySet[Job], state: str, **columns: Any) -> int:
+        """End the leases of these rows."""
+        return rows.update(state=state, leased_until=None, **columns)
+
+    def free_expired(self, *, rows: QuerySet[Job], error: str, now: datetime, **columns: Any) -> tuple[int, int]:
+        """Let other workers have the rows whose lease is over. Rows on their last attempt fail.
+
+        Returns how many wait again and how many failed. Skips rows that another transaction has locked, because it
+        renews, finishes or frees them. Sets `error` and `columns` only in rows that fail.
+        """
+        with transaction.atomic():
+            expired = rows.filter(self._expired(now)).order_by("pk").select_for_update(skip_locked=True, no_key=True)
+            attempts = dict(expired.values_list("pk", "attempts"))
+            exhausted = {pk for pk, count in attempts.items() if count >= (self.max_attempts or 0)}
+            freed = self.retry(rows=self._all().filter(pk__in=attempts.keys() - exhausted))
+            failed = self.fail(rows=self._all().filter(pk__in=exhausted), error=error, **columns)
+        return freed, failed
+
+    def _expired(self, now: datetime) -> Q:
+        return Q(state=self.running, leased_until__lte=now)
+
+    def _all(self) -> QuerySet[Job]:
+        return self.model._default_manager.all()
