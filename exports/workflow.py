@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from annotate.work.actions import settle
 from django.db.models import Model, Q, QuerySet
 from django.utils.functional import Promise
 
+from annotate.work.campaigns import settle
 from annotate.work.models import Assignment
 from exports.agreement.measure import Ranked
 from exports.rows.about import Names
@@ -34,7 +34,7 @@ class FindRanked(Protocol):
 
 
 class Settle(Protocol):
-    """See work.actions.settle."""
+    """See work.campaigns.settle."""
 
     def __call__(self, *, campaigns: Iterable[int], now: datetime) -> None: ...
 

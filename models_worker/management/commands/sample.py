@@ -11,8 +11,9 @@ from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.rules import BadExamples, canonical_examples, is_folder
 from annotate.samples.runs import AllEqual
 from annotate.samples.spec import DEFAULTS, FIELDS, LOADED, MAX_NEW_TOKENS, TEMPERATURE, TOP_P, K
-from models_worker import checkpoints, files, runner
+from models_worker import checkpoints, files
 from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, SamplingParams
+from models_worker.loading import Unusable, load_sampler
 
 # --template and --examples name files.
 LOADED_OPTIONS = [name for name in LOADED if name not in ("chat_template", "examples")]
@@ -98,7 +99,7 @@ class Command(BaseCommand):
             )
         except (files.BadFile, InvalidParams, BadExamples, checkpoints.NotLoaded, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
-        except (runner.Unusable, SamplerUnusable) as error:
+        except (Unusable, SamplerUnusable) as error:
             raise CommandError(str(error)) from error
         skipped = f" {outcome.skipped} bad lines skipped." if outcome.skipped else ""
         self.stdout.write(f"{outcome.written} completions written, {outcome.failed} failed.{skipped}")
@@ -108,7 +109,7 @@ class Command(BaseCommand):
 
 def _sampler(policy: Policy) -> Sampler:
     # A policy without a row was never sampled, so there are no earlier weights to compare.
-    return runner.load_sampler(policy) if policy.pk else checkpoints.sampler(policy)
+    return load_sampler(policy) if policy.pk else checkpoints.sampler(policy)
 
 
 def _registered(named: str) -> Policy:
