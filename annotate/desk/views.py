@@ -28,11 +28,11 @@ from annotate.edits import workflow as edits
 from annotate.guidelines.actions import acknowledge
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
+from annotate.lib.diff import Piece, word_diff
 from annotate.lib.message_cookie import say_once
 from annotate.lib.methods import post_or_redirect, refusals_as_json
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import Refusal
-from annotate.lib.text import Piece, word_diff
 from annotate.lib.wake import wake
 from annotate.samples.actions import FILL
 from annotate.work import leases, times

@@ -12,7 +12,8 @@ from annotate.edits.forms import InstructionForm
 from annotate.edits.models import Instruction, Reason
 from annotate.edits.queries import Wanted
 from annotate.edits.rules import Text, filled_pairs
-from annotate.lib.text import Piece, tidy, word_diff
+from annotate.lib.diff import Piece, word_diff
+from annotate.lib.text import tidy
 from annotate.pools.models import Prompt
 from annotate.pools.rules import LONGEST_PROMPT
 from annotate.work.actions import add_tasks
