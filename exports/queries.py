@@ -17,7 +17,7 @@ from annotate.edits.models import Instruction
 from annotate.lib.addresses import id_in
 from annotate.lib.refusals import Refusal
 from annotate.pools.models import Kind, Prompt, Source
-from annotate.pools.rules import name_key
+from annotate.pools.split_rules import name_key
 from annotate.rankings.models import Ranking, Showing
 from annotate.work.models import Assignment, Campaign, Workflow
 from annotate.work.states import State

@@ -68,7 +68,7 @@ def test_every_line_is_taken_or_refused_and_the_report_says_which(pool):
     assert list(found) == [1, 3, 4, 5, 6]
     assert [number for number, refusal in found.items() if not refusal] == [1, 4, 6]
     assert found[3].startswith("This is not valid JSON")
-    assert found[5] == "Message 1 is empty."
+    assert found[5].startswith("Message 1 is empty")
     assert [line.number for line in queries.import_lines(job, refused_only=True)] == [3, 5]
     assert sorted(Prompt.objects.values_list("text", flat=True)) == ["One", "Two", "one"]
 
@@ -79,10 +79,10 @@ def test_duplicates_name_the_prompt_they_equal_even_one_of_the_same_batch(pool):
     )
     job = load(pool, [{"prompt": "\r\nOne\n"}, {"prompt": "Two"}, {"prompt": "Two"}])
     first, second, third = queries.import_lines(job)
-    assert first.refusal == f"This is prompt {there.id} of the pool “Poems”."
+    assert first.refusal == str(actions.DuplicatePrompt(there))
     assert first.prompt == there
     assert second.refusal == ""
-    assert third.refusal == f"This is prompt {second.prompt_id} of the pool “Poems”."
+    assert third.refusal == str(actions.DuplicatePrompt(second.prompt))
     assert third.prompt == second.prompt
     assert (job.taken, job.refused) == (1, 2)
 
@@ -245,11 +245,11 @@ def test_fields_that_hold_no_text_are_left_out_and_told_once(pool):
         ({"instruction": ["x"]}, "The field instruction must be a text or a whole number."),
         ({"instruction": "x", "instances": {"input": "a"}}, "The instances must be a list"),
         ({"instruction": "x", "instances": ["a", "b"]}, "The instances must be a list"),
-        ({"instruction": "x", "instances": [{"output": "a"}, {"output": "b"}]}, "The query of pair 1 is empty."),
+        ({"instruction": "x", "instances": [{"output": "a"}, {"output": "b"}]}, "The query of pair 1 is empty"),
         ({"instruction": "x", "instances": [{"input": 1, "output": 2}] * 2}, "The query of pair 1 must be a text."),
         ({"messages": [{"role": "user", "content": 42}]}, "Message 1 must be a text."),
         ({"shots": [1, 2]}, "The shots must be an object"),
-        ({"shots": SHOTS, "kind": "plain"}, "Only a few-shot prompt has query/response pairs."),
+        ({"shots": SHOTS, "kind": "plain"}, "Only a few-shot prompt can have query/response pairs"),
         ({"prompt": "a", "source_user": {"name": "x"}}, "The field source_user must be a text or a whole number."),
         ({"prompt": "a", "id": True}, "The field id must be a text or a whole number."),
         ({"prompt": "a", "source": "web"}, "“web” is no source"),
@@ -431,7 +431,7 @@ def test_a_line_may_say_its_priority(pool, said, priority):
 
 @pytest.mark.parametrize(
     ("said", "refusal"),
-    [(1001, "1001 is not between"), ("-2000", "-2000 is not between")]
+    [(1001, "The priority is 1001."), ("-2000", "The priority is -2000.")]
     + [(odd, "no whole number") for odd in ("high", 1.5, True, [1], "٣", "9" * 5000)],
 )
 def test_a_priority_that_is_none_is_refused_with_its_line(pool, said, refusal):

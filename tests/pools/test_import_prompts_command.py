@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from annotate.pools.actions import DuplicatePrompt
 from annotate.pools.models import ImportJob, ImportState, Pool, Prompt, Source, Split
 from tests import factories as make
 from tests.pools.test_add_prompt import add, customer_of
@@ -26,8 +27,8 @@ def test_it_prints_what_was_taken_and_every_refusal(file, capsys):
     printed = capsys.readouterr()
     first = Prompt.objects.get(text="One")
     assert printed.out.splitlines() == [
-        "line 2: Message 1 is empty.",
-        f"line 4: This is prompt {first.id} of the pool “Poems”.",
+        "line 2: Message 1 is empty. Enter a text.",
+        f"line 4: {DuplicatePrompt(first)}",
         "Fields left out: score",
         "2 of customers without a source_user, who may stand on both splits",
         "2 taken, 2 refused.",
