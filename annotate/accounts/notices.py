@@ -1,4 +1,4 @@
-"""Context processor: the notices about a person's account, which every page shows until they are dismissed."""
+"""A context processor for notices about the account, which every page shows until they are dismissed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from annotate.accounts.models import User
 
 
 def context(request: HttpRequest) -> dict[str, Any]:
-    """`account_notices()` reads the database only for the few people for whom a notice waits."""
+    """Add `account_notices()`, which only reads the database for people with notices."""
     return {"account_notices": lambda: _sentences(request)}
 
 

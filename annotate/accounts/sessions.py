@@ -1,4 +1,4 @@
-"""Who is behind a request: the session and its person, read by two prepared statements. Every page begins with them."""
+"""Read the session and the user of a request with prepared statements."""
 
 from typing import Any
 
