@@ -238,8 +238,8 @@ def test_fields_that_hold_no_text_are_left_out_and_told_once(pool):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ({"text": "hi"}, "There is no prompt: the line needs a field messages, prompt or instruction."),
-        ({"prompt": "a", "messages": []}, "Write the prompt in one field: this line has messages, prompt."),
+        ({"text": "hi"}, "Write it in a field messages, prompt or instruction."),
+        ({"prompt": "a", "messages": []}, "a prompt in each of the fields messages, prompt."),
         ({"prompt": 7}, "The field prompt must be a text or a list of messages."),
         ({"messages": "hi"}, "The messages must be a list of objects"),
         ({"instruction": ["x"]}, "The field instruction must be a text or a whole number."),
@@ -252,9 +252,12 @@ def test_fields_that_hold_no_text_are_left_out_and_told_once(pool):
         ({"shots": SHOTS, "kind": "plain"}, "Only a few-shot prompt can have query/response pairs"),
         ({"prompt": "a", "source_user": {"name": "x"}}, "The field source_user must be a text or a whole number."),
         ({"prompt": "a", "id": True}, "The field id must be a text or a whole number."),
-        ({"prompt": "a", "source": "web"}, "“web” is no source"),
+        ({"prompt": "a", "source": "web"}, "“web” is not a valid source"),
         ({"prompt": "a", "language": "German"}, "“German” is not a language tag"),
-        ({"messages": [{"role": "system", "content": "x"}, *CONVERSATION], "system": "y"}, "Message 2 is the system's"),
+        (
+            {"messages": [{"role": "system", "content": "x"}, *CONVERSATION], "system": "y"},
+            "Message 2 is from the system",
+        ),
     ],
 )
 def test_a_refusal_says_what_to_do(pool, line, sentence):
@@ -273,11 +276,11 @@ def test_csv_is_numbered_as_an_editor_numbers_its_lines(pool):
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
     [
-        ("a.jsonl", b"", "The file is empty."),
+        ("a.jsonl", b"", "The file is empty"),
         ("a.jsonl", b"\n \n", "There is no line to import in this file."),
         ("a.csv", b"prompt\n", "There is no line to import in this file."),
-        ("a.csv", b"prompt,prompt\nhi,x\n", "must name every column"),
-        ("a.txt", b"hi", "Name the file .jsonl or .csv"),
+        ("a.csv", b"prompt,prompt\nhi,x\n", "must name each column"),
+        ("a.txt", b"hi", "Only JSONL and CSV files"),
         ("a.json", b'[{"prompt": "a"}]', "one JSON list"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "é"}\n'.encode("latin-1"), "Line 2 is not UTF-8 text."),
         ("a.jsonl", '{"prompt": "é'.encode()[:-1], "Line 1 is not UTF-8 text."),
@@ -432,7 +435,7 @@ def test_a_line_may_say_its_priority(pool, said, priority):
 @pytest.mark.parametrize(
     ("said", "refusal"),
     [(1001, "The priority is 1001."), ("-2000", "The priority is -2000.")]
-    + [(odd, "no whole number") for odd in ("high", 1.5, True, [1], "٣", "9" * 5000)],
+    + [(odd, "not a whole number") for odd in ("high", 1.5, True, [1], "٣", "9" * 5000)],
 )
 def test_a_priority_that_is_none_is_refused_with_its_line(pool, said, refusal):
     job = load(pool, [{"prompt": "One", "priority": said}, {"prompt": "Two"}])

@@ -30,7 +30,7 @@ def test_it_prints_what_was_taken_and_every_refusal(file, capsys):
         "line 2: Message 1 is empty. Enter a text.",
         f"line 4: {DuplicatePrompt(first)}",
         "Fields left out: score",
-        "2 of customers without a source_user, who may stand on both splits",
+        "2 of customers without a source_user. They may be on both sides of the split.",
         "2 taken, 2 refused.",
     ]
     assert printed.err == "4 of 4 lines\n"
@@ -69,7 +69,7 @@ def test_nothing_taken_is_an_error(file):
 
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
-    [("none.jsonl", None, "No such file"), ("a.txt", "hi", "Name the file"), ("a.jsonl", "", "The file is empty.")],
+    [("none.jsonl", None, "No such file"), ("a.txt", "hi", "JSONL and CSV"), ("a.jsonl", "", "The file is empty")],
 )
 def test_a_file_that_cannot_be_read_leaves_neither_job_nor_pool(tmp_path, name, data, sentence):
     if data is not None:

@@ -185,9 +185,9 @@ def test_k_pairs_make_k_examples_each_asked_for_once():
 @pytest.mark.parametrize(
     ("shots", "sentence"),
     [
-        ({}, "two query/response pairs or more"),
-        ({"instruction": "x", "pairs": SHOTS["pairs"][:1]}, "two query/response pairs or more"),
-        ({"instruction": "x", "pairs": "two"}, "two query/response pairs or more"),
+        ({}, "at least two query/response pairs"),
+        ({"instruction": "x", "pairs": SHOTS["pairs"][:1]}, "at least two query/response pairs"),
+        ({"instruction": "x", "pairs": "two"}, "at least two query/response pairs"),
         ({"instruction": " ", "pairs": SHOTS["pairs"]}, "The instruction is empty"),
         ({"instruction": "x", "pairs": [*SHOTS["pairs"], {"query": "q"}]}, "The response of pair 4 is empty"),
         ({"instruction": "x", "pairs": ["q", "r"]}, "The query of pair 1 is empty"),
@@ -295,7 +295,7 @@ def test_a_larger_share_moves_no_group_back_to_train(key, small, large):
 def test_pairs_whose_examples_would_fill_the_memory_are_refused():
     pairs = [{"query": "a", "response": "b"}] * 5000
     draft = PromptDraft(shots={"instruction": "x", "pairs": pairs}, kind=Kind.FEW_SHOT)
-    with pytest.raises(BadPrompt, match="5000 pairs make 5000 examples"):
+    with pytest.raises(BadPrompt, match="5000 pairs make 5000 training examples"):
         rules.prepare(draft)
     few = PromptDraft(shots={"instruction": "x", "pairs": pairs[:900]}, kind=Kind.FEW_SHOT)
     assert len(rules.prepare(few).hashes) == 1
