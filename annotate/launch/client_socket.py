@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# The longest answer that a thread leaves to the loop, in bytes. For a longer one the thread waits until no more than
-# this is left. The page of a task with the longest draft is shorter. Files, such as exports, have no limit.
+# The longest answer in bytes that a thread leaves to the loop; longer than any page. Files have no limit.
 ANSWER_BYTES = 16 * 1024 * 1024
 # The loop sends one client no more than this in one turn.
 TURN_BYTES = 1024 * 1024
-# How much the kernel buffers beyond what it is sending. By default it buffers megabytes and takes more only when a
-# third of that is sent, so a download at a moderate rate looks as if it had stopped.
+# The limit of the kernel's buffer. By default it takes megabytes at a time, and slow downloads seem to have stopped.
 UNSENT_BYTES = 64 * 1024
 # A thread waits for its client THREAD_WAITS seconds in all, plus a second for each RATE bytes transferred.
 THREAD_WAITS = 15.0
@@ -70,15 +68,14 @@ class ClientSocket(socket.socket):
         self.start_request()
 
     def start_request(self) -> None:
-        """Reset what belongs to one request."""
         self.may_wait, self.moved, self.waited = False, 0, 0.0
         self.too_slow = self.answered = False
-        # Unknown until the head has arrived: which threads answer, and the length of the request in bytes.
+        # Set when the head has arrived. `complete_at` is the length of the request in bytes.
         self.lane: Lane | None = None
         self.complete_at = 0
 
     def setblocking(self, flag: bool) -> None:
-        """Ignore gunicorn, whose threads expect a socket that blocks."""
+        """Ignored: gunicorn's threads would make the socket block."""
 
     def settimeout(self, value: float | None) -> None: ...
 
@@ -120,7 +117,7 @@ class ClientSocket(socket.socket):
         return memoryview(data).nbytes
 
     def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]
-        """Leave the file to the loop, which sends it after the data written before."""
+        """Leave the file to the loop."""
         end = os.fstat(file.fileno()).st_size if count is None else offset + count
         while self.file:
             self._send_or_wait()

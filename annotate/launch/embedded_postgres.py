@@ -70,8 +70,6 @@ ACCESS = f"# TYPE DATABASE USER METHOD\nlocal all {NAME} scram-sha-256\n"
 
 @dataclass(frozen=True)
 class Cluster:
-    """The paths and the address of a server."""
-
     var: Path
 
     @property
@@ -108,7 +106,7 @@ class Cluster:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Exclude other processes that start or stop the server."""
+        """Exclude other starters and stoppers."""
         self.home.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             # The account of the server must pass through, whatever our umask is.
@@ -146,7 +144,6 @@ def ensure_running(var: Path, *, durable: bool = True) -> str:
 
 
 def stop(var: Path) -> None:
-    """Stop the server if it runs."""
     cluster = Cluster(var.resolve())
     if not cluster.data.exists():
         return
@@ -177,7 +174,7 @@ def _means(cluster: Cluster) -> tuple[Binaries, Account]:
 
 
 def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
-    """Create the data in a temporary folder and move it when it is complete, so that a kill leaves no half."""
+    """Create the data in another folder and move it at the end, so that a kill leaves no half."""
     fresh = cluster.home / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     account.own(fresh)
@@ -209,7 +206,7 @@ def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
 
 
 def _memory() -> int:
-    """Return the bytes of memory of this machine."""
+    """In bytes."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
@@ -298,10 +295,7 @@ def _command_line(pid: int) -> str:
 
 
 def _forget_reused_pid(cluster: Cluster) -> None:
-    """Delete a recorded pid that another process uses now, because PostgreSQL would refuse to start.
-
-    Pids without a process stay: PostgreSQL uses them to find leftovers of its predecessor.
-    """
+    """Delete a recorded pid that another program uses now, because PostgreSQL would refuse to start."""
     pid = _recorded_pid(cluster)
     if pid and _exists(pid):
         (cluster.data / "postmaster.pid").unlink()
@@ -310,7 +304,7 @@ def _forget_reused_pid(cluster: Cluster) -> None:
 
 
 def _exists(pid: int) -> bool:
-    """Does the process exist? Zombies count."""
+    # Zombies count.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -329,7 +323,6 @@ def _refusal(output: str) -> NoPostgres:
 
 
 def keep(var: Path, *, durable: bool) -> None:
-    """Keep the server running until our parent process ends."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise SystemExit

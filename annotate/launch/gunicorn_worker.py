@@ -95,7 +95,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._make_room()
 
     def finish_request(self, conn: TConn, future: "Future[bool]") -> None:
-        """Take a connection back from its thread."""
         try:
             conn.kept = future.result()
         except Exception:  # gunicorn has logged it
@@ -125,7 +124,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         return finished
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Close the connections whose time is up, after each round of gunicorn's loop."""
+        """Close the connections whose time is up."""
         now = time.monotonic()
         if now < self._looked_at + LOOK_SECONDS and not force:
             return
@@ -146,7 +145,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                 conn.timeout = min(conn.timeout, deadline)
 
     def _wait(self, conn: TConn, state: State, seconds: float) -> None:
-        """Let the loop watch the connection."""
         conn.timeout = time.monotonic() + seconds
         event = EVENT_WRITE if state is State.WRITING else EVENT_READ
         if conn in self._waiting:
@@ -217,7 +215,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                     self._refuse(conn, _answer(431, "Request Header Fields Too Large", "The headers are too large."))
                 return
             client.lane, client.complete_at = self._read_head(client, end)
-            # The other threads have the whole request. If gunicorn expects more, they must not wait for it.
+            # Other threads have the whole request and must not wait, even if gunicorn expects more.
             client.may_wait = client.lane is Lane.LARGE
         if client.lane is Lane.LARGE or len(client.ahead) >= client.complete_at:
             self._leave(conn)
@@ -225,7 +223,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             done.add_done_callback(lambda future: self.method_queue.defer(self.finish_request, conn, future))
 
     def _read_head(self, client: ClientSocket, end: int) -> tuple[Lane, int]:
-        """Return the threads for the request and its length in bytes. gunicorn refuses invalid headers later."""
+        """Return the lane and the length in bytes. gunicorn refuses invalid headers later."""
         head = bytes(client.ahead[:end])
         headers = [(name.lower(), value) for name, value in HEADER.findall(head)]
         sizes = [LENGTH.fullmatch(value) for name, value in headers if name == b"content-length"]
@@ -234,7 +232,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if length > BODY_BYTES or any(name == b"transfer-encoding" for name, _value in headers):
             return Lane.LARGE, complete_at
         if len(client.ahead) < complete_at and any(name == b"expect" for name, _value in headers):
-            # gunicorn repeats this, which is allowed.
             client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         return Lane.STATIC if self._static.match(head) else Lane.PAGE, complete_at
 

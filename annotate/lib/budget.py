@@ -1,7 +1,6 @@
-"""A budget for showing texts in one request.
+"""A budget for showing texts in one request. A unit is about a microsecond of a slow processor.
 
-A unit is about a microsecond of a slow processor. Costs are estimated from the texts alone, not from a clock or a
-cache, so that a page always looks the same. Texts beyond the budget are shown without rendering.
+Costs are estimated from the texts alone, not from a clock or a cache, so that a page always looks the same.
 """
 
 import math
@@ -14,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 # Texts may delay a page by half a second, on a processor three times as slow as expected.
 UNITS_PER_REQUEST = 144_000
 
-# Codes of invisible characters, which make a page up to twenty times as long as its texts.
+# Codes make a page up to twenty times as long as its texts.
 CODES_PER_REQUEST = 200_000
 
 _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
@@ -22,7 +21,7 @@ _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 
 @contextmanager
 def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
-    """Limit the texts shown inside to `units` and CODES_PER_REQUEST. An inner budget replaces an outer one."""
+    """Limit the texts shown inside. An inner budget replaces an outer one."""
     token = _budget.set([units, CODES_PER_REQUEST])
     try:
         yield
@@ -46,7 +45,7 @@ def spend(units: int) -> bool:
 
 
 def spend_codes(number: int) -> bool:
-    """Spend codes as `spend` does units. They are counted separately so that other texts are still rendered."""
+    """Spend codes of invisible characters, which have their own budget."""
     budget = _budget.get()
     if budget is None:
         return True

@@ -11,8 +11,7 @@ from itertools import accumulate
 from annotate.lib.budget import spend
 from annotate.lib.text import WORDS
 
-# Texts are compared by lines (with the blank ones after them), then by sentences, then by words. Each finer comparison
-# only covers what the coarser one found changed.
+# Texts are compared by lines, then changed lines by sentences, then changed sentences by words.
 LINES = re.compile(r"(?<=\n)(?=[^\n])")
 SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?<=[。！？])")
 GRAINS = (LINES.split, SENTENCES.split, WORDS.findall)
@@ -30,21 +29,20 @@ class Piece:
     text: str
 
 
-# The limit of one comparison in units of annotate.lib.budget, and the cost of its steps as bench/rendering.py measures
-# it: splitting a text (per character), looking at a token, looking at a pair of equal tokens.
+# The limit and the costs of a comparison in units of annotate.lib.budget, as measured by bench/rendering.py.
 MAX_DIFF_UNITS = 40_000
 UNITS_PER_CHARACTER = (0.06, 0.12, 0.5)  # by grain
 UNITS_PER_TOKEN = 0.6
 UNITS_PER_PAIR = 0.15
-# The limit is MAX_DIFF_UNITS for two texts of this length together, and proportionally less for shorter ones.
+# Shorter texts have a proportionally lower limit.
 CHARACTERS_FOR_ALL = 2_000
 
 
 def word_diff(old: str, new: str) -> list[Piece]:
-    """Return what stayed, what was removed and what was added, in reading order, removed text before its replacement.
+    """Compare two texts. Returns pieces in reading order, removed text before its replacement.
 
-    No piece is empty. The same and removed pieces join to `old`, the same and added ones to `new`. When the units of
-    the comparison are spent, the rest counts as replaced. The result depends on the two texts alone.
+    Same and removed pieces join to `old`, same and added ones to `new`. None is empty. Beyond the limit of the
+    comparison, texts count as replaced. The result depends on the texts alone.
     """
     units = MAX_DIFF_UNITS * min(1, (len(old) + len(new)) / CHARACTERS_FOR_ALL)
     allowance = _Allowance(units if old != new and spend(int(units) + 1) else 0)
@@ -56,7 +54,6 @@ class _Allowance:
     left: float
 
     def take(self, units: float) -> bool:
-        """Spend `units` if they are left."""
         if units > self.left:
             return False
         self.left -= units
@@ -73,7 +70,7 @@ def _pieces(old: str, new: str, grain: int, allowance: _Allowance) -> Iterator[P
         yield Piece(Op.ADDED, new)
         return
     before, after = GRAINS[grain](old), GRAINS[grain](new)
-    # Coarse grains leave half of the units to finer ones, which look into the changed lines of a long text.
+    # Coarse grains leave half of the units to finer ones.
     share = _Allowance(allowance.left if grain == len(GRAINS) - 1 else allowance.left / 2)
     allowance.left -= share.left
     blocks = list(_equal_blocks(before, after, share))
@@ -100,10 +97,9 @@ def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) ->
 
 
 def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
-    """Find runs as difflib does: the longest first, then those on both sides, while units are left."""
+    """Find equal runs as difflib does: the longest first, then on both sides of it."""
     matcher = SequenceMatcher(None, before, after)
-    # A search looks at each token and at all its places in `after`, also outside of the region. difflib ignores tokens
-    # that make up more than a hundredth of a long text.
+    # A search looks at each token and all its places in `after`, except for tokens too frequent for difflib.
     places = Counter(after)
     most = len(after) // 100 + 1 if len(after) >= 200 else len(after)
     steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * (places[token] if places[token] <= most else 0) for token in before)
@@ -148,7 +144,6 @@ def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def _change(removed: list[str], added: list[str]) -> Iterator[Piece]:
-    """Yield the pieces of a change and empty both lists."""
     for op, texts in ((Op.REMOVED, removed), (Op.ADDED, added)):
         if texts:
             yield Piece(op, "".join(texts))

@@ -9,7 +9,7 @@ from langcodes.tag_parser import LanguageTagError
 
 from annotate.lib.refusals import Refusal
 
-# Labelers of all languages take text in no language (zxx) and in an undetermined one (und, which parses as None).
+# No language (zxx) or an undetermined one (und, which parses as None): for all labelers.
 NO_LANGUAGE: Final = (None, "zxx")
 NORWEGIAN: Final = ({"no", "nb"}, {"no", "nn"})
 
@@ -20,10 +20,9 @@ class BadLanguage(Refusal):
 
 @lru_cache(maxsize=4096)
 def canonical(tag: str) -> str:
-    """Return the form that BCP 47 recommends: `en-GB` for `EN_gb`, `de` for `deu_Latn`, `he` for `iw`.
+    """Return the form that BCP 47 recommends: `en-GB` for `EN_gb`, `de` for `deu_Latn` (RFC 5646, Suppress-Script).
 
-    It has no usual scripts (RFC 5646, Suppress-Script) and no deprecated or three-letter codes. Raises BadLanguage for
-    tags that are not in the IANA registry.
+    Raises BadLanguage for tags that are not in the IANA registry.
     """
     try:
         # The second pass handles tags with several replacements: sgn-UK, sgn-GB, bfi.
@@ -40,9 +39,9 @@ def canonical(tag: str) -> str:
 def matches(spoken: str, tag: str) -> bool:
     """Does a labeler of the language `spoken` take tasks in `tag`?
 
-    The languages must be equal, and so must script, region and variant if both tags have them. `en-GB` takes `en`, but
-    not `en-US`; `en` takes both; `zh-Hant` does not take `zh-CN`, whose region implies its script. As in CLDR, `cmn` is
-    `zh` and `arb` is `ar`; `no` is both `nb` and `nn`, which differ; `yue` is not `zh`.
+    The languages must be equal, and so must script, region and variant if both tags have them: `en-GB` takes `en`, but
+    not `en-US`; `zh-Hant` does not take `zh-CN`, whose region implies another script. As in CLDR, `cmn` is `zh`, but
+    `yue` is not; `no` is both `nb` and `nn`.
     """
     try:
         ours, theirs = (Language.get(standardize_tag(each, macro=True)) for each in (spoken, tag))
@@ -70,6 +69,5 @@ def _script(language: Language) -> str | None:
 
 
 def _variants_agree(ours: Language, theirs: Language) -> bool:
-    """Compare variants and private subtags, but not extensions, which choose a calendar or an order."""
     one, other = ({*(each.variants or ()), each.private} - {None} for each in (ours, theirs))
     return one <= other or other <= one

@@ -52,11 +52,9 @@ def refusals_as_json(view: View[P]) -> View[P]:
 def post_or_redirect(page: Page, *parameters: str, refused: str = "") -> Callable[[View[P]], View[P]]:
     """Run the view for a POST, redirect a GET to the page of the form, and answer 405 to other methods.
 
-    `page`: the name of an address with these `parameters` of the view's own address, or a function that takes the
-    view's arguments and returns a path. It also shows refusals, unless `refused` names another address.
-
-    People send a GET to such an address when they reload a refused form, or log in there after their session has
-    expired. Put this decorator below the one that checks the role.
+    `page`: the name of an address with these `parameters` of the view's address, or a function of the view's arguments.
+    It also shows refusals, unless `refused` names another address. People send a GET when they reload a refused form or
+    log in after their session has expired. Put this decorator below the door.
     """
     shown = refusals_lead_to(refused) if refused else refusals_lead_to(page, *parameters)
 

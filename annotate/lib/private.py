@@ -1,4 +1,4 @@
-"""Files and folders that only our own account may read. Standard library only."""
+"""Files and folders that only our account may read. Standard library only."""
 
 import os
 import stat

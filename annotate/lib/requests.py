@@ -18,8 +18,8 @@ LOOKED_UP = 1_000
 class Request(WSGIRequest):
     """A request that ignores unusable charsets, as Django ignores unknown ones.
 
-    Django decodes the address with the charset of the Content-Type before any middleware runs. Some charsets, such as
-    rot13 and idna, raise. Punycode takes quadratic time: a second for 64 kB, minutes for 1 MB.
+    Django decodes the address with it before any middleware runs. Some charsets raise (rot13, idna), and punycode takes
+    minutes for 1 MB.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:

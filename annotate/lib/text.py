@@ -19,7 +19,7 @@ def storable(text: str) -> bool:
 
 
 def mended(text: str) -> str:
-    """Replace each character that cannot be stored (see `storable`) by U+FFFD."""
+    """Replace characters that cannot be stored by U+FFFD."""
     if storable(text):
         return text
     mark = "\N{REPLACEMENT CHARACTER}"
@@ -27,8 +27,7 @@ def mended(text: str) -> str:
     return text.replace("\x00", mark).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-# White space, control characters, the characters that Unicode tells programs not to show (Default_Ignorable_Code_Point
-# in DerivedCoreProperties.txt), the marks of interlinear notes, and the blank of Braille.
+# White space, controls, Default_Ignorable_Code_Point of Unicode, the marks of interlinear notes, and the Braille blank.
 _UNSEEN: Final = (
     r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -41,16 +40,14 @@ _WHOLE: Final = re.compile(r"(\d+)\.0+")
 
 
 def is_blank(text: str) -> bool:
-    """Is the text empty, or only white space and invisible characters? All code uses this rule."""
+    """Does the text have no visible character?"""
     return _SEEN.search(text) is None
 
 
 def tidy(text: str) -> str:
-    """Return the canonical form of a text. Two texts are equal exactly if their canonical forms are the same.
+    """Return the canonical form, by which texts are compared: NFC, plain newlines, no blank lines at both ends.
 
-    It composes characters (NFC), makes line endings plain newlines and removes blank lines at both ends. It keeps
-    indentation, spaces, superscripts and invisible characters. People's texts are stored in this form; completions
-    are stored as the model wrote them and only compared in it.
+    People's texts are stored in this form. Completions are stored as the model wrote them.
     """
     lines = composed(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first, end = 0, len(lines)
@@ -61,12 +58,11 @@ def tidy(text: str) -> str:
     return "\n".join(lines[first:end])
 
 
-# Composition makes one character out of at most four.
 _COMPOSED_OF: Final = 4
 
 
 def tidy_within(text: str, most: int) -> str:
-    """Tidy a text that the caller refuses beyond `most` characters. Much longer ones return unchanged, to save time."""
+    """Tidy a text, unless it is much longer than `most`, so that the caller refuses it anyway."""
     return text if len(text) > _COMPOSED_OF * most else tidy(text)
 
 
@@ -76,15 +72,12 @@ _LAST_MARK: Final = 0x1FFFF
 
 
 def composed(text: str) -> str:
-    """Return the Unicode normal form NFC, in time proportional to the length."""
+    """Return the Unicode normal form NFC, in linear time."""
     return _normalized(text, "NFC", "NFD")
 
 
 def _normalized(text: str, form: Literal["NFC", "NFKC"], decomposed: Literal["NFD", "NFKD"]) -> str:
-    """Return the result of unicodedata.normalize, which takes minutes for 100,000 marks on one character.
-
-    Its sorting of marks takes quadratic time. Sorting long runs beforehand does not change the result.
-    """
+    """Normalize in linear time. unicodedata sorts marks in quadratic time, so long runs are sorted first."""
     if unicodedata.is_normalized(form, text):  # quick, and nearly always true
         return text
 
@@ -97,7 +90,6 @@ def _normalized(text: str, form: Literal["NFC", "NFKC"], decomposed: Literal["NF
 
 @cache
 def _long_runs(decomposed: Literal["NFD", "NFKD"]) -> "re.Pattern[str]":
-    """Match long runs of characters that decompose into marks only."""
     marks = [
         mark
         for mark in map(chr, range(0x300, _LAST_MARK + 1))
@@ -111,36 +103,33 @@ def equal(one: str, other: str) -> bool:
 
 
 def text_hash(text: str) -> str:
-    """Return the SHA-256 of the canonical form, in hexadecimal."""
+    """SHA-256 of the canonical form, in hexadecimal."""
     return hashlib.sha256(tidy(text).encode()).hexdigest()
 
 
 def loose_form(text: str) -> str:
-    """Normalize compatibility characters (NFKC) and white space, to match names and group similar prompts.
-
-    Never use it to decide whether two texts are equal: 2⁵ and 25 have the same loose form, and indentation is lost.
-    """
+    """Normalize compatibility characters (NFKC) and spaces. Not for equality: 2⁵ and 25 have the same loose form."""
     return " ".join(_normalized(text, "NFKC", "NFKD").split())
 
 
 def name_form(name: str) -> str:
-    """Return the same form for names that look alike: idempotent, and "" for a name without visible characters.
+    """Return the same form for names that look alike. Idempotent.
 
-    It ignores invisible and compatibility characters, spacing, case, and the ".0" that spreadsheets add to numbers.
+    It ignores invisible and compatibility characters, spacing, case, and the ".0" of numbers in spreadsheets.
     """
     seen = _INVISIBLE.sub("", loose_form(name))
-    # Case folding decomposes some characters, so the loose form is taken again.
+    # Case folding decomposes some characters.
     form = loose_form(seen.casefold())
     whole = _WHOLE.fullmatch(form)
     return whole[1] if whole else form
 
 
 def loose_hash(text: str) -> str:
-    """Return the SHA-256 of the loose form, in hexadecimal."""
+    """SHA-256 of the loose form, in hexadecimal."""
     return hashlib.sha256(loose_form(text).encode()).hexdigest()
 
 
-# Characters that a person sees as part of the one before: marks (categories Mn, Mc and Me), joiners, skin tones.
+# Characters that are part of the one before: marks (categories Mn, Mc and Me), joiners, skin tones.
 _MARKS: Final = "".join(mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark)[0] == "M")
 _RARE_MARKS: Final = "".join(
     mark
@@ -148,17 +137,16 @@ _RARE_MARKS: Final = "".join(
     if unicodedata.category(mark)[0] == "M"
 )
 _JOINER: Final = "\u200d"
-# The lookahead saves time, because a class with characters beyond U+FFFF is slow.
+# The lookahead is faster than a class with rare characters.
 _EXTENDED: Final = (
     rf"(?:[{_MARKS}\u200c{_JOINER}]|[\U0001f3fb-\U0001f3ff]"
     rf"|(?=[\U00010000-\U0001efff\U000e0100-\U000e01ef])[{_RARE_MARKS}])"
 )
 _FLAG_LETTERS: Final = r"\U0001f1e6-\U0001f1ff"
-# Chinese, Japanese, Thai, Lao, Tibetan, Burmese and Khmer have no spaces between words, so each character is a word.
+# Scripts without spaces between words, in which each character is a word.
 _UNSPACED: Final = r"\u0e00-\u0e4f\u0e80-\u0ecf\u0f40-\u0fbc\u1000-\u103f\u1780-\u17d3\u3040-\u30ff\u3400-\u9fff"
 
-# A word is a run of letters and digits, a run of white space, or one character of another kind. None begins within what
-# a person sees as one character.
+# A run of letters and digits, a run of white space, or one other visible character with its marks.
 WORDS = re.compile(
     rf"\s++|[^\W{_UNSPACED}]++(?:{_EXTENDED}++[^\W{_UNSPACED}]*+)*+|[{_FLAG_LETTERS}]{{2}}"
     rf"|\S{_EXTENDED}*+(?:(?<={_JOINER})[^\w\s]{_EXTENDED}*+)*+"
@@ -170,10 +158,7 @@ _FLAG_LETTER: Final = re.compile(f"[{_FLAG_LETTERS}]")
 
 
 def cut_before(text: str, most: int) -> int:
-    """Return the last position up to `most` that divides nothing that a person sees as one character.
-
-    It divides a character that has more marks than any script uses.
-    """
+    """Return the last position up to `most` that is not inside a visible character."""
     for place in range(most, max(0, most - _LONG_RUN), -1):
         if text[place - 1] != _JOINER and not _CONTINUES.match(text, place) and not _divides_flag(text, place):
             return place
@@ -181,7 +166,7 @@ def cut_before(text: str, most: int) -> int:
 
 
 def _divides_flag(text: str, place: int) -> bool:
-    """Does the position divide two flag letters that make one flag, counted from the start of their run?"""
+    """Is the position inside a pair of flag letters, counted from the start of their run?"""
     if not _FLAG_LETTER.match(text, place):
         return False
     run = _FLAG_LETTERS_BEFORE.search(text[max(0, place - _LONG_RUN) : place])
@@ -189,5 +174,5 @@ def _divides_flag(text: str, place: int) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """Split a text into words in lower case, each punctuation mark being one. Superscripts stay what they are."""
+    """Split a text into words in lower case and punctuation marks."""
     return [word for word in WORDS.findall(tidy(text).casefold()) if not word.isspace()]

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connections
 from psycopg2 import extensions
 
-# Seconds after which the client gives up on a server that does not enforce its own limit.
+# Seconds that the client waits longer than the limit of the server.
 GRACE = 2.0
 # The limit in seconds after a timeout, until the server answers again.
 WHILE_SILENT = 1.0
@@ -16,10 +16,9 @@ CONNECTED = (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS
 
 
 def bound_waiting() -> None:
-    """Limit all waits of this process, from its next connection on.
+    """Limit all waits of this process from its next connection on.
 
-    The server gets its limits as connection options, which poolers (PREPARED_STATEMENTS=0) refuse. The client also
-    enforces them, in case the server hangs.
+    The server gets its limits as options, which poolers refuse. The client also enforces them, in case it hangs.
     """
     if settings.PREPARED_STATEMENTS:
         limits = {"statement_timeout": settings.DB_STATEMENT_TIMEOUT, "lock_timeout": settings.DB_LOCK_TIMEOUT}

@@ -107,10 +107,9 @@ def add_prompts(
     parent: Prompt | None = None,
     author: User | None = None,
 ) -> list[Added]:
-    """Add many prompts with few queries. The result has the order of `prompts`.
+    """Add many prompts with few queries, some of them in quarantine. The result has the order of `prompts`.
 
-    The group of a prompt is that of its parent, else of its owner, else of its instruction, else of an equal prompt.
-    Prompts with a text that the other side of the split uses are added in quarantine.
+    The group of a prompt is that of its parent, else of its owner, its instruction or an equal prompt.
     """
     with transaction.atomic():
         hold_split_map()
@@ -118,10 +117,9 @@ def add_prompts(
 
 
 def hold_split_map() -> None:
-    """Lock the split map until the transaction ends: nobody else adds prompts or decides about quarantine.
+    """Lock out others who add prompts or decide about quarantine. All code takes this lock after all row locks.
 
-    No unique index prevents equal prompts in two pools on two sides of the split. All code takes this lock after all
-    row locks.
+    No unique index prevents equal prompts in two pools on two sides of the split.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
@@ -176,7 +174,7 @@ def _add(
         parent.refresh_from_db(fields=["quarantine_reason", "quarantine_twin"])
     here = _in_pool(pool, prompts)
     holders = Holders.of({text for prompt in prompts if prompt.content_hash not in here for text in prompt.hashes})
-    # The first of several equal prompts is added, so its owner counts.
+    # The first of several equal prompts is added.
     new: dict[str, Prepared] = {}
     for prompt in prompts:
         if prompt.content_hash not in here:
@@ -192,8 +190,7 @@ def _add(
             added.append(Added(equal, is_new=False))
             continue
         key, holder = keys[prompt.content_hash], holders.of_text(prompt.content_hash)
-        # A prompt without an owner joins the group of an equal one, which connects no two customers. If it names the
-        # other side, because both came with one file (see other_side), it keeps its side and goes into quarantine.
+        # A prompt without an owner joins the group of an equal one, unless it names the other side.
         joins = holder and key.startswith(ALONE) and prompt.draft.split in ("", holder.group.split)
         group = parent.group if parent else holder.group if holder and joins else groups[key]
         row = here[prompt.content_hash] = _row(pool, group, prompt, now, parent, author)
@@ -207,7 +204,7 @@ def _add(
         examples += [ExampleText(prompt=row, content_hash=text) for text in sorted(prompt.example_hashes)]
         added.append(Added(row, is_new=True))
     made = [each.prompt for each in added if each.is_new]
-    # A prompt in quarantine refers to one that is not, perhaps in this batch, so the latter are stored first.
+    # Those in quarantine refer to the others, so they are stored last.
     Prompt.objects.bulk_create([prompt for prompt in made if not prompt.quarantined_at])
     Prompt.objects.bulk_create(quarantined := [prompt for prompt in made if prompt.quarantined_at])
     ExampleText.objects.bulk_create(examples)
@@ -216,13 +213,12 @@ def _add(
 
 
 def _in_pool(pool: Pool, prompts: Sequence[Prepared]) -> dict[str, Prompt]:
-    """Map content hashes to the equal prompts of the pool."""
     equal = Prompt.objects.filter(pool=pool, content_hash__in={prompt.content_hash for prompt in prompts})
     return {row.content_hash: row for row in equal.select_related("pool").only("content_hash", "pool__name")}
 
 
 def _groups(keys: set[str], now: datetime, sides: Mapping[str, str]) -> dict[str, PromptGroup]:
-    """Get or create the groups of these keys. New ones draw their side of the split unless `sides` has it."""
+    """Get or create groups. New ones draw their side of the split unless `sides` has it."""
     found = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
     made = [
         PromptGroup(key=key, split=sides.get(key) or _side(key), created_at=now) for key in sorted(keys - found.keys())
@@ -303,7 +299,7 @@ def _decide(job: ImportJob, **columns: Any) -> None:
 
 
 def sweep_imports(*, now: datetime) -> int:
-    """Wake workers for imports whose message or worker was lost. Returns the number of imports."""
+    """Wake workers for imports whose message or worker was lost. Returns their number."""
     due = list(jobs.due(now).order_by("id"))
     for job in due:
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)

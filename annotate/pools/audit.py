@@ -1,8 +1,7 @@
 """Find prompts that share a text or an owner with the other side of the split, from raw texts and names.
 
 The audit trusts neither group ids nor stored hashes. Memory: 16 bytes for each prompt, 8 for each few-shot example and
-group, and some hundred bytes for each prompt that shares something. The owner of a prompt is its customer or writer; an
-edit belongs to the owner of the prompt at the root of its lineage, because it repeats their words.
+group. The owner of a prompt is its customer or writer; an edit belongs to the owner of the root of its lineage.
 """
 
 import hashlib
@@ -38,10 +37,9 @@ class Seen:
 
 
 def find() -> list[Case]:
-    """Return the prompts in use to put into quarantine so that no owner and no text is on both sides.
+    """Return the prompts to put into quarantine so that no owner and no text is on both sides.
 
-    An owner keeps the side of its group, or of the oldest prompt. A text keeps the side of the oldest prompt that has
-    it. Each prompt is returned once, and the result depends only on stored rows.
+    An owner keeps the side of its group, a text that of its oldest prompt. The result depends only on stored rows.
     """
     owners, texts = both_sides()
     if not len(owners) and not len(texts):
@@ -59,10 +57,7 @@ def find() -> list[Case]:
 
 
 def both_sides() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return the short hashes of the owners and of the texts that both sides use.
-
-    A group counts as a use by its owner, because the owner's next prompt will be on its side.
-    """
+    """Return the short hashes of owners and texts that both sides use. Groups count as uses by their owners."""
     owners: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     texts: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     for seen in prompts_in_use():
@@ -80,7 +75,7 @@ def shared(hashes: Mapping[str, Hashes]) -> npt.NDArray[np.uint64]:
 
 
 def cases(by_owner: Mapping[str, Collection[Use]], by_text: Mapping[str, Collection[Use]]) -> list[Case]:
-    """Decide which of these prompts to quarantine: first by owners, then by texts among the rest."""
+    """Select prompts to quarantine: by owners, then by texts among the rest."""
     sides = dict(PromptGroup.objects.filter(key__in=list(by_owner)).values_list("key", "split"))
     to_quarantine: dict[int, Case] = {}
     for owner, uses in sorted(by_owner.items()):
@@ -96,7 +91,6 @@ def cases(by_owner: Mapping[str, Collection[Use]], by_text: Mapping[str, Collect
 
 
 def prompts_in_use() -> Iterator[Seen]:
-    """Yield all prompts that are not in quarantine, by id, with CHUNK of them in memory."""
     after = 0
     columns = ("id", "group__split", "messages", "shots")
     in_use = Prompt.objects.filter(quarantined_at=None).order_by("id").values_list(*columns)
@@ -112,9 +106,9 @@ def prompts_in_use() -> Iterator[Seen]:
 
 
 def owners_of(prompts: Sequence[int]) -> dict[int, str]:
-    """Map prompt ids to owner keys. A prompt without an owner has a key that it shares with its edits.
+    """Map prompt ids to owner keys. Deleted prompts are missing.
 
-    Deleted prompts are missing. One query for each generation of edits; a recursive query would read the whole table.
+    One query for each generation of edits, because a recursive query would read the whole table.
     """
     known: dict[int, tuple[int | None, str, str, int | None]] = {}
     missing = set(prompts)

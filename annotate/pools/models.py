@@ -65,11 +65,7 @@ class Pool(models.Model):
 
 
 class PromptGroup(models.Model):
-    """Prompts that must stay on one side of the split: those of a customer, a writer or an instruction, with edits.
-
-    All exports use the same split. It is drawn once and never changes (a trigger prevents it), because a model may
-    already have been trained on it.
-    """
+    """Prompts that must stay on one side of the split. A trigger prevents changes of the side after the draw."""
 
     key = models.CharField(max_length=300, unique=True)
     split = models.CharField(max_length=8, choices=Split.choices)
@@ -91,7 +87,7 @@ class Prompt(models.Model):
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="prompts")
     group = models.ForeignKey(PromptGroup, on_delete=models.PROTECT, related_name="prompts")
     messages = models.JSONField(help_text=_("a list of {role, content}; the last one is the user's"))
-    # Few-shot only: {"instruction", "pairs": [{"query", "response"}]}. An SFT export makes an example of each pair.
+    # Few-shot only: {"instruction", "pairs": [{"query", "response"}]}.
     shots = models.JSONField(null=True)
     # Imported answers, {field of the file: value}. Labelers never see them.
     reference = models.JSONField(_("reference answer"), null=True)
@@ -102,10 +98,10 @@ class Prompt(models.Model):
     language = models.CharField(_("language"), max_length=16, default="en")
     licence = models.CharField(_("licence"), max_length=100, blank=True)
     external_id = models.CharField(_("id in its source"), max_length=200, blank=True)
-    # The messages as one text, for search and lists.
+    # The messages as one text.
     text = models.TextField()
     search = models.GeneratedField(
-        # PostgreSQL refuses to index more than about a megabyte of words.
+        # PostgreSQL limits an index entry to about a megabyte.
         expression=SearchVector(Left("text", 100_000), config="simple"),
         output_field=SearchVectorField(),
         db_persist=True,
@@ -114,9 +110,9 @@ class Prompt(models.Model):
     # The prompt that this one edits, and the user who wrote it.
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="edits")
     author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="prompts_written")
-    # Ids of the authors of this prompt and of its ancestors. None of them gets it as a task.
+    # Ids of the authors of this prompt and its ancestors, who do not get it as a task.
     authors = ArrayField(models.BigIntegerField(), default=list)
-    # From -MOST_PRIORITY to MOST_PRIORITY. Higher comes first in campaigns that use priorities.
+    # Higher comes first in campaigns that use priorities.
     priority = models.SmallIntegerField(_("priority"), default=0)
     created_at = models.DateTimeField()
     # Prompts in quarantine are not sampled, and get into no task and no export.
@@ -124,9 +120,9 @@ class Prompt(models.Model):
     quarantine_reason = models.CharField(
         max_length=16, choices=QuarantineReason.choices, blank=True, default="", db_default=""
     )
-    # The prompt that it conflicts with, None after that prompt was deleted.
+    # The prompt that it conflicts with.
     quarantine_twin = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
-    # Set when a manager decides to keep the prompt in quarantine.
+    # The manager who decided to keep it in quarantine.
     quarantine_decided_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
@@ -170,7 +166,7 @@ class Prompt(models.Model):
             models.UniqueConstraint(fields=["pool", "content_hash"], name="prompt_once_in_pool"),
         ]
         indexes = [
-            # The search for equal prompts on the other side of the split.
+            # For equal prompts on the other side of the split.
             models.Index(fields=["content_hash"], name="prompt_content_hash"),
             # The quarantine page of a pool.
             models.Index(
@@ -178,7 +174,7 @@ class Prompt(models.Model):
                 condition=models.Q(quarantined_at__isnull=False),
                 name="prompt_quarantined",
             ),
-            # The import of completions, which name a prompt by its external id.
+            # For the import of completions.
             models.Index(fields=["pool", "external_id"], name="prompt_external_id"),
             GinIndex(fields=["search"], name="prompt_search"),
         ]
@@ -243,13 +239,12 @@ class ImportJob(models.Model):
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="imports")
     kind = models.CharField(max_length=16, choices=ImportKind.choices)
     file_name = models.CharField(max_length=255)
-    # Values for columns that the file lacks.
     defaults = models.JSONField(default=dict)
     # Fields of the file that the import does not use.
     ignored_fields = models.JSONField(default=list)
     # Fields that a manager decided to drop.
     ignore = models.JSONField(default=list)
-    # Whether the whole file has been searched for text that would be dropped. No line is imported before.
+    # Whether the whole file has been searched for such text. No line is imported before.
     checked = models.BooleanField(default=False)
     # The fields with such text: [{"name", "lines", "examples"}].
     losses = models.JSONField(default=list)
@@ -259,7 +254,7 @@ class ImportJob(models.Model):
     lines_done = models.PositiveIntegerField(default=0)
     taken = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
-    # Imported prompts of unnamed customers.
+    # Imported prompts of customers without a name.
     nobodys = models.PositiveIntegerField(default=0)
     # Imported prompts that went into quarantine.
     quarantined = models.PositiveIntegerField(default=0, db_default=0)
@@ -295,12 +290,12 @@ class ImportJob(models.Model):
 
     @property
     def unused_fields(self) -> list[str]:
-        """The fields that were dropped without a question, because they held no text."""
+        """The ignored fields without text, about which nobody was asked."""
         return [name for name in self.ignored_fields if name not in self.ignore]
 
 
 class ImportChunk(models.Model):
-    """A part of an import's file, deleted when the job ends. No process holds the whole file in memory."""
+    """A part of an import's file, deleted when the job ends."""
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="chunks")
     number = models.PositiveIntegerField()

@@ -1,7 +1,7 @@
 """Quarantine: find prompts with equal texts on the other side of the split, and mark prompts.
 
 Only one side of the split may use a text, as a prompt or as a few-shot example. A new prompt that breaks this goes into
-quarantine. annotate/work/quarantine.py handles its tasks and samples.
+quarantine; annotate/work/quarantine.py handles its tasks.
 """
 
 from collections import defaultdict
@@ -33,7 +33,7 @@ class Case:
 
 @dataclass
 class Holders:
-    """The prompts that use a text, as their own or as a few-shot example, by its hash, the oldest first."""
+    """The prompts that use a text, by its hash, the oldest first."""
 
     by_hash: dict[str, list[Prompt]] = field(default_factory=lambda: defaultdict(list))
 
@@ -59,25 +59,24 @@ class Holders:
         return next(iter(self.by_hash.get(text, ())), None)
 
     def opposite(self, hashes: Iterable[str], split: str) -> list[Prompt]:
-        """Return the prompts on the other side that use any of these texts, each once, the oldest first."""
+        """Return the prompts on the other side with any of these texts, the oldest first."""
         prompts = {
             id(prompt): prompt
             for text in sorted(hashes)
             for prompt in self.by_hash.get(text, ())
             if prompt.group.split != split
         }
-        # A prompt that is not stored yet has no id, and is the newest.
+        # A prompt that is not stored yet has no id.
         return sorted(prompts.values(), key=lambda prompt: prompt.id or float("inf"))
 
 
 def reason_of(content_hash: str, twin: Prompt) -> QuarantineReason:
-    """Tell whether the shared text is that of both prompts, or an example of one."""
     same = twin.content_hash == content_hash
     return QuarantineReason.EQUAL_TEXT if same else QuarantineReason.EQUAL_EXAMPLE
 
 
 def in_the_way(prompts: Collection[Prompt]) -> dict[int, list[Prompt]]:
-    """Map prompt ids to the prompts in use on the other side that share a text. At most four queries."""
+    """Map prompt ids to the prompts on the other side that share a text. At most four queries."""
     hashes = {prompt.id: {prompt.content_hash} for prompt in prompts}
     for prompt_id, text in ExampleText.objects.filter(prompt__in=hashes).values_list("prompt", "content_hash"):
         hashes[prompt_id].add(text)

@@ -23,7 +23,6 @@ class Filters:
 
 
 def find_prompts(pool: Pool, filters: Filters) -> QuerySet[Prompt]:
-    """Return the matching prompts of a pool, newest first."""
     columns = {
         "kind": filters.kind,
         "source": filters.source,
@@ -36,7 +35,7 @@ def find_prompts(pool: Pool, filters: Filters) -> QuerySet[Prompt]:
 
 
 def search_prompts(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
-    """Filter prompts by words. The search column is not loaded."""
+    """Filter prompts by words."""
     words = words.replace("\x00", " ").strip()
     if words:
         prompts = prompts.filter(search=SearchQuery(words, config="simple", search_type="websearch"))
@@ -51,8 +50,6 @@ def pools() -> QuerySet[Pool]:
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of prompts of a pool, by the values of each column."""
-
     total: int
     kinds: Counter[str]
     sources: Counter[str]
@@ -98,22 +95,18 @@ def count_quarantine(pool: Pool) -> Quarantine:
 
 
 def decisions(prompt: Prompt) -> QuerySet[QuarantineEvent]:
-    """Return the decisions about a prompt's quarantine, newest first."""
     return prompt.quarantine_events.select_related("actor").order_by("-id")
 
 
 def imports(pool: Pool) -> QuerySet[ImportJob]:
-    """Return the imports of a pool, newest first."""
     return pool.imports.select_related("created_by").order_by("-id")
 
 
 def quarantined_lines(job: ImportJob) -> QuerySet[ImportLine]:
-    """Return the lines whose prompts are in quarantine, in the order of the file."""
     lines = import_lines(job).filter(refusal="", prompt__quarantined_at__isnull=False)
     return lines.select_related("prompt__quarantine_twin").defer("prompt__search", "prompt__quarantine_twin__search")
 
 
 def import_lines(job: ImportJob, *, refused_only: bool = False) -> QuerySet[ImportLine]:
-    """Return the lines of a file in order, each with its prompt or refusal."""
     lines = job.lines.select_related("prompt").defer("prompt__search")
     return (lines.exclude(refusal="") if refused_only else lines).order_by("number")

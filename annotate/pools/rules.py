@@ -16,12 +16,11 @@ from annotate.lib.text import is_blank, storable, tidy, tidy_within
 from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source
 
 ROLES: Final = ("system", "user", "assistant")
-# Characters. Longer than any policy's context, and within the limit of an entry in PostgreSQL's search index.
+# Characters. Longer than any policy's context, and within PostgreSQL's limit of a search index entry.
 LONGEST_PROMPT: Final = 200_000
 # A page takes a third of a millisecond for each message that it shows.
 MOST_MESSAGES: Final = 1_000
-# Characters of all examples together. Each pair makes an example that repeats all pairs, so their length grows with the
-# square of the number of pairs, and the comparison with other prompts holds them in memory.
+# Characters of all examples together, which are compared in memory. It grows with the square of the number of pairs.
 LONGEST_EXAMPLES: Final = 20_000_000
 
 
@@ -36,7 +35,7 @@ class Pair(TypedDict):
 
 
 class Shots(TypedDict):
-    """A few-shot instruction with K >= 2 pairs, which make K training examples."""
+    """A few-shot instruction with at least 2 pairs."""
 
     instruction: str
     pairs: list[Pair]
@@ -63,16 +62,16 @@ class PromptDraft:
     priority: int = 0
     # Imported answers by field name. Labelers never see them.
     reference: Mapping[str, Any] | None = None
-    # For a prompt from an earlier export: its side of the split and the name of its group.
+    # From an earlier export.
     split: str = ""
     group: str = ""
-    # The instruction that prompts with different inputs share.
+    # Shared by prompts with different inputs.
     instruction: str = ""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked prompt in the form in which it is stored."""
+    """A checked prompt."""
 
     draft: PromptDraft
     messages: list[Message]
@@ -120,7 +119,7 @@ def prepare(draft: PromptDraft) -> Prepared:
 
 
 def check_examples(pairs: int, characters: int) -> None:
-    """Check the total length of the examples of a few-shot prompt. Raises BadPrompt."""
+    """Check the total length of the training examples. Raises BadPrompt."""
     if pairs * characters > LONGEST_EXAMPLES:
         raise BadPrompt(
             _(
@@ -209,7 +208,7 @@ def _pair(number: int, raw: object) -> Pair:
 
 
 def render_shots(instruction: str, pairs: Sequence[Pair]) -> str:
-    """Return a prompt of the instruction, all pairs but the last, and the last pair's query without its response."""
+    """Return the prompt: the instruction, all pairs, and no response to the last query."""
     *solved, last = pairs
     shown = [f"Input: {pair['query']}\nOutput: {pair['response']}" for pair in solved]
     return "\n\n".join([instruction, *shown, f"Input: {last['query']}\nOutput:"])
@@ -232,7 +231,6 @@ def example_hashes(shots: Shots) -> set[str]:
 
 
 def _tidied(draft: PromptDraft) -> PromptDraft:
-    """Check the columns of a draft against their permitted values."""
     for name, value, known in (
         (_("kind"), draft.kind, Kind.values),
         (_("source"), draft.source, Source.values),
@@ -278,7 +276,7 @@ def _fitting(value: str, column: str) -> str:
 
 
 def prompt_text(messages: Sequence[Message]) -> str:
-    """Join the messages to one text for search and lists."""
+    """Join the messages to one text."""
     if len(messages) == 1:
         return messages[0]["content"]
     return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)

@@ -1,4 +1,4 @@
-"""Which side of the split a prompt is on: keys of groups and owners, the draw, and conflicts. Pure functions."""
+"""The split: keys of groups and owners, the draw, and conflicts. Pure functions."""
 
 import hashlib
 import hmac
@@ -9,15 +9,15 @@ from annotate.lib.text import loose_form, loose_hash, name_form
 from annotate.pools.models import Source, Split
 from annotate.pools.rules import Prepared, messages_hash
 
-# The beginning of the key of a prompt whose group depends on its text alone.
+# Prefix of the keys of groups that depend on a text alone.
 ALONE: Final = "prompt:"
 
 
 def group_key(prompt: Prepared, *, author_id: int | None) -> str:
     """Return the key of the prompt's group: its owner, else its imported group, its instruction or its text.
 
-    Names and texts enter in their loose form, so prompts that differ only in spacing share a group. Keys must never
-    change, because the split of a stored group was drawn from its key.
+    It uses loose forms, so prompts that differ only in spacing share a group. Never change it: the
+    splits of stored groups were drawn from their keys.
     """
     draft = prompt.draft
     if owner := owner_key(source=draft.source, source_user=draft.source_user, author_id=author_id):
@@ -40,9 +40,8 @@ def owner_key(*, source: str, source_user: str, author_id: int | None) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return the same key for all spellings of a name (see `name_form`). A change needs a migration of the keys."""
+    """Return the same key for all spellings of a name. A change needs a migration of the keys."""
     key = name_form(name)
-    # The form can be many times longer than the name.
     return key if len(key) <= 200 else loose_hash(key)
 
 
@@ -66,10 +65,9 @@ def wrong_side(uses: Collection[Use], side: str | None) -> list[tuple[Use, Use |
 
 
 def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]:
-    """Return the uses to remove so that each text is on one side only, each with the use that it conflicts with.
+    """Return the uses to remove so that each text is on one side, each with the use that it conflicts with.
 
-    Prompts are taken in the order of their ids. One with a text that is already on the other side is removed, and does
-    not count against later ones.
+    In the order of their ids, prompts with a text on the other side are removed and do not count afterwards.
     """
     texts: dict[int, list[tuple[str, Use]]] = {}
     for text, uses in sorted(by_text.items()):
@@ -93,6 +91,6 @@ def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]
 
 
 def draw_split(key: str, split_key: str, valid_share: float) -> Split:
-    """Draw the side of a group from a keyed hash: reproducible, and unpredictable without the secret key."""
+    """Draw a side from a keyed hash: reproducible, and unpredictable without the key."""
     digest = hmac.new(split_key.encode(), f"split:{key}".encode(), hashlib.sha256).digest()
     return Split.VALID if int.from_bytes(digest[:8], "big") < valid_share * 2**64 else Split.TRAIN

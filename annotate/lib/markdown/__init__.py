@@ -1,25 +1,8 @@
-"""Render Markdown as safe HTML that hides nothing.
+"""Render Markdown as safe HTML that hides nothing (docs/markdown.md describes the marks).
 
-People judge these texts, so the result shows every visible character of the source, in the same order. It hides only
-these marks, and only where a reader sees their effect instead:
-
-- `#` to `######` and a space before a heading;
-- `-`, `*` or `+` and a space before a list item (numbers stay as they are written);
-- `>` and a space before a quoted line, and a lone `>` between two quoted lines;
-- a pair of lines of three or more backticks or tildes around code (the info string stays);
-- the pipes of a table and the row of dashes under its head (an escaped pipe stays, with its backslash);
-- backticks around code within a line;
-- `*`, `**` or `***` around words within a line, next to white space, punctuation or Chinese or Japanese characters.
-  `2*3*4`, `f(*args)` and `__init__` stay. Bold words within a heading are underlined;
-- the brackets of `[text](https://...)`: the address and the title follow the text.
-
-Everything else is text: backslashes, entities, HTML, images, `---`, footnotes, link definitions. The style sheet keeps
-line breaks and spaces (`white-space: pre-wrap`). Lines indented by four spaces are code. Characters that are invisible
-or reorder the text around them are shown as their code (see `hidden_in`).
-
-The time to render grows in proportion to the text. `cost` estimates it first; a text that costs more than MAX_COST, or
-more than is left of the request's budget, is shown without rendering. Two independent measures keep markup out: all
-text is escaped, and nh3 keeps only the elements and attributes listed here.
+People judge these texts, so the result shows every visible character in its order, except for marks whose effect is
+visible. The style sheet keeps spaces (`white-space: pre-wrap`). Two independent measures keep markup out: all text is
+escaped, and nh3 only keeps the elements below. The time to render grows in proportion to the text.
 """
 
 import re
@@ -54,13 +37,12 @@ CLASSES = {
 }
 SCHEMES = {"http", "https", "mailto"}
 
-# A guideline is on every page of its campaign, and several people see a prompt.
 CACHED_TEXTS = 500
 MAX_CACHED_CHARACTERS = 20_000
 
 
 def render(text: str, *, top_heading: int = 3) -> SafeString:
-    """Render `text`. Its first heading becomes an `h<top_heading>` (2 to 6), and the outline skips no level."""
+    """Render `text`, or show it as written if it costs too much. `top_heading`: level of the first heading, 2 to 6."""
     text = plain_newlines(text)
     if len(text) > UNIT_CHARACTERS * min(MAX_COST, left()) or has_endless_line(text):
         return as_written(text)

@@ -41,7 +41,7 @@ class Page:
             if _is_blank(lines[at]):
                 at += 1
                 continue
-            # Browsers ignore an element with a `dir` attribute when they determine the direction around it.
+            # A `dir` attribute hides a block from the block around it, which then finds no direction.
             direction = "" if own else ' dir="auto"'
             start = self._start(lines, at, depth)
             code = start["fence"] if isinstance(start, re.Match) else not start and _is_code(lines[at])
@@ -55,7 +55,7 @@ class Page:
             label = ""
 
     def _start(self, lines: list[str], at: int, depth: int) -> "re.Match[str] | str | None":
-        """Return the match of START on this line, "table" for the head of a table, None for text and indented code."""
+        """Return the match of START, "table", or None for text and indented code."""
         line = lines[at]
         start = START.match(line)
         if start and (depth < MAX_DEPTH or start["fence"] or start["heading"]):
@@ -84,7 +84,7 @@ class Page:
         return end
 
     def _add_heading(self, start: "re.Match[str]", lines: list[str], at: int, direction: str) -> int:
-        """Continue the outline of the page: relative to the first heading, without leaving out a level."""
+        """Continue the outline of the page without skipping a level."""
         written = len(start["heading"])
         while self.outline and self.outline[-1] >= written:
             self.outline.pop()
@@ -146,7 +146,6 @@ class Page:
         return at
 
     def _add_item(self, start: "re.Match[str]", lines: list[str], at: int, depth: int, direction: str) -> int:
-        """Add an item: the lines with more indentation than its mark, and the blank lines between them."""
         line = lines[at]
         marker = start["number"] or start["bullet"]
         before = line.index(marker)
@@ -177,7 +176,7 @@ class Page:
 
     def _add_table(self, lines: list[str], at: int, direction: str) -> int:
         classes = [_alignment(cell) for cell in _cells(lines[at + 1])]
-        # The first cell determines the order of the columns and the side where scrolling begins.
+        # The first cell determines the direction of the table.
         self.html.append(f'<div class="wide-table"{direction} tabindex="0"><table><thead>')
         self._add_row("th", lines[at], classes, first="")
         self.html.append("</thead><tbody>")
@@ -199,7 +198,7 @@ class Page:
 
 
 def _is_blank(line: str) -> bool:
-    """Is there nothing but spaces and tabs? Other white space is text: some of it is shown as its code."""
+    # Other white space is text, some of which is shown as its code.
     return not line.strip(" \t")
 
 
@@ -213,7 +212,7 @@ def _closes(fence: str, line: str) -> bool:
 
 
 def _indentation(line: str) -> int:
-    """Measure the indentation in columns. A tab goes to the next multiple of four."""
+    """Return the indentation in columns, with tab stops at multiples of four."""
     if "\t" not in line:
         return len(line) - len(line.lstrip(" "))
     lead = line[: len(line) - len(line.lstrip(" \t"))]

@@ -15,11 +15,11 @@ _ALWAYS_HIDDEN = (
     "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
 # Characters that some scripts need. Texts without a letter of such a script show them as codes.
-# Marks of direction reorder numbers and signs. Hebrew puts U+034F between points.
+# Marks of direction reorder numbers and signs. Hebrew needs U+034F.
 _MARKS = "\u034f\u061c\u200e\u200f"
 # For scripts other than Latin, and emoji.
 _JOINERS = "\u200c\u200d"
-# Thai, Lao, Burmese and Khmer have no spaces between words. This character shows where a line may end.
+# Marks possible line ends in Thai, Lao, Burmese and Khmer.
 _WORD_ENDS = "\u200b"
 # Separates a vowel from its word and changes the shape of both.
 _MONGOLIAN_SEPARATOR = "\u180e"
@@ -56,7 +56,7 @@ NOT_IN_ADDRESSES = _class_of(_MARKS + _WORD_ENDS + _MONGOLIAN_SEPARATOR)
 
 
 def hidden_in(text: str) -> "re.Pattern[str]":
-    """Match the characters of `text` that are shown as their code, because readers would not notice them."""
+    """Return a pattern of the characters of `text` that are shown as their code."""
     if text.isascii() or not _NEEDED_SOMEWHERE.search(text):
         return _class_of("")
     return _class_of("".join(needed for needed, script in _NEEDED_WITH.items() if not script.search(text)))
@@ -79,7 +79,7 @@ def _to_hidden(hidden: "re.Pattern[str]") -> dict[int, str]:
 
 
 def limit_codes(text: str, hidden: "re.Pattern[str]") -> str:
-    """Put HIDDEN in place of the characters of `hidden` if there are more than MAX_CODES or the request's budget."""
+    """Replace invisible characters by HIDDEN if there are too many to show as codes."""
     if not hidden.search(text):
         return text
     number = sum(1 for _match in islice(hidden.finditer(text), MAX_CODES + 1))
@@ -97,7 +97,7 @@ def limit_codes(text: str, hidden: "re.Pattern[str]") -> str:
 
 
 def with_codes(html: str, hidden: "re.Pattern[str]") -> str:
-    """Replace the characters that `hidden` matches by marked codes, except in the tags of flags."""
+    """Replace invisible characters by marked codes, except in flags."""
     # str.translate would take ten times as long, because most of 200,000 characters are visible.
     html = hidden.sub(_code, html)
     if f"{_BLACK_FLAG}<mark>" in html:

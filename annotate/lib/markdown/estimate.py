@@ -1,17 +1,15 @@
-"""An estimate of what rendering a text costs."""
+"""Estimate the cost of rendering."""
 
 import math
 import re
 
 from annotate.lib.markdown.characters import hidden_in
 
-# Deeper blocks are text. Each level costs another pass over its lines.
+# Deeper blocks are text, because each level costs another pass.
 MAX_DEPTH = 8
-# Units of annotate.lib.budget for one text. A request's budget pays for twelve: a prompt, a guideline, the candidates.
+# In units of annotate.lib.budget, enough for twelve texts: a prompt, a guideline and candidates.
 MAX_COST = 12_000
-# Ordinary characters for one unit.
 UNIT_CHARACTERS = 10
-# Marks of lists, quotes and headings at the beginning of a line, and indentation.
 OPENERS = re.compile(r"\n(?:[ \t]*+(?:[-*+>]|\#{1,6}+|[0-9]{1,9}+[.)])[ \t]++)++")
 INDENTED = re.compile(r"\n[ \t]++")
 MAX_LEAD = 2 * MAX_DEPTH + 2

@@ -26,7 +26,6 @@ EMPHASIS = {1: ("<em>", "</em>"), 2: ("<strong>", "</strong>"), 3: ("<strong><em
 
 
 def inline_html(lines: list[str]) -> str:
-    """Return the lines as HTML, joined by newlines, with their marks replaced by elements."""
     text = "\n".join(lines)
     if not ANY_MARK.search(text):
         return escaped(text)
@@ -34,7 +33,7 @@ def inline_html(lines: list[str]) -> str:
 
 
 def _line(line: str, links: bool = True) -> str:
-    """Render one line. Emphasis nests like brackets, and each length of stars is open at most once."""
+    """Render a line. Emphasis nests, and each length of stars is open at most once."""
     html: list[str] = []
     opened: list[tuple[int, int, int]] = []  # number of stars, place in html, place in line
     closing = _closing_ticks(line)
@@ -57,7 +56,7 @@ def _line(line: str, links: bool = True) -> str:
 
 
 def _closing_ticks(line: str) -> dict[int, int]:
-    """Map the position of each run of backticks to that of the next run of the same length."""
+    """Map the position of each run of backticks to its next equal run."""
     closing: dict[int, int] = {}
     last: dict[int, int] = {}
     for run in TICKS.finditer(line):

@@ -9,16 +9,16 @@ from annotate.lib.budget import spend_codes
 from annotate.lib.markdown.characters import MAX_CODES, escaped, hidden_in, limit_codes, plain_newlines, with_codes
 from annotate.lib.text import cut_before
 
-# A browser takes minutes to lay out a paragraph of 200,000 characters that change direction or carry accents. So long
-# texts are divided into elements of at most this many characters, at the end of a line if possible.
+# Browsers take minutes to lay out a paragraph of 200,000 characters with changes of direction or accents. So long texts
+# are divided into elements of at most this length, at line ends if possible.
 PIECE = 2_000
-# A text with a longer line is not rendered and always divided into pieces. Browsers lay out ASCII faster.
+# A text with a longer line is not rendered, and divided. Browsers lay out ASCII faster.
 MAX_LINE = 10_000
 MAX_ASCII_LINE = 50_000
 
 
 def visible(text: str) -> SafeString:
-    """Return `text` as the content of an element, with marked codes such as U+202E for invisible characters."""
+    """Escape `text`, with codes for invisible characters."""
     text = plain_newlines(text)
     hidden = hidden_in(text)
     text = limit_codes(text, hidden)
@@ -27,7 +27,7 @@ def visible(text: str) -> SafeString:
 
 
 def changed(text: str) -> SafeString:
-    """Show a piece of a difference. If it is white space, a mark makes each line end visible."""
+    """Show a piece of a difference. In white space a mark shows each line end."""
     html = visible(text)
     ends = html.count("\n")
     if ends and text.isspace() and ends <= MAX_CODES and spend_codes(ends):
@@ -43,7 +43,7 @@ class AsWritten(SafeString):
 
 
 def as_written(text: str) -> AsWritten:
-    """Return `text` in a <pre> element in which each line has the direction of its own script."""
+    """Return `text` in a <pre> element whose lines have the direction of their script."""
     given = plain_newlines(text)
     hidden = hidden_in(given)
     text = limit_codes(given, hidden)

@@ -34,7 +34,6 @@ def text_of(fields: Mapping[str, Any], *names: str) -> str:
 
 
 def check_agree(names: Iterable[str], values: Iterable[object]) -> None:
-    """Raise BadField if there is more than one value."""
     if len(list(values)) > 1:
         raise contradiction(names)
 
@@ -93,7 +92,6 @@ def _storable(value: object) -> bool:
 
 
 def without(fields: Mapping[str, Any], ignore: Iterable[str]) -> dict[str, Any]:
-    """Return the fields except those to ignore."""
     names = set(ignore)
     return {name: value for name, value in fields.items() if shown(name) not in names}
 

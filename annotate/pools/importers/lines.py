@@ -84,7 +84,6 @@ def _jsonl(physical: Iterator[str]) -> Iterator[Line]:
 
 
 def _check_is_lines(first: str) -> None:
-    """Refuse a file that is a single JSON value, which would give an error for each line."""
     if first.startswith("["):
         raise BadFile(_("This file is one JSON list. Write one object per line instead, for example with: jq -c '.[]'"))
     if first == "{":
@@ -123,7 +122,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def _whole(digits: str) -> int | float:
-    """Parse an integer. One that Python refuses as too long is infinite, so that it only matters if it is used."""
+    """Parse an integer, as infinite if Python refuses it as too long."""
     return int(digits) if len(digits) <= sys.int_info.default_max_str_digits else float(digits)
 
 
@@ -204,10 +203,9 @@ def _joined(number: int, last: int) -> str:
 def _joins_rows(physical: list[str], header: list[str], delimiter: str) -> bool:
     """Does a row over several lines consist of lines that are rows themselves?
 
-    An unclosed quotation mark extends to the next one before a delimiter, and makes one cell of whole rows. In that
-    case each line that is not blank has as many cells as the header. Commas in prose are followed by a space or a line
-    end, so the first, the last and most other lines must have no cell that begins with a space. With only two columns,
-    they must also have no empty cell, unless the last line has one.
+    An unclosed quotation mark makes one cell of whole rows, each with as many cells as the header. Commas in prose come
+    before a space or a line end. So the first, the last and most other lines must have no cell that begins with a space
+    and, with only two columns, no empty cell unless the last line has one.
     """
     lines = [line.rstrip("\r\n") for line in physical]
     rows = [_trimmed(line.split(delimiter), header) for line in lines if line.strip()]
@@ -234,7 +232,6 @@ def _trimmed(row: list[str], header: list[str]) -> list[str]:
 
 
 def _header(rows: Iterator[list[str]], line: int) -> list[str]:
-    """Return the names of the columns. The index of a data frame has no name and becomes `column_1`."""
     try:
         given = [name.strip().lower().replace(" ", "_").replace("-", "_") for name in next(rows, [])]
     except csv.Error as error:
@@ -267,7 +264,7 @@ def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
 
 
 def _messages(cell: str) -> list[dict[str, Any]]:
-    """Return the messages in a prompt's cell. Any other text, even one in brackets, is a plain prompt."""
+    """Return the messages in a prompt's cell, if it is not a text in brackets."""
     if not cell.lstrip().startswith("["):
         return []
     try:

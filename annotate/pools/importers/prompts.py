@@ -59,7 +59,6 @@ CATEGORIES: Final = {
 
 
 def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
-    """Add the prompts of a batch of lines to the pool of the job."""
     outcomes: list[Outcome] = []
     good: list[tuple[Line, Prepared]] = []
     for line in batch:
@@ -92,7 +91,6 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
 
 
 def _is_nobodys(draft: PromptDraft) -> bool:
-    """Is this the prompt of a customer without a name?"""
     return draft.source == Source.CUSTOMER and not draft.source_user and not draft.group
 
 
@@ -104,7 +102,7 @@ def prepared_of(job: ImportJob, line: Line) -> Prepared:
 
 
 def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
-    """Return the fields that the prompt of a line does not use. Implements Unused."""
+    """Implements Unused."""
     try:
         prepared_of(job, line)
     except (BadPrompt, BadField):
@@ -113,10 +111,7 @@ def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
 
 
 def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
-    """Return the unused fields, those inside messages, instances and pairs as `messages.name`.
-
-    Raises BadPrompt or BadField for a line that `prepared_of` refuses.
-    """
+    """Return the unused fields, those inside messages as `messages.name`. Raises BadPrompt, BadField."""
     used = read.without(fields, job.ignore)
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
     known = known | {"group"} if _split(used) else known
@@ -134,7 +129,6 @@ def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _parts(messages: object) -> list[object]:
-    """Return the parts of all contents that are lists."""
     spoken = messages if isinstance(messages, list) else []
     contents = [message.get("content") for message in spoken if isinstance(message, Mapping)]
     return [part for content in contents if isinstance(content, list) for part in content]
@@ -175,7 +169,6 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDr
 
 
 def _language(fields: Mapping[str, Any]) -> str:
-    """Read the language tag. Different spellings of the same tag do not contradict each other."""
     given = {name: tag for name in COLUMNS["language"] if (tag := read.text_of(fields, name)).strip()}
     try:
         read.check_agree(given, {languages.canonical(tag) for tag in given.values()})
@@ -185,7 +178,6 @@ def _language(fields: Mapping[str, Any]) -> str:
 
 
 def _split(fields: Mapping[str, Any]) -> str:
-    """Read the side of the split that the prompt had in its export."""
     split = read.text_of(fields, "split").strip().lower()
     if split not in ("", *Split.values):
         raise BadPrompt(
@@ -199,7 +191,6 @@ def _split(fields: Mapping[str, Any]) -> str:
 
 
 def _reference(fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Collect the reference answers unchanged, by the names of their fields."""
     found = {name: fields[name] for name in REFERENCES if fields.get(name) not in EMPTY}
     instances = fields.get("instances")
     if isinstance(instances, list) and len(instances) == 1 and isinstance(instances[0], Mapping):
@@ -239,7 +230,7 @@ def _content_name(fields: Mapping[str, Any]) -> str:
 
 
 def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the prompt of the line as keyword arguments of PromptDraft."""
+    """Return keyword arguments of PromptDraft."""
     name = _content_name(fields)
     value = fields[name]
     if name == "shots":
@@ -323,7 +314,6 @@ def _joined(number: int, message: object) -> object:
 
 
 def _conversation(messages: list[Any], fields: Mapping[str, Any], *, takes_below: bool = False) -> list[Any]:
-    """Prepend the system message and the earlier turns from other fields."""
     if not takes_below:
         _refuse_with(
             _("The field %(name)s needs a prompt that is one text. Write it into the messages, or remove it."),
@@ -349,5 +339,4 @@ def _turns(history: object) -> list[Any]:
 
 
 def _code(label: str) -> str:
-    """Convert a label such as “Open QA” to its code."""
     return label.strip().lower().replace(" ", "_").replace("-", "_")
