@@ -27,7 +27,7 @@ class InvitedOnly(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships
         account = same.order_by("id").values_list("id", flat=True).first()
         return f"account:{account}" if account else f"login:{login.lower()}"
 
-    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, object]) -> None:
         """Ignore a mail server that is down, because an error would reveal which addresses are known."""
         if not mail.is_set_up():
             return

@@ -1,19 +1,17 @@
 """A context processor for notices about the account, which every page shows until they are dismissed."""
 
-from typing import Any
-
 from django.http import HttpRequest
 
 from annotate.accounts import events
 from annotate.accounts.models import User
 
 
-def context(request: HttpRequest) -> dict[str, Any]:
+def context(request: HttpRequest) -> dict[str, object]:
     """Add `account_notices()`, which only reads the database for people with notices."""
     return {"account_notices": lambda: _sentences(request)}
 
 
-def _sentences(request: HttpRequest) -> list[dict[str, Any]]:
+def _sentences(request: HttpRequest) -> list[dict[str, object]]:
     user = getattr(request, "user", None)
     if not isinstance(user, User) or not user.has_notices:
         return []

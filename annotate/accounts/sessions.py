@@ -1,7 +1,5 @@
 """Read the session and the user of a request with prepared statements."""
 
-from typing import Any
-
 from allauth.account.auth_backends import AuthenticationBackend
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
@@ -26,6 +24,6 @@ class SessionStore(db.SessionStore):
 
 
 class Backend(AuthenticationBackend):  # type: ignore[misc]  # allauth ships no types
-    def get_user(self, user_id: Any) -> User | None:
+    def get_user(self, user_id: object) -> User | None:
         found = PERSON.rows(BY_ID, [user_id])
         return found[0] if found and self.user_can_authenticate(found[0]) else None

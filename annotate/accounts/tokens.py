@@ -3,7 +3,6 @@
 import secrets
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
@@ -53,7 +52,7 @@ def digest(key: str) -> str:
 class TokenAuthentication(authentication.TokenAuthentication):
     """`Authorization: Token KEY`. Looking up the hash reveals nothing by its timing."""
 
-    def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
+    def authenticate_credentials(self, key: str) -> tuple[User, ApiToken]:
         token = ApiToken.objects.select_related("user").filter(digest=digest(key)).first()
         if token is None or not token.user.is_active:
             raise AuthenticationFailed(_("This token is not valid. A new password or role may have ended it."))

@@ -18,10 +18,11 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum, auto
 from functools import partial
+from logging import Logger
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Any
 
 from django.conf import settings
+from gunicorn.config import Config
 from gunicorn.errors import ConfigError
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
@@ -54,7 +55,7 @@ class State(Enum):
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
     @classmethod
-    def check_config(cls, cfg: Any, log: Any) -> None:
+    def check_config(cls, cfg: Config, log: Logger) -> None:
         super().check_config(cfg, log)
         if cfg.is_ssl:
             raise ConfigError("This worker speaks no TLS: put a proxy in front that does, and set HTTPS=1.")
@@ -78,7 +79,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         super().load_wsgi()
         self._static = re.compile(rb"(?:GET|HEAD) " + re.escape(settings.STATIC_URL.encode()))
 
-    def accept(self, listener: Any) -> None:
+    def accept(self, listener: socket.socket) -> None:
         try:
             accepted, address = listener.accept()
         except OSError as error:
@@ -158,7 +159,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         if self._waiting.pop(conn, None):
             self.poller.unregister(conn.sock)
 
-    def _ready(self, conn: TConn, _socket: Any) -> None:
+    def _ready(self, conn: TConn, _socket: socket.socket) -> None:
         state = self._waiting.get(conn)
         try:
             if state is State.READING:

@@ -4,7 +4,6 @@ import base64
 import pickle
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.db import DatabaseCache
@@ -20,7 +19,7 @@ class KeepingCache(DatabaseCache):
 
     _table: str
 
-    def _base_set(self, mode: str, key: str, value: Any, timeout: float | None = DEFAULT_TIMEOUT) -> bool:
+    def _base_set(self, mode: str, key: str, value: object, timeout: float | None = DEFAULT_TIMEOUT) -> bool:
         until = self.get_backend_timeout(timeout)
         expires = datetime.max.replace(tzinfo=UTC) if until is None else datetime.fromtimestamp(until, tz=UTC)
         if mode == "touch":
@@ -35,7 +34,7 @@ class KeepingCache(DatabaseCache):
             expires,
         )
 
-    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, Any]:
+    def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, object]:
         """Read values without deleting expired ones, which would delete concurrent writes."""
         named: Mapping[str, str] = {self.make_and_validate_key(key, version=version): key for key in keys}
         if not named:
@@ -59,7 +58,7 @@ class KeepingCache(DatabaseCache):
             cursor.execute(f"DELETE FROM {table} WHERE expires < %s", [now - timedelta(seconds=1)])
             return int(cursor.rowcount)
 
-    def _change(self, statement: str, *values: Any) -> bool:
+    def _change(self, statement: str, *values: str | datetime) -> bool:
         connection = connections[router.db_for_write(self.cache_model_class)]
         statement = statement.format(table=connection.ops.quote_name(self._table))
         given = [*values, timezone.now()][: statement.count("%s")]

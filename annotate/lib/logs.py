@@ -5,7 +5,6 @@ import logging
 import re
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import django.db
 import psycopg2
@@ -28,7 +27,7 @@ class Formatter(logging.Formatter):
         shown.msg, shown.args = LINK.sub(r"\1...", words), None
         return super().format(shown)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802  # the parent's name
+    def formatException(self, ei: tuple[object, BaseException | None, object]) -> str:  # noqa: N802  # the parent's name
         return "".join(_lines(ei[1], set())).rstrip("\n") if ei[1] else ""
 
 

@@ -73,7 +73,7 @@ def post_or_redirect(page: Page, *parameters: str, refused: str = "") -> Callabl
     return decorate
 
 
-def _path(page: Page, parameters: Sequence[str], request: HttpRequest, given: Mapping[str, Any]) -> str:
+def _path(page: Page, parameters: Sequence[str], request: HttpRequest, given: Mapping[str, object]) -> str:
     if callable(page):
         return page(request, **given)
     return reverse(page, args=[given[name] for name in parameters])

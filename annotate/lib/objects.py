@@ -1,7 +1,5 @@
 """JSON objects."""
 
-from typing import Any
-
 from django.utils.translation import gettext as _
 
 
@@ -17,7 +15,7 @@ class Repeated(ValueError):
         return _("The field %(name)s occurs twice. Remove one of the two.") % {"name": self.name}
 
 
-def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Make a dict, as object_pairs_hook of json, which would silently keep the last value. Raises Repeated."""
     fields = dict(pairs)
     if len(fields) < len(pairs):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, TypedDict, cast
+from typing import Final, TypedDict, cast
 
 from django.db.models import CharField
 from django.utils.translation import gettext as _
@@ -49,8 +49,8 @@ class BadPrompt(Refusal):
 class PromptDraft:
     """An unchecked prompt: `messages`, or `shots` for a few-shot instruction."""
 
-    messages: Sequence[Mapping[str, Any]] = ()
-    shots: Mapping[str, Any] | None = None
+    messages: Sequence[Mapping[str, object]] = ()
+    shots: Mapping[str, object] | None = None
     kind: str = Kind.PLAIN
     source: str = Source.LABELER
     source_user: str = ""
@@ -61,7 +61,7 @@ class PromptDraft:
     # Higher comes first, in campaigns that use priorities.
     priority: int = 0
     # Imported answers by field name. Labelers never see them.
-    reference: Mapping[str, Any] | None = None
+    reference: Mapping[str, object] | None = None
     # From an earlier export.
     split: str = ""
     group: str = ""
@@ -188,7 +188,7 @@ def _storable(text: str, name: str) -> str:
     return text
 
 
-def canonical_shots(raw: Mapping[str, Any]) -> Shots:
+def canonical_shots(raw: Mapping[str, object]) -> Shots:
     """Check and tidy an instruction and its pairs. Raises BadPrompt."""
     pairs = raw.get("pairs")
     if not isinstance(pairs, Sequence) or isinstance(pairs, str) or len(pairs) < 2:

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from django.utils.translation import gettext as _
 
@@ -23,7 +23,7 @@ class BadField(Refusal):
     """A field of the line is invalid."""
 
 
-def text_of(fields: Mapping[str, Any], *names: str) -> str:
+def text_of(fields: Mapping[str, object], *names: str) -> str:
     """Return the text of the first of these fields that has one, or "". Raises BadField if two differ.
 
     Whole numbers count as texts: 17, 17.0 and "17" are the same id.
@@ -55,7 +55,7 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def id_of(fields: Mapping[str, Any], *names: str) -> str:
+def id_of(fields: Mapping[str, object], *names: str) -> str:
     """Return an id in composed characters without spaces around it, as prompts and completions are compared."""
     return composed(text_of(fields, *names)).strip()
 
@@ -91,7 +91,7 @@ def _storable(value: object) -> bool:
     return not isinstance(value, list) or all(map(_storable, value))
 
 
-def without(fields: Mapping[str, Any], ignore: Iterable[str]) -> dict[str, Any]:
+def without(fields: Mapping[str, object], ignore: Iterable[str]) -> dict[str, object]:
     names = set(ignore)
     return {name: value for name, value in fields.items() if shown(name) not in names}
 

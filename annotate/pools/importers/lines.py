@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 from django.utils.translation import gettext as _
 
@@ -38,7 +38,7 @@ class Line:
     number: int
     last: int
     size: int
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, object] = field(default_factory=dict)
     problem: str = ""
     blank: dict[str, str] = field(default_factory=dict)
 
@@ -92,14 +92,14 @@ def _check_is_lines(first: str) -> None:
         )
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     value = _json(text)
     if not isinstance(value, dict):
         raise _Bad(_("This is not a JSON object. Write {…} with the fields of one prompt on each line."))
     return {name: item for name, item in value.items() if item is not None}
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> object:
     try:
         value = json.loads(text, parse_int=_whole, object_pairs_hook=each_once)
     except Repeated as repeated:
@@ -111,7 +111,7 @@ def _json(text: str) -> Any:
     return value
 
 
-def _is_deep(value: Any) -> bool:
+def _is_deep(value: object) -> bool:
     level = [value]
     for _level in range(MOST_LEVELS):
         objects = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
@@ -248,22 +248,23 @@ def _blank(header: list[str], row: list[str]) -> dict[str, str]:
     return {name: cell for name, cell in zip(header, row, strict=False) if not cell.strip()}
 
 
-def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
+def _cells(header: list[str], row: list[str]) -> dict[str, object]:
     row = _trimmed(row, header)
     if not _named(header) <= len(row) <= len(header):
         raise _Bad(
             _("This row has %(cells)d cells, but the header has %(names)d. Check the quotation marks.")
             % {"cells": len(row), "names": len(header)}
         )
-    cells: dict[str, Any] = {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
-    if messages := _messages(cells.get("prompt", "")):
-        cells["prompt"] = messages
-    return cells | {
+    cells = {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
+    values: dict[str, object] = {
         name: _json(cells[name]) for name in JSON_COLUMNS if name in cells and cells[name].lstrip()[0] in "[{"
     }
+    if messages := _messages(cells.get("prompt", "")):
+        values["prompt"] = messages
+    return cells | values
 
 
-def _messages(cell: str) -> list[dict[str, Any]]:
+def _messages(cell: str) -> list[dict[str, object]]:
     """Return the messages in a prompt's cell, if it is not a text in brackets."""
     if not cell.lstrip().startswith("["):
         return []
@@ -271,5 +272,6 @@ def _messages(cell: str) -> list[dict[str, Any]]:
         value = _json(cell)
     except _Bad:
         return []
-    are_messages = isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value)
-    return value if are_messages else []
+    if isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value):
+        return value
+    return []

@@ -110,7 +110,7 @@ def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
     return dropped(job, line.fields)
 
 
-def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
+def dropped(job: ImportJob, fields: Mapping[str, object]) -> dict[str, object]:
     """Return the unused fields, those inside messages as `messages.name`. Raises BadPrompt, BadField."""
     used = read.without(fields, job.ignore)
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
@@ -145,7 +145,7 @@ def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, objec
     return found
 
 
-def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDraft:
+def draft_of(fields: Mapping[str, object], defaults: Mapping[str, str]) -> PromptDraft:
     """Combine the fields of a line with the defaults. Raises BadPrompt, BadField."""
     columns: dict[str, Any] = {"language": _language(fields)}
     columns |= {name: read.text_of(fields, *names) for name, names in COLUMNS.items() if name not in columns}
@@ -168,7 +168,7 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDr
     return replace(draft, **columns)
 
 
-def _language(fields: Mapping[str, Any]) -> str:
+def _language(fields: Mapping[str, object]) -> str:
     given = {name: tag for name in COLUMNS["language"] if (tag := read.text_of(fields, name)).strip()}
     try:
         read.check_agree(given, {languages.canonical(tag) for tag in given.values()})
@@ -177,7 +177,7 @@ def _language(fields: Mapping[str, Any]) -> str:
     return next(iter(given.values()), "")
 
 
-def _split(fields: Mapping[str, Any]) -> str:
+def _split(fields: Mapping[str, object]) -> str:
     split = read.text_of(fields, "split").strip().lower()
     if split not in ("", *Split.values):
         raise BadPrompt(
@@ -190,7 +190,7 @@ def _split(fields: Mapping[str, Any]) -> str:
     return split
 
 
-def _reference(fields: Mapping[str, Any]) -> dict[str, Any] | None:
+def _reference(fields: Mapping[str, object]) -> dict[str, object] | None:
     found = {name: fields[name] for name in REFERENCES if fields.get(name) not in EMPTY}
     instances = fields.get("instances")
     if isinstance(instances, list) and len(instances) == 1 and isinstance(instances[0], Mapping):
@@ -206,7 +206,7 @@ def _reference(fields: Mapping[str, Any]) -> dict[str, Any] | None:
     return found or None
 
 
-def _priority(fields: Mapping[str, Any]) -> int:
+def _priority(fields: Mapping[str, object]) -> int:
     given = fields.get("priority", 0)
     digits = "" if isinstance(given, bool) else str(given).strip()
     if not WHOLE.fullmatch(digits):
@@ -214,7 +214,7 @@ def _priority(fields: Mapping[str, Any]) -> int:
     return int(digits)
 
 
-def _content_name(fields: Mapping[str, Any]) -> str:
+def _content_name(fields: Mapping[str, object]) -> str:
     """Return the field that contains the prompt. A question only counts if there is no other."""
     given = [name for name in CONTENT if name in fields]
     if len(given) > 1 and "question" in given:
@@ -229,7 +229,7 @@ def _content_name(fields: Mapping[str, Any]) -> str:
     return given[0]
 
 
-def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _content(fields: Mapping[str, object]) -> dict[str, Any]:
     """Return keyword arguments of PromptDraft."""
     name = _content_name(fields)
     value = fields[name]
@@ -250,19 +250,19 @@ def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": _conversation([_user_message(value, fields)], fields, takes_below=True)}
 
 
-def _few_shot(shots: Mapping[str, Any], fields: Mapping[str, Any], *unused: str) -> dict[str, Any]:
+def _few_shot(shots: Mapping[str, object], fields: Mapping[str, object], *unused: str) -> dict[str, object]:
     problem = _("A few-shot prompt consists of its pairs and cannot have the field %(name)s. Remove it.")
     _refuse_with(problem, fields, (*SYSTEM, *BELOW, "history", *unused))
     return {"shots": shots}
 
 
-def _refuse_with(sentence: str, fields: Mapping[str, Any], names: Sequence[str]) -> None:
+def _refuse_with(sentence: str, fields: Mapping[str, object], names: Sequence[str]) -> None:
     for name in names:
         if fields.get(name) not in EMPTY:
             raise BadPrompt(sentence % {"name": name})
 
 
-def _instruction(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _instruction(fields: Mapping[str, object]) -> dict[str, object]:
     instruction = read.text_of(fields, "instruction")
     instances = fields.get("instances", [])
     if not isinstance(instances, list) or not all(isinstance(instance, Mapping) for instance in instances):
@@ -280,13 +280,13 @@ def _instruction(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _user_message(text: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _user_message(text: str, fields: Mapping[str, object]) -> dict[str, object]:
     """Return the user's message: the text, the input and the context, separated by blank lines."""
     below = [given for name in BELOW if (given := read.text_of(fields, name)).strip()]
     return {"role": "user", "content": "\n\n".join([text, *below]) if text.strip() else text}
 
 
-def spoken(messages: Sequence[object]) -> list[Any]:
+def spoken(messages: Sequence[object]) -> list[object]:
     """Join the contents that are lists of texts. Raises BadPrompt for other parts."""
     return [_joined(number, message) for number, message in enumerate(messages, start=1)]
 
@@ -313,7 +313,7 @@ def _joined(number: int, message: object) -> object:
     return {**message, "content": "\n".join(part["text"] for part in content)}
 
 
-def _conversation(messages: list[Any], fields: Mapping[str, Any], *, takes_below: bool = False) -> list[Any]:
+def _conversation(messages: list[object], fields: Mapping[str, object], *, takes_below: bool = False) -> list[object]:
     if not takes_below:
         _refuse_with(
             _("The field %(name)s needs a prompt that is one text. Write it into the messages, or remove it."),
@@ -325,9 +325,9 @@ def _conversation(messages: list[Any], fields: Mapping[str, Any], *, takes_below
     return [*before, *_turns(fields.get("history", [])), *messages]
 
 
-def _turns(history: object) -> list[Any]:
+def _turns(history: object) -> list[object]:
     """Read earlier turns: pairs of question and answer, or messages."""
-    turns: list[Any] = []
+    turns: list[object] = []
     for turn in history if isinstance(history, list) else [history]:
         if isinstance(turn, Mapping) and "role" in turn:
             turns.append(turn)
