@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from annotate.accounts.models import Cohort
 from annotate.pools.importers.fields import holds_text
-from annotate.pools.models import MOST_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
+from annotate.pools.models import MAX_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
 from annotate.rankings.models import MOST_AHEAD, Pointer
 from annotate.rankings.rules import MOST, Share
 from annotate.rankings.stock import Supply
@@ -95,7 +95,7 @@ class NewPromptSerializer(serializers.Serializer[Any]):
     language = serializers.CharField(max_length=16, default="en")
     licence = serializers.CharField(max_length=100, default="", allow_blank=True)
     external_id = serializers.CharField(max_length=200, default="", allow_blank=True)
-    priority = serializers.IntegerField(default=0, min_value=-MOST_PRIORITY, max_value=MOST_PRIORITY)
+    priority = serializers.IntegerField(default=0, min_value=-MAX_PRIORITY, max_value=MAX_PRIORITY)
     ignore = serializers.ListField(
         child=serializers.CharField(), default=list, help_text=_("fields to leave out although they hold text")
     )

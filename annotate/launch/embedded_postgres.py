@@ -31,7 +31,7 @@ from annotate.lib import private
 NAME = "annotate"  # of the role and of the database
 SECONDS_TO_START = 60
 # Bytes. The kernel limits the path of a socket to about 104, and the server appends 14.
-LONGEST_SOCKET_FOLDER = 88
+MAX_SOCKET_FOLDER_BYTES = 88
 # The last processes of a killed server prevent the start of a new one for a moment.
 STILL_LEAVING = ("pre-existing shared memory block", "is another postmaster", "lock file")
 DISK_FULL = "No space left on device"
@@ -91,7 +91,7 @@ class Cluster:
     @property
     def socket_folder(self) -> Path:
         beside = self.home / "socket"
-        if len(os.fsencode(beside)) <= LONGEST_SOCKET_FOLDER:
+        if len(os.fsencode(beside)) <= MAX_SOCKET_FOLDER_BYTES:
             return beside
         return Path("/tmp") / f"{NAME}-{os.geteuid()}-{sha256(os.fsencode(beside)).hexdigest()[:12]}"  # noqa: S108
 

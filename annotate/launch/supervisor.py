@@ -18,11 +18,11 @@ from types import FrameType
 
 from annotate.lib import private
 
-LONGEST_PAUSE = 30.0
+MAX_PAUSE = 30.0
 # The pause before a restart doubles for each death within this time of the start.
 SETTLED_SECONDS = 20.0
-LARGEST_LOG = 10 * 1024 * 1024
-LEAST_FREE_BYTES = 1024 * 1024
+MAX_LOG_BYTES = 10 * 1024 * 1024
+MIN_FREE_BYTES = 1024 * 1024
 TROUBLE = re.compile(rb"\b(ERROR|CRITICAL|FATAL)\b")
 MAX_LINES_SHOWN = 5
 PR_SET_PDEATHSIG = 1
@@ -105,11 +105,11 @@ class Supervisor:
         _kill_group(child.process)
         child.deaths += 1
         lived = time.monotonic() - child.started_at
-        child.pause = 0.5 if lived > SETTLED_SECONDS else min(LONGEST_PAUSE, max(0.5, child.pause * 2))
+        child.pause = 0.5 if lived > SETTLED_SECONDS else min(MAX_PAUSE, max(0.5, child.pause * 2))
         child.due_at = time.monotonic() + child.pause
         how = _in_words(child.process.returncode)
         self._say(f"{child.service.name} {how} and restarts in {child.pause:g} s; see {child.log}")
-        if shutil.disk_usage(self._logs).free < LEAST_FREE_BYTES:
+        if shutil.disk_usage(self._logs).free < MIN_FREE_BYTES:
             self._say(f"The disk with {self._logs} is full. Free some space.")
 
     def _show_trouble(self, child: _Child) -> None:
@@ -118,7 +118,7 @@ class Supervisor:
             new = log.read()
         whole = new.rfind(b"\n") + 1
         child.read_to += whole
-        if child.read_to > LARGEST_LOG:
+        if child.read_to > MAX_LOG_BYTES:
             shorten(child.log)
             child.read_to = 0
         lines = [line for line in new[:whole].splitlines() if TROUBLE.search(line)]
@@ -147,7 +147,7 @@ def _spawn(service: Service, environment: Mapping[str, str], log: Path) -> "subp
 
 def shorten(log: Path) -> None:
     """Copy a large log to the one older log that is kept, and empty it while others append to it."""
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         older = log.with_suffix(".log.1")
         older.unlink(missing_ok=True)
         private.append_to(older).close()

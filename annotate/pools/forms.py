@@ -4,7 +4,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.languages import BadLanguage, canonical
-from annotate.pools.models import MOST_PRIORITY, Category, ImportKind, Kind, Pool, Prompt, Source, Split
+from annotate.pools.models import MAX_PRIORITY, Category, ImportKind, Kind, Pool, Prompt, Source, Split
 from annotate.pools.queries import Filters
 
 ANY = ("", _("All"))
@@ -73,8 +73,8 @@ class ImportForm(forms.Form):
 class PriorityForm(forms.Form):
     priority = forms.IntegerField(
         label=_("Priority"),
-        min_value=-MOST_PRIORITY,
-        max_value=MOST_PRIORITY,
+        min_value=-MAX_PRIORITY,
+        max_value=MAX_PRIORITY,
         help_text=_("From -1000 to 1000. Higher comes first in campaigns that use priorities."),
     )
 

@@ -80,7 +80,7 @@ class PromptGroup(models.Model):
         return self.key
 
 
-MOST_PRIORITY = 1000
+MAX_PRIORITY = 1000
 
 
 class Prompt(models.Model):
@@ -159,7 +159,7 @@ class Prompt(models.Model):
                 condition=models.Q(shots=None) | models.Q(kind=Kind.FEW_SHOT), name="prompt_shots_only_few_shot"
             ),
             models.CheckConstraint(
-                condition=models.Q(priority__gte=-MOST_PRIORITY, priority__lte=MOST_PRIORITY),
+                condition=models.Q(priority__gte=-MAX_PRIORITY, priority__lte=MAX_PRIORITY),
                 name="prompt_priority_in_range",
             ),
             # A duplicate would be labeled twice.

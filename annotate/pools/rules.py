@@ -13,15 +13,15 @@ from django.utils.translation import gettext as _
 from annotate.lib import languages
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank, storable, tidy, tidy_within
-from annotate.pools.models import MOST_PRIORITY, Category, Kind, Prompt, Source
+from annotate.pools.models import MAX_PRIORITY, Category, Kind, Prompt, Source
 
 ROLES: Final = ("system", "user", "assistant")
 # Characters. Longer than any policy's context, and within PostgreSQL's limit of a search index entry.
 LONGEST_PROMPT: Final = 200_000
 # A page takes a third of a millisecond for each message that it shows.
-MOST_MESSAGES: Final = 1_000
+MAX_MESSAGES: Final = 1_000
 # Characters of all examples together, which are compared in memory. It grows with the square of the number of pairs.
-LONGEST_EXAMPLES: Final = 20_000_000
+MAX_EXAMPLES_LENGTH: Final = 20_000_000
 
 
 class Message(TypedDict):
@@ -120,7 +120,7 @@ def prepare(draft: PromptDraft) -> Prepared:
 
 def check_examples(pairs: int, characters: int) -> None:
     """Check the total length of the training examples. Raises BadPrompt."""
-    if pairs * characters > LONGEST_EXAMPLES:
+    if pairs * characters > MAX_EXAMPLES_LENGTH:
         raise BadPrompt(
             _(
                 "The %(pairs)d pairs make %(pairs)d training examples of about %(characters)d characters each. "
@@ -137,10 +137,10 @@ def canonical_messages(raw: object) -> list[Message]:
     """
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
         raise BadPrompt(_("There is no prompt. Enter one."))
-    if len(raw) > MOST_MESSAGES:
+    if len(raw) > MAX_MESSAGES:
         raise BadPrompt(
             _("The conversation has %(messages)d messages; the limit is %(most)d. Remove messages from its beginning.")
-            % {"messages": len(raw), "most": MOST_MESSAGES}
+            % {"messages": len(raw), "most": MAX_MESSAGES}
         )
     messages = [_message(number, message) for number, message in enumerate(raw, start=1)]
     turns = messages[1:] if messages[0]["role"] == "system" else messages
@@ -241,10 +241,10 @@ def _tidied(draft: PromptDraft) -> PromptDraft:
                 _("“%(value)s” is not a valid %(name)s. Choose one of %(known)s.")
                 % {"value": value, "name": name, "known": ", ".join(filter(None, known))}
             )
-    if not -MOST_PRIORITY <= draft.priority <= MOST_PRIORITY:
+    if not -MAX_PRIORITY <= draft.priority <= MAX_PRIORITY:
         raise BadPrompt(
             _("The priority is %(value)d. Choose one between -%(most)d and %(most)d.")
-            % {"value": draft.priority, "most": MOST_PRIORITY}
+            % {"value": draft.priority, "most": MAX_PRIORITY}
         )
     return replace(
         draft,

@@ -183,7 +183,7 @@ def test_data_of_another_major_version_is_refused_and_left_alone(tmp_path: Path)
     data = tmp_path / "postgres/data"
     data.mkdir(parents=True)
     (data / "PG_VERSION").write_text("9\n")
-    with pytest.raises(NoPostgres, match=r"written by PostgreSQL 9 and this machine has \d+: dump it"):
+    with pytest.raises(NoPostgres, match=r"written by PostgreSQL 9, but this machine has \d+\. Dump it"):
         ensure_running(tmp_path)
     assert [file.name for file in data.iterdir()] == ["PG_VERSION"]
 

@@ -119,7 +119,7 @@ def test_errors_in_a_log_are_shown_and_the_rest_is_not(supervisor: Supervisor, s
 def test_a_log_that_grows_is_moved_aside(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LARGEST_LOG", 1000)
+    monkeypatch.setattr(module, "MAX_LOG_BYTES", 1000)
     supervisor.start(shell("web", "seq 500; sleep 600"), os.environ)
     wait_until(lambda: supervisor.look() or (tmp_path / "web.log.1").exists())
     assert (tmp_path / "web.log").stat().st_size == 0
@@ -170,7 +170,7 @@ def test_where_the_kernel_does_not_help_a_guard_ends_the_orphan(tmp_path: Path) 
 def test_a_death_on_a_full_disk_is_explained(
     supervisor: Supervisor, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(module, "MIN_FREE_BYTES", 2**62)
     supervisor.start(shell("web", "exit 1"), os.environ)
     wait_until(lambda: supervisor.look() or supervisor.deaths("web"))
-    assert said[-1].endswith("is full: free some space")
+    assert said[-1].endswith("is full. Free some space.")

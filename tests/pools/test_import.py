@@ -11,7 +11,7 @@ from annotate.accounts.models import Role
 from annotate.celery import app
 from annotate.pools import actions, queries, tasks
 from annotate.pools.importers import jobs, prompts
-from annotate.pools.importers.files import LONGEST_LINE, BadFile
+from annotate.pools.importers.files import MAX_LINE_BYTES, BadFile
 from annotate.pools.models import ImportChunk, ImportJob, ImportKind, ImportState, Kind, Prompt, Source
 from tests import factories as make
 from tests.pools.test_rules import SHOTS
@@ -410,7 +410,7 @@ def test_a_batch_costs_the_same_queries_however_long_it_is(pool, lines, django_a
 
 @pytest.mark.parametrize("after", ["", "\n", '\n{"prompt": "And another."}\n'])
 def test_a_line_without_end_is_refused_with_its_number_before_it_is_read(pool, after):
-    endless = '{"prompt": "One."}\n{"prompt": "' + "a" * LONGEST_LINE + '"}'
+    endless = '{"prompt": "One."}\n{"prompt": "' + "a" * MAX_LINE_BYTES + '"}'
     with pytest.raises(BadFile, match="Line 2 is longer than 10 MB"):
         start(pool, endless + after)
     assert not ImportJob.objects.exists()

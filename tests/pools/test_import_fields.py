@@ -300,7 +300,7 @@ def test_a_check_that_was_killed_is_begun_again(pool):
 
 
 def test_names_that_are_data_are_no_question(pool, monkeypatch):
-    monkeypatch.setattr(losses, "MOST_FIELDS", 10)
+    monkeypatch.setattr(losses, "MAX_FIELDS", 10)
     job = start(pool, [{"prompt": "x"} | {f"word {n}": "text" for n in range(11)}])
     assert check(job) is False
     job.refresh_from_db()

@@ -15,8 +15,8 @@ from annotate.lib.text import composed, storable
 NO_TEXT: Final = re.compile(
     r"\s*([+-]?[\d.,]+(e[+-]?\d+)?|true|false|yes|no|null|none|nan|-?inf(inity)?|)\s*", re.IGNORECASE
 )
-LONGEST_NAME: Final = 100
-LONGEST_EXAMPLE: Final = 120
+MAX_NAME_LENGTH: Final = 100
+MAX_EXAMPLE_LENGTH: Final = 120
 
 
 class BadField(Refusal):
@@ -96,10 +96,10 @@ def without(fields: Mapping[str, object], ignore: Iterable[str]) -> dict[str, ob
     return {name: value for name, value in fields.items() if shown(name) not in names}
 
 
-def shown(text: str, longest: int = LONGEST_NAME) -> str:
+def shown(text: str, longest: int = MAX_NAME_LENGTH) -> str:
     """Shorten a text and replace characters that cannot be stored."""
     return text[:longest].encode(errors="replace").decode().replace("\x00", "\ufffd")
 
 
 def example(value: object) -> str:
-    return shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), LONGEST_EXAMPLE)
+    return shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), MAX_EXAMPLE_LENGTH)

@@ -13,7 +13,7 @@ from annotate.pools.models import ImportChunk, ImportJob
 
 CHUNK: Final = 1024 * 1024
 # Bytes, because a line is read in one piece. Fifty times the longest prompt.
-LONGEST_LINE: Final = 10 * 1024 * 1024
+MAX_LINE_BYTES: Final = 10 * 1024 * 1024
 
 
 class BadFile(Refusal):
@@ -38,10 +38,10 @@ def keep(job: ImportJob, file: IO[bytes]) -> int:
             end = line_end(data)
         _decode(decoder, data, ends)
         first = data.find(end)
-        if unended + (first if first >= 0 else len(data)) > LONGEST_LINE:
+        if unended + (first if first >= 0 else len(data)) > MAX_LINE_BYTES:
             raise BadFile(
                 _("Line %(number)d is longer than %(most)d MB. Write one prompt or completion per line.")
-                % {"number": ends + 1, "most": LONGEST_LINE // (1024 * 1024)}
+                % {"number": ends + 1, "most": MAX_LINE_BYTES // (1024 * 1024)}
             )
         unended = len(data) - data.rfind(end) - 1 if first >= 0 else unended + len(data)
         ImportChunk.objects.create(job=job, number=number, data=data)

@@ -23,7 +23,7 @@ QUOTED: Final = re.compile(r'"(?:[^"]|"")*"?')
 # Also in the middle of files that were concatenated.
 BYTE_ORDER_MARK: Final = "\ufeff"
 # Deeper values would overflow the stack.
-MOST_LEVELS: Final = 100
+MAX_LEVELS: Final = 100
 # The default of 128 kB is too short for prompts.
 csv.field_size_limit(10_000_000)
 
@@ -106,14 +106,14 @@ def _json(text: str) -> object:
         raise _Bad(str(repeated)) from repeated
     except (ValueError, RecursionError) as error:
         raise _Bad(_("This is not valid JSON: %(error)s") % {"error": error}) from error
-    if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
-        raise _Bad(_("This JSON is nested more than %(most)d levels deep. Flatten it.") % {"most": MOST_LEVELS})
+    if text.count("[") + text.count("{") > MAX_LEVELS and _is_deep(value):
+        raise _Bad(_("This JSON is nested more than %(most)d levels deep. Flatten it.") % {"most": MAX_LEVELS})
     return value
 
 
 def _is_deep(value: object) -> bool:
     level = [value]
-    for _level in range(MOST_LEVELS):
+    for _level in range(MAX_LEVELS):
         objects = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
         level = [inner for each in objects for inner in each]
         if not level:

@@ -12,7 +12,7 @@ from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob
 
 # With more names than this, the names are data.
-MOST_FIELDS: Final = 200
+MAX_FIELDS: Final = 200
 EXAMPLES: Final = 3
 
 
@@ -27,7 +27,7 @@ class TooManyFields(Refusal):
         return _(
             "More than %(most)d fields with different names contain text that would be left out. Write only the "
             "fields that you want to import, and import the file again."
-        ) % {"most": MOST_FIELDS}
+        ) % {"most": MAX_FIELDS}
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Losses:
                 loss.lines += 1
                 if len(loss.examples) < EXAMPLES and (example := fields.example(value)) not in loss.examples:
                     loss.examples.append(example)
-            if len(self.by_name) > MOST_FIELDS:
+            if len(self.by_name) > MAX_FIELDS:
                 raise TooManyFields
 
     def found(self) -> list[Loss]:
