@@ -15,7 +15,7 @@ from annotate.edits.rules import Text, filled_pairs
 from annotate.lib.diff import Piece, word_diff
 from annotate.lib.text import tidy
 from annotate.pools.models import Prompt
-from annotate.pools.rules import LONGEST_PROMPT
+from annotate.pools.rules import MAX_PROMPT_LENGTH
 from annotate.work.actions import add_tasks
 from annotate.work.leases import Submission
 from annotate.work.models import Assignment, Campaign, Task
@@ -98,7 +98,7 @@ def changes(task: Task, data: QueryDict) -> Context:
 
 def _changes(wanted: Wanted, form: InstructionForm) -> Context:
     """`pieces`: None where a new prompt is written, or where `too_long` to be compared."""
-    too_long = form.characters > LONGEST_PROMPT
+    too_long = form.characters > MAX_PROMPT_LENGTH
     return {"pieces": None if too_long else compare(wanted, _whole(form)), "too_long": too_long}
 
 

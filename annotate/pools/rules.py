@@ -17,7 +17,7 @@ from annotate.pools.models import MAX_PRIORITY, Category, Kind, Prompt, Source
 
 ROLES: Final = ("system", "user", "assistant")
 # Characters. Longer than any policy's context, and within PostgreSQL's limit of a search index entry.
-LONGEST_PROMPT: Final = 200_000
+MAX_PROMPT_LENGTH: Final = 200_000
 # A page takes a third of a millisecond for each message that it shows.
 MAX_MESSAGES: Final = 1_000
 # Characters of all examples together, which are compared in memory. It grows with the square of the number of pairs.
@@ -111,8 +111,8 @@ def prepare(draft: PromptDraft) -> Prepared:
         messages = [Message(role="user", content=render_shots(shots["instruction"], shots["pairs"]))]
     else:
         messages = canonical_messages(draft.messages)
-    if sum(len(message["content"]) for message in messages) > LONGEST_PROMPT:
-        raise BadPrompt(_("The prompt is longer than %(most)d characters. Shorten it.") % {"most": LONGEST_PROMPT})
+    if sum(len(message["content"]) for message in messages) > MAX_PROMPT_LENGTH:
+        raise BadPrompt(_("The prompt is longer than %(most)d characters. Shorten it.") % {"most": MAX_PROMPT_LENGTH})
     if shots:
         check_examples(len(shots["pairs"]), len(messages[0]["content"]))
     return Prepared(_tidied(draft), messages, shots)
@@ -176,7 +176,7 @@ def _content(raw: object, name: str) -> str:
         raise BadPrompt(_("%(name)s must be a text.") % {"name": name})
     if raw is None or is_blank(raw):
         raise BadPrompt(_("%(name)s is empty. Enter a text.") % {"name": name})
-    return tidy_within(_storable(raw, name), LONGEST_PROMPT)
+    return tidy_within(_storable(raw, name), MAX_PROMPT_LENGTH)
 
 
 def _storable(text: str, name: str) -> str:

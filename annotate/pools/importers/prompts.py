@@ -17,7 +17,7 @@ from annotate.pools.importers.fields import BadField
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import Category, ImportJob, Kind, Source, Split
-from annotate.pools.rules import LONGEST_PROMPT, BadPrompt, Prepared, PromptDraft, prepare
+from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Prepared, PromptDraft, prepare
 
 CONTENT: Final = ("messages", "prompt", "instruction", "question", "shots")
 # The columns of a prompt and the names of their fields.
@@ -199,9 +199,9 @@ def _reference(fields: Mapping[str, object]) -> dict[str, object] | None:
             raise read.contradiction(("output", "instances.output"))
     for name, value in found.items():
         read.check_storable(name, value)
-    if len(json.dumps(found, ensure_ascii=False)) > LONGEST_PROMPT:
+    if len(json.dumps(found, ensure_ascii=False)) > MAX_PROMPT_LENGTH:
         raise BadPrompt(
-            _("The reference answer is longer than %(most)d characters. Shorten it.") % {"most": LONGEST_PROMPT}
+            _("The reference answer is longer than %(most)d characters. Shorten it.") % {"most": MAX_PROMPT_LENGTH}
         )
     return found or None
 
