@@ -1,4 +1,4 @@
-"""Every value the platform runs on. Importing this file starts nothing and reads only the environment."""
+"""The settings of the platform. They read environment variables, which .env.example describes for operators."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,8 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from annotate.lib import env, private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+# The folder of everything but code: files, exports, logs and the embedded database.
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
-
+# Show tracebacks on pages and use default keys. Never set it on a site that others reach.
 DEBUG = env.flag("DEBUG", default=False)
 
 
@@ -23,11 +24,15 @@ def _required(name: str, when_debugging: str) -> str:
     return value
 
 
+# Signs sessions and links. All machines of a site must share it.
 SECRET_KEY = _required("SECRET_KEY", "only-for-debugging")
-# Assigns each new prompt group to train or valid. Changing it moves no group that already has its split.
+# Draws the side of the split for each new prompt group. A change does not move stored groups.
 SPLIT_KEY = _required("SPLIT_KEY", "only-for-debugging")
+# The share of prompt groups for validation.
 SPLIT_VALID_SHARE = env.share("SPLIT_VALID_SHARE", default=0.1)
+# The host names of the site.
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+# Origins, such as https://annotate.example.org, that may send forms.
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [])
 
 INSTALLED_APPS = [
@@ -71,7 +76,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "annotate.lib.addresses.KnownNumbers",
-    # Before the check of the CSRF token, which reads the whole body.
+    # Before the CSRF check, which reads the whole body.
     "annotate.accounts.bodies.BodyGate",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -107,22 +112,23 @@ TEMPLATES = [
     },
 ]
 
-# One connection a gunicorn thread, kept open: without reuse a page costs ten times as much. Keep
-# workers x threads + Celery concurrency + beat + a few for people below PostgreSQL's max_connections.
+# The PostgreSQL database. Each thread keeps a connection, without which a page takes ten times as long. PostgreSQL's
+# max_connections must exceed web threads + worker threads + beat + sampling + a few for commands.
 _database_url = _required("DATABASE_URL", "postgresql://localhost/annotate")
 DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=60, conn_health_checks=True)}
 if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
-    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database: the queue rests on its row locks.")
-# A pooler that gives each transaction another connection, such as pgbouncer's transaction mode, needs them off.
+    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database, because the queue needs its row locks.")
+# Set to 0 behind a transaction pooler, such as pgbouncer in transaction mode.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
-# So do cursors that outlive their transaction: Django opens one for each list of choices in a form.
+# Behind a transaction pooler, cursors cannot outlive their transaction either.
 DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not PREPARED_STATEMENTS
-# Seconds that anything waits for a connection, and that a page waits for one statement and for one lock; 0: no limit.
-# Workers and commands have no limit for statements and locks (annotate/lib/waiting.py).
+# Seconds to wait for a connection; 0 = no limit.
 DB_CONNECT_TIMEOUT = env.number("DB_CONNECT_TIMEOUT", default=5)
+# Seconds that a page waits for a statement; 0 = no limit. Workers and commands have none.
 DB_STATEMENT_TIMEOUT = env.number("DB_STATEMENT_TIMEOUT", default=15)
+# Seconds that a page waits for a lock; 0 = no limit. Workers and commands have none.
 DB_LOCK_TIMEOUT = env.number("DB_LOCK_TIMEOUT", default=5)
-# A host that is gone says nothing: half a minute without any sign of life ends its connections, the workers' too.
+# Connections to a host that does not respond for half a minute end.
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": DB_CONNECT_TIMEOUT,
     "keepalives_idle": 15,
@@ -132,8 +138,7 @@ DATABASES["default"]["OPTIONS"] = {
 } | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Rate limits of the login count across all web processes, so their counters are in the database. None may be
-# forgotten early: Django's own backend makes room for new names by dropping others, locked ones among them.
+# Counters of failed logins, shared by all web processes. Django's backend would drop them early.
 CACHES = {"default": {"BACKEND": "annotate.lib.cache.KeepingCache", "LOCATION": "cache"}}
 
 AUTH_USER_MODEL = "accounts.User"
@@ -160,7 +165,7 @@ ACCOUNT_FORMS = {
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
 
-# Without a mail server no mail is written anywhere, and no page promises one (annotate.lib.mail).
+# The mail server. Without EMAIL_HOST or EMAIL_BACKEND no mail is sent, and no page promises one.
 EMAIL_BACKEND = env.text(
     "EMAIL_BACKEND", f"django.core.mail.backends.{'smtp' if env.text('EMAIL_HOST', '') else 'dummy'}.EmailBackend"
 )
@@ -168,16 +173,19 @@ EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.number("EMAIL_PORT", default=25)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
-# Seconds. Pages send mail, so a server that does not answer must not hold them.
+# Seconds that a page waits for the mail server.
 EMAIL_TIMEOUT = env.number("EMAIL_TIMEOUT", default=10)
+# Use STARTTLS.
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=False)
+# The sender of all mail.
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "annotate@localhost")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
-# One language is that of the sources: looking its words up would find nothing, at a quarter of a page's cost.
+# Translation with a single language would only cost a quarter of each page's time.
 USE_I18N = len(LANGUAGES) > 1
 LOCALE_PATHS = [BASE_DIR / "locale"]
+# The time zone of the pages.
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 USE_TZ = True
 
@@ -190,7 +198,7 @@ STORAGES: dict[str, dict[str, object]] = {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": VAR_DIR / "files", **_private},
     },
-    # Finished exports. Web servers and workers on several machines need one storage that all of them reach.
+    # Finished exports. Several machines need a storage that all of them reach.
     "exports": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": VAR_DIR / "exports", **_private},
@@ -199,15 +207,14 @@ STORAGES: dict[str, dict[str, object]] = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
         else "whitenoise.storage.CompressedManifestStaticFilesStorage",
-        # Not secret: a proxy in front may serve them as another account.
+        # Readable, so that a proxy may serve them as another account.
         "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
     },
 }
 
-# Seconds that a request may take to arrive and its answer to be taken, up to the sizes that the web collects
-# (annotate/launch/gunicorn_worker.py); larger ones have a minimum rate.
+# Seconds in which a request must arrive and its answer be received. Large ones have a minimum rate instead.
 REQUEST_TIMEOUT = env.number("REQUEST_TIMEOUT", default=60)
-# An import may be a large file: it is read into a row, line by line, by a worker.
+# The largest form and the largest import file, in bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
 IMPORT_MAX_BYTES = 100 * 1024 * 1024
 
@@ -215,26 +222,27 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-# Behind a proxy that ends TLS set HTTPS=1: pages and cookies are then sent over TLS only.
+# Set HTTPS=1 behind a proxy that terminates TLS. Pages and cookies then use TLS only.
 if env.flag("HTTPS", default=False):
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-    # Browsers accept cookies of these names from this very host over TLS alone, for all its paths.
+    # Browsers accept these names only from this host over TLS.
     SESSION_COOKIE_NAME = "__Host-sessionid"
     CSRF_COOKIE_NAME = "__Host-csrftoken"
     MESSAGE_STORAGE = "annotate.lib.message_cookie.Storage"
     SECURE_SSL_REDIRECT = True
+    # Seconds for which browsers insist on TLS for this host.
     SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", default=365 * 24 * 3600)
+    # Include all subdomains, if they have certificates.
     SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_INCLUDE_SUBDOMAINS", default=False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    # Logins are limited by address, too, and without this all visitors share the proxy's. X-Forwarded-For is believed
-    # as far as that many proxies of ours have written it.
+    # The number of proxies that append to X-Forwarded-For. Limits of logins use the visitor's address.
     ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", default=1)
 
-# Servers that policies stand behind, called by the worker that samples and by nothing else. Managers register their
-# addresses; which of them are called, the operator says: host or host:port.
+# The hosts (host or host:port) of policy servers that the sampling worker may call. Managers register the addresses.
 SERVER_HOSTS = env.words("SERVER_HOSTS", ["localhost", "127.0.0.1", "::1"])
-# Requests under way at a time, and the seconds one may take.
+# Concurrent requests to a policy server.
 SERVER_CONCURRENCY = env.number("SERVER_CONCURRENCY", default=32)
+# Seconds that one such request may take.
 SERVER_TIMEOUT = env.number("SERVER_TIMEOUT", default=300)
 
 CONTENT_SECURITY_POLICY = {
@@ -275,7 +283,7 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# The broker only wakes workers up: every job is a row, and the sweeps below find rows that no message announced.
+# The message broker. Lost messages lose no work: jobs are rows, and the sweeps below find them.
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "filesystem://localhost")
 if urlsplit(CELERY_BROKER_URL).scheme == "filesystem":
     _messages = str(VAR_DIR / "broker")
@@ -286,12 +294,12 @@ if urlsplit(CELERY_BROKER_URL).scheme == "filesystem":
         "store_processed": False,
     }
 else:
-    # kombu restores messages of a dead worker only every few minutes unless told otherwise.
+    # Restore the messages of a dead worker within seconds instead of minutes.
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 3600,
         "unacked_restore_throttle": 1,
         "unacked_restore_interval": 10,
-        # A page that wakes a worker does not wait long for a broker that is down.
+        # Pages must not wait for a broker that is down.
         "connect_retries_timeout": 1,
     }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -301,18 +309,18 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "default"
-# The sweep must not wait behind the sampling that it looks after, nor pile up where nobody samples.
+# The sweep must not wait behind sampling, nor pile up where no sampling worker runs.
 CELERY_TASK_ROUTES = {"models_worker.sweep": {"queue": "default"}, "models_worker.*": {"queue": "sampling"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "free expired leases": {"task": "work.sweep", "schedule": 30.0},
-    "make prompts of instructions": {"task": "edits.sweep", "schedule": 30.0},
-    "go on with imports": {"task": "pools.sweep", "schedule": 30.0},
-    "make tasks for new prompts and ready slates": {"task": "workflows.fill_campaigns", "schedule": 20.0},
-    "go on with sampling": {"task": "models_worker.sweep", "schedule": 10.0},
-    "go on with exports": {"task": "exports.sweep", "schedule": 30.0},
-    "forget expired tries to log in": {"task": "accounts.sweep", "schedule": 300.0},
+    "create prompts from instructions": {"task": "edits.sweep", "schedule": 30.0},
+    "resume imports": {"task": "pools.sweep", "schedule": 30.0},
+    "create tasks for new prompts and ready slates": {"task": "workflows.fill_campaigns", "schedule": 20.0},
+    "resume sampling": {"task": "models_worker.sweep", "schedule": 10.0},
+    "resume exports": {"task": "exports.sweep", "schedule": 30.0},
+    "delete expired counters of logins": {"task": "accounts.sweep", "schedule": 300.0},
 }
 
 LOGGING = {
@@ -323,6 +331,6 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-    # A line for every completion asked of a server; what goes wrong we say ourselves.
+    # They log each request to a policy server.
     "loggers": {"httpx2": {"level": "WARNING"}, "httpcore2": {"level": "WARNING"}},
 }

@@ -19,8 +19,9 @@ from typing import TypeVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from annotate.lib import markdown, text
+from annotate.lib import markdown
 from annotate.lib.budget import UNITS_PER_REQUEST, request_budget
+from annotate.lib.diff import word_diff
 
 FRAGMENTS = (
     *"*`[]()<>|#-+_~!\\&:.\"' \n\tax1",
@@ -181,7 +182,7 @@ def slowest_pair(rng: random.Random, rounds: int, sizes: Sequence[int]) -> Pair:
             return pair_of(rng, rng.choice(sizes))
         return old[rng.randint(0, 1)], changed(rng, old[1])[: sizes[-1]]
 
-    return climb(rng, rounds, ("a b " * 100, "b a " * 100), another, lambda pair: cpu(lambda: text.word_diff(*pair)))
+    return climb(rng, rounds, ("a b " * 100, "b a " * 100), another, lambda pair: cpu(lambda: word_diff(*pair)))
 
 
 def main() -> None:
@@ -198,12 +199,12 @@ def main() -> None:
     result = {
         "slowest_page_ms": round(cpu(lambda: page(page_of(one)), 3), 1),
         "slowest_text_ms": round(cpu(lambda: markdown._rendered(one, 3), 3), 1),
-        "slowest_diff_ms": round(cpu(lambda: text.word_diff(*pair), 3), 1),
+        "slowest_diff_ms": round(cpu(lambda: word_diff(*pair), 3), 1),
         "text_growth": round(
             cpu(lambda: markdown._rendered(whole, 3), 3) / cpu(lambda: markdown._rendered(tenth, 3), 3), 1
         ),
         "diff_growth": round(
-            cpu(lambda: text.word_diff(pair[0] * 10, pair[1] * 10), 3) / cpu(lambda: text.word_diff(*pair), 3), 1
+            cpu(lambda: word_diff(pair[0] * 10, pair[1] * 10), 3) / cpu(lambda: word_diff(*pair), 3), 1
         ),
         "rounds": options.rounds,
         "seed": options.seed,

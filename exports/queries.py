@@ -18,7 +18,7 @@ from annotate.accounts.models import Cohort
 from annotate.lib.addresses import id_in
 from annotate.lib.refusals import Refusal
 from annotate.pools.models import Prompt, Source
-from annotate.pools.rules import name_key
+from annotate.pools.split_rules import name_key
 from annotate.work.models import Assignment, Campaign
 from annotate.work.states import State
 from exports.models import Export

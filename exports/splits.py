@@ -17,7 +17,8 @@ from annotate.lib.refusals import Refusal
 from annotate.pools import audit
 from annotate.pools.models import Split
 from annotate.pools.quarantine import Case
-from annotate.pools.rules import Use, content_hash
+from annotate.pools.rules import content_hash
+from annotate.pools.split_rules import Use
 from exports.formats import jsonl
 from exports.schema import Messages
 from exports.table import FILES

@@ -1,7 +1,4 @@
-"""The doors: who may enter a view.
-
-Every view wears exactly one, and a test walks the URLs to see that none is missing.
-"""
+"""Doors: decorators that say which roles may use a view. A test checks that each view has exactly one."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,12 +16,12 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def person(request: HttpRequest) -> User:
-    """The person behind a request that passed a door."""
+    """Return the user of a request that passed a door."""
     return cast(User, request.user)
 
 
 def door(*roles: Role) -> Callable[[View[P]], View[P]]:
-    """Let people of these roles in, send strangers to the login page, refuse everybody else."""
+    """Admit these roles, send visitors to the login page, and refuse other users."""
 
     def guard(view: View[P]) -> View[P]:
         @wraps(view)
@@ -38,21 +35,20 @@ def door(*roles: Role) -> Callable[[View[P]], View[P]]:
 
 
 def refusal(request: HttpRequest, roles: frozenset[Role]) -> HttpResponseBase | None:
-    """None for people of these roles, the way to the login for strangers. Raises PermissionDenied for others."""
+    """Return None for these roles and a redirect for visitors. Raises PermissionDenied for other users."""
     if not request.user.is_authenticated:
-        # A person who sent a form after the session had ended comes back to a page, not to the form's address.
+        # After sending a form without a session, people return to a page, not to the address of the form.
         back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("home")
         return redirect_to_login(back)
-    if person(request).role not in roles or _speaks_for_another(request):
+    if person(request).role not in roles or _is_other_user(request):
         raise PermissionDenied
     return None
 
 
-def _speaks_for_another(request: HttpRequest) -> bool:
-    """A page's scripts say whose page it is. Where somebody else has logged in meanwhile, in another tab or after it,
-    what they send must not become that person's; of a form that is sent whole the CSRF token tells the same."""
-    said = request.headers.get("X-Person")
-    return said is not None and said != str(person(request).pk)
+def _is_other_user(request: HttpRequest) -> bool:
+    """Has another user logged in since the script's page was loaded? For forms the CSRF token detects that."""
+    page_user = request.headers.get("X-Person")
+    return page_user is not None and page_user != str(person(request).pk)
 
 
 labelers = door(Role.LABELER)

@@ -1,4 +1,4 @@
-"""Letting people in, giving them their role, and letting them go."""
+"""Invite people, change their accounts, and deactivate them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from annotate.lib.refusals import Refusal
 
 
 class UsernameTaken(Refusal):
-    message = _("Somebody already has this user name. Upper and lower case make no difference.")
+    message = _("This user name is taken. Choose another. Upper and lower case make no difference.")
 
 
 class EmailTaken(Refusal):
-    message = _("Somebody already has this e-mail address.")
+    message = _("This e-mail address belongs to another account. Enter a different one.")
 
 
 class OnlyLabelersHeldOut(Refusal):
-    message = _("Only labelers can be held out: what reviewers and managers correct may become training data.")
+    message = _("Only labelers can be held out, because other corrections may become training data. Choose Training.")
 
 
 class StaysHeldOut(Refusal):
@@ -37,11 +37,11 @@ class StaysHeldOut(Refusal):
 
 
 class QualificationTaken(Refusal):
-    message = _("There is already a qualification of this name.")
+    message = _("A qualification with this name exists. Choose another name.")
 
 
 class QualificationNeeded(Refusal):
-    message = _("Campaigns ask for this qualification. Without it they would be open to everybody, so it stays.")
+    message = _("Campaigns require this qualification. Remove it from them before you delete it.")
 
 
 class NotOneself(Refusal):
@@ -61,18 +61,18 @@ class ManagersOnly(Refusal):
 
 
 class NoLink(Refusal):
-    message = _("This person has no link that still works.")
+    message = _("This person has no valid link. There is nothing to withdraw.")
 
 
 class SuperusersOnly(Refusal):
     message = _(
-        "This is a superuser's account, and only a superuser changes it. manage.py changepassword sets its password."
+        "Only superusers can change the account of a superuser. To set its password, use manage.py changepassword."
     )
 
 
 @dataclass(frozen=True)
 class Invitation:
-    """A link by which one person sets their password once, and whether it could be mailed to them."""
+    """A link to set a password once, and whether it was mailed."""
 
     user: User
     link: str
@@ -82,14 +82,13 @@ class Invitation:
 def invite(
     *, username: str, email: str, full_name: str, role: str, cohort: str, site: str, by: User, now: datetime
 ) -> Invitation:
-    """Create an account that nobody can log in to before its owner has set a password.
+    """Create an account without a password, and a link to set one. `site`: the address of the platform.
 
-    `site` is the platform's address as the manager sees it. Raises UsernameTaken, EmailTaken,
-    OnlyLabelersHeldOut or ManagersOnly.
+    Raises UsernameTaken, EmailTaken, OnlyLabelersHeldOut, ManagersOnly.
     """
     _check_cohort(role, cohort)
     _check_manager(by)
-    # One field: where a name is cut into a first and a last one differs between people.
+    # One field, because not everybody has a first and a last name.
     user = User(username=username, email=email, first_name=full_name, role=role, cohort=cohort, date_joined=now)
     user.set_unusable_password()
     _refuse_taken(user)
@@ -99,17 +98,16 @@ def invite(
             events.record(subject=user, actor=by, kind=EventKind.INVITED, now=now, detail=user.get_role_display())
             link = links.make(user=user, site=site, by=by, now=now)
     except IntegrityError:
-        # Somebody was invited at the same moment.
+        # A concurrent invitation took the name or address.
         _refuse_taken(user)
         raise
     return Invitation(user=user, link=link, mailed=_mail(user, link, by))
 
 
 def new_link(*, user: User, site: str, by: User, now: datetime) -> Invitation:
-    """Make a link for a person who lost the first one, let it expire or forgot a password. It ends the older link.
+    """Create a link to set a password, and end the older one. The owner gets a notice.
 
-    A person who has the link has the account, so the owner is notified. Raises Deactivated, ManagersOnly or
-    SuperusersOnly.
+    Raises Deactivated, ManagersOnly, SuperusersOnly.
     """
     if not user.is_active:
         raise Deactivated
@@ -121,10 +119,10 @@ def new_link(*, user: User, site: str, by: User, now: datetime) -> Invitation:
 
 
 def withdraw_link(*, user: User, by: User, now: datetime) -> None:
-    """The person's open link stops working. Raises NoLink, ManagersOnly or SuperusersOnly."""
+    """End the open link of a person. Raises NoLink, ManagersOnly, SuperusersOnly."""
     _check_right(user, by)
     with transaction.atomic():
-        # A use of the link that is under way comes first: then there is nothing to withdraw.
+        # Wait for a concurrent use of the link.
         _lock(user)
         if not links.end(user=user, now=now):
             raise NoLink
@@ -132,7 +130,7 @@ def withdraw_link(*, user: User, by: User, now: datetime) -> None:
 
 
 def _check_right(user: User, by: User) -> None:
-    """A manager may not take over, demote, lock out or let in a superuser, who administers the machine."""
+    """Only superusers may change superusers, who administer the machine."""
     if user.is_superuser and not by.is_superuser:
         raise SuperusersOnly
     _check_manager(by)
@@ -144,9 +142,9 @@ def _check_manager(by: User) -> None:
 
 
 def change_role(*, user: User, role: str, cohort: str, by: User, now: datetime) -> User:
-    """API tokens of the old role end.
+    """Change role and cohort, and delete the API tokens of the old role.
 
-    Raises OnlyLabelersHeldOut, StaysHeldOut, NotOneself, LastManager, ManagersOnly or SuperusersOnly.
+    Raises OnlyLabelersHeldOut, StaysHeldOut, NotOneself, LastManager, ManagersOnly, SuperusersOnly.
     """
     _check_cohort(role, cohort)
     with transaction.atomic():
@@ -166,26 +164,25 @@ def change_role(*, user: User, role: str, cohort: str, by: User, now: datetime) 
             detail = f"{roles} → {user.get_role_display()}"
             events.record(subject=user, actor=by, kind=EventKind.ROLE_CHANGED, now=now, detail=detail, notice=True)
         if cohorts != user.get_cohort_display():
-            # No notice: labelers do not see which cohort they are in.
+            # No notice, because labelers must not see their cohort.
             detail = f"{cohorts} → {user.get_cohort_display()}"
             events.record(subject=user, actor=by, kind=EventKind.COHORT_CHANGED, now=now, detail=detail)
     return user
 
 
 def change_email(*, user: User, email: str, by: User, now: datetime) -> User:
-    """Links to the old address end. Raises EmailTaken, ManagersOnly or SuperusersOnly."""
+    """Change the address and end links to the old one. Raises EmailTaken, ManagersOnly, SuperusersOnly."""
     _check_right(user, by)
     if email and User.objects.filter(email__iexact=email).exclude(id=user.id).exists():
         raise EmailTaken
     try:
         with transaction.atomic():
             links.end(user=user, now=now)
-            # To the old address: its owner learns of the change.
+            # The notice goes to the old address.
             events.record(subject=user, actor=by, kind=EventKind.EMAIL_CHANGED, now=now, notice=True)
             user.email = email
             user.save(update_fields=["email"])
     except IntegrityError as taken:
-        # Somebody else got the address at the same moment.
         raise EmailTaken from taken
     return user
 
@@ -193,8 +190,7 @@ def change_email(*, user: User, email: str, by: User, now: datetime) -> User:
 def change_work(
     *, user: User, languages: Sequence[str], qualifications: Iterable[Qualification], daily_cap: int | None
 ) -> User:
-    """What a labeler is given to work on: tasks in these languages (none: in all), of campaigns that ask for no more
-    than these qualifications, up to so many answers a day (None: any number)."""
+    """Set which tasks a labeler gets. No languages means all; `daily_cap` is in answers, None for no limit."""
     with transaction.atomic():
         user.languages, user.daily_cap = list(languages), daily_cap
         user.save(update_fields=["languages", "daily_cap"])
@@ -203,7 +199,7 @@ def change_work(
 
 
 def save_qualification(*, qualification: Qualification, name: str, description: str) -> Qualification:
-    """Create or change it. Raises QualificationTaken."""
+    """Create or change a qualification. Raises QualificationTaken."""
     qualification.name, qualification.description = name, description
     try:
         with transaction.atomic():
@@ -214,9 +210,9 @@ def save_qualification(*, qualification: Qualification, name: str, description: 
 
 
 def delete_qualification(*, qualification: Qualification) -> None:
-    """Raises QualificationNeeded where a campaign asks for it: without it the campaign would be open to everybody."""
+    """Delete a qualification. Raises QualificationNeeded if a campaign requires it."""
     with transaction.atomic():
-        # The lock: no campaign can begin to ask for it before it is gone.
+        # The lock prevents campaigns from requiring it meanwhile.
         qualification = Qualification.objects.select_for_update().get(id=qualification.id)
         if qualification.campaigns.exists():
             raise QualificationNeeded
@@ -224,9 +220,9 @@ def delete_qualification(*, qualification: Qualification) -> None:
 
 
 def deactivate(*, user: User, by: User, now: datetime) -> User:
-    """Close the account and end its sessions, links and API tokens. All its work stays.
+    """Deactivate an account and end its sessions, links and API tokens. Its work stays.
 
-    Raises NotOneself, LastManager, ManagersOnly or SuperusersOnly.
+    Raises NotOneself, LastManager, ManagersOnly, SuperusersOnly.
     """
     with transaction.atomic():
         _check_managers_remain(user, by)
@@ -236,7 +232,7 @@ def deactivate(*, user: User, by: User, now: datetime) -> User:
 
 
 def close(*, user: User, by: User | None, now: datetime) -> None:
-    """What deactivate does, for the command line too, which has no person and no last manager."""
+    """Deactivate without checks, also for the command line (`by` None)."""
     with transaction.atomic():
         _lock(user)
         if not user.is_active:
@@ -248,13 +244,13 @@ def close(*, user: User, by: User | None, now: datetime) -> None:
 
 
 def reactivate(*, user: User, by: User, now: datetime) -> User:
-    """Raises ManagersOnly or SuperusersOnly."""
+    """Reactivate an account. Raises ManagersOnly, SuperusersOnly."""
     _check_right(user, by)
     with transaction.atomic():
         _lock(user)
         if user.is_active:
             return user
-        # A login, link or token that was made while the account was being deactivated does not come back with it.
+        # Also end what was created while the account was being deactivated.
         _end_access(user, now)
         user.is_active = True
         user.save(update_fields=["is_active"])
@@ -263,7 +259,7 @@ def reactivate(*, user: User, by: User, now: datetime) -> User:
 
 
 def _lock(user: User) -> None:
-    """Read the row as it is now. Two managers who press the same button concurrently make one event."""
+    """Lock and reload the row, so that two concurrent changes record one event."""
     user.refresh_from_db(from_queryset=User.objects.select_for_update(no_key=True))
 
 
@@ -279,7 +275,7 @@ def _check_cohort(role: str, cohort: str) -> None:
 
 
 def _refuse_taken(user: User) -> None:
-    # allauth finds people at the login without regard to case.
+    # The login ignores case.
     if User.objects.filter(username__iexact=user.username).exists():
         raise UsernameTaken
     if user.email and User.objects.filter(email__iexact=user.email).exists():
@@ -287,7 +283,7 @@ def _refuse_taken(user: User) -> None:
 
 
 def _check_managers_remain(user: User, by: User) -> None:
-    """Called in the transaction that takes a manager away; its lock makes two such transactions wait for each other."""
+    """Lock all managers, in the transaction that removes one."""
     if user.id == by.id:
         raise NotOneself
     managers = User.objects.filter(role=Role.MANAGER, is_active=True).order_by("id").select_for_update(no_key=True)
@@ -296,14 +292,14 @@ def _check_managers_remain(user: User, by: User) -> None:
 
 
 def _end_sessions(user: User, now: datetime) -> None:
-    # A session's owner is inside its signed data. People leave rarely enough to read them all.
+    # The owner of a session is inside its signed data, so all sessions are read.
     for session in Session.objects.filter(expire_date__gt=now).iterator():
         if session.get_decoded().get(SESSION_KEY) == str(user.pk):
             session.delete()
 
 
 def _mail(user: User, link: str, by: User) -> bool:
-    """Whether a mail server took it. If not, the manager can still hand the link over."""
+    """Mail the link. Returns whether a mail server accepted it."""
     values = {
         "name": user.name,
         "by": by.name,
@@ -312,7 +308,7 @@ def _mail(user: User, link: str, by: User) -> bool:
         "days": timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT).days,
     }
     text = gettext(
-        "Hello %(name)s,\n\n%(by)s has an account for you. Your user name is %(username)s.\n\n"
-        "Choose your password here; the link works once, within %(days)d days:\n%(link)s\n"
+        "Hello %(name)s,\n\n%(by)s created an account for you. Your user name is %(username)s.\n\n"
+        "Choose your password here. The link works once, within %(days)d days:\n%(link)s\n"
     )
     return mail.send(subject=gettext("Set your password"), text=text % values, to=user.email)

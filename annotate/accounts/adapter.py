@@ -12,24 +12,23 @@ log = logging.getLogger(__name__)
 
 
 class InvitedOnly(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships no types
-    """Nobody signs up: a manager invites people, because an account is access to unpublished prompts."""
+    """Disables the sign-up, because accounts give access to unpublished prompts."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """What failed logins are counted by: the account.
+        """Count failed logins per account.
 
-        allauth counts by the login as it was typed and by the host and port that the request names. An account then has
-        five more tries for its address, and as many as there are ports.
+        allauth counts per typed login, host and port, which gives an attacker more attempts for each spelling and port.
         """
         login = str(credentials.get("email", credentials.get("username", "")))
         same = User.objects.filter(Q(username__iexact=login) | Q(email__iexact=login)) if login else User.objects.none()
         account = same.order_by("id").values_list("id", flat=True).first()
         return f"account:{account}" if account else f"login:{login.lower()}"
 
-    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """A mail server that is down must not fail a page: the page would tell known addresses from unknown ones."""
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, object]) -> None:
+        """Ignore a mail server that is down, because an error would reveal which addresses are known."""
         if not mail.is_set_up():
             return
         try:

@@ -1,5 +1,3 @@
-from typing import Any
-
 from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
@@ -14,22 +12,22 @@ from annotate.accounts.models import AccountEvent, PasswordLink, Qualification, 
 from annotate.lib.admin import Emergency, show
 from annotate.lib.refusals import Refusal
 
-# Roles say who may do what here.
+# Roles replace groups.
 admin.site.unregister(Group)
-# A link that sets the password can go to a second address of an account, and its owner gets no notice of that.
+# A second address could receive password links without a notice to the owner.
 admin.site.unregister(EmailAddress)
-# The admin's own login counts no failures: people come through the one that does.
+# The admin's own login has no limit of failures.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 
 @admin.register(User)
 class UserAdmin(Emergency):
-    """For the day when no manager can log in. A password is set by `manage.py changepassword`."""
+    """For emergencies in which no manager can log in. `manage.py changepassword` sets passwords."""
 
     mendable = ("role", "cohort", "is_active", "email")
 
     def save_model(self, request: HttpRequest, obj: User, form: "ModelForm[User]", change: bool) -> None:
-        """Through the actions of the People page: they check, notify and record."""
+        """Use the actions of the People page, which check, notify and record."""
         user, by, now = User.objects.get(pk=obj.pk), person(request), timezone.now()
         if user.is_active and not obj.is_active:
             actions.deactivate(user=user, by=by, now=now)
@@ -45,12 +43,11 @@ class UserAdmin(Emergency):
         request: HttpRequest,
         object_id: str | None = None,
         form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+        extra_context: dict[str, object] | None = None,
     ) -> HttpResponse:
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except Refusal as refusal:
-            # The transaction of the parent's view is rolled back.
             messages.error(request, str(refusal))
             return HttpResponseRedirect(request.path)
 

@@ -1,7 +1,6 @@
-"""What a request may carry, decided before any of it is read.
+"""Check the door, the length and the files of a request before its body is read.
 
-The check of the CSRF token reads a form with its files, and stores them on disk, before a view or its door is asked. So
-the door, the length and the place of files are checked before that.
+The CSRF check, which runs before views and doors, would read the body and store its files on disk.
 """
 
 from collections.abc import Callable
@@ -20,23 +19,21 @@ from annotate.lib.requests import drop_body
 
 AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
-# All that people send who are not logged in is a name, a password, an address.
+# Visitors only send a name, a password or an address.
 ANONYMOUS_MAX_BYTES = 64 * 1024
-# The other fields of a form that has a file.
+# The other fields of a form with a file.
 FORM_BYTES = 1024 * 1024
 
 
 def takes_files(view: AnyView) -> AnyView:
-    """Mark a view as one that files are sent to. No other accepts any."""
+    """Mark a view that accepts files. No other view does."""
     cast(Any, view).takes_files = True
     return view
 
 
 class NoFiles(FileUploadHandler):
-    """Refuses a file as soon as its name is read."""
-
     def new_file(self, *args: Any, **kwargs: Any) -> None:
-        raise MultiPartParserError("No files are sent to this address.")
+        raise MultiPartParserError("This address accepts no files.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
         return raw_data
@@ -46,7 +43,7 @@ class NoFiles(FileUploadHandler):
 
 
 class BodyGate:
-    """Middleware, before that of the CSRF token."""
+    """Middleware. Must come before that of the CSRF check."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -59,7 +56,7 @@ class BodyGate:
                 _drop_files(request)
 
     def process_view(
-        self, request: HttpRequest, view: Any, _args: tuple[Any, ...], _kwargs: dict[str, Any]
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], _args: object, _kwargs: object
     ) -> HttpResponseBase | None:
         length = _length(request)
         if not length and "Transfer-Encoding" not in request.headers:
@@ -69,13 +66,13 @@ class BodyGate:
             if refused:
                 return refused
         if not length:
-            # Django reads nothing of a body that does not say how long it is.
-            return _answer(request, 411, _("Send the length of the request in its header Content-Length."))
+            # Django ignores a body without a length.
+            return _answer(request, 411, _("The length is missing. Send it in the header Content-Length."))
         most = _most(request, view)
         if length > most:
             if request.user.is_authenticated:
                 drop_body(request, length)
-            words = _("This is too large: %(length).1f MB. At most %(most).1f MB can be sent here.")
+            words = _("This is too large: %(length).1f MB. You can send at most %(most).1f MB. Shorten or divide it.")
             return _answer(request, 413, words % {"length": length / 1024**2, "most": most / 1024**2})
         if not getattr(view, "takes_files", False):
             request.upload_handlers = [NoFiles(request)]
@@ -83,16 +80,13 @@ class BodyGate:
 
 
 def _drop_files(request: HttpRequest) -> None:
-    """Delete what was stored of a file that did not come whole: Django leaves it to Python's garbage collector.
-
-    The client is gone, or the disk is full and stays so for as long.
-    """
+    """Delete incomplete files at once, in case the disk is full. Django leaves that to the garbage collector."""
     for handler in request.upload_handlers:
         try:
             if file := getattr(handler, "file", None):
                 file.close()
         except OSError:
-            pass  # what is still in its buffer has no room either; the file is deleted all the same
+            pass  # the disk is full; the file is deleted anyway
 
 
 def _length(request: HttpRequest) -> int:
@@ -102,10 +96,10 @@ def _length(request: HttpRequest) -> int:
         return 0
 
 
-def _most(request: HttpRequest, view: Any) -> int:
+def _most(request: HttpRequest, view: Callable[..., HttpResponseBase]) -> int:
     if getattr(view, "takes_files", False):
         return settings.IMPORT_MAX_BYTES + FORM_BYTES
-    # The API checks its token before it reads.
+    # The API checks the token before it reads the body.
     if hasattr(view, "cls") or request.user.is_authenticated:
         return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
     return ANONYMOUS_MAX_BYTES

@@ -1,4 +1,4 @@
-"""The record of what was done to accounts, and the notices that tell the people concerned."""
+"""Record changes of accounts, and notify their owners."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import AccountEvent, EventKind, User
 from annotate.lib import mail
 
-# What the person concerned reads. %(by)s is the name of the person who did it.
+# %(by)s is the name of the person who made the change.
 SENTENCES = {
-    EventKind.LINK_MADE: _("%(by)s made a link that sets a new password for your account."),
+    EventKind.LINK_MADE: _("%(by)s created a link that sets a new password for your account."),
     EventKind.ROLE_CHANGED: _("%(by)s changed your role: %(detail)s."),
     EventKind.EMAIL_CHANGED: _("%(by)s changed the e-mail address of your account."),
     EventKind.DEACTIVATED: _("%(by)s deactivated your account."),
@@ -32,7 +32,7 @@ def record(
     notice: bool = False,
     by_mail: bool = True,
 ) -> AccountEvent:
-    """Record the event in the caller's transaction. A notice is shown to `subject`, and mailed where that is possible.
+    """Record an event in the caller's transaction. With `notice`, `subject` sees it and gets a mail.
 
     `actor` is None for the command line.
     """
@@ -53,15 +53,15 @@ def sentence(event: AccountEvent) -> str:
 
 
 def waiting(user: User) -> Sequence[AccountEvent]:
-    """The notices that this person has not dismissed, oldest first."""
+    """Return the notices that this person has not dismissed, oldest first."""
     notices = AccountEvent.objects.filter(subject=user, is_notice=True, dismissed_at=None)
     return list(notices.select_related("actor").order_by("id"))
 
 
 def dismiss(*, user: User, ids: Sequence[int], now: datetime) -> None:
-    """The person has read these notices of theirs. Later ones stay."""
+    """Hide these notices of a person."""
     with transaction.atomic():
-        # record() waits for this lock before it sets the mark again.
+        # A concurrent record() waits for this lock before it sets has_notices.
         User.objects.select_for_update(no_key=True).get(id=user.id)
         notices = AccountEvent.objects.filter(subject=user, is_notice=True, dismissed_at=None)
         notices.filter(id__in=ids).update(dismissed_at=now)

@@ -22,7 +22,7 @@ class RoleForm(forms.Form):
     cohort = forms.ChoiceField(
         label=_("Cohort"),
         choices=Cohort.choices,
-        help_text=_("Held-out labelers measure a model; nothing they write is training data."),
+        help_text=_("Held-out labelers evaluate models. Their answers never become training data."),
     )
 
     def clean(self) -> dict[str, Any]:
@@ -33,15 +33,13 @@ class RoleForm(forms.Form):
 
 
 class WorkForm(forms.Form):
-    """What a labeler is given to work on."""
-
     languages = forms.CharField(
         label=_("Languages"),
         required=False,
         max_length=300,
         help_text=_(
-            "Language tags separated by commas, such as en, pt-BR. en takes all English tasks, en-GB those in en and "
-            "en-GB. None: tasks in every language."
+            "Language tags separated by commas, such as en, pt-BR. en includes all English tasks, en-GB those in en "
+            "and en-GB. Leave empty for all languages."
         ),
     )
     qualifications = forms.ModelMultipleChoiceField(
@@ -49,18 +47,17 @@ class WorkForm(forms.Form):
         queryset=Qualification.objects.order_by("name"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text=_("Campaigns may ask for them."),
+        help_text=_("Campaigns may require them."),
     )
     daily_cap = forms.IntegerField(
         label=_("Daily limit"),
         required=False,
         min_value=1,
         max_value=32767,
-        help_text=_("Answers a day, over all campaigns. Empty: no limit."),
+        help_text=_("Answers per day in all campaigns together. Leave empty for no limit."),
     )
 
     def clean_languages(self) -> list[str]:
-        """The tags in their canonical form, each once."""
         tags = [tag for tag in self.cleaned_data["languages"].replace(";", ",").split(",") if tag.strip()]
         try:
             return list(dict.fromkeys(canonical(tag) for tag in tags))
@@ -69,7 +66,7 @@ class WorkForm(forms.Form):
 
 
 class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # allauth ships no types
-    """The page for forgotten passwords. Without a mail server it makes no link and looks up no account."""
+    """The form for forgotten passwords. Without a mail server it creates no link and looks up no account."""
 
     def clean_email(self) -> str:
         if not mail.is_set_up():
@@ -78,16 +75,14 @@ class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # all
 
 
 class SetPasswordByLinkForm(allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # allauth ships no types
-    """The page that a link leads to."""
-
     user: User
 
     def save(self) -> None:
-        """The view has checked the link, but another browser may have used it since: check again, behind a lock."""
+        """Check the link again, behind a lock, because another browser may have used it since."""
         with transaction.atomic():
             self.user = User.objects.select_for_update(no_key=True).get(id=self.user.id)
             if not links.TOKENS.check_token(self.user, self.temp_key):
-                # The page says that the link is used up.
+                # This page says that the link is no longer valid.
                 page = {"uidb36": int_to_base36(self.user.id), "key": "set-password"}
                 raise ImmediateHttpResponse(redirect(reverse("account_reset_password_from_key", kwargs=page)))
             super().save()
@@ -98,8 +93,8 @@ class QualificationForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Qualification
         fields = ["name", "description"]
         help_texts = {
-            "name": _("What a labeler has shown they can do, such as medical knowledge."),
-            "description": _("Who has it, and how they have shown it."),
+            "name": _("A proven ability of a labeler, such as medical knowledge."),
+            "description": _("Who gets it, and how they prove it."),
         }
 
 
@@ -116,6 +111,6 @@ class InviteForm(RoleForm):
         label=_("E-mail address"),
         required=False,
         max_length=User._meta.get_field("email").max_length,
-        help_text=_("Without one, hand the link over yourself."),
+        help_text=_("Without an address, give the link to the person yourself."),
     )
     field_order = ["username", "full_name", "email", "role", "cohort"]

@@ -1,4 +1,4 @@
-"""Links by which people set their password: one open link for each person, used once, withdrawn at any time."""
+"""Links to set a password. Each person has at most one open link, which works once."""
 
 from datetime import datetime, timedelta
 from urllib.parse import urljoin
@@ -14,13 +14,13 @@ from annotate.accounts.models import PasswordLink, User
 
 
 class LinkTokens(PasswordResetTokenGenerator):
-    """The token of a link is signed over its row, so that only the person's open link has a valid one.
+    """Tokens that are signed over the row of the open link.
 
-    It also ends by itself: with the next login, a new password or address, and after PASSWORD_RESET_TIMEOUT seconds.
+    They also end with the next login, a new password or address, and after PASSWORD_RESET_TIMEOUT seconds.
     """
 
     def make_token(self, user: User) -> str:
-        """A token for somebody who asks for it on the page for forgotten passwords."""
+        """Create a link for the page for forgotten passwords."""
         return _make(user=user, by=None, now=timezone.now())
 
     def check_token(self, user: User | None, token: str | None) -> bool:
@@ -31,14 +31,14 @@ class LinkTokens(PasswordResetTokenGenerator):
 
 
 def make(*, user: User, site: str, by: User, now: datetime) -> str:
-    """The address of a new link, which ends the person's older one. `site` is the platform's address."""
+    """Create a link, end the older one, and return the address. `site`: the address of the platform."""
     key = {"uidb36": int_to_base36(user.pk), "key": _make(user=user, by=by, now=now)}
     return urljoin(site, reverse("account_reset_password_from_key", kwargs=key))
 
 
 def _make(*, user: User, by: User | None, now: datetime) -> str:
     with transaction.atomic():
-        # Two links made concurrently wait for each other: the second ends the first.
+        # Of two concurrent links the second must end the first.
         User.objects.select_for_update(no_key=True).get(id=user.id)
         _open_links(user).update(ended_at=now)
         expires_at = now + timedelta(seconds=settings.PASSWORD_RESET_TIMEOUT)
@@ -47,18 +47,18 @@ def _make(*, user: User, by: User | None, now: datetime) -> str:
 
 
 def end(*, user: User, now: datetime) -> bool:
-    """End the person's open link. Returns whether there was one that still worked."""
+    """End the open link of a person. Returns whether it was valid."""
     worked = working(user, now) is not None
     _open_links(user).update(ended_at=now)
     return worked
 
 
 def working(user: User, now: datetime) -> PasswordLink | None:
-    """The link by which this person can set a password now."""
+    """Return the valid link of a person, if any."""
     link = _open_links(user).select_related("created_by").first()
     if link is None or link.expires_at <= now or not user.is_active:
         return None
-    # A login ends a link, because last_login is part of what its token is signed over.
+    # A login ends the link, because the token is signed over last_login.
     return link if user.last_login is None or user.last_login < link.created_at else None
 
 

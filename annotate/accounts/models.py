@@ -14,14 +14,14 @@ class Role(models.TextChoices):
 
 
 class Cohort(models.TextChoices):
-    """Held-out labelers show whether a model pleases people it did not learn from: they never produce training data."""
+    """Held-out labelers only evaluate models. Their answers never become training data."""
 
     TRAINING = "training", _("Training")
     HELD_OUT = "held_out", _("Held out")
 
 
 class Qualification(models.Model):
-    """Something a labeler has shown they can do, such as medical knowledge; campaigns ask for it."""
+    """A proven ability of a labeler, such as medical knowledge. Campaigns may require it."""
 
     name = models.CharField(_("name"), max_length=60, unique=True)
     description = models.CharField(_("description"), max_length=300, blank=True)
@@ -33,39 +33,39 @@ class Qualification(models.Model):
 class User(AbstractUser):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.LABELER)
     cohort = models.CharField(_("cohort"), max_length=16, choices=Cohort.choices, default=Cohort.TRAINING)
-    # Canonical language tags (annotate/lib/languages.py), such as "en" or "pt-BR"; none: tasks in every language.
+    # Canonical tags (annotate/lib/languages.py). An empty list means all languages.
     languages = models.JSONField(_("languages"), default=list, blank=True)
     qualifications = models.ManyToManyField(
         Qualification, blank=True, related_name="people", verbose_name=_("qualifications")
     )
-    # The most answers a day, over all campaigns; none: no limit.
+    # Answers per day in all campaigns. None: no limit.
     daily_cap = models.PositiveSmallIntegerField(_("most answers a day"), null=True, blank=True)
 
-    # Set while a notice about the account waits on this person's pages: no page looks for notices otherwise.
+    # Without it, pages do not look for notices.
     has_notices = models.BooleanField(default=False, db_default=False, editable=False)
-    # A login of the demonstration with a generated password. It ends when somebody sets another one.
+    # A login of the demonstration with its generated password. A new password clears this.
     is_demo = models.BooleanField(default=False, db_default=False, editable=False)
 
-    # createsuperuser asks for these: the first person of a new site is its manager.
+    # createsuperuser asks for these, to create the first manager.
     REQUIRED_FIELDS = ["email", "role"]
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_role_known"),
             models.CheckConstraint(condition=models.Q(cohort__in=Cohort.values), name="user_cohort_known"),
-            # Only labelers are held out: a reviewer's or manager's correction may reach training data.
+            # Corrections by reviewers and managers may become training data.
             models.CheckConstraint(
                 condition=models.Q(role=Role.LABELER) | models.Q(cohort=Cohort.TRAINING),
                 name="user_held_out_is_labeler",
             ),
-            # Two people must not share a password reset; people invited without an address have "".
+            # Two people must not share a password reset. "" means no address.
             models.UniqueConstraint(Lower("email"), condition=~models.Q(email=""), name="user_email_once"),
         ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """A new password, set by a page or a command, ends what opened the account without it.
+        """With a new password, end API tokens and links.
 
-        A login that only renews the hash of the same password is no new password: Django then clears `_password`.
+        Django clears `_password` when a login only renews the hash of the same password.
         """
         if getattr(self, "_password", None) is None or self._state.adding:
             return super().save(*args, **kwargs)
@@ -86,29 +86,28 @@ class User(AbstractUser):
 
 
 class PasswordLink(models.Model):
-    """A link by which one person sets their password once. The token in it is derived from this row, never stored."""
+    """A link to set a password once. Its token is derived from this row and not stored."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="links")
-    # Null: asked for on the page for forgotten passwords.
+    # Null: the page for forgotten passwords.
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    # Used, replaced by a newer link, or withdrawn.
+    # When it was used, replaced or withdrawn.
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
-            # A new link ends the older one, also where two are made concurrently.
             models.UniqueConstraint(fields=["user"], condition=models.Q(ended_at=None), name="link_one_open"),
         ]
 
 
 class ApiToken(models.Model):
-    """A key for scripts. Only its hash is kept: the key has 256 random bits, so a plain SHA-256 cannot be reversed."""
+    """A key for scripts, stored as SHA-256, which is safe for 256 random bits."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True)
-    # The first characters, by which a person recognizes a key.
+    # The first characters, to recognize a key.
     hint = models.CharField(max_length=8)
     created_at = models.DateTimeField()
 
@@ -128,15 +127,15 @@ class EventKind(models.TextChoices):
 
 
 class AccountEvent(models.Model):
-    """What was done to an account, and by whom. Append-only by a trigger: only `dismissed_at` may change."""
+    """A change of an account. A trigger only permits changes of `dismissed_at`."""
 
     subject = models.ForeignKey(User, on_delete=models.PROTECT, related_name="account_events")
-    # Null: the command line of the server, or somebody who was not logged in.
+    # Null: the command line, or a visitor.
     actor = models.ForeignKey(User, null=True, on_delete=models.PROTECT, related_name="+")
     kind = models.CharField(max_length=16, choices=EventKind.choices)
     detail = models.CharField(max_length=300, blank=True)
     at = models.DateTimeField()
-    # The person concerned sees the event on every page until they dismiss it.
+    # The owner sees it on every page until they dismiss it.
     is_notice = models.BooleanField(default=False)
     dismissed_at = models.DateTimeField(null=True)
 

@@ -1,6 +1,4 @@
-"""Context processor: the notices about a person's account, which every page shows until they are dismissed."""
-
-from typing import Any
+"""A context processor for notices about the account, which every page shows until they are dismissed."""
 
 from django.http import HttpRequest
 
@@ -8,12 +6,12 @@ from annotate.accounts import events
 from annotate.accounts.models import User
 
 
-def context(request: HttpRequest) -> dict[str, Any]:
-    """`account_notices()` reads the database only for the few people for whom a notice waits."""
+def context(request: HttpRequest) -> dict[str, object]:
+    """Add `account_notices()`, which only reads the database for people with notices."""
     return {"account_notices": lambda: _sentences(request)}
 
 
-def _sentences(request: HttpRequest) -> list[dict[str, Any]]:
+def _sentences(request: HttpRequest) -> list[dict[str, object]]:
     user = getattr(request, "user", None)
     if not isinstance(user, User) or not user.has_notices:
         return []

@@ -10,7 +10,5 @@ if TYPE_CHECKING:
 
 
 class ManagerOnly(BasePermission):
-    """The API moves pools, policies and exports: managers' work."""
-
     def has_permission(self, request: "Request", view: "APIView") -> bool:
         return bool(request.user.is_authenticated) and cast(User, request.user).role == Role.MANAGER

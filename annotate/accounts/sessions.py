@@ -1,6 +1,4 @@
-"""Who is behind a request: the session and its person, read by two prepared statements. Every page begins with them."""
-
-from typing import Any
+"""Read the session and the user of a request with prepared statements."""
 
 from allauth.account.auth_backends import AuthenticationBackend
 from django.contrib.sessions.backends import db
@@ -26,6 +24,6 @@ class SessionStore(db.SessionStore):
 
 
 class Backend(AuthenticationBackend):  # type: ignore[misc]  # allauth ships no types
-    def get_user(self, user_id: Any) -> User | None:
+    def get_user(self, user_id: object) -> User | None:
         found = PERSON.rows(BY_ID, [user_id])
         return found[0] if found and self.user_can_authenticate(found[0]) else None

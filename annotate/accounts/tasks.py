@@ -9,5 +9,5 @@ from annotate.lib.cache import KeepingCache
 
 @shared_task(name="accounts.sweep")
 def sweep() -> None:
-    """Delete tries to log in that count no more, and whatever else the cache has kept for its time."""
+    """Delete expired counters of failed logins and other expired values of the cache."""
     cast(KeepingCache, cache).forget_expired(now=timezone.now())

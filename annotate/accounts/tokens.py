@@ -1,9 +1,8 @@
-"""Keys for scripts that use the API: shown once, kept as a hash."""
+"""API tokens, which are shown once and stored as hashes."""
 
 import secrets
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
@@ -18,16 +17,16 @@ HINT = 4
 
 
 class NoToken(Refusal):
-    """No token is created; the message says why."""
+    """No token can be created for this person."""
 
 
 def create(*, user: User, by: User | None, now: datetime, replace: bool = False) -> str:
-    """The key of a new token; it cannot be shown again. `replace` ends the older ones.
+    """Create a token and return its key, which cannot be shown again. `replace` deletes older tokens.
 
-    `by` is None for the command line. Raises NoToken unless `user` is an active manager: the API answers nobody else.
+    `by` is None for the command line. Raises NoToken unless `user` is an active manager.
     """
     if user.role != Role.MANAGER or not user.is_active:
-        raise NoToken(_("The API is for active managers. %(name)s is none.") % {"name": user.username})
+        raise NoToken(_("Only active managers can use the API. %(name)s is not one.") % {"name": user.username})
     key = secrets.token_urlsafe(32)
     with transaction.atomic():
         if replace:
@@ -38,7 +37,7 @@ def create(*, user: User, by: User | None, now: datetime, replace: bool = False)
 
 
 def end(*, user: User, by: User | None, now: datetime) -> int:
-    """End all tokens of this person. Returns how many there were."""
+    """Delete all tokens of a person. Returns their number."""
     with transaction.atomic():
         ended, _rows = user.api_tokens.all().delete()
         if ended:
@@ -51,10 +50,10 @@ def digest(key: str) -> str:
 
 
 class TokenAuthentication(authentication.TokenAuthentication):
-    """`Authorization: Token KEY`. Django looks the hash up, so how long it takes tells nothing about the key."""
+    """`Authorization: Token KEY`. Looking up the hash reveals nothing by its timing."""
 
-    def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
+    def authenticate_credentials(self, key: str) -> tuple[User, ApiToken]:
         token = ApiToken.objects.select_related("user").filter(digest=digest(key)).first()
         if token is None or not token.user.is_active:
-            raise AuthenticationFailed(_("This token is not valid. It may have ended with a new password or role."))
+            raise AuthenticationFailed(_("This token is not valid. A new password or role may have ended it."))
         return token.user, token

@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from annotate.accounts.models import Cohort
 from annotate.pools.importers.fields import holds_text
-from annotate.pools.models import MOST_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
+from annotate.pools.models import MAX_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
 from annotate.samples import queries as sampled
 from annotate.samples.forms import MAX_STOPS, draw_seed
 from annotate.samples.models import Completion, Policy, SampleRun, ServerProbe
@@ -100,7 +100,7 @@ class NewPromptSerializer(serializers.Serializer[Any]):
     language = serializers.CharField(max_length=16, default="en")
     licence = serializers.CharField(max_length=100, default="", allow_blank=True)
     external_id = serializers.CharField(max_length=200, default="", allow_blank=True)
-    priority = serializers.IntegerField(default=0, min_value=-MOST_PRIORITY, max_value=MOST_PRIORITY)
+    priority = serializers.IntegerField(default=0, min_value=-MAX_PRIORITY, max_value=MAX_PRIORITY)
     ignore = serializers.ListField(
         child=serializers.CharField(), default=list, help_text=_("names of fields that hold text and are left out")
     )

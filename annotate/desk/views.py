@@ -27,11 +27,11 @@ from annotate.desk import forms, queries
 from annotate.guidelines.actions import acknowledge
 from annotate.guidelines.models import GuidelineVersion
 from annotate.guidelines.queries import acknowledged_version, current_version
+from annotate.lib.diff import Piece, word_diff
 from annotate.lib.message_cookie import say_once
 from annotate.lib.methods import post_or_redirect, refusals_as_json
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import Refusal
-from annotate.lib.text import Piece, word_diff
 from annotate.work import drafts, leases, lost, refusals, submitting, times
 from annotate.work import queries as work
 from annotate.work.access import had

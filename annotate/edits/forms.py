@@ -21,11 +21,11 @@ from annotate.edits.rules import (
 from annotate.lib.fields import NoteField
 from annotate.lib.text import is_blank, tidy
 from annotate.pools.models import Category, Kind, Pool
-from annotate.pools.rules import LONGEST_PROMPT, BadPrompt, Pair, prepare
+from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Pair, prepare
 from annotate.work.workflow import Typed
 
 # A longer text cannot become a prompt, even if composing its characters shortens it. It is refused before it is read.
-LONGEST_TYPED = 4 * LONGEST_PROMPT
+LONGEST_TYPED = 4 * MAX_PROMPT_LENGTH
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class InstructionForm(forms.Form):
         values = super().clean() or {}
         if self.characters > LONGEST_TYPED:
             raise ValidationError(
-                _("The instruction is longer than %(most)s characters."), params={"most": f"{LONGEST_PROMPT:,}"}
+                _("The instruction is longer than %(most)s characters."), params={"most": f"{MAX_PROMPT_LENGTH:,}"}
             )
         pairs = self._clean_pairs()
         if self.errors:

@@ -5,8 +5,9 @@ from annotate.edits.forms import InstructionForm
 from annotate.edits.models import Instruction
 from annotate.edits.queries import Wanted
 from annotate.edits.rules import Text, filled_pairs
-from annotate.lib.text import Piece, tidy, word_diff
-from annotate.pools.rules import LONGEST_PROMPT
+from annotate.lib.diff import Piece, word_diff
+from annotate.lib.text import tidy
+from annotate.pools.rules import MAX_PROMPT_LENGTH
 from annotate.work.models import Task
 from annotate.work.workflow import Context, Typed
 
@@ -19,7 +20,7 @@ def changes(task: Task, data: Typed) -> Context:
 
 def changes_in(wanted: Wanted, form: InstructionForm) -> Context:
     """`pieces`: None where a new prompt is written, or where `too_long` to be compared."""
-    too_long = form.characters > LONGEST_PROMPT
+    too_long = form.characters > MAX_PROMPT_LENGTH
     return {"pieces": None if too_long else compare(wanted, _whole(form)), "too_long": too_long}
 
 

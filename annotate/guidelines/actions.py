@@ -1,4 +1,4 @@
-"""Writing, publishing and acknowledging guidelines."""
+"""Write, publish and acknowledge guidelines."""
 
 from datetime import datetime
 
@@ -14,27 +14,27 @@ from annotate.lib.text import is_blank
 
 
 class NameTaken(Refusal):
-    message = _("There is already a guideline of this name.")
+    message = _("A guideline with this name exists. Choose another name.")
 
 
 class NoDraft(Refusal):
-    message = _("There is no draft to publish: it was published or nothing was written since.")
+    message = _("There is no draft to publish. Edit the guideline first.")
 
 
 class EmptyText(Refusal):
-    message = _("Write the guideline before you publish it.")
+    message = _("The draft is empty. Write the guideline before you publish it.")
 
 
 class NothingChanged(Refusal):
-    message = _("The draft says what the published version says: everybody would acknowledge it again for nothing.")
+    message = _("The draft does not differ from the published version. Change it before you publish it.")
 
 
 class NotPublished(Refusal):
-    message = _("This version is still a draft and cannot be acknowledged.")
+    message = _("This version is a draft. You can acknowledge it after it is published.")
 
 
 def create_guideline(*, name: str, body: str, by: User, now: datetime) -> Guideline:
-    """A guideline whose first version is a draft."""
+    """Create a guideline with a draft. Raises NameTaken."""
     try:
         with transaction.atomic():
             guideline = Guideline.objects.create(name=name, created_at=now)
@@ -45,7 +45,7 @@ def create_guideline(*, name: str, body: str, by: User, now: datetime) -> Guidel
 
 
 def save_draft(*, guideline: Guideline, body: str, summary: str, by: User, now: datetime) -> GuidelineVersion:
-    """Write into the draft; the first save after a publication begins the next version."""
+    """Save the draft. The first save after a publication creates the next version."""
     with transaction.atomic():
         _lock(guideline)
         draft = draft_version(guideline)
@@ -58,10 +58,7 @@ def save_draft(*, guideline: Guideline, body: str, summary: str, by: User, now: 
 
 
 def publish(*, guideline: Guideline, now: datetime) -> GuidelineVersion:
-    """Make the draft the version that everybody works under from now on, once they have acknowledged it.
-
-    Raises NoDraft, EmptyText or NothingChanged.
-    """
+    """Publish the draft, which labelers must then acknowledge. Raises NoDraft, EmptyText, NothingChanged."""
     with transaction.atomic():
         _lock(guideline)
         draft = draft_version(guideline)
@@ -78,7 +75,7 @@ def publish(*, guideline: Guideline, now: datetime) -> GuidelineVersion:
 
 
 def acknowledge(*, version: GuidelineVersion, labeler: User, now: datetime) -> Acknowledgement:
-    """Note that the labeler has read this version; the first time counts. Raises NotPublished."""
+    """Record that the labeler has read this version. Idempotent. Raises NotPublished."""
     if version.published_at is None:
         raise NotPublished
     row, _created = Acknowledgement.objects.get_or_create(
@@ -88,5 +85,5 @@ def acknowledge(*, version: GuidelineVersion, labeler: User, now: datetime) -> A
 
 
 def _lock(guideline: Guideline) -> None:
-    """One writer at a time: two saves would begin two drafts, and a publication must publish what it checked."""
+    """Exclude other writers: two saves would create two drafts."""
     Guideline.objects.select_for_update(no_key=True).get(id=guideline.id)

@@ -13,13 +13,11 @@ class TextForm(forms.Form):
     def clean_body(self) -> str:
         body = tidy(self.cleaned_data["body"])
         if is_blank(body):
-            raise forms.ValidationError(_("Write the guideline first."))
+            raise forms.ValidationError(_("The text is empty. Write the guideline."))
         return body
 
 
 class GuidelineForm(TextForm):
-    """A new guideline, with the draft of its first version."""
-
     name = forms.CharField(label=_("Name"), max_length=Guideline._meta.get_field("name").max_length)
     field_order = ["name", "body"]
 
@@ -29,5 +27,5 @@ class DraftForm(TextForm):
         label=_("What changed"),
         required=False,
         max_length=GuidelineVersion._meta.get_field("summary").max_length,
-        help_text=_("Labelers read this when they are asked to acknowledge the new version."),
+        help_text=_("Labelers read this before they acknowledge the new version."),
     )

@@ -13,7 +13,7 @@ class Guideline(models.Model):
 
 
 class GuidelineVersion(models.Model):
-    """One text of a guideline. A draft may change; a published text never does, since answers name it (a trigger)."""
+    """A text of a guideline. A trigger prevents changes of published texts, to which answers refer."""
 
     guideline = models.ForeignKey(Guideline, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
@@ -26,7 +26,7 @@ class GuidelineVersion(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["guideline", "number"], name="guidelineversion_number_once"),
-            # Two drafts at once would leave open which of them the next publication means.
+            # Publishing needs a single draft.
             models.UniqueConstraint(
                 fields=["guideline"], condition=models.Q(published_at=None), name="guidelineversion_one_draft"
             ),

@@ -1,4 +1,4 @@
-"""Which text a labeler works under, and what a manager sees of the texts."""
+"""Read versions of guidelines and their acknowledgements."""
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 
@@ -7,7 +7,7 @@ from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVers
 
 
 def current_version(guideline: Guideline) -> GuidelineVersion | None:
-    """The latest published version."""
+    """Return the latest published version."""
     return guideline.versions.exclude(published_at=None).order_by("-number").first()
 
 
@@ -16,13 +16,15 @@ def draft_version(guideline: Guideline) -> GuidelineVersion | None:
 
 
 def acknowledged_version(labeler: User, guideline: Guideline) -> GuidelineVersion | None:
-    """The latest version of the guideline that this labeler acknowledged."""
+    """Return the latest version that this labeler acknowledged."""
     return guideline.versions.filter(acknowledgements__labeler=labeler).order_by("-number").first()
 
 
 def guidelines() -> QuerySet[Guideline]:
-    """By name, each with `current_number` (None: nothing published), `published_at`, `has_draft` and `acknowledged`,
-    the number of people who acknowledged the current version."""
+    """Return guidelines by name, with `acknowledged`, the number of people who acknowledged the current version.
+
+    `current_number` is None if nothing is published.
+    """
     versions = GuidelineVersion.objects.filter(guideline=OuterRef("id"))
     current = versions.exclude(published_at=None).order_by("-number")
     counted = current.annotate(people=Count("acknowledgements"))
@@ -35,7 +37,7 @@ def guidelines() -> QuerySet[Guideline]:
 
 
 def versions(guideline: Guideline) -> QuerySet[GuidelineVersion]:
-    """Newest first, each with its author, `acknowledged` (how many people) and `is_current`."""
+    """Return versions, newest first, with `acknowledged`, the number of people."""
     later = GuidelineVersion.objects.filter(guideline=OuterRef("guideline"), number__gt=OuterRef("number"))
     return (
         guideline.versions.select_related("created_by")
@@ -48,5 +50,4 @@ def versions(guideline: Guideline) -> QuerySet[GuidelineVersion]:
 
 
 def acknowledgements(version: GuidelineVersion) -> QuerySet[Acknowledgement]:
-    """Who acknowledged a version, in the order they did."""
     return version.acknowledgements.select_related("labeler").order_by("acknowledged_at", "id")

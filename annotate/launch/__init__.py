@@ -1,1 +1,1 @@
-"""What bin/start and bin/test run, and the processes that they keep running. Nothing else imports it."""
+"""The code of bin/start and bin/test. No other package imports it."""

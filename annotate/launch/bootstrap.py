@@ -1,7 +1,4 @@
-"""What the two commands do before there is a virtual environment, and how they speak to the person at the terminal.
-
-Run as a file by whatever Python 3.11 was found: standard library only, and nothing of the project is imported.
-"""
+"""Create the virtual environment, for bin/start and bin/test. Runs outside of it, with the standard library only."""
 
 import argparse
 import errno
@@ -24,21 +21,21 @@ PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed.json"
 REQUIREMENTS = ROOT / "requirements"
 MODULES = {"start": "annotate.launch.start", "test": "annotate.launch.check"}
-DISK_FULL = "the disk is full: free some space and run the command again."
+DISK_FULL = "the disk is full. Free some space and run the command again."
 
 
 class Refused(Exception):
-    """The command cannot go on; the message is one sentence that says why and what to do."""
+    """The command cannot continue. The message says why and what to do."""
 
 
 def say(text: str) -> None:
-    """Progress, as it happens, also where the output is a pipe."""
+    """Print progress immediately, also into a pipe."""
     print(text, flush=True)
 
 
 @contextmanager
 def in_one_sentence(command: str) -> Iterator[None]:
-    """Turn what can be expected to go wrong into a sentence and an exit status."""
+    """Report expected errors in one line, without a traceback."""
     try:
         yield
     except Refused as refusal:
@@ -47,24 +44,26 @@ def in_one_sentence(command: str) -> Iterator[None]:
         if error.errno == errno.ENOSPC:
             sys.exit(f"bin/{command}: {DISK_FULL}")
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            sys.exit(f"bin/{command}: {error.filename} may not be written by this user: change its owner or mode.")
+            sys.exit(f"bin/{command}: this user may not write {error.filename}. Change its owner or mode.")
         raise
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def start_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bin/start", description="Bring up the platform on this machine.")
-    parser.add_argument("--port", type=int, default=8000, help="where the pages are served (default: 8000)")
+    parser = argparse.ArgumentParser(prog="bin/start", description="Start the platform on this machine.")
+    parser.add_argument("--port", type=int, default=8000, help="the port of the pages (default: 8000)")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="the address to listen on (default: 127.0.0.1, this machine only); name the site's own in ALLOWED_HOSTS",
+        help="the address to listen on (default: 127.0.0.1, this machine only). Set ALLOWED_HOSTS to the site's name",
     )
-    parser.add_argument("--web-only", action="store_true", help="no torch and no sampling: a labeling server")
-    parser.add_argument("--no-demo", action="store_true", help="without the demonstration data and its logins")
+    parser.add_argument("--web-only", action="store_true", help="start without torch and sampling")
+    parser.add_argument("--no-demo", action="store_true", help="do not load the demonstration data and its logins")
     parser.add_argument(
-        "--end-demo", action="store_true", help="deactivate the demonstration's logins of an earlier start; for --host"
+        "--end-demo",
+        action="store_true",
+        help="deactivate the demonstration's logins of an earlier start",
     )
     options = parser.parse_args(arguments)
     options.no_demo = options.no_demo or options.end_demo
@@ -72,7 +71,7 @@ def start_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def is_for_this_machine(host: str) -> bool:
-    """Whether only programs of this machine reach the address."""
+    """Do only programs on this machine reach the address?"""
     try:
         found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
@@ -81,16 +80,16 @@ def is_for_this_machine(host: str) -> bool:
 
 
 def refuse_reachable_demo(options: argparse.Namespace) -> None:
-    """The passwords of the demonstration's logins are on a terminal: they must not open the site to a network."""
+    """Refuse to serve the demonstration's logins to other machines, because their passwords are on a terminal."""
     if not options.no_demo and not is_for_this_machine(options.host):
         raise Refused(
-            "other machines must not reach the demonstration's logins: add --no-demo, or leave --host out to listen on "
-            "this machine only."
+            "other machines must not reach the demonstration's logins. Add --no-demo, or omit --host to listen on this "
+            "machine only."
         )
 
 
 def read_variables(file: Path) -> dict[str, str]:
-    """The NAME=value lines of a file such as .env; {} if it is not there."""
+    """Parse the NAME=value lines of a file such as .env, which may be missing."""
     if not file.exists():
         return {}
     lines = [line.strip() for line in file.read_text().splitlines()]
@@ -104,16 +103,14 @@ def var_folder(environment: Mapping[str, str]) -> Path:
 
 @contextmanager
 def only_one(folder: Path, who: str) -> Iterator[None]:
-    """Hold this folder for one run of a command; a second is told about the first."""
+    """Refuse a second run of a command on this folder. `who` describes the first in the message."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     with os.fdopen(os.open(folder / "running", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise Refused(
-                f"{lock.read().strip()} already runs from {folder}: use that one, or stop it first."
-            ) from None
+            raise Refused(f"{lock.read().strip()} already runs from {folder}. Use it, or stop it first.") from None
         lock.truncate(0)
         lock.write(who)
         lock.flush()
@@ -127,17 +124,17 @@ def require_free_port(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except PermissionError:
-        raise Refused(f"port {port} is reserved for root: choose one above 1023 with --port.") from None
+        raise Refused(f"port {port} is reserved for root. Choose one above 1023 with --port.") from None
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise Refused(
-                f"port {port} is taken by another program: stop that one, or choose another with --port."
-            ) from None
-        raise Refused(f"{host}:{port} is no address of this machine: choose others with --host and --port.") from None
+            raise Refused(f"another program uses port {port}. Stop it, or choose another port with --port.") from None
+        raise Refused(
+            f"{host}:{port} is not an address of this machine. Choose others with --host and --port."
+        ) from None
 
 
 def step(what: str, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> None:
-    """Run one step of the set-up with its progress in sight; if it fails, show its complaints and say what to do."""
+    """Run a step of the set-up and show its output. Raises Refused with the last line of its errors."""
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
     try:
         _, complaints = process.communicate()
@@ -152,7 +149,7 @@ def step(what: str, command: Sequence[str | Path], *, environment: Mapping[str, 
     else:
         before, _, last = complaints.strip().rpartition("\n")
         sys.stderr.write(before + "\n" if before else "")
-        raise Refused(f"{what} failed, and this was the reason: {last or 'none was given'}")
+        raise Refused(f"{what} failed: {last or 'no reason was given'}")
 
 
 def may_install_packages() -> bool:
@@ -160,7 +157,7 @@ def may_install_packages() -> bool:
 
 
 def install_packages(*packages: str) -> None:
-    """From the system's repositories. RUNLEVEL keeps their servers from being started."""
+    """Install Debian packages. RUNLEVEL prevents the start of their servers."""
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     say(f"Installing {' and '.join(packages)} from the system's packages")
     step("apt-get update", ["apt-get", "update", "-qq"], environment=quiet)
@@ -172,31 +169,31 @@ def install_packages(*packages: str) -> None:
 
 
 def ensure_environment(files: Sequence[str]) -> None:
-    """The virtual environment, with these requirement files installed as they are now."""
-    wanted = {name: hashlib.sha256((REQUIREMENTS / name).read_bytes()).hexdigest() for name in files}
+    """Create or update the virtual environment from these requirement files."""
+    required = {name: hashlib.sha256((REQUIREMENTS / name).read_bytes()).hexdigest() for name in files}
     VENV.mkdir(exist_ok=True)
     with (VENV / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another start or test may be installing
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another command may be installing
         installed = json.loads(STAMP.read_text()) if STAMP.exists() else {}
-        if not _runs() or any(installed.get(name) != digest for name, digest in wanted.items()):
-            _install(wanted)
+        if not _runs() or any(installed.get(name) != digest for name, digest in required.items()):
+            _install(required)
 
 
-def _install(wanted: Mapping[str, str]) -> None:
+def _install(required: Mapping[str, str]) -> None:
     if not _runs("-m", "pip", "--version"):
         say("Creating the virtual environment .venv")
         _create_environment()
-    size = "torch is among them: up to 3 GB" if "worker.txt" in wanted else "about 200 MB"
-    say(f"Installing the pinned packages of {', '.join(wanted)} ({size})")
+    size = "with torch, up to 3 GB" if "worker.txt" in required else "about 200 MB"
+    say(f"Installing the pinned packages of {', '.join(required)} ({size})")
     STAMP.unlink(missing_ok=True)
-    chosen = [argument for name in wanted for argument in ("-r", str(REQUIREMENTS / name))]
+    chosen = [argument for name in required for argument in ("-r", str(REQUIREMENTS / name))]
     step("pip", [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *chosen])
-    STAMP.write_text(json.dumps(wanted))
+    STAMP.write_text(json.dumps(required))
 
 
 def _create_environment() -> None:
     if VENV.exists() and PYTHON.exists() and not _runs():
-        raise Refused(f"{VENV} is not a Python 3.11 that runs: remove that folder and run the command again.")
+        raise Refused(f"{VENV} has no working Python 3.11. Remove this folder and run the command again.")
     command = [sys.executable, "-m", "venv", str(VENV)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode and "ensurepip" in made.stdout and may_install_packages():
@@ -207,8 +204,10 @@ def _create_environment() -> None:
     if "No space left" in made.stdout + made.stderr:
         raise Refused(DISK_FULL)
     if "ensurepip" in made.stdout:
-        raise Refused("this Python 3.11 has no venv: install it (Debian: apt install python3.11-venv) and try again.")
-    raise Refused(f"the virtual environment could not be made: {(made.stderr or made.stdout).strip()}")
+        raise Refused(
+            "this Python 3.11 has no venv. Install it (Debian: apt install python3.11-venv) and run the command again."
+        )
+    raise Refused(f"the virtual environment could not be created: {(made.stderr or made.stdout).strip()}")
 
 
 def _runs(*arguments: str) -> bool:

@@ -1,4 +1,4 @@
-"""bin/test: every check of the repository, one after the other, and one closing summary."""
+"""bin/test: run all checks of the repository in order and print a summary."""
 
 import os
 import shutil
@@ -27,8 +27,8 @@ from annotate.launch.supervisor import Supervisor, end_with_parent
 from annotate.launch.surroundings import make_folders
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Much of a test's time is waiting, for a browser or a worker. The tests of one file share what they have brought up
-# and stay together; those that take longest are collected first (tests/conftest.py).
+# Tests mostly wait for browsers and workers. The tests of one file share what they start, so they stay in one process.
+# tests/conftest.py puts the slowest files first.
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
@@ -47,7 +47,6 @@ class Outcome:
 
 
 def stages(pytest_arguments: list[str]) -> list[Stage]:
-    """pytest comes last, so that its closing line stands above the summary."""
     return [
         Stage("lint", ("-m", "ruff", "check", ".")),
         Stage("format", ("-m", "ruff", "format", "--check", ".")),
@@ -83,7 +82,7 @@ def _run(arguments: list[str], var: Path) -> bool:
         "SECRET_KEY": "of-the-tests-and-of-nothing-else",
         "SPLIT_KEY": "of-the-tests-and-of-nothing-else",
         "DEBUG": "0",
-        # Some tools of the virtual environment are programs that their modules look for.
+        # Some tools search the PATH for programs of the virtual environment.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
     supervisor = Supervisor(var / "log", say)
@@ -92,22 +91,21 @@ def _run(arguments: list[str], var: Path) -> bool:
             say("Starting the embedded PostgreSQL of the tests")
             environment["DATABASE_URL"] = embedded_postgres.ensure_running(var, durable=False)
             supervisor.start(keeper(var, "--not-durable"), environment)
-        outcomes = [_judge(stage, environment) for stage in stages(arguments)]
+        outcomes = [_run_stage(stage, environment) for stage in stages(arguments)]
     finally:
         supervisor.stop()
         embedded_postgres.stop(var)
-    _summarise(outcomes)
+    _print_summary(outcomes)
     return all(outcome.passed for outcome in outcomes)
 
 
 def require_programs() -> None:
-    """The programs that tests drive. Those tests are never skipped, so without the programs nothing can be judged."""
+    """Install the programs that tests need, because no test is ever skipped. Raises Refused."""
     missing = []
     if not any(map(shutil.which, BROWSERS)):
         missing.append("chromium")
     if not shutil.which("redis-server"):
         missing.append("redis-server")
-    # An administrator's program, outside of most people's PATH.
     if not shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         missing.append("pgbouncer")
     # tests/api/test_docs.py runs the examples of docs/api.md.
@@ -119,7 +117,7 @@ def require_programs() -> None:
         raise Refused(f"the tests need {' and '.join(missing)}. Install that and run bin/test again.")
 
 
-def _judge(stage: Stage, environment: Mapping[str, str]) -> Outcome:
+def _run_stage(stage: Stage, environment: Mapping[str, str]) -> Outcome:
     say(f"\n--- {stage.name}")
     began = time.monotonic()
     process = subprocess.Popen(
@@ -134,7 +132,7 @@ def _judge(stage: Stage, environment: Mapping[str, str]) -> Outcome:
     return Outcome(stage.name, status == 0, time.monotonic() - began)
 
 
-def _summarise(outcomes: list[Outcome]) -> None:
+def _print_summary(outcomes: list[Outcome]) -> None:
     say("\n=== bin/test")
     for outcome in outcomes:
         say(f"{outcome.name:<18} {'ok' if outcome.passed else 'FAILED':<7} {outcome.seconds:7.1f} s")

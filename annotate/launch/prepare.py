@@ -1,4 +1,4 @@
-"""Bring database and static files to where this version of the code needs them, in one process: Django loads once."""
+"""Migrate the database, load the demonstration and collect static files, in one process to load Django once."""
 
 import argparse
 import os
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     call_command("createcachetable", verbosity=0)
     _check_demo(options)
     say("Collecting the static files")
-    # Not secret: a proxy in front may serve them as another account, also the compressed ones, which follow the umask.
+    # A proxy may serve the static files as another account. The compressed ones follow the umask.
     umask = os.umask(0o022)
     call_command("collectstatic", interactive=False, verbosity=0)
     os.umask(umask)
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _check_demo(options: argparse.Namespace) -> None:
     if any(os.environ.get(name) for name in DEMO_PASSWORDS.values()):
-        # Earlier versions did not mark them, and kept their passwords.
+        # Earlier versions stored the passwords and did not mark the logins.
         call_command("demo_logins", recognize=True, stdout=StringIO())
     if options.end_demo:
         call_command("demo_logins", deactivate=True)
@@ -48,8 +48,8 @@ def _check_demo(options: argparse.Namespace) -> None:
     call_command("demo_logins", stdout=found)
     if options.reachable and (logins := ", ".join(found.getvalue().split())):
         sys.exit(
-            f"other machines must not reach the demonstration's logins {logins}, which are active: deactivate them "
-            "with --end-demo, or leave --host out to listen on this machine only."
+            f"other machines must not reach the active logins {logins} of the demonstration. Deactivate them with "
+            "--end-demo, or omit --host to listen on this machine only."
         )
 
 

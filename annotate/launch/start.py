@@ -1,4 +1,4 @@
-"""bin/start: from a checkout to a running platform, and back down again with Ctrl-C."""
+"""bin/start: start the platform from a checkout, and stop it at Ctrl-C."""
 
 import argparse
 import hashlib
@@ -37,12 +37,11 @@ from annotate.launch.surroundings import (
 )
 from annotate.lib import private
 
-# Each thread of each web process keeps one database connection: 2 x 4 and 2 x 2 for large requests, the worker's 4, the
-# sampler's and beat's one each, and a few for people at manage.py stay far below PostgreSQL's max_connections of 100.
+# Database connections: one per web thread (2 x 4, and 2 x 2 for large requests), 4 for the worker, one each for
+# beat and sampling, and a few for commands. PostgreSQL allows 100.
 WEB_PROCESSES = 2
 WEB_THREADS = 4
-# Of clients, for each process. Each may have a file that is being sent, so twice as many stay far below the 1,024
-# files that many systems let a process open.
+# Clients per process. Each may need a second descriptor for a file, and many systems allow 1,024 per process.
 WEB_CONNECTIONS = 400
 WORKER_THREADS = 4
 SECONDS_TO_ANSWER = 120
@@ -50,7 +49,7 @@ EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104
 
 
 def services(*, host: str, port: int, sampling: bool) -> list[Service]:
-    """The processes of one machine, in the order they start."""
+    """Return the processes of one machine in the order of their start."""
     queue = "celery -A annotate.celery worker --without-gossip --without-mingle --loglevel=INFO"
     named = [
         _service(
@@ -63,7 +62,7 @@ def services(*, host: str, port: int, sampling: bool) -> list[Service]:
         _service("beat", "celery -A annotate.celery beat --pidfile="),
     ]
     if sampling:
-        # One process, which keeps the loaded policy to itself.
+        # One process, because it holds the loaded policy.
         named.append(_service("sampling", f"{queue} -Q sampling -P solo -n sampling@%h"))
     return named
 
@@ -77,7 +76,7 @@ def _in_url(host: str) -> str:
 
 
 def keeper(var: Path, *options: str) -> Service:
-    """Keeps the embedded PostgreSQL up, and takes it down when we are gone."""
+    """Return the service that keeps the embedded PostgreSQL running, and stops it when we exit."""
     return Service(
         "database",
         (sys.executable, "-m", "annotate.launch.embedded_postgres", str(var), *options),
@@ -91,7 +90,7 @@ def main(arguments: list[str]) -> None:
     options = start_arguments(arguments)
     var = var_folder(os.environ)
     signal.signal(signal.SIGTERM, _leave)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, _leave)
     os.umask(private.UMASK)
     with in_one_sentence("start"), only_one(var, f"the platform (process {os.getpid()}, port {options.port})"):
@@ -138,7 +137,7 @@ def _run(options: argparse.Namespace, var: Path) -> None:
         supervisor.stop()
         if embedded:
             embedded_postgres.stop(var)
-    say("Stopped; the data is kept")
+    say("Stopped. The data is kept.")
 
 
 def _names_of_this_machine(host: str) -> list[str]:
@@ -147,7 +146,7 @@ def _names_of_this_machine(host: str) -> list[str]:
         names += [socket.gethostname(), socket.getfqdn()]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
-                probe.connect(("192.0.2.1", 9))  # sends nothing; tells which of our addresses faces the network
+                probe.connect(("192.0.2.1", 9))  # sends nothing, but selects the address that faces the network
                 names.append(probe.getsockname()[0])
             except OSError:
                 pass
@@ -157,9 +156,9 @@ def _names_of_this_machine(host: str) -> list[str]:
 
 
 def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namespace) -> bool:
-    """Returns whether passwords of the demonstration's logins were printed.
+    """Prepare the database. Returns whether it printed passwords of the demonstration's logins.
 
-    The demonstration is loaded once into each database: what a person then removes stays removed.
+    The demonstration is loaded only once into each database, so that deleted parts stay deleted.
     """
     marker, created = var / "demonstration-loaded", var / "demonstration-logins"
     database = hashlib.sha256(environment["DATABASE_URL"].encode()).hexdigest()
@@ -173,7 +172,7 @@ def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namesp
     step("the preparation of the database", command, environment={**environment, **passwords})
     forget_demo_passwords(var)
     if demo:
-        # At once: a start that fails later would leave passwords that nobody has seen.
+        # Before anything else can fail, because the passwords exist nowhere else.
         printed = _print_logins(created.read_text().split(), passwords)
         created.unlink()
         marker.write_text(database)
@@ -182,10 +181,10 @@ def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namesp
 
 
 def _print_logins(created: Sequence[str], passwords: Mapping[str, str]) -> bool:
-    """Returns whether there was any: a database that has the demonstration already keeps its passwords."""
+    """Print the passwords of new logins. Returns whether there are any."""
     shown = {login: passwords[name] for login, name in DEMO_PASSWORDS.items() if login in created}
     if shown:
-        say("\n  login       password (printed only now, and kept in no file)")
+        say("\n  login       password (shown only this once, and stored in no file)")
         for login, password in shown.items():
             say(f"  {login:<10}  {password}")
         say("")
@@ -198,15 +197,15 @@ def _wait_for_pages(supervisor: Supervisor, host: str, port: int) -> None:
     while not (status := _first_page("localhost" if host in EVERY_ADDRESS else host, port)):
         supervisor.look()
         if supervisor.deaths("web") > 2 or time.monotonic() > deadline:
-            raise Refused("the web server does not come up; var/log/web.log says why.")
+            raise Refused("the web server does not start. See var/log/web.log for the reason.")
         time.sleep(0.25)
     if status >= 500:
         supervisor.look()
-        raise Refused("the first page fails; var/log/web.log says why.")
+        raise Refused("the first page fails. See var/log/web.log for the reason.")
 
 
 def _first_page(host: str, port: int) -> int | None:
-    """The status of the answer; None while there is no answer."""
+    """Return the status of the answer, None without an answer."""
     connection = http.client.HTTPConnection(host, port, timeout=30)
     try:
         connection.request("GET", "/")
@@ -221,11 +220,11 @@ def _announce(options: argparse.Namespace, *, printed: bool) -> None:
     shown = "localhost" if options.host in (*EVERY_ADDRESS, "127.0.0.1") else _in_url(options.host)
     say(f"\nThe platform is up at http://{shown}:{options.port}\n")
     if options.no_demo:
-        say("  The first manager is made by: .venv/bin/python manage.py createsuperuser --role manager")
+        say("  Create the first manager with: .venv/bin/python manage.py createsuperuser --role manager")
     else:
-        say(f"  The demonstration's logins are {', '.join(DEMO_PASSWORDS)}.")
-        say(f"  Their passwords {'are above, this once' if printed else 'were printed at the first start'}.")
-        say("  A new one is set by: .venv/bin/python manage.py changepassword LOGIN")
+        say(f"  Logins of the demonstration: {', '.join(DEMO_PASSWORDS)}.")
+        say(f"  Their passwords {'are above; write them down now' if printed else 'were shown at the first start'}.")
+        say("  Set a new one with: .venv/bin/python manage.py changepassword LOGIN")
     if options.web_only:
         say("  Sampling is off (--web-only).")
     say("\nCtrl-C stops everything and keeps the data.")

@@ -1,7 +1,6 @@
-"""One parent for the processes of a machine: starts them, starts again what dies, and leaves nothing behind.
+"""Start processes, restart those that die, and stop them all.
 
-Even a supervisor that is killed leaves no orphan: on Linux the kernel ends its children, elsewhere each child has a
-guard that watches for a new parent.
+A killed supervisor leaves no orphans: on Linux the kernel ends its children, elsewhere a guard watches each child.
 """
 
 import ctypes
@@ -19,20 +18,20 @@ from types import FrameType
 
 from annotate.lib import private
 
-LONGEST_PAUSE = 30.0
-# A child that lived this long starts anew at once when it dies; one that did not waits twice as long each time.
+MAX_PAUSE = 30.0
+# The pause before a restart doubles for each death within this time of the start.
 SETTLED_SECONDS = 20.0
-LARGEST_LOG = 10 * 1024 * 1024
-LEAST_FREE_BYTES = 1024 * 1024
+MAX_LOG_BYTES = 10 * 1024 * 1024
+MIN_FREE_BYTES = 1024 * 1024
 TROUBLE = re.compile(rb"\b(ERROR|CRITICAL|FATAL)\b")
-LINES_AT_ONCE = 5
+MAX_LINES_SHOWN = 5
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
 class Service:
-    """One process to keep running. `foundation`: the others stand on it, so it is stopped after them."""
+    """A process to keep running. `foundation`: the others depend on it, so it stops after them."""
 
     name: str
     command: tuple[str, ...]
@@ -55,7 +54,7 @@ class _Child:
 
 
 class Supervisor:
-    """Not thread-safe: children belong to the thread that starts them, and Linux ends them with that thread."""
+    """Not thread-safe: Linux ends children together with the thread that started them."""
 
     def __init__(self, logs: Path, say: Callable[[str], None]) -> None:
         private.make_folder(logs)
@@ -71,11 +70,10 @@ class Supervisor:
         self._children[service.name] = _Child(service, environment, log, process, time.monotonic(), read_to)
 
     def deaths(self, name: str) -> int:
-        """How often this service has ended by itself."""
         return self._children[name].deaths
 
     def look(self) -> None:
-        """One round: show what went wrong, start again what has died and waited its pause."""
+        """Show errors from the logs, and restart dead processes after their pause."""
         for child in self._children.values():
             self._show_trouble(child)
             if child.due_at is None:
@@ -86,19 +84,19 @@ class Supervisor:
                 child.started_at, child.due_at = time.monotonic(), None
 
     def stop(self) -> None:
-        """TERM to all, and KILL to what does not go; foundations when nothing stands on them any more."""
+        """Send TERM, then KILL to those that do not stop; foundations last."""
         for foundation in (False, True):
             leaving = [child for child in self._children.values() if child.service.foundation is foundation]
             for child in leaving:
                 if child.process.poll() is None:
                     child.process.terminate()
-            told_at = time.monotonic()
+            asked_at = time.monotonic()
             for child in leaving:
                 try:
-                    child.process.wait(max(0.0, told_at + child.service.seconds_to_stop - time.monotonic()))
+                    child.process.wait(max(0.0, asked_at + child.service.seconds_to_stop - time.monotonic()))
                 except (subprocess.TimeoutExpired, KeyboardInterrupt):
                     self._say(
-                        f"{child.service.name} does not stop within {child.service.seconds_to_stop:g} s and is killed"
+                        f"{child.service.name} did not stop within {child.service.seconds_to_stop:g} s and was killed"
                     )
                 _kill_group(child.process)
         self._children.clear()
@@ -107,27 +105,27 @@ class Supervisor:
         _kill_group(child.process)
         child.deaths += 1
         lived = time.monotonic() - child.started_at
-        child.pause = 0.5 if lived > SETTLED_SECONDS else min(LONGEST_PAUSE, max(0.5, child.pause * 2))
+        child.pause = 0.5 if lived > SETTLED_SECONDS else min(MAX_PAUSE, max(0.5, child.pause * 2))
         child.due_at = time.monotonic() + child.pause
         how = _in_words(child.process.returncode)
-        self._say(f"{child.service.name} {how} and starts again in {child.pause:g} s; {child.log} says more")
-        if shutil.disk_usage(self._logs).free < LEAST_FREE_BYTES:
-            self._say(f"The disk that holds {self._logs} is full: free some space")
+        self._say(f"{child.service.name} {how} and restarts in {child.pause:g} s; see {child.log}")
+        if shutil.disk_usage(self._logs).free < MIN_FREE_BYTES:
+            self._say(f"The disk with {self._logs} is full. Free some space.")
 
     def _show_trouble(self, child: _Child) -> None:
         with child.log.open("rb") as log:
             log.seek(child.read_to)
-            said = log.read()
-        whole = said.rfind(b"\n") + 1
+            new = log.read()
+        whole = new.rfind(b"\n") + 1
         child.read_to += whole
-        if child.read_to > LARGEST_LOG:
+        if child.read_to > MAX_LOG_BYTES:
             shorten(child.log)
             child.read_to = 0
-        lines = [line for line in said[:whole].splitlines() if TROUBLE.search(line)]
-        for line in lines[:LINES_AT_ONCE]:
+        lines = [line for line in new[:whole].splitlines() if TROUBLE.search(line)]
+        for line in lines[:MAX_LINES_SHOWN]:
             self._say(f"{child.service.name}: {line.decode(errors='replace')}")
-        if len(lines) > LINES_AT_ONCE:
-            self._say(f"{child.service.name}: and {len(lines) - LINES_AT_ONCE} more; {child.log} has them all")
+        if len(lines) > MAX_LINES_SHOWN:
+            self._say(f"{child.service.name}: {len(lines) - MAX_LINES_SHOWN} more lines in {child.log}")
 
 
 def _spawn(service: Service, environment: Mapping[str, str], log: Path) -> "subprocess.Popen[bytes]":
@@ -142,14 +140,14 @@ def _spawn(service: Service, environment: Mapping[str, str], log: Path) -> "subp
             stderr=subprocess.STDOUT,
             env=environment,
             umask=private.UMASK,
-            start_new_session=True,  # a Ctrl-C at the terminal is for us; we tell them in order
+            start_new_session=True,  # Ctrl-C at the terminal must only reach us; we stop them in order
             preexec_fn=end_with_parent(service.orphaned_by),
         )
 
 
 def shorten(log: Path) -> None:
-    """Move a log that has grown large aside, while others append to it; one older log is kept."""
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
+    """Copy a large log to the one older log that is kept, and empty it while others append to it."""
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         older = log.with_suffix(".log.1")
         older.unlink(missing_ok=True)
         private.append_to(older).close()
@@ -158,24 +156,24 @@ def shorten(log: Path) -> None:
 
 
 def end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """For Popen's preexec_fn: the kernel sends this signal when the parent is gone. None where no kernel does that."""
+    """Return a preexec_fn that makes Linux send this signal when the parent dies, None on other systems."""
     if LIBC is None:
         return None
     libc, parent = LIBC, os.getpid()
 
     def ask_kernel() -> None:
         libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # it died before we asked
+        if os.getppid() != parent:  # it has died already
             os._exit(1)
 
     return ask_kernel
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Ends the child and what it left in its session, such as the workers of a killed gunicorn."""
+    """Kill the child and the rest of its session, such as the workers of a killed gunicorn."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # PermissionError: macOS, where only zombies are left
+    except (ProcessLookupError, PermissionError):  # PermissionError: only zombies are left, on macOS
         pass
     process.wait()
 
@@ -185,7 +183,7 @@ def _in_words(code: int) -> str:
 
 
 def guard(parent: int, number: int, command: list[str]) -> int:
-    """Run the command; when our parent is another one than at the start, send it the signal."""
+    """Run the command, and send it the signal when our parent has died."""
     child = subprocess.Popen(command)
 
     def forward(received: int, _frame: FrameType | None) -> None:

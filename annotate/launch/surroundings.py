@@ -1,4 +1,4 @@
-"""The environment the platform's processes run in, put together from .env, this machine's secrets and what was set."""
+"""The environment variables, secrets and folders of the platform's processes."""
 
 import os
 import secrets
@@ -12,13 +12,13 @@ from annotate.launch import embedded_postgres
 from annotate.launch.bootstrap import ROOT, Refused, read_variables, var_folder
 from annotate.lib import private
 
-# Made once on each machine and kept for as long as its data.
+# Created once on each machine.
 KEYS = ("SECRET_KEY", "SPLIT_KEY")
 EASY_TO_TYPE = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 def read_or_make_secrets(var: Path) -> dict[str, str]:
-    """What var/secrets.env holds; what it lacks is made and added."""
+    """Read var/secrets.env and add missing keys."""
     file = var / "secrets.env"
     held = read_variables(file)
     made = {name: secrets.token_urlsafe(48) for name in KEYS}
@@ -35,7 +35,7 @@ def make_demo_passwords() -> dict[str, str]:
 
 
 def forget_demo_passwords(var: Path) -> None:
-    """Remove the passwords that earlier versions kept in var/secrets.env."""
+    """Remove the passwords that earlier versions stored in var/secrets.env."""
     file = var / "secrets.env"
     lines = file.read_text().splitlines(keepends=True)
     kept = [line for line in lines if line.partition("=")[0].strip() not in DEMO_PASSWORDS.values()]
@@ -46,7 +46,7 @@ def forget_demo_passwords(var: Path) -> None:
 
 
 def make_folders(var: Path) -> None:
-    """The folders that hold people's texts or name their work, private; earlier versions left them readable."""
+    """Create the folders that contain people's work, and make those of earlier versions private."""
     for name in ("broker", "broker-control", "log"):
         private.make_folder(var / name)
     for name in ("broker", "broker-control", "log", "exports", "files"):
@@ -54,7 +54,7 @@ def make_folders(var: Path) -> None:
 
 
 def complete(environment: Mapping[str, str]) -> dict[str, str]:
-    """For manage.py: add what bin/start has made on this machine to what is set. Starts and writes nothing."""
+    """Add the variables that bin/start uses on this machine, for manage.py. Starts and writes nothing."""
     found = read_variables(ROOT / ".env") | dict(environment)
     var = var_folder(found)
     found = read_variables(var / "secrets.env") | found
@@ -64,9 +64,9 @@ def complete(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_database(url: str) -> None:
-    """Get in once, so that what is wrong can be told in a sentence."""
+    """Connect once, to report errors clearly. Raises Refused."""
     try:
         psycopg2.connect(url, connect_timeout=5).close()
     except psycopg2.Error as error:
         reason = " ".join(str(error).split())
-        raise Refused(f"the database cannot be used ({reason}): start it, or correct DATABASE_URL.") from None
+        raise Refused(f"the database refuses the connection ({reason}). Start it, or correct DATABASE_URL.") from None

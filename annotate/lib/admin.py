@@ -1,7 +1,6 @@
-"""Django's admin, as the superuser's emergency door: everything can be looked at, next to nothing changed.
+"""Django's admin, as an emergency tool that shows everything and changes almost nothing.
 
-Whoever mends a row here goes past the actions and what they keep together, so each room names the few columns that
-may be mended at all.
+Changes here bypass the actions, so each app lists the few columns that a superuser may change.
 """
 
 from typing import Any
@@ -14,7 +13,7 @@ UNLISTED = (BinaryField, GeneratedField, JSONField, TextField)
 
 
 class Emergency(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows are neither added nor deleted; of their columns only `mendable` ones change."""
+    """Rows cannot be added or deleted. Only the `mendable` columns can be changed."""
 
     mendable: tuple[str, ...] = ()
     show_full_result_count = False
@@ -40,10 +39,8 @@ class Emergency(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def _columns(self) -> list["Field[Any, Any]"]:
-        # The hash of a password is nobody's to read.
         return [f for f in self.model._meta.fields if not isinstance(f, GeneratedField) and f.name != "password"]
 
 
 def show(*models: type[Model]) -> None:
-    """Rows of these models can be looked at."""
     admin.site.register(models, Emergency)

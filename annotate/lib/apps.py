@@ -1,7 +1,6 @@
-from typing import Any
-
 from django.apps import AppConfig
 from django.conf import settings
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 
@@ -12,8 +11,8 @@ class LibConfig(AppConfig):
         connection_created.connect(plan_once, dispatch_uid="plan_once")
 
 
-def plan_once(connection: Any, **_signal: Any) -> None:
-    """One plan for each prepared statement, whatever its values: each is written so that there is one good way."""
+def plan_once(connection: BaseDatabaseWrapper, **_signal: object) -> None:
+    """Make PostgreSQL plan each prepared statement once. Each has one good plan for all values."""
     if settings.PREPARED_STATEMENTS:
         with connection.connection.cursor() as cursor:
             cursor.execute("SET plan_cache_mode = force_generic_plan")

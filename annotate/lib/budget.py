@@ -1,7 +1,6 @@
-"""What one request may spend on showing texts, in units that are estimated before the work begins.
+"""A budget for showing texts in one request. A unit is about a microsecond of a slow processor.
 
-A unit is about a microsecond of a slow processor. The estimate depends on the texts alone, never on a clock or a
-cache, so the same page always looks the same. Work that no longer fits is not begun: the text is shown plainly.
+Costs are estimated from the texts alone, not from a clock or a cache, so that a page always looks the same.
 """
 
 import math
@@ -11,10 +10,10 @@ from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponse
 
-# Half a second is the longest that texts may hold up a page. The rest is room for a slower or busier processor.
+# Texts may delay a page by half a second, on a processor three times as slow as expected.
 UNITS_PER_REQUEST = 144_000
 
-# Invisible characters that a request shows as their codes, which makes a page up to twenty times as long as its texts.
+# Codes make a page up to twenty times as long as its texts.
 CODES_PER_REQUEST = 200_000
 
 _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
@@ -22,7 +21,7 @@ _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 
 @contextmanager
 def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
-    """Everything shown inside shares `units` and CODES_PER_REQUEST. An inner budget replaces an outer one."""
+    """Limit the texts shown inside. An inner budget replaces an outer one."""
     token = _budget.set([units, CODES_PER_REQUEST])
     try:
         yield
@@ -31,13 +30,13 @@ def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
 
 
 def left() -> float:
-    """The units that the request may still spend; outside of a request they have no limit."""
+    """Return the units left, infinite outside of a request."""
     budget = _budget.get()
     return math.inf if budget is None else budget[0]
 
 
 def spend(units: int) -> bool:
-    """Whether work that costs `units` may begin. If so, they are spent. Outside of a request everything may."""
+    """Spend units and return True, or return False if they are not left."""
     if left() < units:
         return False
     if budget := _budget.get():
@@ -46,7 +45,7 @@ def spend(units: int) -> bool:
 
 
 def spend_codes(number: int) -> bool:
-    """As `spend`, for codes of invisible characters. They take no units: another text is rendered all the same."""
+    """Spend codes of invisible characters, which have their own budget."""
     budget = _budget.get()
     if budget is None:
         return True
@@ -57,7 +56,7 @@ def spend_codes(number: int) -> bool:
 
 
 class RequestBudget:
-    """Middleware that gives each request its budget. The response must be rendered when it leaves the view."""
+    """Middleware that limits each request. Views must return rendered responses."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""What browsers and proxies may keep of a page: nothing."""
+"""Keep pages out of the caches of browsers and proxies."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,9 @@ from django.http import HttpRequest, HttpResponse
 
 
 class NoStore:
-    """Middleware: an answer that says nothing about caching is kept nowhere, so that Back shows no page after a logout.
+    """Middleware that forbids caching unless a view allows it, so that Back shows no page after a logout.
 
-    Static files are answered above it. The one answer that says otherwise is the task that is loaded ahead
-    (annotate.desk.views.task), and a logout empties the browser's cache of it.
+    Only the prefetched task (annotate.desk.views.task) allows it. Logging out clears the browser's cache.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

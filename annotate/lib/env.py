@@ -1,4 +1,4 @@
-"""Typed reading of environment variables, with the variable's name in every complaint."""
+"""Read typed environment variables."""
 
 import os
 
@@ -18,7 +18,7 @@ def flag(name: str, *, default: bool) -> bool:
     value = os.environ.get(name, "").strip().lower()
     if value in ("", "0", "1", "true", "false", "yes", "no", "on", "off"):
         return value in ("1", "true", "yes", "on") if value else default
-    raise ImproperlyConfigured(f"{name} is {value!r}; write 1 or 0.")
+    raise ImproperlyConfigured(f"{name} is {value!r}. Set it to 1 or 0.")
 
 
 def number(name: str, *, default: int) -> int:
@@ -26,7 +26,7 @@ def number(name: str, *, default: int) -> int:
     try:
         return int(value) if value else default
     except ValueError:
-        raise ImproperlyConfigured(f"{name} is {value!r}; write a whole number.") from None
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to a whole number.") from None
 
 
 def share(name: str, *, default: float) -> float:
@@ -36,5 +36,5 @@ def share(name: str, *, default: float) -> float:
     except ValueError:
         fraction = -1.0
     if not 0 < fraction < 1:
-        raise ImproperlyConfigured(f"{name} is {value!r}; write a fraction between 0 and 1, such as 0.1.")
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to a fraction between 0 and 1, such as 0.1.")
     return fraction

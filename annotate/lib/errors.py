@@ -1,7 +1,6 @@
-"""The pages for requests that fail, and what is said while the database does not answer.
+"""Error pages.
 
-Django's own handlers check the CSRF token first, and for that read a form with its files and store them, also what a
-stranger sends to an address that does not exist. The pages need no such check: their forms get their token anyway.
+Django's handlers would check the CSRF token, which makes them read and store uploads by strangers. These skip it.
 """
 
 import errno
@@ -31,29 +30,28 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    # Pages that are open ask for files of an earlier version. The whole page says who is logged in, so it needs the
-    # database; the threads that serve static files must never wait for that.
+    # Open pages request files of an earlier version. The threads for static files must not wait for the database, which
+    # the whole page needs for the login.
     if request.path.startswith(settings.STATIC_URL):
-        return HttpResponseNotFound(_("There is no such file."), content_type="text/plain; charset=utf-8")
+        return HttpResponseNotFound(
+            _("This file does not exist. Reload the page."), content_type="text/plain; charset=utf-8"
+        )
     return defaults.page_not_found(_unread(request), exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django's page for an exception that nobody caught; where the database is the reason, one that says: try again.
-
-    The database does not take the connection, ended it, or did not answer in time: statement, lock, or silence.
-    """
+    """Answer an uncaught exception: 503 if the database is unavailable or slow, 507 if the disk is full, else 500."""
     error = sys.exc_info()[1]
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return _disk_full(request)
     if not isinstance(error, OperationalError | InterfaceError):
         return defaults.server_error(_unread(request))
-    # Nothing of this request is kept, and to save its session would only wait for the database once more.
+    # Saving the session would wait for the database again.
     if hasattr(request, "session"):
         request.session.modified = False
     response: HttpResponse
     if is_for_a_script(request):
-        words = _("The database does not answer in time. Try again in a few seconds.")
+        words = _("The database does not respond. Try again in a few seconds.")
         response = JsonResponse({"words": words, "detail": words}, status=HTTPStatus.SERVICE_UNAVAILABLE)
     else:
         response = HttpResponse(render_to_string("503.html"), status=HTTPStatus.SERVICE_UNAVAILABLE)
@@ -62,9 +60,8 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
 
 
 def _disk_full(request: HttpRequest) -> HttpResponseBase:
-    """A file that is uploaded is kept on disk until the view has it."""
     drop_body(request, DROPPED_BYTES)
-    words = _("The server's disk is full, and nothing was stored. Tell the administrator of the server, and try again.")
+    words = _("The disk of the server is full, and nothing was saved. Inform the administrator, and try again later.")
     if is_for_a_script(request):
         return JsonResponse({"words": words, "detail": words}, status=HTTPStatus.INSUFFICIENT_STORAGE)
     return HttpResponse(render_to_string("507.html", {"words": words}), status=HTTPStatus.INSUFFICIENT_STORAGE)
@@ -76,7 +73,7 @@ def _unread(request: HttpRequest) -> HttpRequest:
 
 
 def is_for_a_script(request: HttpRequest) -> bool:
-    """Does a script rather than a person read the answer?"""
-    found = request.resolver_match
-    of_the_api = found is not None and hasattr(found.func, "cls")
-    return of_the_api or request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+    """Does the request come from the API or from JavaScript?"""
+    match = request.resolver_match
+    is_api = match is not None and hasattr(match.func, "cls")
+    return is_api or request.get_preferred_type(["text/html", "application/json"]) == "application/json"

@@ -1,4 +1,4 @@
-"""Form fields for what people type."""
+"""Form fields for texts."""
 
 from typing import Any
 
@@ -9,11 +9,9 @@ from annotate.lib.text import is_blank, tidy_within
 
 
 class NoteField(forms.CharField):
-    """An optional text in a text area: stored as it was typed (see `tidy`), and refused if it is too long.
+    """An optional text, tidied (see `tidy`) and "" if it is blank.
 
-    A text in which nothing can be seen is empty.
-
-    Django's `max_length` also becomes an attribute of the text area, and the browser then cuts a paste without a word.
+    Django's `max_length` would set an attribute that makes browsers cut pasted text silently.
     """
 
     def __init__(self, *, longest: int, rows: int = 2, **kwargs: Any) -> None:

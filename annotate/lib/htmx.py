@@ -1,4 +1,4 @@
-"""htmx and sessions: a part of a page is never replaced by the login page."""
+"""Redirect whole pages when the session of an htmx request has expired."""
 
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
@@ -12,10 +12,9 @@ from django_htmx.middleware import HtmxDetails
 
 
 class WholePageRedirects:
-    """Middleware: an htmx request that meets the login page (an expired session) moves the whole page there.
+    """Middleware that sends the whole page to the login, not only the part that htmx requested.
 
-    Other redirects are left alone: htmx follows them and swaps in what they lead to, as its views expect. After the
-    login the person is back on the page they were on, not on the part that it asked for.
+    After the login people return to their page. htmx follows other redirects itself.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -32,5 +31,5 @@ class WholePageRedirects:
         try:
             back = htmx.current_url_abs_path
         except ValueError:
-            back = None  # the header holds no address
+            back = None  # the header is not an address
         return HttpResponseClientRedirect(f"{login}?{urlencode({REDIRECT_FIELD_NAME: back})}" if back else login)

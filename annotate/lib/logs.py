@@ -1,24 +1,23 @@
-"""How the platform writes its log lines: without the texts of the people who work on it."""
+"""A log formatter that leaves out people's texts."""
 
 import copy
 import logging
 import re
 import traceback
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import django.db
 import psycopg2
 
-# Their messages quote values: PostgreSQL quotes the row that broke a constraint, int() the word it could not read.
+# Exceptions that quote values: PostgreSQL quotes rows, int() quotes its argument.
 QUOTING = (django.db.Error, psycopg2.Error, ValueError, LookupError)
-# Django names the address of a page that fails. That of a link to set a password opens the account.
+# Django logs the address of a failed page, and that of a password link opens an account.
 LINK = re.compile(r"(/password/reset/key/)[^\s?]+")
-LEFT_OUT = "the message is left out, because it may quote somebody's text"
+LEFT_OUT = "the message is omitted, because it may quote people's texts"
 
 
 class Formatter(logging.Formatter):
-    """Shows of an exception that may quote values only its type, where it was raised, and what PostgreSQL calls it."""
+    """Reduces exceptions that may quote values to their type, traceback and SQLSTATE."""
 
     def format(self, record: logging.LogRecord) -> str:
         shown = copy.copy(record)
@@ -28,26 +27,26 @@ class Formatter(logging.Formatter):
         shown.msg, shown.args = LINK.sub(r"\1...", words), None
         return super().format(shown)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802  # the parent's name
+    def formatException(self, ei: tuple[object, BaseException | None, object]) -> str:  # noqa: N802  # the parent's name
         return "".join(_lines(ei[1], set())).rstrip("\n") if ei[1] else ""
 
 
 def in_words(error: BaseException) -> str:
-    """What may be said of the exception."""
+    """Describe an exception without values."""
     if not isinstance(error, QUOTING):
         return str(error)
     cause = error if isinstance(error, psycopg2.Error) else error.__cause__
     if not isinstance(cause, psycopg2.Error):
         return str(error) if isinstance(error, django.db.Error) and not cause else LEFT_OUT
     if cause.pgcode is None and isinstance(cause, psycopg2.OperationalError):
-        # The library's own words, such as those about a server that does not answer.
+        # A message by the client library, such as about a server that does not respond.
         return str(cause)
     facts = [("SQLSTATE", cause.pgcode), ("table", cause.diag.table_name), ("constraint", cause.diag.constraint_name)]
     return "; ".join([*(f"{name} {value}" for name, value in facts if value), LEFT_OUT])
 
 
 def _without_values(record: logging.LogRecord, errors: list[BaseException]) -> str:
-    """The message, in which no exception says more than it may: neither as an argument nor as a text made of it."""
+    """Format the message without the values of exceptions, in its arguments or its text."""
     kept = copy.copy(record)
     if isinstance(kept.msg, BaseException):
         kept.msg = in_words(kept.msg).replace("%", "%%") if kept.args else in_words(kept.msg)

@@ -1,4 +1,4 @@
-"""Outgoing mail. Without a mail server nothing is written anywhere, because mails hold links into accounts."""
+"""Send mail. Without a mail server nothing is logged either, because mails contain links to accounts."""
 
 import logging
 
@@ -7,17 +7,16 @@ from django.core.mail import send_mail
 
 log = logging.getLogger(__name__)
 
-# They write mails to a log, or drop them.
 NO_SERVERS = ("django.core.mail.backends.console.EmailBackend", "django.core.mail.backends.dummy.EmailBackend")
 
 
 def is_set_up() -> bool:
-    """Whether the operator named a mail server (EMAIL_HOST or EMAIL_BACKEND)."""
+    """Is a mail server configured (EMAIL_HOST or EMAIL_BACKEND)?"""
     return settings.EMAIL_BACKEND not in NO_SERVERS
 
 
 def send(*, subject: str, text: str, to: str) -> bool:
-    """Send one mail. Returns whether a mail server accepted it; False without an address or a server."""
+    """Send a mail. Returns whether a mail server accepted it."""
     if not to or not is_set_up():
         return False
     try:

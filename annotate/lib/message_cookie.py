@@ -1,4 +1,4 @@
-"""Messages between two pages, in a cookie that only this host over TLS can set (the prefix __Host-)."""
+"""Messages for the next page, in a cookie that only this host can set, over TLS (the prefix __Host-)."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ class Storage(FallbackStorage):
 
 
 def say_once(request: HttpRequest, words: str) -> None:
-    """Add a success message, unless it waits already: the first answer to a form that was sent twice may be lost."""
+    """Add a success message unless it is pending, because the same form may arrive twice."""
     waiting: Any = messages.get_messages(request)
     if words not in [str(message) for message in waiting]:
         messages.success(request, words)
-    waiting.used = False  # looked at, not shown
+    waiting.used = False  # reading marks them as shown

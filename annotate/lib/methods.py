@@ -1,4 +1,4 @@
-"""What an address that takes forms answers to a GET, and to a form whose action refuses."""
+"""Decorators for addresses that receive forms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -20,7 +20,7 @@ Page = str | Callable[..., str]
 
 
 def refusals_lead_to(page: Page, *parameters: str) -> Callable[[View[P]], View[P]]:
-    """Where the view's action refuses, redirect to this page and show the refusal there. `page` as below."""
+    """Redirect a refusal to `page` (see post_or_redirect) and show it there."""
 
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
@@ -37,7 +37,7 @@ def refusals_lead_to(page: Page, *parameters: str) -> Callable[[View[P]], View[P
 
 
 def refusals_as_json(view: View[P]) -> View[P]:
-    """For an address that only scripts call: answer a refusal with 409 and {"words": its message}."""
+    """Answer a refusal with 409 and {"words": message}, for addresses that only scripts call."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -50,17 +50,12 @@ def refusals_as_json(view: View[P]) -> View[P]:
 
 
 def post_or_redirect(page: Page, *parameters: str, refused: str = "") -> Callable[[View[P]], View[P]]:
-    """Run the view for a POST, send a GET to the page that has the form, and answer 405 to everything else.
+    """Run the view for a POST, redirect a GET to the page of the form, and answer 405 to other methods.
 
-    `page` is the name of an address, filled with these parameters of the view's own address, or a function that takes
-    the same arguments as the view and returns a path. Where the action refuses, that page shows the refusal, or
-    `refused`, the name of an address without parameters.
-
-    People reach the address of a form by GET: they reload the page that a refused form came back as, or log in after
-    their session has ended there. A bare 405 is a dead end for them. Addresses that only scripts call keep the 405.
-    Put this decorator below the door, so that the door decides first.
+    `page`: the name of an address with these `parameters` of the view's address, or a function of the view's arguments.
+    It also shows refusals, unless `refused` names another address. People send a GET when they reload a refused form or
+    log in after their session has expired. Put this decorator below the door.
     """
-
     shown = refusals_lead_to(refused) if refused else refusals_lead_to(page, *parameters)
 
     def decorate(view: View[P]) -> View[P]:
@@ -78,7 +73,7 @@ def post_or_redirect(page: Page, *parameters: str, refused: str = "") -> Callabl
     return decorate
 
 
-def _path(page: Page, parameters: Sequence[str], request: HttpRequest, given: Mapping[str, Any]) -> str:
+def _path(page: Page, parameters: Sequence[str], request: HttpRequest, given: Mapping[str, object]) -> str:
     if callable(page):
         return page(request, **given)
     return reverse(page, args=[given[name] for name in parameters])

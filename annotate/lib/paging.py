@@ -1,4 +1,4 @@
-"""Long lists, a page at a time."""
+"""Pages of long lists."""
 
 from typing import TypeVar
 
@@ -10,11 +10,11 @@ Row = TypeVar("Row", bound=Model)
 
 
 def page_of(request: HttpRequest, rows: QuerySet[Row], *, size: int = 25) -> "Page[Row]":
-    """The page that `?page=` asks for; a number that is none, or beyond the end, gives the nearest there is."""
+    """Return the page of `?page=`, or the nearest one."""
     return Paginator(rows, size).get_page(request.GET.get("page"))
 
 
 def back_to(address: str, request: HttpRequest) -> str:
-    """The address of a list, at the page from which a form with the field `page` was sent."""
+    """Return the address of the list page from which a form with the field `page` was sent."""
     page = request.POST.get("page", "")
     return f"{address}?page={page}" if page.isdecimal() else address

@@ -10,7 +10,7 @@ from annotate.lib.objects import Repeated, each_once
 
 
 class ShallowJSONParser(JSONParser):
-    """JSON, refused in words where it is nested deeper than Python reads or where a field occurs twice."""
+    """Refuses JSON that is nested too deeply or repeats a field."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         encoding = (parser_context or {}).get("encoding", "utf-8")
@@ -19,7 +19,7 @@ class ShallowJSONParser(JSONParser):
                 stream.read().decode(encoding), parse_constant=strict_constant, object_pairs_hook=each_once
             )
         except RecursionError:
-            raise ParseError(_("This JSON is nested too deeply.")) from None
+            raise ParseError(_("This JSON is nested too deeply. Flatten it.")) from None
         except Repeated as repeated:
             raise ParseError(str(repeated)) from None
         except ValueError as error:

@@ -1,8 +1,6 @@
-"""Statements that PostgreSQL parses and plans once for each connection, not each time.
+"""Prepared statements, which PostgreSQL plans once for each connection.
 
-The statements of a claim and a submit are wide and find little: planned anew, they cost the database several times
-what running them does. psycopg2 prepares nothing by itself, so this sends PREPARE and EXECUTE. What is prepared lives
-as long as its connection, and PostgreSQL plans it again when a table or its statistics change.
+Planning the statements of a claim costs several times what running them does, and psycopg2 prepares none.
 """
 
 import re
@@ -17,7 +15,7 @@ from django.db.models import Model
 
 M = TypeVar("M", bound=Model)
 
-# What each connection has prepared: the number that a statement goes by.
+# The numbers of the prepared statements of each connection.
 _prepared: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
 
 PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%))")
@@ -27,12 +25,10 @@ Values = Mapping[str, Any] | Sequence[Any]
 
 
 def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> None:
-    """As cursor.execute, for a statement that comes again and again in these very words.
+    """Execute a statement that is prepared on first use. Cast values whose type PostgreSQL cannot infer.
 
-    `first` is another, with values of the same names: both go to the database together, one after another. The second
-    sees what the first waited for; the rows are the second's.
-
-    PostgreSQL takes a value's type from its place in the statement: where that leaves it open, cast it there.
+    `first`: another statement with values of the same names, executed before in the same round trip. `statement` sees
+    its effects, and the cursor has the rows of `statement`.
     """
     if settings.PREPARED_STATEMENTS:
         sent = [_executed(each, values) for each in (first, statement) if each]
@@ -44,13 +40,13 @@ def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> 
 
 
 def _executed(statement: str, values: Values) -> tuple[str, Sequence[Any]]:
-    """EXECUTE for the statement, which is prepared if it was not, with the values in their order."""
+    """Return an EXECUTE statement and its values, after preparing the statement if necessary."""
     numbered, names = _numbered(statement)
     known = _prepared.setdefault(connection.connection, {})
     number = known.get(statement)
     if number is None:
         number = len(known) + 1
-        # Past Django's cursor: for whoever counts statements it is none of its own.
+        # Not through Django's cursor, because tests count its statements.
         with connection.wrap_database_errors, connection.connection.cursor() as plain:
             plain.execute(f"PREPARE annotate_{number} AS {numbered}")
         known[statement] = number
@@ -60,11 +56,9 @@ def _executed(statement: str, values: Values) -> tuple[str, Sequence[Any]]:
 
 
 class Shape(Generic[M]):
-    """A model's columns in a statement of our own, and its objects made of them: by hand an object costs a tenth of
-    what a raw queryset takes. `columns` names them, of the table or what the statement calls it."""
+    """Makes objects of a model from rows, ten times as fast as a raw queryset. `columns`: the columns to select."""
 
     def __init__(self, model: type[M], table: str) -> None:
-        # What the database makes for itself, such as a search index, nobody reads here.
         fields = [field for field in model._meta.concrete_fields if not field.generated]
         self.columns = ", ".join(f"{table}.{field.column}" for field in fields)
         self._model = model
@@ -80,7 +74,7 @@ class Shape(Generic[M]):
         return len(self._names)
 
     def made(self, row: Sequence[Any]) -> tuple[M, Sequence[Any]]:
-        """The object that a row begins with, and what follows it there."""
+        """Return the object at the start of a row, and the rest of the row."""
         values = list(row[: len(self._names)])
         for place, converters in self._converters:
             for convert in converters:
@@ -88,11 +82,11 @@ class Shape(Generic[M]):
         return self._model.from_db(connection.alias, self._names, values), row[len(values) :]
 
     def made_if_any(self, row: Sequence[Any]) -> tuple[M | None, Sequence[Any]]:
-        """As `made`, behind an outer join: None where that found nothing."""
+        """Return the object, or None if an outer join found no row, and the rest of the row."""
         return self.made(row) if row[self._key] is not None else (None, row[len(self._names) :])
 
     def rows(self, statement: str, values: Values) -> list[M]:
-        """The objects that a prepared statement finds which selects `columns`."""
+        """Execute a statement that selects `columns`."""
         with connection.cursor() as cursor:
             execute(cursor, statement, values)
             return [self.made(row)[0] for row in cursor.fetchall()]
@@ -100,7 +94,7 @@ class Shape(Generic[M]):
 
 @lru_cache(maxsize=256)
 def in_short(statement: str) -> str:
-    """Its verb and the table it is about, for whoever reads a log."""
+    """Return the verb and the table, for logs."""
     verb = statement.split(None, 1)[0].lower()
     table = re.search(r'(?:FROM|INTO|UPDATE) "?(\w+)', statement)
     return f"{verb} {table[1] if table else ''}".strip()
@@ -108,7 +102,7 @@ def in_short(statement: str) -> str:
 
 @lru_cache(maxsize=256)
 def _numbered(statement: str) -> tuple[str, list[str]]:
-    """The statement with $1, $2, ..., and the values' names in that order: none where they come in a row."""
+    """Convert placeholders to $1, $2, ... Returns the statement and the names of its values, if they have names."""
     names: list[str] = []
     count = 0
 

@@ -1,4 +1,4 @@
-"""Files and folders that only the account of the platform may read: logs, exports, messages. Standard library only."""
+"""Files and folders that only our account may read. Standard library only."""
 
 import os
 import stat
@@ -11,32 +11,32 @@ UMASK = 0o077
 
 
 def make_folder(folder: Path) -> None:
-    """Create the folder, or close one that others may enter. Folders above it keep their modes."""
+    """Create a private folder, or make an existing one private."""
     folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
     _set_mode(folder, FOLDER)
 
 
 def make_missing(folder: Path) -> None:
-    """Create the folder and those above it that are missing, all private. Those that exist keep their modes."""
+    """Create a folder and its missing parents, all private. Existing ones keep their modes."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=FOLDER, exist_ok=True)
 
 
 def opener(path: str, flags: int) -> int:
-    """For `open`: a file that is created is private. One that exists keeps its mode."""
+    """Create private files, as opener of `open`."""
     return os.open(path, flags, FILE)
 
 
 def append_to(file: Path) -> BinaryIO:
-    """Open the file for appending. A file that others may read is closed to them first."""
+    """Open a file for appending and make it private."""
     opened = os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE), "ab")
     _set_mode(file, FILE)
     return opened
 
 
 def close_to_others(folder: Path) -> None:
-    """Give a folder, if it exists, and everything in it private modes: earlier versions left them readable."""
+    """Make a folder and its content private, if it exists. Earlier versions left them readable."""
     if not folder.is_dir():
         return
     _set_mode(folder, FOLDER)
@@ -54,5 +54,5 @@ def _set_mode(path: Path, mode: int) -> None:
             return
         path.chmod(mode)
     except FileNotFoundError:
-        # A message or a temporary file that another process has just removed.
+        # Another process has just deleted it.
         pass

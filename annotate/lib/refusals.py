@@ -1,7 +1,7 @@
-"""What an action answers that cannot do what a person asked.
+"""Refusals: errors that an action raises for the person who requested it.
 
-An action raises a Refusal, and its callers do not need to catch it: `shown_in` turns it into an error of a form,
-`post_or_redirect` (methods.py) into a message on the page that has the form, and the API (`api/errors.py`) into 409.
+Views need not catch them: `shown_in` adds them to a form, `post_or_redirect` (methods.py) shows them on the page of the
+form, and the API (`api/errors.py`) answers 409.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Refusal(Exception):
-    """An action refuses, and has changed nothing. The message tells the person who asked what to do.
+    """An action refuses and changes nothing. The message says why and what to do.
 
-    A subclass sets `message`, or it is raised with its message, or it overrides `__str__`.
+    Subclasses set `message` or override `__str__`; otherwise the message is an argument.
     """
 
     message: str | Promise = ""
@@ -34,7 +34,7 @@ class Refusal(Exception):
 
 @contextmanager
 def shown_in(form: "BaseForm", field: str | None = None) -> Iterator[None]:
-    """Add a refusal to the form's errors, at the field or above all of them. What follows shows the form again."""
+    """Add a refusal to the errors of the form or of the field."""
     try:
         yield
     except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""What a request says about itself, where Django believes more than it can use."""
+"""Requests that are safe against odd charsets."""
 
 import codecs
 import encodings
@@ -11,16 +11,15 @@ from django.utils.http import parse_header_parameters
 
 DROPPED_BYTES = 1024 * 1024 * 1024
 CHUNK = 64 * 1024
-# More names of charsets than Python has.
+# More charsets than Python has.
 LOOKED_UP = 1_000
 
 
 class Request(WSGIRequest):
-    """Django decodes the address with the charset that the Content-Type names, before any middleware can answer.
+    """A request that ignores unusable charsets, as Django ignores unknown ones.
 
-    Some of Python's charsets are none, such as rot13, and some cannot decode everything, such as idna. They raise
-    there, and again where a form is read. Punycode decodes, but the time grows with the square of the text: a form of
-    64 kB takes a second, one of 1 MB minutes. So they are ignored, as Django ignores charsets that it does not know.
+    Django decodes the address with it before any middleware runs. Some charsets raise (rot13, idna), and punycode takes
+    minutes for 1 MB.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -30,7 +29,7 @@ class Request(WSGIRequest):
             self.content_type, self.content_params = "", {}
         charset = self.content_params.get("charset")
         if charset and _decodes(charset):
-            # Not by its setter, which reads the address to see whether it has been read.
+            # The setter would read the address.
             self._encoding = charset
 
 
@@ -38,20 +37,20 @@ class Handler(WSGIHandler):
     request_class = Request
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> HttpResponseBase:
-        # Python keeps each name that it has ever looked up, and a stranger can name as many charsets as they like.
+        # Python caches each name for ever, and strangers can send any number of them.
         if len(looked_up := getattr(encodings, "_cache", {})) > LOOKED_UP:
             looked_up.clear()
         return super().__call__(environ, start_response)
 
 
 def drop_body(request: HttpRequest, length: int) -> None:
-    """Read what is still to come of a body. A browser that is refused in the middle of sending shows no page."""
+    """Read the rest of a body, because browsers that are still sending show no answer."""
     left = min(length, DROPPED_BYTES)
     try:
         while left > 0 and (read := request.read(min(left, CHUNK))):
             left -= len(read)
     except OSError:
-        pass  # they are gone
+        pass  # the client is gone
 
 
 def _decodes(charset: str) -> bool:

@@ -1,34 +1,31 @@
-"""How long the web waits for the database. Workers and commands wait as long as their work takes."""
+"""Limit how long web processes wait for the database. Workers and commands have no limit."""
 
 import select
 import time
-from typing import Any
 
 import psycopg2
 from django.conf import settings
 from django.db import connections
 from psycopg2 import extensions
 
-# The server ends a statement by itself, and says so; one that does not even say so is given up this much later.
+# Seconds that the client waits longer than the limit of the server.
 GRACE = 2.0
-# After it has been silent once, until it answers anything again.
+# The limit in seconds after a timeout, until the server answers again.
 WHILE_SILENT = 1.0
 CONNECTED = (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS_PREPARED)
 
 
 def bound_waiting() -> None:
-    """Limit every wait of this process, from its next connection on.
+    """Limit all waits of this process from its next connection on.
 
-    The server enforces the limits of statements and locks, told when a connection is made: no statement more per
-    request. Behind a pooler (PREPARED_STATEMENTS=0) it is not told, as poolers refuse such options. A server that hangs
-    enforces nothing, so the client looks at the clock itself.
+    The server gets its limits as options, which poolers refuse. The client also enforces them, in case it hangs.
     """
     if settings.PREPARED_STATEMENTS:
         limits = {"statement_timeout": settings.DB_STATEMENT_TIMEOUT, "lock_timeout": settings.DB_LOCK_TIMEOUT}
-        told = " ".join(f"-c {name}={seconds * 1000}" for name, seconds in limits.items() if seconds)
+        limit_options = " ".join(f"-c {name}={seconds * 1000}" for name, seconds in limits.items() if seconds)
         options = connections.databases["default"].setdefault("OPTIONS", {})
-        # What DATABASE_URL says comes last, and wins.
-        options["options"] = f"{told} {options.get('options', '')}".strip()
+        # The options of DATABASE_URL come last, so they win.
+        options["options"] = f"{limit_options} {options.get('options', '')}".strip()
     extensions.set_wait_callback(
         Waiting(
             connecting=settings.DB_CONNECT_TIMEOUT,
@@ -38,17 +35,17 @@ def bound_waiting() -> None:
 
 
 class Waiting:
-    """psycopg2 calls it whenever there is nothing to do but wait for the server. Limits in seconds, 0 for none."""
+    """psycopg2's callback for waiting. Limits in seconds, 0 for none."""
 
     def __init__(self, *, connecting: float, answering: float) -> None:
         self._connecting, self._answering = connecting, answering
         self._silent = False
 
-    def __call__(self, connection: Any) -> None:
-        """Raises psycopg2.OperationalError when the time is up; psycopg2 then closes the connection."""
+    def __call__(self, connection: extensions.connection) -> None:
+        """Raises psycopg2.OperationalError after the limit. psycopg2 then closes the connection."""
         limit = self._answering if connection.status in CONNECTED else self._connecting
         if limit and self._silent:
-            # One request finds out; the others that come meanwhile do not wait as long each.
+            # One request waits for the full limit, the following ones do not.
             limit = min(limit, WHILE_SILENT)
         deadline = time.monotonic() + limit if limit else None
         while (state := connection.poll()) != extensions.POLL_OK:

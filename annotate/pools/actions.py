@@ -1,4 +1,4 @@
-"""Making pools, and putting prompts into them, one at a time or by the file."""
+"""Create pools and add prompts to them, one by one or from files."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,32 +25,33 @@ from annotate.pools.models import (
     QuarantineReason,
 )
 from annotate.pools.quarantine import Holders, mark, note, reason_of
-from annotate.pools.rules import ALONE, Prepared, PromptDraft, draw_split, group_key, prepare
+from annotate.pools.rules import Prepared, PromptDraft, prepare
+from annotate.pools.split_rules import ALONE, draw_split, group_key
 
-# The number of a lock of PostgreSQL: see hold_split_map.
+# The key of an advisory lock: see hold_split_map.
 ADDING_PROMPTS: Final = 0x70_72_6F_6D_70_74
 
 
 class NameTaken(Refusal):
-    message = gettext_lazy("There is already a pool of this name.")
+    message = gettext_lazy("A pool with this name exists. Choose another name.")
 
 
 class DuplicatePrompt(Refusal):
-    """The prompt is there already: `prompt`."""
+    """The pool already has an equal prompt, in `prompt`."""
 
     def __init__(self, prompt: Prompt) -> None:
         super().__init__(prompt)
         self.prompt = prompt
 
     def __str__(self) -> str:
-        return gettext("This is prompt %(id)d of the pool “%(pool)s”.") % {
+        return gettext("Prompt %(id)d of the pool “%(pool)s” has the same text.") % {
             "id": self.prompt.id,
             "pool": self.prompt.pool.name,
         }
 
 
 class OtherSide(Refusal):
-    """The prompt was exported on one side of the split, and its group is on the other here."""
+    """The prompt was exported on one side of the split, and its group is on the other side now."""
 
     def __init__(self, group: str, wanted: str, side: str) -> None:
         super().__init__(group, wanted, side)
@@ -58,9 +59,9 @@ class OtherSide(Refusal):
 
     def __str__(self) -> str:
         return gettext(
-            "The file has this prompt on the side “%(wanted)s” of the split, and its group “%(group)s” is on the side "
-            "“%(side)s” here. A group never changes sides: leave the prompt out, or, if no model has learned from that "
-            "file, import it without its fields split and group."
+            "In the file this prompt is in the split “%(wanted)s”, but here its group “%(group)s” is in the split "
+            "“%(side)s”, and groups never change. Remove the prompt from the file. If no model was trained on that "
+            "file, you can instead import it without the fields split and group."
         ) % {"group": self.group[:100], "wanted": self.wanted, "side": self.side}
 
 
@@ -76,11 +77,9 @@ def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
 def add_prompt(
     *, pool: Pool, draft: PromptDraft, now: datetime, parent: Prompt | None = None, author: User | None = None
 ) -> Prompt:
-    """Put a prompt into the pool, in the group and so on the side of the split where it belongs.
+    """Add a prompt to the pool and to its group, in quarantine if the other side of the split uses an equal text.
 
-    `parent` is the prompt it was edited from, `author` the person here who wrote it. If an equal text is in use on the
-    other side of the split, the prompt is added in quarantine. Raises BadPrompt, or DuplicatePrompt with the equal
-    prompt of this pool.
+    `parent`: the prompt that this one edits; `author`: the labeler who wrote it. Raises BadPrompt, DuplicatePrompt.
     """
     (added,) = add_prompts(pool=pool, prompts=[prepare(draft)], now=now, parent=parent, author=author)
     if not added.is_new:
@@ -90,14 +89,13 @@ def add_prompt(
 
 @dataclass(frozen=True)
 class Added:
-    """The prompt that was made, in quarantine or not, or the equal one that was in the pool."""
+    """The new prompt, or the equal one that the pool already had."""
 
     prompt: Prompt
     is_new: bool
 
     @property
     def is_quarantined(self) -> bool:
-        """Was it put into quarantine now?"""
         return self.is_new and self.prompt.quarantined_at is not None
 
 
@@ -109,10 +107,9 @@ def add_prompts(
     parent: Prompt | None = None,
     author: User | None = None,
 ) -> list[Added]:
-    """Put many prompts into the pool at the cost of few queries. The result follows the order of `prompts`.
+    """Add many prompts with few queries, some of them in quarantine. The result has the order of `prompts`.
 
-    A prompt's group is that of its parent, else of its customer or writer, else of its instruction, else of an equal
-    prompt. If one of its texts is in use on the other side of the split, the prompt is added in quarantine.
+    The group of a prompt is that of its parent, else of its owner, its instruction or an equal prompt.
     """
     with transaction.atomic():
         hold_split_map()
@@ -120,38 +117,33 @@ def add_prompts(
 
 
 def hold_split_map() -> None:
-    """Wait until nobody else adds prompts or decides about quarantine, and keep them out until the transaction ends.
+    """Lock out others who add prompts or decide about quarantine. All code takes this lock after all row locks.
 
-    A unique index keeps two people from adding one prompt to one pool, but not from adding it to two pools on two sides
-    of the split. Take this lock after all row locks: everybody else does.
+    No unique index prevents equal prompts in two pools on two sides of the split.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADDING_PROMPTS])
 
 
 def hold_pools_of(prompts: Collection[int]) -> None:
-    """Until the transaction ends, let nobody else decide about quarantine in the pools of these prompts or make tasks
-    there.
+    """Lock the pools of these prompts: nobody else decides about quarantine or creates tasks in them.
 
-    Take this lock before all others. Adding prompts and labelers' work do not wait for it.
+    Take this lock before all others. Adding prompts and labeling do not wait for it.
     """
     pools = Pool.objects.filter(prompts__in=prompts).values("id")
     list(Pool.objects.filter(id__in=pools).order_by("id").select_for_update(no_key=True).values_list("id"))
 
 
 def keep_quarantine(pool_id: int) -> None:
-    """Wait for decisions about quarantine in this pool, and keep others out until the transaction ends.
-
-    Several can hold it together. Take this lock before all others, as `hold_pools_of`.
-    """
+    """Take a shared lock that excludes decisions about quarantine in this pool. Take it before all other locks."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM pools_pool WHERE id = %s FOR SHARE", [pool_id])
 
 
 def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
-    """Why a prompt that says its side of the split cannot be on it, or "", in the order of `prompts`.
+    """Return for each prompt why it cannot be on the side of the split that it names, or "".
 
-    Call it in the transaction that adds them: nobody else adds any until it ends.
+    Call it in the transaction that adds the prompts, because it locks the split map.
     """
     if not any(prompt.draft.split for prompt in prompts):
         return [""] * len(prompts)
@@ -163,7 +155,7 @@ def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
     refusals: list[str] = []
     for prompt, key in zip(prompts, keys, strict=True):
         wanted, refusal = prompt.draft.split, ""
-        # A duplicate is not added, so it gives no group a side.
+        # Duplicates are not added, so they do not determine the side of a group.
         if wanted and prompt.content_hash not in met:
             holder = holders.of_text(prompt.content_hash) if key.startswith(ALONE) else None
             side = holder.group.split if holder else sides.setdefault(key, wanted)
@@ -182,15 +174,15 @@ def _add(
         parent.refresh_from_db(fields=["quarantine_reason", "quarantine_twin"])
     here = _in_pool(pool, prompts)
     holders = Holders.of({text for prompt in prompts if prompt.content_hash not in here for text in prompt.hashes})
-    # Of equal prompts the first is added, so its customer or writer is the owner.
+    # The first of several equal prompts is added.
     new: dict[str, Prepared] = {}
     for prompt in prompts:
         if prompt.content_hash not in here:
             new.setdefault(prompt.content_hash, prompt)
     keys = {text: group_key(prompt, author_id=author.id if author else None) for text, prompt in new.items()}
-    unmet = {key for text, key in keys.items() if not key.startswith(ALONE) or not holders.of_text(text)}
+    missing = {key for text, key in keys.items() if not key.startswith(ALONE) or not holders.of_text(text)}
     sides = {keys[text]: prompt.draft.split for text, prompt in new.items() if prompt.draft.split}
-    groups = {} if parent else _groups(unmet, now, sides)
+    groups = {} if parent else _groups(missing, now, sides)
     added: list[Added] = []
     examples: list[ExampleText] = []
     for prompt in prompts:
@@ -198,22 +190,21 @@ def _add(
             added.append(Added(equal, is_new=False))
             continue
         key, holder = keys[prompt.content_hash], holders.of_text(prompt.content_hash)
-        # A prompt of nobody joins the group of an equal one, which ties no two customers together. If it says its side,
-        # and the other prompt came with it and is on the other side (see other_side), it keeps that side and gives way.
+        # A prompt without an owner joins the group of an equal one, unless it names the other side.
         joins = holder and key.startswith(ALONE) and prompt.draft.split in ("", holder.group.split)
         group = parent.group if parent else holder.group if holder and joins else groups[key]
         row = here[prompt.content_hash] = _row(pool, group, prompt, now, parent, author)
         if twins := holders.opposite(prompt.hashes, group.split):
             mark(row, reason=reason_of(row.content_hash, twins[0]), twin=twins[0], now=now)
         elif parent and parent.quarantine_reason == QuarantineReason.OTHER_SIDE:
-            # What its customer wrote is in it too.
+            # An edit repeats the words of the customer.
             mark(row, reason=QuarantineReason.OTHER_SIDE, twin=parent.quarantine_twin, now=now)
         else:
             holders.add(row, prompt.hashes)
         examples += [ExampleText(prompt=row, content_hash=text) for text in sorted(prompt.example_hashes)]
         added.append(Added(row, is_new=True))
     made = [each.prompt for each in added if each.is_new]
-    # A twin is in use. It may be of the same batch, and then has to be stored first.
+    # Those in quarantine refer to the others, so they are stored last.
     Prompt.objects.bulk_create([prompt for prompt in made if not prompt.quarantined_at])
     Prompt.objects.bulk_create(quarantined := [prompt for prompt in made if prompt.quarantined_at])
     ExampleText.objects.bulk_create(examples)
@@ -222,13 +213,12 @@ def _add(
 
 
 def _in_pool(pool: Pool, prompts: Sequence[Prepared]) -> dict[str, Prompt]:
-    """By content hash, the equal prompts that the pool has."""
     equal = Prompt.objects.filter(pool=pool, content_hash__in={prompt.content_hash for prompt in prompts})
     return {row.content_hash: row for row in equal.select_related("pool").only("content_hash", "pool__name")}
 
 
 def _groups(keys: set[str], now: datetime, sides: Mapping[str, str]) -> dict[str, PromptGroup]:
-    """The groups of these keys. A new one draws its side of the split here, once, unless `sides` says it."""
+    """Get or create groups. New ones draw their side of the split unless `sides` has it."""
     found = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
     made = [
         PromptGroup(key=key, split=sides.get(key) or _side(key), created_at=now) for key in sorted(keys - found.keys())
@@ -277,10 +267,7 @@ def start_import(
     by: User | None,
     now: datetime,
 ) -> ImportJob:
-    """Store the file and wake a worker that puts its lines into the pool, or asks first (`drop_fields`).
-
-    `defaults` are values for what the file does not say. Raises BadFile.
-    """
+    """Store the file and wake a worker that imports it. `defaults`: values that the file lacks. Raises BadFile."""
     with transaction.atomic():
         job = jobs.store(pool=pool, kind=kind, file_name=file_name, data=data, defaults=defaults, by=by, now=now)
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)
@@ -288,11 +275,11 @@ def start_import(
 
 
 class AlreadyDecided(Refusal):
-    message = gettext_lazy("Somebody has decided about this import already.")
+    message = gettext_lazy("This import has been decided already. Reload the page to see the decision.")
 
 
 def drop_fields(*, job: ImportJob) -> None:
-    """Leave out the fields that the job asks about, and wake a worker that takes the lines. Raises AlreadyDecided."""
+    """Confirm that the import drops the fields in question, and wake a worker. Raises AlreadyDecided."""
     names = [loss["name"] for loss in job.losses]
     with transaction.atomic():
         _decide(job, state=ImportState.WAITING, ignore=sorted({*job.ignore, *names}))
@@ -300,7 +287,7 @@ def drop_fields(*, job: ImportJob) -> None:
 
 
 def cancel_import(*, job: ImportJob, now: datetime) -> None:
-    """Take nothing of a file whose fields would be dropped, and forget it. Raises AlreadyDecided."""
+    """Cancel an import that waits for a decision, and delete its file. Raises AlreadyDecided."""
     with transaction.atomic():
         _decide(job, state=ImportState.CANCELLED, finished_at=now)
         job.chunks.all().delete()
@@ -312,7 +299,7 @@ def _decide(job: ImportJob, **columns: Any) -> None:
 
 
 def sweep_imports(*, now: datetime) -> int:
-    """Wake workers for imports that nobody works on: never announced, or left by a dead worker. Returns how many."""
+    """Wake workers for imports whose message or worker was lost. Returns their number."""
     due = list(jobs.due(now).order_by("id"))
     for job in due:
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)

@@ -1,11 +1,7 @@
-"""Recomputes from raw texts and source users what is on both sides of the split, and which prompts have to give way.
+"""Find prompts that share a text or an owner with the other side of the split, from raw texts and names.
 
-It trusts neither group ids nor stored hashes. Memory: 16 bytes a prompt, 8 for each few-shot example and each group,
-and some hundred bytes for each prompt that shares something with the other side.
-
-Two things are compared: the texts of prompts in use and of their few-shot examples, and their owners. A prompt's owner
-is the customer or the person who wrote it. An edit belongs to the owner of the first prompt of its lineage,
-because it repeats their words.
+The audit trusts neither group ids nor stored hashes. Memory: 16 bytes for each prompt, 8 for each few-shot example and
+group. The owner of a prompt is its customer or writer; an edit belongs to the owner of the root of its lineage.
 """
 
 import hashlib
@@ -21,7 +17,8 @@ import numpy.typing as npt
 from annotate.lib.streaming import streaming
 from annotate.pools.models import Prompt, PromptGroup, QuarantineReason, Split
 from annotate.pools.quarantine import Case
-from annotate.pools.rules import Use, content_hash, equal_texts, example_hashes, owner_key, wrong_side
+from annotate.pools.rules import content_hash, example_hashes
+from annotate.pools.split_rules import Use, equal_texts, owner_key, wrong_side
 
 Hashes: TypeAlias = "array[int]"
 CHUNK: Final = 1000
@@ -30,7 +27,7 @@ OWNERS_AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True)
 class Seen:
-    """A prompt in use: its side, its owner, its text and the texts of its few-shot examples, as content hashes."""
+    """A prompt in use. `text` and `examples` are content hashes."""
 
     prompt_id: int
     split: str
@@ -40,10 +37,9 @@ class Seen:
 
 
 def find() -> list[Case]:
-    """Every prompt in use that has to give way, once, so that no owner and no text is on both sides.
+    """Return the prompts to put into quarantine so that no owner and no text is on both sides.
 
-    Of an owner, the side of the owner's group stays; if the owner has none, the side of the oldest prompt. Of a text,
-    the side of the oldest prompt that has it. The result depends only on what is stored.
+    An owner keeps the side of its group, a text that of its oldest prompt. The result depends only on stored rows.
     """
     owners, texts = both_sides()
     if not len(owners) and not len(texts):
@@ -61,10 +57,7 @@ def find() -> list[Case]:
 
 
 def both_sides() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """The short hashes of the owners, and of the texts, that are in use on both sides.
-
-    The group of an owner counts as a use: their next prompt will be on its side.
-    """
+    """Return the short hashes of owners and texts that both sides use. Groups count as uses by their owners."""
     owners: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     texts: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     for seen in prompts_in_use():
@@ -82,23 +75,22 @@ def shared(hashes: Mapping[str, Hashes]) -> npt.NDArray[np.uint64]:
 
 
 def cases(by_owner: Mapping[str, Collection[Use]], by_text: Mapping[str, Collection[Use]]) -> list[Case]:
-    """Which of these uses give way: first those of an owner on both sides, then those of a text among the rest."""
+    """Select prompts to quarantine: by owners, then by texts among the rest."""
     sides = dict(PromptGroup.objects.filter(key__in=list(by_owner)).values_list("key", "split"))
-    found: dict[int, Case] = {}
+    to_quarantine: dict[int, Case] = {}
     for owner, uses in sorted(by_owner.items()):
         for use, stays in wrong_side(uses, sides.get(owner)):
             twin = stays.prompt_id if stays else None
-            found[use.prompt_id] = Case(use.prompt_id, twin, QuarantineReason.OTHER_SIDE)
-    left = {text: [use for use in uses if use.prompt_id not in found] for text, uses in by_text.items()}
+            to_quarantine[use.prompt_id] = Case(use.prompt_id, twin, QuarantineReason.OTHER_SIDE)
+    left = {text: [use for use in uses if use.prompt_id not in to_quarantine] for text, uses in by_text.items()}
     for use, stays in equal_texts(left):
         example = use.example or stays.example
         reason = QuarantineReason.EQUAL_EXAMPLE if example else QuarantineReason.EQUAL_TEXT
-        found[use.prompt_id] = Case(use.prompt_id, stays.prompt_id, reason)
-    return [found[prompt_id] for prompt_id in sorted(found)]
+        to_quarantine[use.prompt_id] = Case(use.prompt_id, stays.prompt_id, reason)
+    return [to_quarantine[prompt_id] for prompt_id in sorted(to_quarantine)]
 
 
 def prompts_in_use() -> Iterator[Seen]:
-    """All prompts that are not in quarantine, by id, CHUNK of them in memory."""
     after = 0
     columns = ("id", "group__split", "messages", "shots")
     in_use = Prompt.objects.filter(quarantined_at=None).order_by("id").values_list(*columns)
@@ -114,10 +106,9 @@ def prompts_in_use() -> Iterator[Seen]:
 
 
 def owners_of(prompts: Sequence[int]) -> dict[int, str]:
-    """By prompt id: the key of the owner's group, or for prompts of nobody a name that they share with their edits.
-    A prompt that was deleted meanwhile is left out.
+    """Map prompt ids to owner keys. Deleted prompts are missing.
 
-    One query, and one for each generation of edits before these: a recursive one would read the whole table each time.
+    One query for each generation of edits, because a recursive query would read the whole table.
     """
     known: dict[int, tuple[int | None, str, str, int | None]] = {}
     missing = set(prompts)
@@ -140,12 +131,12 @@ def _owner(root: int, known: Mapping[int, tuple[int | None, str, str, int | None
 
 
 def owners_of_many(prompts: Iterable[int]) -> Iterator[tuple[int, str]]:
-    """As owners_of, each prompt once."""
+    """Yield the items of `owners_of` for any number of prompts, each once."""
     ids = np.unique(np.fromiter(prompts, dtype=np.int64))
     for start in range(0, len(ids), OWNERS_AT_ONCE):
         yield from owners_of(ids[start : start + OWNERS_AT_ONCE].tolist()).items()
 
 
 def short_hash(key: str) -> int:
-    """64 bits: one chance in ten million that two of a million keys are taken for equal. `find` compares whole keys."""
+    """Hash a key to 64 bits. A million keys collide with a chance of one in ten million; `find` compares whole keys."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())

@@ -4,11 +4,10 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.languages import BadLanguage, canonical
-from annotate.pools.models import MOST_PRIORITY, Category, ImportKind, Kind, Pool, Prompt, Source, Split
+from annotate.pools.models import MAX_PRIORITY, Category, ImportKind, Kind, Pool, Prompt, Source, Split
 from annotate.pools.queries import Filters
 
 ANY = ("", _("All"))
-# What the import of prompts takes as defaults.
 COLUMNS = ("kind", "source", "category", "language", "licence")
 
 
@@ -20,18 +19,18 @@ class PoolForm(forms.Form):
 
 
 class ImportForm(forms.Form):
-    """A file, and what holds for all of its lines that do not say otherwise."""
+    """A file, and defaults for its lines."""
 
     file = forms.FileField(
         label=_("File"),
-        help_text=_("JSONL (an object a line) or CSV with a header, in UTF-8."),
+        help_text=_("JSONL (one object per line) or CSV with a header, in UTF-8."),
         widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.csv,.tsv"}),
     )
     content = forms.ChoiceField(
-        label=_("What it holds"),
+        label=_("Content"),
         choices=[
             (ImportKind.PROMPTS, _("Prompts")),
-            (ImportKind.COMPLETIONS, _("Completions of prompts that are in this pool")),
+            (ImportKind.COMPLETIONS, _("Completions of prompts in this pool")),
         ],
         initial=ImportKind.PROMPTS,
     )
@@ -52,7 +51,7 @@ class ImportForm(forms.Form):
         label=_("Model"),
         required=False,
         max_length=120,
-        help_text=_("Who wrote the completions, where a line does not say."),
+        help_text=_("The model that wrote the completions, for lines that do not name one."),
     )
 
     def clean_language(self) -> str:
@@ -66,7 +65,6 @@ class ImportForm(forms.Form):
         return cast(IO[bytes], self.cleaned_data["file"])
 
     def defaults(self) -> dict[str, str]:
-        """The chosen values, for the columns of what the file holds."""
         values: dict[str, Any] = self.cleaned_data
         columns = ("model",) if values["content"] == ImportKind.COMPLETIONS else COLUMNS
         return {name: values[name] for name in columns if values[name]}
@@ -75,9 +73,9 @@ class ImportForm(forms.Form):
 class PriorityForm(forms.Form):
     priority = forms.IntegerField(
         label=_("Priority"),
-        min_value=-MOST_PRIORITY,
-        max_value=MOST_PRIORITY,
-        help_text=_("From -1000 to 1000. Higher comes first, in campaigns that go by it."),
+        min_value=-MAX_PRIORITY,
+        max_value=MAX_PRIORITY,
+        help_text=_("From -1000 to 1000. Higher comes first in campaigns that use priorities."),
     )
 
 
@@ -96,10 +94,10 @@ class PromptSearchForm(forms.Form):
         try:
             return canonical(tag) if tag else ""
         except BadLanguage:
-            # No prompt has it, and the list says so.
+            # No prompt has it, so the list is empty.
             return tag
 
     def filters(self) -> Filters:
-        """What was chosen. A value that is none of the choices, typed into the address, narrows nothing."""
+        """Return the criteria. Invalid values in the address are ignored."""
         self.full_clean()
         return Filters(**{name: self.cleaned_data.get(name, "") for name in self.fields})

@@ -9,7 +9,7 @@ from annotate.accounts.models import User
 
 
 class Kind(models.TextChoices):
-    """The three ways labelers bootstrapped InstructGPT (arXiv 2203.02155, A.1)."""
+    """The kinds of prompts that labelers wrote for InstructGPT (arXiv 2203.02155, A.1)."""
 
     PLAIN = "plain", _("Plain")
     FEW_SHOT = "few_shot", _("Few-shot")
@@ -42,7 +42,7 @@ class Split(models.TextChoices):
 
 
 class QuarantineReason(models.TextChoices):
-    """Why a prompt must not be used: with it, the training and the validation split would share something."""
+    """What the training and validation split would share if the prompt were used."""
 
     EQUAL_TEXT = "equal_text", _("An equal prompt is on the other side of the split")
     EQUAL_EXAMPLE = "equal_example", _("A few-shot example on the other side of the split is equal")
@@ -65,11 +65,7 @@ class Pool(models.Model):
 
 
 class PromptGroup(models.Model):
-    """What must stay on one side of the split: a customer, a labeler, an instruction and its edits.
-
-    A customer has one group, whatever prompts of others are equal to theirs. One map serves every export. The split is
-    drawn once and never moves (a trigger refuses it): a model may already have been trained on it.
-    """
+    """Prompts that must stay on one side of the split. A trigger prevents changes of the side after the draw."""
 
     key = models.CharField(max_length=300, unique=True)
     split = models.CharField(max_length=8, choices=Split.choices)
@@ -84,17 +80,16 @@ class PromptGroup(models.Model):
         return self.key
 
 
-# Priorities run from minus this to this.
-MOST_PRIORITY = 1000
+MAX_PRIORITY = 1000
 
 
 class Prompt(models.Model):
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="prompts")
     group = models.ForeignKey(PromptGroup, on_delete=models.PROTECT, related_name="prompts")
     messages = models.JSONField(help_text=_("a list of {role, content}; the last one is the user's"))
-    # Few-shot only: the instruction and its query/response pairs, from which an SFT export makes K examples.
+    # Few-shot only: {"instruction", "pairs": [{"query", "response"}]}.
     shots = models.JSONField(null=True)
-    # Answers that came with the prompt, {field of its file: what it said}. Managers see them, labelers never do.
+    # Imported answers, {field of the file: value}. Labelers never see them.
     reference = models.JSONField(_("reference answer"), null=True)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     source = models.CharField(_("source"), max_length=16, choices=Source.choices)
@@ -103,29 +98,29 @@ class Prompt(models.Model):
     language = models.CharField(_("language"), max_length=16, default="en")
     licence = models.CharField(_("licence"), max_length=100, blank=True)
     external_id = models.CharField(_("id in its source"), max_length=200, blank=True)
-    # The messages as one text, for search and for lists.
+    # The messages as one text.
     text = models.TextField()
     search = models.GeneratedField(
-        # PostgreSQL refuses to index more than about a megabyte of words.
+        # PostgreSQL limits an index entry to about a megabyte.
         expression=SearchVector(Left("text", 100_000), config="simple"),
         output_field=SearchVectorField(),
         db_persist=True,
     )
     content_hash = models.CharField(max_length=64, help_text=_("sha256 of the normalised messages"))
-    # Lineage: the prompt that this one was edited from, and who wrote it here.
+    # The prompt that this one edits, and the user who wrote it.
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="edits")
     author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="prompts_written")
-    # Ids of its author and of the authors of all it was edited from: none of them gets it as a task.
+    # Ids of the authors of this prompt and its ancestors, who do not get it as a task.
     authors = ArrayField(models.BigIntegerField(), default=list)
-    # Higher comes first, in campaigns that go by it.
+    # Higher comes first in campaigns that use priorities.
     priority = models.SmallIntegerField(_("priority"), default=0)
     created_at = models.DateTimeField()
-    # A prompt in quarantine gets no task, is not sampled and is in no export. It keeps its group.
+    # Prompts in quarantine are not sampled, and get into no task and no export.
     quarantined_at = models.DateTimeField(null=True)
     quarantine_reason = models.CharField(
         max_length=16, choices=QuarantineReason.choices, blank=True, default="", db_default=""
     )
-    # The prompt in use that it conflicts with; none if that prompt was deleted since.
+    # The prompt that it conflicts with.
     quarantine_twin = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
     # The manager who decided to keep it in quarantine.
     quarantine_decided_by = models.ForeignKey(
@@ -164,22 +159,22 @@ class Prompt(models.Model):
                 condition=models.Q(shots=None) | models.Q(kind=Kind.FEW_SHOT), name="prompt_shots_only_few_shot"
             ),
             models.CheckConstraint(
-                condition=models.Q(priority__gte=-MOST_PRIORITY, priority__lte=MOST_PRIORITY),
+                condition=models.Q(priority__gte=-MAX_PRIORITY, priority__lte=MAX_PRIORITY),
                 name="prompt_priority_in_range",
             ),
-            # An exact duplicate would be labeled twice.
+            # A duplicate would be labeled twice.
             models.UniqueConstraint(fields=["pool", "content_hash"], name="prompt_once_in_pool"),
         ]
         indexes = [
-            # Equal prompts of other pools, which may be on the other side of the split.
+            # For equal prompts on the other side of the split.
             models.Index(fields=["content_hash"], name="prompt_content_hash"),
-            # The list of a pool's quarantine.
+            # The quarantine page of a pool.
             models.Index(
                 fields=["pool", "quarantined_at"],
                 condition=models.Q(quarantined_at__isnull=False),
                 name="prompt_quarantined",
             ),
-            # Completions made elsewhere name a prompt by the id it had there.
+            # For the import of completions.
             models.Index(fields=["pool", "external_id"], name="prompt_external_id"),
             GinIndex(fields=["search"], name="prompt_search"),
         ]
@@ -189,11 +184,7 @@ class Prompt(models.Model):
 
 
 class ExampleText(models.Model):
-    """The text of a training example that an export makes of a few-shot prompt, as a hash.
-
-    K pairs give K examples; the one that equals the prompt itself has no row. The index finds, at the cost of one
-    look-up, whether a text is an example somewhere.
-    """
+    """The hash of a training example of a few-shot prompt, except of the one that equals the prompt itself."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="example_texts")
     content_hash = models.CharField(max_length=64, help_text=_("as Prompt.content_hash"))
@@ -204,14 +195,14 @@ class ExampleText(models.Model):
 
 
 class QuarantineEvent(models.Model):
-    """One decision about a prompt's quarantine. A trigger refuses to change a row; it goes only with its prompt."""
+    """One decision about a prompt's quarantine. A trigger prevents changes."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="quarantine_events")
     move = models.CharField(max_length=16, choices=QuarantineMove.choices)
     reason = models.CharField(max_length=16, choices=QuarantineReason.choices)
-    # The id of the prompt it conflicted with. That prompt may be deleted since.
+    # No foreign key, because this prompt may be deleted.
     twin_id = models.BigIntegerField(null=True)
-    # None: the platform itself, at an import or by the command.
+    # None: an import or a command.
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     at = models.DateTimeField()
 
@@ -232,7 +223,7 @@ class ImportKind(models.TextChoices):
 class ImportState(models.TextChoices):
     WAITING = "waiting", _("Waiting")
     RUNNING = "running", _("Running")
-    # Fields that hold text would be dropped: a manager decides before anything is taken.
+    # A manager must confirm that fields with text are dropped.
     ASKING = "asking", _("Needs your decision")
     DONE = "done", _("Done")
     FAILED = "failed", _("Failed")
@@ -243,20 +234,19 @@ ENDED = (ImportState.DONE, ImportState.FAILED, ImportState.CANCELLED)
 
 
 class ImportJob(models.Model):
-    """A file on its way into a pool. Its bytes are rows too, so any worker can go on where another was killed."""
+    """The import of a file into a pool. The file is stored in rows, so that any worker can continue."""
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="imports")
     kind = models.CharField(max_length=16, choices=ImportKind.choices)
     file_name = models.CharField(max_length=255)
-    # Values for columns that the file does not have, chosen on the import page.
     defaults = models.JSONField(default=dict)
-    # Fields of the file that the import does not use, each once.
+    # Fields of the file that the import does not use.
     ignored_fields = models.JSONField(default=list)
-    # Fields that somebody decided to leave out, whatever they say.
+    # Fields that a manager decided to drop.
     ignore = models.JSONField(default=list)
-    # Has the whole file been looked through for fields that hold text and would be dropped? Nothing is taken before.
+    # Whether the whole file has been searched for such text. No line is imported before.
     checked = models.BooleanField(default=False)
-    # Those that were found: [{"name", "lines", "examples"}].
+    # The fields with such text: [{"name", "lines", "examples"}].
     losses = models.JSONField(default=list)
     state = models.CharField(max_length=16, choices=ImportState.choices, default=ImportState.WAITING)
     leased_until = models.DateTimeField(null=True)
@@ -264,9 +254,9 @@ class ImportJob(models.Model):
     lines_done = models.PositiveIntegerField(default=0)
     taken = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
-    # Customers' prompts taken of which nobody said whose they are.
+    # Imported prompts of customers without a name.
     nobodys = models.PositiveIntegerField(default=0)
-    # Prompts taken that are in quarantine, because an equal text is on the other side of the split.
+    # Imported prompts that went into quarantine.
     quarantined = models.PositiveIntegerField(default=0, db_default=0)
     error = models.TextField(blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
@@ -286,7 +276,7 @@ class ImportJob(models.Model):
             ),
         ]
         indexes = [
-            # The sweep: what nobody works on.
+            # The sweep, which searches for jobs without a worker.
             models.Index(
                 fields=["leased_until"],
                 condition=models.Q(state__in=[ImportState.WAITING, ImportState.RUNNING]),
@@ -296,17 +286,16 @@ class ImportJob(models.Model):
 
     @property
     def percent(self) -> int:
-        """How much of the file is read, in whole percent."""
         return 100 * self.lines_done // self.lines_total if self.lines_total else 0
 
     @property
     def unused_fields(self) -> list[str]:
-        """The fields that were left out without a question: they held no text."""
+        """The ignored fields without text, about which nobody was asked."""
         return [name for name in self.ignored_fields if name not in self.ignore]
 
 
 class ImportChunk(models.Model):
-    """A piece of a job's file: neither a web server nor a worker ever holds the whole. Gone when the job has ended."""
+    """A part of an import's file, deleted when the job ends."""
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="chunks")
     number = models.PositiveIntegerField()
@@ -317,11 +306,11 @@ class ImportChunk(models.Model):
 
 
 class ImportLine(models.Model):
-    """What became of one line of the file: the prompt it made, or the sentence that says why it was refused."""
+    """The result of one line: the prompt, or the reason why it was refused."""
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="lines")
     number = models.PositiveIntegerField()
-    # The prompt made, or for a refused duplicate the prompt it equals.
+    # The new prompt, or the equal prompt if the line is a duplicate.
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
     refusal = models.TextField(blank=True)
 

@@ -1,8 +1,7 @@
-"""Which prompts in use have a text, and the columns of a prompt that must not be used.
+"""Quarantine: find prompts with equal texts on the other side of the split, and mark prompts.
 
-A text may be in use on one side of the split only: as the text of prompts, and as the few-shot examples that an export
-makes of them. A prompt that would break this is put into quarantine when it is added. What becomes of its tasks and of
-its samples is in annotate/work/quarantine.py.
+Only one side of the split may use a text, as a prompt or as a few-shot example. A new prompt that breaks this goes into
+quarantine; annotate/work/quarantine.py handles its tasks.
 """
 
 from collections import defaultdict
@@ -20,13 +19,12 @@ from annotate.pools.models import (
     QuarantineMove,
     QuarantineReason,
 )
-from annotate.pools.rules import owner_key
+from annotate.pools.split_rules import owner_key
 
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt that has to give way, why, and the prompt in use that it conflicts with; none where only the group of
-    its customer or writer is on the other side."""
+    """A prompt to quarantine. `twin_id`: the prompt that it conflicts with, None if only its owner's group is."""
 
     prompt_id: int
     twin_id: int | None
@@ -35,23 +33,23 @@ class Case:
 
 @dataclass
 class Holders:
-    """The prompts in use that have a text as their own or as a few-shot example, by its hash, the oldest first."""
+    """The prompts that use a text, by its hash, the oldest first."""
 
     by_hash: dict[str, list[Prompt]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def of(cls, hashes: Collection[str]) -> Self:
-        """Two queries, however many hashes."""
-        found = cls()
+        """Load the prompts that use these texts, with two queries."""
+        holders = cls()
         own = Prompt.objects.filter(content_hash__in=hashes, quarantined_at=None).select_related("group", "pool")
         for prompt in own.defer("search", "messages", "shots").order_by("id"):
-            found.by_hash[prompt.content_hash].append(prompt)
+            holders.by_hash[prompt.content_hash].append(prompt)
         examples = ExampleText.objects.filter(content_hash__in=hashes, prompt__quarantined_at=None)
         related = ("prompt__group", "prompt__pool")
         unread = ("prompt__search", "prompt__messages", "prompt__shots")
         for row in examples.select_related(*related).defer(*unread).order_by("prompt"):
-            found.by_hash[row.content_hash].append(row.prompt)
-        return found
+            holders.by_hash[row.content_hash].append(row.prompt)
+        return holders
 
     def add(self, prompt: Prompt, hashes: Iterable[str]) -> None:
         for text in hashes:
@@ -61,25 +59,24 @@ class Holders:
         return next(iter(self.by_hash.get(text, ())), None)
 
     def opposite(self, hashes: Iterable[str], split: str) -> list[Prompt]:
-        """The prompts with any of these texts that are on the other side, each once."""
-        found = {
+        """Return the prompts on the other side with any of these texts, the oldest first."""
+        prompts = {
             id(prompt): prompt
             for text in sorted(hashes)
             for prompt in self.by_hash.get(text, ())
             if prompt.group.split != split
         }
-        # A prompt that is only being added has no id yet, and is the newest.
-        return sorted(found.values(), key=lambda prompt: prompt.id or float("inf"))
+        # A prompt that is not stored yet has no id.
+        return sorted(prompts.values(), key=lambda prompt: prompt.id or float("inf"))
 
 
 def reason_of(content_hash: str, twin: Prompt) -> QuarantineReason:
-    """Of two prompts that share a text: is it that of both, or an example of one?"""
     same = twin.content_hash == content_hash
     return QuarantineReason.EQUAL_TEXT if same else QuarantineReason.EQUAL_EXAMPLE
 
 
 def in_the_way(prompts: Collection[Prompt]) -> dict[int, list[Prompt]]:
-    """By prompt id, the prompts in use on the other side that share a text with it. Four queries at most."""
+    """Map prompt ids to the prompts on the other side that share a text. At most four queries."""
     hashes = {prompt.id: {prompt.content_hash} for prompt in prompts}
     for prompt_id, text in ExampleText.objects.filter(prompt__in=hashes).values_list("prompt", "content_hash"):
         hashes[prompt_id].add(text)
@@ -88,7 +85,7 @@ def in_the_way(prompts: Collection[Prompt]) -> dict[int, list[Prompt]]:
 
 
 def is_on_wrong_side(prompt: Prompt) -> bool:
-    """Are the other prompts of its customer or writer on the other side? An edit belongs to the owner of its root."""
+    """Is the group of the prompt's owner on the other side? An edit belongs to the owner of its root."""
     root = prompt
     while root.parent_id is not None:
         root = Prompt.objects.defer("search").get(id=root.parent_id)
@@ -98,7 +95,7 @@ def is_on_wrong_side(prompt: Prompt) -> bool:
 
 
 def mark(prompt: Prompt, *, reason: str, twin: Prompt | None, now: datetime) -> None:
-    """Set the columns of a prompt in quarantine; the caller stores them."""
+    """Set the quarantine columns. The caller saves them."""
     prompt.quarantined_at, prompt.quarantine_reason, prompt.quarantine_twin = now, reason, twin
 
 
@@ -111,7 +108,7 @@ def unmark(prompt: Prompt) -> None:
 
 
 def note(prompts: Iterable[Prompt], move: QuarantineMove, *, by: User | None, now: datetime) -> None:
-    """Keep who decided what when, with the reason and the twin that the prompts have at this moment."""
+    """Record a decision, with the current reason and twin of each prompt."""
     QuarantineEvent.objects.bulk_create(
         QuarantineEvent(
             prompt=prompt,

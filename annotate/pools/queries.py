@@ -1,4 +1,4 @@
-"""Finding prompts, and how far files are on their way in."""
+"""Search and count prompts, and list imports."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from annotate.pools.models import ImportJob, ImportLine, Pool, Prompt, Quarantin
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What to look for; an empty value finds everything. `words` as in a web search: "exact phrase", -without, or."""
+    """Search criteria; "" matches everything. `words` uses web search syntax: "exact phrase", -without, or."""
 
     words: str = ""
     kind: str = ""
@@ -23,7 +23,6 @@ class Filters:
 
 
 def find_prompts(pool: Pool, filters: Filters) -> QuerySet[Prompt]:
-    """The prompts of a pool that match, newest first."""
     columns = {
         "kind": filters.kind,
         "source": filters.source,
@@ -36,7 +35,7 @@ def find_prompts(pool: Pool, filters: Filters) -> QuerySet[Prompt]:
 
 
 def search_prompts(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
-    """Those that hold the words, all of them; without words everything. The index itself is not loaded."""
+    """Filter prompts by words."""
     words = words.replace("\x00", " ").strip()
     if words:
         prompts = prompts.filter(search=SearchQuery(words, config="simple", search_type="websearch"))
@@ -44,15 +43,13 @@ def search_prompts(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
 
 
 def pools() -> QuerySet[Pool]:
-    """By name, each with `size`, its number of prompts."""
+    """Return the pools by name, with `size`, the number of prompts."""
     counted = Prompt.objects.filter(pool=OuterRef("id")).order_by().values("pool").annotate(n=Count("id"))
     return Pool.objects.annotate(size=Coalesce(Subquery(counted.values("n")), 0)).order_by("name")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The prompts of a pool, by each of their columns: {value: number}."""
-
     total: int
     kinds: Counter[str]
     sources: Counter[str]
@@ -76,7 +73,7 @@ def count_prompts(pool: Pool) -> Counts:
 
 
 def quarantined(pool: Pool) -> QuerySet[Prompt]:
-    """The prompts in quarantine, with what they conflict with; first those that no manager has decided about."""
+    """Return the prompts in quarantine with their conflicts, the undecided ones first."""
     return (
         pool.prompts.filter(quarantined_at__isnull=False)
         .select_related("group", "quarantine_twin__group", "quarantine_twin__pool", "quarantine_decided_by")
@@ -87,8 +84,6 @@ def quarantined(pool: Pool) -> QuerySet[Prompt]:
 
 @dataclass(frozen=True)
 class Quarantine:
-    """How many prompts of a pool are in quarantine, and about how many of these nobody has decided."""
-
     total: int
     undecided: int
 
@@ -100,22 +95,18 @@ def count_quarantine(pool: Pool) -> Quarantine:
 
 
 def decisions(prompt: Prompt) -> QuerySet[QuarantineEvent]:
-    """What was decided about a prompt's quarantine, newest first."""
     return prompt.quarantine_events.select_related("actor").order_by("-id")
 
 
 def imports(pool: Pool) -> QuerySet[ImportJob]:
-    """The files of a pool, newest first, with who brought them."""
     return pool.imports.select_related("created_by").order_by("-id")
 
 
 def quarantined_lines(job: ImportJob) -> QuerySet[ImportLine]:
-    """The lines whose prompts are in quarantine now, in the order of the file."""
     lines = import_lines(job).filter(refusal="", prompt__quarantined_at__isnull=False)
     return lines.select_related("prompt__quarantine_twin").defer("prompt__search", "prompt__quarantine_twin__search")
 
 
 def import_lines(job: ImportJob, *, refused_only: bool = False) -> QuerySet[ImportLine]:
-    """What became of each line, in the order of the file, with the prompt it made or concerns."""
     lines = job.lines.select_related("prompt").defer("prompt__search")
     return (lines.exclude(refusal="") if refused_only else lines).order_by("number")

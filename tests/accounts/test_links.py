@@ -306,7 +306,7 @@ def test_a_link_made_for_another_person_is_told_to_them_and_recorded(ada, manage
     new_link(ada, manager)
     assert kinds(ada) == [(EventKind.LINK_MADE, manager.id)]
     page = client_of(ada).get(reverse("desk:home"))
-    assertContains(page, "Grace made a link that sets a new password for your account.")
+    assertContains(page, "Grace created a link that sets a new password for your account.")
     # The manager's own pages show nothing of it, and the person's page shows the record.
     assertNotContains(client_of(manager).get(reverse("studio:people")), "Changes to your account")
     history = client_of(manager).get(reverse("studio:person", args=[ada.id]))

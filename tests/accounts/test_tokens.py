@@ -105,7 +105,7 @@ def test_the_command_prints_a_key_adds_replaces_and_revokes(mia):
     assert opens(second)
     third = command("mia", "--replace")
     assert [opens(key) for key in (first, second, third)] == [False, False, True]
-    assert command("mia", "--revoke") == "1 tokens of mia ended."
+    assert command("mia", "--revoke") == "Deleted 1 tokens of mia."
     assert not opens(third)
     kinds = list(AccountEvent.objects.filter(subject=mia).order_by("id").values_list("kind", flat=True))
     assert kinds == [EventKind.PASSWORD_SET, *[EventKind.TOKEN_CREATED] * 3, EventKind.TOKENS_ENDED]

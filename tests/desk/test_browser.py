@@ -610,7 +610,7 @@ def test_a_notice_about_the_account_is_dismissed_and_the_answer_stays(sit, demon
     begin(page)
     page.get_by_role("textbox", name="Answer").fill("In the middle of a sentence")
     notice = page.get_by_role("form", name="Changes to your account")
-    expect(notice).to_contain_text("Grace made a link that sets a new password for your account.")
+    expect(notice).to_contain_text("Grace created a link that sets a new password for your account.")
     notice.get_by_role("button", name="Dismiss").click()
     expect(notice).to_have_count(0)
     expect(page.get_by_role("textbox", name="Answer")).to_have_value("In the middle of a sentence")

@@ -10,7 +10,7 @@ from django.utils.html import escape
 from annotate.accounts.models import Role
 from annotate.lib import markdown
 from annotate.lib.budget import UNITS_PER_REQUEST, RequestBudget, left
-from annotate.lib.text import MAX_DIFF_UNITS
+from annotate.lib.diff import MAX_DIFF_UNITS
 from annotate.work import filling
 from annotate.work.models import Assignment
 from tests import factories as make

@@ -87,7 +87,7 @@ def test_a_worker_looks_every_half_minute(labeler, edits, settings):
     campaign = edits(undo_minutes=0)
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
-    planned = settings.CELERY_BEAT_SCHEDULE["make prompts of instructions"]
+    planned = settings.CELERY_BEAT_SCHEDULE["create prompts from instructions"]
     assert planned == {"task": tasks.sweep.name, "schedule": 30.0}
     tasks.sweep()
     assert campaign.edits_settings.target_pool.prompts.count() == 1

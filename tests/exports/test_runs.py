@@ -188,7 +188,7 @@ def test_rows_are_read_from_one_moment(day, row, monkeypatch):
 
 def test_the_tasks_that_messages_and_beat_name_exist(row, storage, settings):
     assert app.tasks["exports.run_export"] == tasks.run_export
-    assert settings.CELERY_BEAT_SCHEDULE["go on with exports"]["task"] == tasks.sweep.name
+    assert settings.CELERY_BEAT_SCHEDULE["resume exports"]["task"] == tasks.sweep.name
     tasks.run_export(row.id)
     row.refresh_from_db()
     assert row.state == ExportState.DONE

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from annotate.accounts.bodies import ANONYMOUS_MAX_BYTES
-from annotate.launch.gunicorn_worker import ANSWERS_BYTES, BODY_BYTES, THREAD_WAITS
+from annotate.launch.client_socket import THREAD_WAITS
+from annotate.launch.gunicorn_worker import ANSWERS_BYTES, BODY_BYTES
 from tests.launch.processes import alive, wait_until
 from tests.launch.web import Site, running
 

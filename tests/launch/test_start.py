@@ -86,7 +86,7 @@ def test_it_comes_up_goes_down_and_comes_back_with_its_data(tmp_path: Path) -> N
     assert second.returncode == 1
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=100)
-    assert rest.endswith("Stopped; the data is kept\n")
+    assert rest.endswith("Stopped. The data is kept.\n")
     assert process.returncode == 0
     assert of_folder(tmp_path) == []
 
@@ -132,9 +132,7 @@ def test_logs_exports_and_messages_are_for_this_account_alone(tmp_path: Path, um
 def test_a_taken_port_is_told(tmp_path: Path, taken: int) -> None:
     process = command(tmp_path, "--port", str(taken))
     said, _ = process.communicate(timeout=30)
-    assert (
-        said == f"bin/start: port {taken} is taken by another program: stop that one, or choose another with --port.\n"
-    )
+    assert said == f"bin/start: another program uses port {taken}. Stop it, or choose another port with --port.\n"
     assert process.returncode == 1
 
 
@@ -142,7 +140,7 @@ def test_a_database_that_does_not_answer_is_told(tmp_path: Path) -> None:
     url = f"postgresql://annotate@127.0.0.1:{free_port()}/annotate"
     process = command(tmp_path, "--web-only", "--port", str(free_port()), DATABASE_URL=url)
     said, _ = process.communicate(timeout=30)
-    assert "bin/start: the database cannot be used (connection to server" in said
+    assert "bin/start: the database refuses the connection (connection to server" in said
     assert process.returncode == 1
     assert not (tmp_path / "postgres").exists()
 
@@ -175,7 +173,7 @@ def test_a_full_disk_is_told_whichever_step_fills_it() -> None:
 
 
 def test_a_failed_step_gives_its_reason() -> None:
-    with pytest.raises(Refused, match="pip failed, and this was the reason: no network"):
+    with pytest.raises(Refused, match="pip failed: no network"):
         step("pip", ["sh", "-c", "echo no network >&2; exit 1"])
 
 
@@ -227,7 +225,7 @@ def test_the_demonstration_is_not_shown_to_other_machines(tmp_path: Path) -> Non
     process = command(tmp_path, "--host", "0.0.0.0", "--port", str(free_port()))
     said, _ = process.communicate(timeout=30)
     assert said == (
-        "bin/start: other machines must not reach the demonstration's logins: add --no-demo, or leave --host out to "
+        "bin/start: other machines must not reach the demonstration's logins. Add --no-demo, or omit --host to "
         "listen on this machine only.\n"
     )
     assert process.returncode == 1
@@ -255,7 +253,7 @@ def test_passwords_of_the_demonstration_are_printed_once_and_its_logins_kept_fro
     said, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     everybody = "labeler, labeler-held-out, labeler2, manager, reviewer"
-    assert f"other machines must not reach the demonstration's logins {everybody}, which are active" in said
+    assert f"other machines must not reach the active logins {everybody} of the demonstration" in said
     process = command(tmp_path, "--web-only", "--host", "0.0.0.0", "--end-demo", "--port", port)
     said = read_until("Ctrl-C stops everything", process)
     stop(process)
@@ -265,7 +263,7 @@ def test_passwords_of_the_demonstration_are_printed_once_and_its_logins_kept_fro
     process = command(tmp_path, "--web-only", "--port", port)
     said = read_until("Ctrl-C stops everything", process)
     stop(process)
-    assert "Their passwords were printed at the first start." in said
+    assert "Their passwords were shown at the first start." in said
     assert not [word for word in passwords.values() if word in said]
 
 
@@ -299,5 +297,5 @@ def test_manage_py_tells_that_the_platform_is_down(tmp_path: Path) -> None:
         [PYTHON, ROOT / "manage.py", "showmigrations"], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("manage.py: the database cannot be used (connection to server")
+    assert done.stderr.startswith("manage.py: the database refuses the connection (connection to server")
     assert done.stderr.count("\n") == 1

@@ -56,7 +56,7 @@ def test_a_killed_child_is_started_again(supervisor: Supervisor, said: list[str]
 
     wait_until(looked)
     assert supervisor.deaths("web") == 1
-    assert said[0].startswith("web was ended by SIGKILL and starts again in 0.5 s")
+    assert said[0].startswith("web was ended by SIGKILL and restarts in 0.5 s")
 
 
 def test_a_child_that_dies_at_once_waits_longer_each_time(supervisor: Supervisor, said: list[str]) -> None:
@@ -68,9 +68,9 @@ def test_a_child_that_dies_at_once_waits_longer_each_time(supervisor: Supervisor
 
     wait_until(looked)
     assert [line.partition(";")[0] for line in said] == [
-        "web ended with status 3 and starts again in 0.5 s",
-        "web ended with status 3 and starts again in 1 s",
-        "web ended with status 3 and starts again in 2 s",
+        "web ended with status 3 and restarts in 0.5 s",
+        "web ended with status 3 and restarts in 1 s",
+        "web ended with status 3 and restarts in 2 s",
     ]
 
 
@@ -102,7 +102,7 @@ def test_a_child_that_will_not_go_is_killed(supervisor: Supervisor, said: list[s
     wait_until((tmp_path / "ready").exists)
     supervisor.stop()
     assert not alive(pid)
-    assert said == ["web does not stop within 0.3 s and is killed"]
+    assert said == ["web did not stop within 0.3 s and was killed"]
 
 
 def test_errors_in_a_log_are_shown_and_the_rest_is_not(supervisor: Supervisor, said: list[str]) -> None:
@@ -119,7 +119,7 @@ def test_errors_in_a_log_are_shown_and_the_rest_is_not(supervisor: Supervisor, s
 def test_a_log_that_grows_is_moved_aside(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LARGEST_LOG", 1000)
+    monkeypatch.setattr(module, "MAX_LOG_BYTES", 1000)
     supervisor.start(shell("web", "seq 500; sleep 600"), os.environ)
     wait_until(lambda: supervisor.look() or (tmp_path / "web.log.1").exists())
     assert (tmp_path / "web.log").stat().st_size == 0
@@ -170,7 +170,7 @@ def test_where_the_kernel_does_not_help_a_guard_ends_the_orphan(tmp_path: Path) 
 def test_a_death_on_a_full_disk_is_explained(
     supervisor: Supervisor, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LEAST_FREE_BYTES", 2**62)
+    monkeypatch.setattr(module, "MIN_FREE_BYTES", 2**62)
     supervisor.start(shell("web", "exit 1"), os.environ)
     wait_until(lambda: supervisor.look() or supervisor.deaths("web"))
-    assert said[-1].endswith("is full: free some space")
+    assert said[-1].endswith("is full. Free some space.")

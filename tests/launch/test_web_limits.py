@@ -237,7 +237,7 @@ def test_a_manager_reads_why_a_file_is_too_large(site: Site) -> None:
     with nothing_stored(site):
         answer = send(site, IMPORT, size=120 * MB, role="manager")
         assert answer.startswith("HTTP/1.1 413")
-        assert "This is too large: 120.0 MB. At most 101.0 MB can be sent here." in answer
+        assert "This is too large: 120.0 MB. You can send at most 101.0 MB." in answer
         # Other forms are no place for files, of whatever size.
         assert send(site, "/studio/people/invite/", size=3 * MB, role="manager").startswith("HTTP/1.1 400")
         assert send(site, "/studio/people/invite/", size=30 * MB, role="manager").startswith("HTTP/1.1 413")

@@ -87,7 +87,7 @@ make.pool()
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.utils import timezone
-from annotate.work import actions, leases
+from annotate.work import filling, leases
 from annotate.work.models import Draft
 from exports.models import Export, ExportState
 storages["exports"].save("1/rows.jsonl", ContentFile(b"0123456789abcde\\n" * 2**20))

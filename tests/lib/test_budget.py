@@ -10,7 +10,7 @@ from django.template import Context, Template
 
 from annotate.lib import markdown
 from annotate.lib.budget import UNITS_PER_REQUEST, left, request_budget, spend
-from annotate.lib.text import MAX_DIFF_UNITS, Op, word_diff
+from annotate.lib.diff import MAX_DIFF_UNITS, Op, word_diff
 from bench import rendering
 
 # The limit is 500 ms. Found texts take up to 200 ms and differences 60 ms where nothing else runs.

@@ -10,7 +10,6 @@ from annotate.lib.budget import UNITS_PER_REQUEST, request_budget
 from annotate.lib.markdown import (
     ATTRIBUTES,
     CLASSES,
-    LINK,
     MAX_COST,
     TAGS,
     _rendered,
@@ -19,6 +18,7 @@ from annotate.lib.markdown import (
     render,
     visible,
 )
+from annotate.lib.markdown.inline import LINK
 
 VECTORS = """\
 <script>alert(1)</script>

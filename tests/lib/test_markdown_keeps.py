@@ -9,19 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate.lib.budget import CODES_PER_REQUEST, request_budget
-from annotate.lib.markdown import (
-    CONTROLS,
-    HIDDEN,
-    MAX_ASCII_LINE,
-    MAX_CODES,
-    MAX_LINE,
-    PIECE,
-    as_written,
-    changed,
-    hidden_in,
-    render,
-    visible,
-)
+from annotate.lib.markdown import as_written, changed, render, visible
+from annotate.lib.markdown.characters import CONTROLS, HIDDEN, MAX_CODES, hidden_in
+from annotate.lib.markdown.plain import MAX_ASCII_LINE, MAX_LINE, PIECE
 from annotate.lib.templatetags.annotate import short
 from tests.lib.markdown_texts import TEXTS
 

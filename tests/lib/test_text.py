@@ -6,9 +6,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from annotate.lib.diff import Op, Piece, word_diff
 from annotate.lib.text import (
-    Op,
-    Piece,
     composed,
     cut_before,
     equal,
@@ -19,7 +18,6 @@ from annotate.lib.text import (
     storable,
     text_hash,
     tidy,
-    word_diff,
 )
 
 MARKS = ["\u0301", "\u093f", "\u0e49", "\u200c", "\u200d", "\ufe0f", "🏽", "👍", "🇩", "\U000e0067", "\r", "\u00a0"]

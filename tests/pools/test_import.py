@@ -11,7 +11,7 @@ from annotate.accounts.models import Role
 from annotate.celery import app
 from annotate.pools import actions, queries, tasks
 from annotate.pools.importers import jobs, prompts
-from annotate.pools.importers.files import LONGEST_LINE, BadFile
+from annotate.pools.importers.files import MAX_LINE_BYTES, BadFile
 from annotate.pools.models import ImportChunk, ImportJob, ImportKind, ImportState, Kind, Prompt, Source
 from tests import factories as make
 from tests.pools.test_rules import SHOTS
@@ -68,7 +68,7 @@ def test_every_line_is_taken_or_refused_and_the_report_says_which(pool):
     assert list(found) == [1, 3, 4, 5, 6]
     assert [number for number, refusal in found.items() if not refusal] == [1, 4, 6]
     assert found[3].startswith("This is not valid JSON")
-    assert found[5] == "Message 1 is empty."
+    assert found[5].startswith("Message 1 is empty")
     assert [line.number for line in queries.import_lines(job, refused_only=True)] == [3, 5]
     assert sorted(Prompt.objects.values_list("text", flat=True)) == ["One", "Two", "one"]
 
@@ -79,10 +79,10 @@ def test_duplicates_name_the_prompt_they_equal_even_one_of_the_same_batch(pool):
     )
     job = load(pool, [{"prompt": "\r\nOne\n"}, {"prompt": "Two"}, {"prompt": "Two"}])
     first, second, third = queries.import_lines(job)
-    assert first.refusal == f"This is prompt {there.id} of the pool “Poems”."
+    assert first.refusal == str(actions.DuplicatePrompt(there))
     assert first.prompt == there
     assert second.refusal == ""
-    assert third.refusal == f"This is prompt {second.prompt_id} of the pool “Poems”."
+    assert third.refusal == str(actions.DuplicatePrompt(second.prompt))
     assert third.prompt == second.prompt
     assert (job.taken, job.refused) == (1, 2)
 
@@ -238,23 +238,26 @@ def test_fields_that_hold_no_text_are_left_out_and_told_once(pool):
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ({"text": "hi"}, "There is no prompt: the line needs a field messages, prompt or instruction."),
-        ({"prompt": "a", "messages": []}, "Write the prompt in one field: this line has messages, prompt."),
+        ({"text": "hi"}, "Write it in a field messages, prompt or instruction."),
+        ({"prompt": "a", "messages": []}, "a prompt in each of the fields messages, prompt."),
         ({"prompt": 7}, "The field prompt must be a text or a list of messages."),
         ({"messages": "hi"}, "The messages must be a list of objects"),
         ({"instruction": ["x"]}, "The field instruction must be a text or a whole number."),
         ({"instruction": "x", "instances": {"input": "a"}}, "The instances must be a list"),
         ({"instruction": "x", "instances": ["a", "b"]}, "The instances must be a list"),
-        ({"instruction": "x", "instances": [{"output": "a"}, {"output": "b"}]}, "The query of pair 1 is empty."),
+        ({"instruction": "x", "instances": [{"output": "a"}, {"output": "b"}]}, "The query of pair 1 is empty"),
         ({"instruction": "x", "instances": [{"input": 1, "output": 2}] * 2}, "The query of pair 1 must be a text."),
         ({"messages": [{"role": "user", "content": 42}]}, "Message 1 must be a text."),
         ({"shots": [1, 2]}, "The shots must be an object"),
-        ({"shots": SHOTS, "kind": "plain"}, "Only a few-shot prompt has query/response pairs."),
+        ({"shots": SHOTS, "kind": "plain"}, "Only a few-shot prompt can have query/response pairs"),
         ({"prompt": "a", "source_user": {"name": "x"}}, "The field source_user must be a text or a whole number."),
         ({"prompt": "a", "id": True}, "The field id must be a text or a whole number."),
-        ({"prompt": "a", "source": "web"}, "“web” is no source"),
+        ({"prompt": "a", "source": "web"}, "“web” is not a valid source"),
         ({"prompt": "a", "language": "German"}, "“German” is not a language tag"),
-        ({"messages": [{"role": "system", "content": "x"}, *CONVERSATION], "system": "y"}, "Message 2 is the system's"),
+        (
+            {"messages": [{"role": "system", "content": "x"}, *CONVERSATION], "system": "y"},
+            "Message 2 is from the system",
+        ),
     ],
 )
 def test_a_refusal_says_what_to_do(pool, line, sentence):
@@ -273,11 +276,11 @@ def test_csv_is_numbered_as_an_editor_numbers_its_lines(pool):
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
     [
-        ("a.jsonl", b"", "The file is empty."),
+        ("a.jsonl", b"", "The file is empty"),
         ("a.jsonl", b"\n \n", "There is no line to import in this file."),
         ("a.csv", b"prompt\n", "There is no line to import in this file."),
-        ("a.csv", b"prompt,prompt\nhi,x\n", "must name every column"),
-        ("a.txt", b"hi", "Name the file .jsonl or .csv"),
+        ("a.csv", b"prompt,prompt\nhi,x\n", "must name each column"),
+        ("a.txt", b"hi", "Only JSONL and CSV files"),
         ("a.json", b'[{"prompt": "a"}]', "one JSON list"),
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "é"}\n'.encode("latin-1"), "Line 2 is not UTF-8 text."),
         ("a.jsonl", '{"prompt": "é'.encode()[:-1], "Line 1 is not UTF-8 text."),
@@ -407,7 +410,7 @@ def test_a_batch_costs_the_same_queries_however_long_it_is(pool, lines, django_a
 
 @pytest.mark.parametrize("after", ["", "\n", '\n{"prompt": "And another."}\n'])
 def test_a_line_without_end_is_refused_with_its_number_before_it_is_read(pool, after):
-    endless = '{"prompt": "One."}\n{"prompt": "' + "a" * LONGEST_LINE + '"}'
+    endless = '{"prompt": "One."}\n{"prompt": "' + "a" * MAX_LINE_BYTES + '"}'
     with pytest.raises(BadFile, match="Line 2 is longer than 10 MB"):
         start(pool, endless + after)
     assert not ImportJob.objects.exists()
@@ -431,8 +434,8 @@ def test_a_line_may_say_its_priority(pool, said, priority):
 
 @pytest.mark.parametrize(
     ("said", "refusal"),
-    [(1001, "1001 is not between"), ("-2000", "-2000 is not between")]
-    + [(odd, "no whole number") for odd in ("high", 1.5, True, [1], "٣", "9" * 5000)],
+    [(1001, "The priority is 1001."), ("-2000", "The priority is -2000.")]
+    + [(odd, "not a whole number") for odd in ("high", 1.5, True, [1], "٣", "9" * 5000)],
 )
 def test_a_priority_that_is_none_is_refused_with_its_line(pool, said, refusal):
     job = load(pool, [{"prompt": "One", "priority": said}, {"prompt": "Two"}])

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from annotate.pools.actions import DuplicatePrompt
 from annotate.pools.models import ImportJob, ImportState, Pool, Prompt, Source, Split
 from tests import factories as make
 from tests.pools.test_add_prompt import add, customer_of
@@ -26,10 +27,10 @@ def test_it_prints_what_was_taken_and_every_refusal(file, capsys):
     printed = capsys.readouterr()
     first = Prompt.objects.get(text="One")
     assert printed.out.splitlines() == [
-        "line 2: Message 1 is empty.",
-        f"line 4: This is prompt {first.id} of the pool “Poems”.",
+        "line 2: Message 1 is empty. Enter a text.",
+        f"line 4: {DuplicatePrompt(first)}",
         "Fields left out: score",
-        "2 of customers without a source_user, who may stand on both splits",
+        "2 of customers without a source_user. They may be on both sides of the split.",
         "2 taken, 2 refused.",
     ]
     assert printed.err == "4 of 4 lines\n"
@@ -68,7 +69,7 @@ def test_nothing_taken_is_an_error(file):
 
 @pytest.mark.parametrize(
     ("name", "data", "sentence"),
-    [("none.jsonl", None, "No such file"), ("a.txt", "hi", "Name the file"), ("a.jsonl", "", "The file is empty.")],
+    [("none.jsonl", None, "No such file"), ("a.txt", "hi", "JSONL and CSV"), ("a.jsonl", "", "The file is empty")],
 )
 def test_a_file_that_cannot_be_read_leaves_neither_job_nor_pool(tmp_path, name, data, sentence):
     if data is not None:

@@ -85,7 +85,7 @@ def test_an_object_over_several_lines_is_told_how_to_become_one():
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "a.xlsx", "a.jsonl.gz", "jsonl"])
 def test_other_files_are_refused_by_their_name(name):
-    with pytest.raises(BadFile, match=r"Name the file \.jsonl or \.csv"):
+    with pytest.raises(BadFile, match="Only JSONL and CSV files"):
         read(name, '{"prompt": "a"}')
 
 
@@ -127,8 +127,8 @@ def test_a_prompt_in_a_cell_is_a_text_unless_it_is_a_list_of_messages():
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ("a,b,c", "This row has 3 cells and the header 2"),
-        ("a", "This row has 1 cells and the header 2"),
+        ("a,b,c", "This row has 3 cells, but the header has 2"),
+        ("a", "This row has 1 cells, but the header has 2"),
         ('"a"b,c', "This is not valid CSV"),
         ("[{],x", "This is not valid JSON"),
     ],
@@ -145,7 +145,7 @@ def test_a_quotation_that_never_ends_is_told_where_it_began():
     assert found[0] == (2, 2, {"prompt": "fine", "id": "1"})
     assert found[1][:2] == (3, 4)
     assert "not valid CSV" in found[1][2]
-    assert "Lines 3 to 4 were read as one row because of a quotation mark" in found[1][2]
+    assert "Lines 3 to 4 form one row" in found[1][2]
 
 
 @pytest.mark.parametrize(
@@ -234,5 +234,5 @@ def test_lines_after_a_named_delimiter_keep_their_numbers():
 
 @pytest.mark.parametrize("header", ["", ",", "prompt,Prompt", '"prompt', '"prompt,id\nA,1\nB",2'])
 def test_a_header_names_every_column_once(header):
-    with pytest.raises(BadFile, match="The header, line 1"):
+    with pytest.raises(BadFile, match="The header in line 1"):
         read("a.csv", f"{header}\nhi,x\n")

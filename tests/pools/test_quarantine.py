@@ -14,7 +14,8 @@ from annotate.pools import actions, audit
 from annotate.pools.models import Kind, Prompt, PromptGroup, QuarantineEvent, QuarantineMove, QuarantineReason, Source
 from annotate.pools.models import Split as Side
 from annotate.pools.quarantine import in_the_way
-from annotate.pools.rules import PromptDraft, Use, equal_texts, prepare, shot_examples, wrong_side
+from annotate.pools.rules import PromptDraft, prepare, shot_examples
+from annotate.pools.split_rules import Use, equal_texts, wrong_side
 from tests import factories as make
 from tests.pools.test_add_prompt import NOW, add, customer_of, draft
 

@@ -101,7 +101,7 @@ def test_only_a_checkpoint_is_loaded_in_this_or_that_way(field, value):
         ("[1]", "Message 1 must have a role"),
         (json.dumps(TOKYO[:1]), "The last message must be the assistant"),
         (json.dumps([{"role": role, "content": "a"} for role in ("user", "assistant")] * 500), "has 1001 messages"),
-        (json.dumps(TOKYO[1:]), "Message 1 must be the user"),
+        (json.dumps(TOKYO[1:]), "Message 1 must be from the user"),
         (json.dumps([*TOKYO, {"role": "system", "content": "Be brief."}]), "only the first may be"),
         ("[", "Enter a valid JSON"),
     ],

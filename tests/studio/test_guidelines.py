@@ -37,7 +37,7 @@ def test_a_new_guideline_begins_with_a_draft(studio, manager):
 
 def test_a_taken_name_is_refused_and_the_text_stays(studio, guideline):
     response = studio.post(reverse("studio:guideline-new"), {"name": "Answers", "body": "A long text"})
-    assert response.context["form"].errors["name"] == ["There is already a guideline of this name."]
+    assert response.context["form"].errors["name"] == [actions.NameTaken.message]
     assert "A long text" in words(response)
 
 

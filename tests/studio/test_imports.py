@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from annotate.accounts.models import Role
 from annotate.pools import tasks
+from annotate.pools.actions import AlreadyDecided
 from annotate.pools.importers import jobs, prompts
 from annotate.pools.models import ImportJob, ImportState, Prompt
 from tests import factories as make
@@ -176,7 +177,7 @@ def test_whoever_cancels_imports_nothing_and_a_second_decision_changes_nothing(s
     page = words(studio.get(reverse("studio:import", args=[asking.id])))
     assert "Cancelled before anything was imported." in page
     response = studio.post(reverse("studio:import-decide", args=[asking.id]), {"decision": "drop"}, follow=True)
-    assert "Somebody has decided about this import already." in words(response)
+    assert str(AlreadyDecided.message) in words(response)
     tasks.run_import(asking.id)
     assert not Prompt.objects.exists()
 

@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 
 from annotate.accounts.models import Role
+from annotate.pools.actions import NameTaken
 from annotate.pools.models import Pool, Split
 from annotate.work import filling
 from tests import factories as make
@@ -27,7 +28,7 @@ def test_a_new_pool_leads_to_its_import(studio):
 def test_a_taken_name_is_refused_at_its_field(studio):
     make.pool("Bakery")
     response = studio.post(reverse("studio:pool-new"), {"name": "Bakery"})
-    assert response.context["form"].errors["name"] == ["There is already a pool of this name."]
+    assert response.context["form"].errors["name"] == [NameTaken.message]
     assert Pool.objects.count() == 1
 
 

@@ -1,4 +1,4 @@
-"""What the two import commands share: a file is imported here and now, and every refusal is printed."""
+"""The base of the two import commands, which import a file without a worker."""
 
 import shlex
 from argparse import ArgumentParser
@@ -18,24 +18,24 @@ from annotate.pools.models import ImportJob, ImportKind, ImportState, Pool, Prom
 
 
 class ImportFile(BaseCommand):
-    """A command whose subclass says what the lines hold and how they are taken."""
+    """Subclasses set what the lines contain and how they are imported."""
 
     kind: ImportKind
     take: jobs.Take
     unused: Unused
-    # The options that are defaults for what the file does not say.
+    # Options with defaults for missing columns.
     columns: tuple[str, ...]
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("pool", help="name of the pool")
-        parser.add_argument("file", type=Path, help="a .jsonl or .csv file, in UTF-8")
-        parser.add_argument("--create", action="store_true", help="make the pool if there is none of this name")
+        parser.add_argument("pool", help="the name of the pool")
+        parser.add_argument("file", type=Path, help="a .jsonl or .csv file in UTF-8; see docs/imports.md")
+        parser.add_argument("--create", action="store_true", help="create the pool if it does not exist")
         parser.add_argument(
             "--ignore",
             action="append",
             default=[],
             metavar="FIELD",
-            help="leave this field out although it holds text (repeat for several)",
+            help="leave out this field although it contains text (repeat for more fields)",
         )
 
     def handle(self, **options: Any) -> None:
@@ -46,7 +46,9 @@ class ImportFile(BaseCommand):
                 shown = job.percent
                 self.stderr.write(f"{job.lines_done} of {job.lines_total} lines")
         if job.state != ImportState.DONE:
-            raise CommandError(f"A worker took the import over after line {job.lines_done}.")
+            raise CommandError(
+                f"A worker took over the import after line {job.lines_done}. Its page shows the progress."
+            )
         for line in queries.import_lines(job, refused_only=True):
             self.stdout.write(f"line {line.number}: {line.refusal}")
         if job.quarantined:
@@ -57,13 +59,15 @@ class ImportFile(BaseCommand):
         if job.ignored_fields:
             self.stdout.write(f"Fields left out: {', '.join(job.ignored_fields)}")
         if job.nobodys:
-            self.stdout.write(f"{job.nobodys} of customers without a source_user, who may stand on both splits")
+            self.stdout.write(
+                f"{job.nobodys} of customers without a source_user. They may be on both sides of the split."
+            )
         self.stdout.write(f"{job.taken} taken, {job.refused} refused.")
         if not job.taken:
-            raise CommandError("Nothing was taken.")
+            raise CommandError("Nothing was taken. Correct the refused lines and import the file again.")
 
     def _claimed(self, options: dict[str, Any], now: datetime) -> ImportJob:
-        """Stored and claimed in one transaction: no worker comes in between."""
+        """Store and claim the job in one transaction, before a worker can claim it."""
         defaults = {name: options[name] for name in self.columns if options[name]}
         try:
             with options["file"].open("rb") as file, transaction.atomic():
@@ -83,16 +87,15 @@ class ImportFile(BaseCommand):
             raise CommandError(str(problem)) from problem
 
     def _check(self, job: ImportJob) -> None:
-        """Nothing is stored, not even the job, while fields that hold text would be dropped."""
         found = Losses(job, self.unused)
         found.look(lines.read(job.file_name, files.chunks(job)))
         if losses := found.found():
             named = "\n".join(f"  {loss.name} ({loss.lines} lines), such as: {loss.examples[0]}" for loss in losses)
-            # With an equals sign, a name that begins with a hyphen is no option of its own.
+            # The equals sign protects names that begin with a hyphen.
             options = " ".join(f"--ignore={shlex.quote(loss.name)}" for loss in losses)
             raise CommandError(
-                f"Nothing was imported: fields that hold text would be left out.\n{named}\n"
-                f"To import the file without them, add: {options}",
+                f"Nothing was imported, because fields with text would be left out:\n{named}\n"
+                f"To leave them out, add: {options}",
                 returncode=2,
             )
         job.checked = True
@@ -101,5 +104,5 @@ class ImportFile(BaseCommand):
     def _pool(self, options: dict[str, Any], now: datetime) -> Pool:
         pool = Pool.objects.filter(name=options["pool"]).first()
         if pool is None and not options["create"]:
-            raise CommandError(f"There is no pool “{options['pool']}”. Add --create to make it.")
+            raise CommandError(f"There is no pool “{options['pool']}”. Add --create to create it.")
         return pool or actions.create_pool(name=options["pool"], now=now)

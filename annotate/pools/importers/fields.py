@@ -1,32 +1,32 @@
-"""The fields of a line: reading one that has several names, and telling what would be lost with those nobody reads."""
+"""Read the fields of a line, which may have several names."""
 
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from django.utils.translation import gettext as _
 
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import composed, storable
 
-# In CSV everything is a string. These say no more than the number, truth value or nothing that JSON would have there.
+# CSV cells that JSON would write as a number, a truth value or null.
 NO_TEXT: Final = re.compile(
     r"\s*([+-]?[\d.,]+(e[+-]?\d+)?|true|false|yes|no|null|none|nan|-?inf(inity)?|)\s*", re.IGNORECASE
 )
-LONGEST_NAME: Final = 100
-LONGEST_EXAMPLE: Final = 120
+MAX_NAME_LENGTH: Final = 100
+MAX_EXAMPLE_LENGTH: Final = 120
 
 
 class BadField(Refusal):
-    """A field of this line cannot be used; the message says what to do about it."""
+    """A field of the line is invalid."""
 
 
-def text_of(fields: Mapping[str, Any], *names: str) -> str:
-    """The text under the first of the names that has one, or "". Raises BadField if two of them say different things.
+def text_of(fields: Mapping[str, object], *names: str) -> str:
+    """Return the text of the first of these fields that has one, or "". Raises BadField if two differ.
 
-    Whole numbers are texts too, for ids and customers: 17, 17.0 and "17" are one id.
+    Whole numbers count as texts: 17, 17.0 and "17" are the same id.
     """
     given = {name: text for name in names if (text := _text(name, fields.get(name, ""))).strip()}
     check_agree(given, {text.strip() for text in given.values()})
@@ -34,14 +34,13 @@ def text_of(fields: Mapping[str, Any], *names: str) -> str:
 
 
 def check_agree(names: Iterable[str], values: Iterable[object]) -> None:
-    """Raises BadField, with the names, unless there is at most one value."""
     if len(list(values)) > 1:
         raise contradiction(names)
 
 
 def contradiction(names: Iterable[str]) -> BadField:
     return BadField(
-        _("The fields %(names)s say different things, and only one of them can be used. Leave out the others.")
+        _("The fields %(names)s say different things, but mean the same. Keep one of them.")
         % {"names": ", ".join(names)}
     )
 
@@ -56,13 +55,13 @@ def _text(name: str, value: object) -> str:
     return value
 
 
-def id_of(fields: Mapping[str, Any], *names: str) -> str:
-    """An id in the form in which prompts and completions are compared: composed characters, no space around it."""
+def id_of(fields: Mapping[str, object], *names: str) -> str:
+    """Return an id in composed characters without spaces around it, as prompts and completions are compared."""
     return composed(text_of(fields, *names)).strip()
 
 
 def holds_text(value: object) -> bool:
-    """Is there a text in it that is more than a number, a truth value or nothing?"""
+    """Does the value contain a text that is more than a number, a truth value or nothing?"""
     if isinstance(value, str):
         return not NO_TEXT.fullmatch(value)
     if isinstance(value, Mapping):
@@ -71,12 +70,12 @@ def holds_text(value: object) -> bool:
 
 
 def check_storable(name: str, value: object) -> None:
-    """Raises BadField for what a column cannot hold. Only fields that are stored are checked."""
+    """Raise BadField if PostgreSQL cannot store the value."""
     if not _storable(value):
         raise BadField(
             _(
-                "The field %(name)s holds something that cannot be stored: NUL, half of a surrogate pair, or a number "
-                "without end."
+                "The field %(name)s holds something that cannot be stored: NUL, half of a surrogate pair, or an "
+                "infinite number. Remove it."
             )
             % {"name": name}
         )
@@ -92,17 +91,15 @@ def _storable(value: object) -> bool:
     return not isinstance(value, list) or all(map(_storable, value))
 
 
-def without(fields: Mapping[str, Any], ignore: Iterable[str]) -> dict[str, Any]:
-    """The fields but those that somebody decided to leave out."""
+def without(fields: Mapping[str, object], ignore: Iterable[str]) -> dict[str, object]:
     names = set(ignore)
     return {name: value for name, value in fields.items() if shown(name) not in names}
 
 
-def shown(text: str, longest: int = LONGEST_NAME) -> str:
-    """A name or a value of a file as it can be stored and shown."""
+def shown(text: str, longest: int = MAX_NAME_LENGTH) -> str:
+    """Shorten a text and replace characters that cannot be stored."""
     return text[:longest].encode(errors="replace").decode().replace("\x00", "\ufffd")
 
 
 def example(value: object) -> str:
-    """The beginning of a value."""
-    return shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), LONGEST_EXAMPLE)
+    return shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), MAX_EXAMPLE_LENGTH)

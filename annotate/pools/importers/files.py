@@ -1,4 +1,4 @@
-"""The bytes of a file, in and out of rows."""
+"""Store files in rows and read them back."""
 
 import codecs
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from annotate.lib.refusals import Refusal
 from annotate.pools.models import ImportChunk, ImportJob
 
 CHUNK: Final = 1024 * 1024
-# A line is read in one piece, first of all by the page that takes the file. Fifty times the longest prompt.
-LONGEST_LINE: Final = 10 * 1024 * 1024
+# Bytes, because a line is read in one piece. Fifty times the longest prompt.
+MAX_LINE_BYTES: Final = 10 * 1024 * 1024
 
 
 class BadFile(Refusal):
-    """The file was not taken; the message says what to do about it."""
+    """The file cannot be imported."""
 
 
 def keep(job: ImportJob, file: IO[bytes]) -> int:
-    """Store the file in pieces and return the number of its lines.
+    """Store the file in chunks. Returns the number of its lines. Raises BadFile.
 
-    A file that is not UTF-8 is refused as a whole: taken line by line, what is lost would be the words with accents.
+    A file that is not UTF-8 is refused as a whole; otherwise only the lines with accents would be lost.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     ends = size = number = unended = 0
@@ -32,34 +32,33 @@ def keep(job: ImportJob, file: IO[bytes]) -> int:
         size += len(data)
         if size > settings.IMPORT_MAX_BYTES:
             most = settings.IMPORT_MAX_BYTES // (1024 * 1024)
-            raise BadFile(_("The file is larger than %(most)d MB. Cut it into several.") % {"most": most})
+            raise BadFile(_("The file is larger than %(most)d MB. Divide it into smaller files.") % {"most": most})
         if not number:
             _check_encoding(data)
             end = line_end(data)
         _decode(decoder, data, ends)
         first = data.find(end)
-        if unended + (first if first >= 0 else len(data)) > LONGEST_LINE:
+        if unended + (first if first >= 0 else len(data)) > MAX_LINE_BYTES:
             raise BadFile(
-                _("Line %(number)d is longer than %(most)d MB. Write one prompt or completion a line.")
-                % {"number": ends + 1, "most": LONGEST_LINE // (1024 * 1024)}
+                _("Line %(number)d is longer than %(most)d MB. Write one prompt or completion per line.")
+                % {"number": ends + 1, "most": MAX_LINE_BYTES // (1024 * 1024)}
             )
         unended = len(data) - data.rfind(end) - 1 if first >= 0 else unended + len(data)
         ImportChunk.objects.create(job=job, number=number, data=data)
         ends += data.count(end)
     _decode(decoder, b"", ends, final=True)
     if not size:
-        raise BadFile(_("The file is empty."))
+        raise BadFile(_("The file is empty. Choose another file."))
     return ends if data.endswith(end) else ends + 1
 
 
 def line_end(data: bytes) -> bytes:
-    """What ends the lines of a file that begins with `data`: a newline, or a carriage return where there is no other
-    end, as old spreadsheets for the Macintosh write it."""
+    """Return the line end of a file that begins with `data`. Old Macintosh programs write carriage returns only."""
     return b"\r" if b"\n" not in data and b"\r" in data[:-1] else b"\n"
 
 
 def _check_encoding(data: bytes) -> None:
-    """UTF-16 without a byte order mark is valid UTF-8 as long as it holds only ASCII: every other byte is NUL."""
+    """Refuse UTF-16. Its ASCII characters are valid UTF-8, with NUL as every other byte."""
     begin = data[:1000]
     if len(begin) > 1 and begin.count(0) * 3 > len(begin):
         raise BadFile(
@@ -79,7 +78,7 @@ def _decode(decoder: codecs.IncrementalDecoder, data: bytes, lines_before: int, 
 
 
 def chunks(job: ImportJob) -> Iterator[bytes]:
-    """The file again, a piece at a time. Each is a query of its own: transactions come and go meanwhile."""
+    """Yield the file in chunks, with a query for each, so that transactions may end in between."""
     number = 0
     while chunk := ImportChunk.objects.filter(job=job, number=number).first():
         yield bytes(chunk.data)

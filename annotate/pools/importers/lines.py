@@ -1,4 +1,4 @@
-"""The lines of a file as values. What cannot be read is a line with a problem, and the next one is read."""
+"""Parse the lines of a file. A line that cannot be read has a `problem`, and the next line follows."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
-from typing import Any, Final
+from typing import Final
 
 from django.utils.translation import gettext as _
 
@@ -16,45 +16,45 @@ from annotate.pools.importers.files import BadFile, line_end
 
 JSONL: Final = (".jsonl", ".ndjson", ".json")
 CSV: Final = (".csv", ".tsv")
-# Columns of a CSV file whose cells hold lists and objects.
+# CSV columns whose cells contain lists and objects.
 JSON_COLUMNS: Final = ("messages", "shots", "instances", "history")
 SEPARATOR: Final = re.compile(r'"?sep=(?P<sign>[^"])"?', re.IGNORECASE)
 QUOTED: Final = re.compile(r'"(?:[^"]|"")*"?')
-# Windows begins files with a byte order mark; files that were joined have one in their middle.
+# Also in the middle of files that were concatenated.
 BYTE_ORDER_MARK: Final = "\ufeff"
-# What is nested deeper is no data. Reading it further would take more of the stack than Python has.
-MOST_LEVELS: Final = 100
-# The csv module refuses cells beyond 128 kB, which a prompt may be.
+# Deeper values would overflow the stack.
+MAX_LEVELS: Final = 100
+# The default of 128 kB is too short for prompts.
 csv.field_size_limit(10_000_000)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of JSONL or a row of CSV, which may span several lines: from `number` to `last`, counted from 1.
+    """A line of JSONL or a row of CSV, from line `number` to line `last`, counted from 1. `size`: in characters.
 
-    `blank` has the cells of a CSV row without a visible text, by column; they are not among the fields.
+    `blank`: the CSV cells without visible text, which are missing from `fields`.
     """
 
     number: int
     last: int
     size: int
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, object] = field(default_factory=dict)
     problem: str = ""
     blank: dict[str, str] = field(default_factory=dict)
 
 
 class _Bad(Exception):
-    """Why a line cannot be read."""
+    """The line cannot be read."""
 
 
 def read(file_name: str, chunks: Iterable[bytes]) -> Iterator[Line]:
-    """The lines that are not blank, in order. Raises BadFile for a file that is neither JSONL nor CSV with a header."""
+    """Yield the lines that are not blank. Raises BadFile if the file is neither JSONL nor CSV with a header."""
     suffix = PurePath(file_name).suffix.lower()
     if suffix in JSONL:
         return _jsonl(_physical(chunks))
     if suffix in CSV:
         return _csv(_physical(chunks), "\t" if suffix == ".tsv" else "")
-    raise BadFile(_("Name the file .jsonl or .csv, by what it holds: other files cannot be imported."))
+    raise BadFile(_("Only JSONL and CSV files can be imported. Give the file a name that ends with .jsonl or .csv."))
 
 
 def _physical(chunks: Iterable[bytes]) -> Iterator[str]:
@@ -84,37 +84,36 @@ def _jsonl(physical: Iterator[str]) -> Iterator[Line]:
 
 
 def _check_is_lines(first: str) -> None:
-    """Refuse a whole file that is one JSON value: read line by line, it would be an error for each."""
     if first.startswith("["):
-        raise BadFile(_("This file is one JSON list. Write one object a line instead, for example by: jq -c '.[]'"))
+        raise BadFile(_("This file is one JSON list. Write one object per line instead, for example with: jq -c '.[]'"))
     if first == "{":
         raise BadFile(
-            _("This file is one JSON object over several lines. Write each object in one line, for example by: jq -c .")
+            _("This file is one JSON object over several lines. Write each in one line, for example with: jq -c .")
         )
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     value = _json(text)
     if not isinstance(value, dict):
-        raise _Bad(_("This is not a JSON object: write {…} with the fields of one prompt on each line."))
+        raise _Bad(_("This is not a JSON object. Write {…} with the fields of one prompt on each line."))
     return {name: item for name, item in value.items() if item is not None}
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> object:
     try:
         value = json.loads(text, parse_int=_whole, object_pairs_hook=each_once)
     except Repeated as repeated:
         raise _Bad(str(repeated)) from repeated
     except (ValueError, RecursionError) as error:
         raise _Bad(_("This is not valid JSON: %(error)s") % {"error": error}) from error
-    if text.count("[") + text.count("{") > MOST_LEVELS and _is_deep(value):
-        raise _Bad(_("This JSON is nested more than %(most)d levels deep.") % {"most": MOST_LEVELS})
+    if text.count("[") + text.count("{") > MAX_LEVELS and _is_deep(value):
+        raise _Bad(_("This JSON is nested more than %(most)d levels deep. Flatten it.") % {"most": MAX_LEVELS})
     return value
 
 
-def _is_deep(value: Any) -> bool:
+def _is_deep(value: object) -> bool:
     level = [value]
-    for _level in range(MOST_LEVELS):
+    for _level in range(MAX_LEVELS):
         objects = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
         level = [inner for each in objects for inner in each]
         if not level:
@@ -123,15 +122,12 @@ def _is_deep(value: Any) -> bool:
 
 
 def _whole(digits: str) -> int | float:
-    """An integer that is longer than Python reads is infinite, so that it matters only where it is used."""
+    """Parse an integer, as infinite if Python refuses it as too long."""
     return int(digits) if len(digits) <= sys.int_info.default_max_str_digits else float(digits)
 
 
 class _Remembered:
-    """Physical lines; `row` has those that were read since it was cleared.
-
-    A byte order mark is removed where a row begins. Inside of a cell it is text.
-    """
+    """Lines without the byte order mark at the start of a row. `row`: the lines since it was cleared."""
 
     def __init__(self, physical: Iterator[str]) -> None:
         self.physical = physical
@@ -146,11 +142,11 @@ class _Remembered:
 
 def _csv(physical: Iterator[str], delimiter: str) -> Iterator[Line]:
     first = next(physical, "").removeprefix(BYTE_ORDER_MARK)
-    # Excel reads this line as the name of the delimiter, and so do we.
+    # Excel writes the delimiter into a line of its own.
     named = SEPARATOR.fullmatch(first.strip("\r\n"))
     if named:
         delimiter, first = named["sign"], next(physical, "")
-    # Where the comma is the decimal sign, spreadsheets write semicolons. Those inside quotation marks are text.
+    # Spreadsheets write semicolons where the comma is the decimal sign. Quoted ones are text.
     delimiter = delimiter or max(",;\t", key=QUOTED.sub("", first).count)
     source = _Remembered(_again(first, physical))
     rows = csv.reader(iter(source), delimiter=delimiter, strict=True)
@@ -190,8 +186,8 @@ def _unreadable(error: csv.Error, number: int, last: int) -> str:
     problem = _("This is not valid CSV: %(error)s") % {"error": error}
     if last > number:
         span = _(
-            "Lines %(number)d to %(last)d were read as one row because of a quotation mark, and none of them is taken. "
-            "Add the missing mark, or write each mark inside a text twice."
+            "Lines %(number)d to %(last)d form one row because of a quotation mark. None of them is imported. Add the "
+            "missing mark, or write each mark inside a text twice."
         )
         problem = f"{problem}. {span % {'number': number, 'last': last}}"
     return problem
@@ -199,19 +195,17 @@ def _unreadable(error: csv.Error, number: int, last: int) -> str:
 
 def _joined(number: int, last: int) -> str:
     return _(
-        "Lines %(number)d to %(last)d look like several rows that a missing quotation mark made one, and none of them "
-        "is taken. Add the missing mark; if this is the text of one prompt, write it as JSONL."
+        "Lines %(number)d to %(last)d look like several rows, joined because a quotation mark is missing. None of them "
+        "is imported. Add the missing mark. If this is the text of one prompt, write it as JSONL."
     ) % {"number": number, "last": last}
 
 
 def _joins_rows(physical: list[str], header: list[str], delimiter: str) -> bool:
-    """Does a row that spans several lines consist of lines that are rows themselves?
+    """Does a row over several lines consist of lines that are rows themselves?
 
-    A quotation mark that is not closed reaches to the next one that is followed by a delimiter, and everything between
-    becomes one cell. Then each line has as many cells as the header, except for blank lines, which some programs write
-    between rows. The commas of prose are followed by a space or end a line. So every line must have that width, and the
-    first, the last and most others no cell that begins with a space. Where there are only two columns, they also must
-    have no empty cell, unless the last one has.
+    An unclosed quotation mark makes one cell of whole rows, each with as many cells as the header. Commas in prose come
+    before a space or a line end. So the first, the last and most other lines must have no cell that begins with a space
+    and, with only two columns, no empty cell unless the last line has one.
     """
     lines = [line.rstrip("\r\n") for line in physical]
     rows = [_trimmed(line.split(delimiter), header) for line in lines if line.strip()]
@@ -224,13 +218,13 @@ def _joins_rows(physical: list[str], header: list[str], delimiter: str) -> bool:
 
 
 def _named(header: list[str]) -> int:
-    """The columns up to the last one that has a name."""
+    """Return the number of columns up to the last one with a name."""
     named = (place for place, name in enumerate(header, start=1) if name != f"column_{place}")
     return max(named, default=len(header))
 
 
 def _trimmed(row: list[str], header: list[str]) -> list[str]:
-    """Spreadsheets end rows with the delimiters of empty columns, or leave these out."""
+    """Remove the empty cells that spreadsheets append to rows."""
     end = len(row)
     while end > _named(header) and not row[end - 1].strip():
         end -= 1
@@ -238,16 +232,15 @@ def _trimmed(row: list[str], header: list[str]) -> list[str]:
 
 
 def _header(rows: Iterator[list[str]], line: int) -> list[str]:
-    """The names of the columns. Those without a name, such as a data frame's index, are `column_1` by their place."""
     try:
         given = [name.strip().lower().replace(" ", "_").replace("-", "_") for name in next(rows, [])]
     except csv.Error as error:
         raise BadFile(
-            _("The header, line %(line)d, is not valid CSV: %(error)s") % {"line": line, "error": error}
+            _("The header in line %(line)d is not valid CSV. Correct it: %(error)s") % {"line": line, "error": error}
         ) from error
     header = [name or f"column_{place}" for place, name in enumerate(given, start=1)]
     if not any(given) or len(set(header)) < len(header) or any("\n" in name for name in given):
-        raise BadFile(_("The header, line %(line)d, must name every column once, in one line.") % {"line": line})
+        raise BadFile(_("The header in line %(line)d must name each column once, within one line.") % {"line": line})
     return header
 
 
@@ -255,28 +248,30 @@ def _blank(header: list[str], row: list[str]) -> dict[str, str]:
     return {name: cell for name, cell in zip(header, row, strict=False) if not cell.strip()}
 
 
-def _cells(header: list[str], row: list[str]) -> dict[str, Any]:
+def _cells(header: list[str], row: list[str]) -> dict[str, object]:
     row = _trimmed(row, header)
     if not _named(header) <= len(row) <= len(header):
         raise _Bad(
-            _("This row has %(cells)d cells and the header %(names)d: is a quotation mark missing?")
+            _("This row has %(cells)d cells, but the header has %(names)d. Check the quotation marks.")
             % {"cells": len(row), "names": len(header)}
         )
-    cells: dict[str, Any] = {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
-    if messages := _messages(cells.get("prompt", "")):
-        cells["prompt"] = messages
-    return cells | {
+    cells = {name: cell for name, cell in zip(header, row, strict=False) if cell.strip()}
+    values: dict[str, object] = {
         name: _json(cells[name]) for name in JSON_COLUMNS if name in cells and cells[name].lstrip()[0] in "[{"
     }
+    if messages := _messages(cells.get("prompt", "")):
+        values["prompt"] = messages
+    return cells | values
 
 
-def _messages(cell: str) -> list[dict[str, Any]]:
-    """The messages that a prompt's cell consists of. A text may begin with a bracket too, so anything else is text."""
+def _messages(cell: str) -> list[dict[str, object]]:
+    """Return the messages in a prompt's cell, if it is not a text in brackets."""
     if not cell.lstrip().startswith("["):
         return []
     try:
         value = _json(cell)
     except _Bad:
         return []
-    are_messages = isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value)
-    return value if are_messages else []
+    if isinstance(value, list) and all(isinstance(each, dict) and "role" in each for each in value):
+        return value
+    return []

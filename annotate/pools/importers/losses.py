@@ -1,8 +1,8 @@
-"""What an import would drop: fields that hold text and that nobody reads. They are found before a line is taken."""
+"""Find the fields with text that an import would drop, before it imports a line."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from django.utils.translation import gettext as _
 
@@ -11,13 +11,13 @@ from annotate.pools.importers import fields
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob
 
-# More names than anybody reads are data, and a question about them would be none.
-MOST_FIELDS: Final = 200
+# With more names than this, the names are data.
+MAX_FIELDS: Final = 200
 EXAMPLES: Final = 3
 
 
 class Unused(Protocol):
-    """The fields of a line that the import would take without them, by name; nothing for a line that is refused."""
+    """Return the fields that the import ignores, by name; none for a refused line."""
 
     def __call__(self, job: ImportJob, line: Line) -> Mapping[str, object]: ...
 
@@ -25,58 +25,56 @@ class Unused(Protocol):
 class TooManyFields(Refusal):
     def __str__(self) -> str:
         return _(
-            "More than %(most)d differently named fields hold text that would be left out: the names seem to be data. "
-            "Write the fields that are to be imported, and no others, and import the file again."
-        ) % {"most": MOST_FIELDS}
+            "More than %(most)d fields with different names contain text that would be left out. Write only the "
+            "fields that you want to import, and import the file again."
+        ) % {"most": MAX_FIELDS}
 
 
 @dataclass
 class Loss:
-    """A field that holds text and would be dropped: how many lines have it, and what it says in the first of them."""
+    """A field with text that would be dropped, the number of its lines, and its first values."""
 
     name: str
     lines: int = 0
     examples: list[str] = field(default_factory=list)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         return asdict(self)
 
 
 class Losses:
-    """Found line by line."""
-
     def __init__(self, job: ImportJob, unused: Unused) -> None:
         self.job = job
         self.unused = unused
         self.by_name: dict[str, Loss] = {}
 
     def look(self, lines: Iterable[Line]) -> None:
-        """Raises TooManyFields."""
+        """Search these lines. Raises TooManyFields."""
         for line in lines:
             if line.problem:
                 continue
             for name, value in undecided(self.job, self.unused(self.job, line)):
                 loss = self.by_name.setdefault(name, Loss(name))
                 loss.lines += 1
-                if len(loss.examples) < EXAMPLES and (said := fields.example(value)) not in loss.examples:
-                    loss.examples.append(said)
-            if len(self.by_name) > MOST_FIELDS:
+                if len(loss.examples) < EXAMPLES and (example := fields.example(value)) not in loss.examples:
+                    loss.examples.append(example)
+            if len(self.by_name) > MAX_FIELDS:
                 raise TooManyFields
 
     def found(self) -> list[Loss]:
-        """In the order of the file."""
+        """Return the losses in the order of the file."""
         return list(self.by_name.values())
 
 
 def undecided(job: ImportJob, unused: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Those that hold text, by the names under which they are shown, unless somebody decided to leave them out."""
+    """Yield the fields with text that nobody decided to drop, by their displayed names."""
     for name, value in unused.items():
         if fields.shown(name) not in job.ignore and fields.holds_text(value):
             yield fields.shown(name), value
 
 
 def refusal(job: ImportJob, unused: Mapping[str, object]) -> str:
-    """Why a line is not taken while nobody has decided about a field; "" if everything is decided."""
+    """Return why a line is refused until somebody decides about its fields, or ""."""
     names = [name for name, _value in undecided(job, unused)]
     if not names:
         return ""

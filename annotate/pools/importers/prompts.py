@@ -1,4 +1,4 @@
-"""A line of a file as a prompt. The fields are described in the package."""
+"""Make prompts of the lines of a file. docs/imports.md describes the fields."""
 
 import json
 import re
@@ -17,10 +17,10 @@ from annotate.pools.importers.fields import BadField
 from annotate.pools.importers.jobs import Outcome
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import Category, ImportJob, Kind, Source, Split
-from annotate.pools.rules import LONGEST_PROMPT, BadPrompt, Prepared, PromptDraft, prepare
+from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Prepared, PromptDraft, prepare
 
 CONTENT: Final = ("messages", "prompt", "instruction", "question", "shots")
-# Columns of a prompt, with all the names that a file may have for each.
+# The columns of a prompt and the names of their fields.
 COLUMNS: Final = {
     "kind": ("kind", "prompt_kind"),
     "source": ("source",),
@@ -31,10 +31,9 @@ COLUMNS: Final = {
     "external_id": ("external_id", "id", "prompt_id"),
 }
 SYSTEM: Final = ("system", "system_prompt")
-# Fields whose text follows that of the prompt, in this order.
+# Fields whose text follows that of the prompt.
 BELOW: Final = ("input", "context")
 EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
-# Answers that came with a prompt.
 REFERENCES: Final = ("output", "response", "completion", "reference", "answer", "answers")
 INSTANCES: Final = ("instances",)
 INPUTS: Final = ("input", "instances.input")
@@ -42,9 +41,9 @@ OTHERS: Final = (*INSTANCES, "history", "priority", "split")
 KNOWN: Final = frozenset(
     {*CONTENT, *SYSTEM, *BELOW, *REFERENCES, *OTHERS, *(name for names in COLUMNS.values() for name in names)}
 )
-# Far longer numbers are refused in words, too, and never become an integer first.
+# Limits the length, because Python raises for very long integers.
 WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}")
-# As the tables of InstructGPT (arXiv 2203.02155) call them, and as Dolly and No Robots do.
+# Names from InstructGPT (arXiv 2203.02155), Dolly and No Robots.
 CATEGORIES: Final = {
     "rewrite": Category.REWRITING,
     "extract": Category.EXTRACTION,
@@ -60,7 +59,6 @@ CATEGORIES: Final = {
 
 
 def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
-    """Put the prompts of a batch of lines into the job's pool."""
     outcomes: list[Outcome] = []
     good: list[tuple[Line, Prepared]] = []
     for line in batch:
@@ -93,19 +91,18 @@ def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
 
 
 def _is_nobodys(draft: PromptDraft) -> bool:
-    """A customer's prompt, and nothing says which prompts are theirs too."""
     return draft.source == Source.CUSTOMER and not draft.source_user and not draft.group
 
 
 def prepared_of(job: ImportJob, line: Line) -> Prepared:
-    """The prompt that a line says, checked. Raises BadPrompt or BadField."""
+    """Make a checked prompt of a line. Raises BadPrompt, BadField."""
     draft = draft_of(read.without(line.fields, job.ignore), job.defaults)
-    # The groups of a file are those of the pool it goes into: another platform's file may have equal names for others.
+    # The pool is part of the group, because files of other platforms may use the same names for other groups.
     return prepare(replace(draft, group=f"{job.pool_id}:{draft.group}") if draft.group else draft)
 
 
 def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
-    """The fields that the line's prompt is made without; nothing for a line that is no prompt. Implements Unused."""
+    """Implements Unused."""
     try:
         prepared_of(job, line)
     except (BadPrompt, BadField):
@@ -113,17 +110,14 @@ def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
     return dropped(job, line.fields)
 
 
-def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
-    """The fields that say nothing here, and those inside of messages, instances and pairs as `messages.name`.
-
-    Raises BadPrompt or BadField for a line that `prepared_of` refuses.
-    """
+def dropped(job: ImportJob, fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the unused fields, those inside messages as `messages.name`. Raises BadPrompt, BadField."""
     used = read.without(fields, job.ignore)
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
     known = known | {"group"} if _split(used) else known
     found = {name: value for name, value in fields.items() if name not in known or name not in used}
     for name in ("messages", "prompt", "question", "history"):
-        # A history of one message needs no list around it.
+        # A history of one message may come without a list.
         turns = [used[name]] if isinstance(used.get(name), Mapping) else used.get(name)
         found |= _inside(name, turns, ("role", "content"))
         found |= _inside(f"{name}.content", _parts(turns), ("type", "text"))
@@ -135,7 +129,6 @@ def dropped(job: ImportJob, fields: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _parts(messages: object) -> list[object]:
-    """What the contents consist of that are lists."""
     spoken = messages if isinstance(messages, list) else []
     contents = [message.get("content") for message in spoken if isinstance(message, Mapping)]
     return [part for content in contents if isinstance(content, list) for part in content]
@@ -146,14 +139,14 @@ def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, objec
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, Mapping):
             for inner, value in part.items():
-                # One that holds text tells more than the first.
+                # A value with text replaces one without, as the example to show.
                 if inner not in known and value not in EMPTY and not read.holds_text(found.get(f"{name}.{inner}")):
                     found[f"{name}.{inner}"] = value
     return found
 
 
-def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDraft:
-    """What a line says, and the defaults for what it does not say. Raises BadPrompt or BadField."""
+def draft_of(fields: Mapping[str, object], defaults: Mapping[str, str]) -> PromptDraft:
+    """Combine the fields of a line with the defaults. Raises BadPrompt, BadField."""
     columns: dict[str, Any] = {"language": _language(fields)}
     columns |= {name: read.text_of(fields, *names) for name, names in COLUMNS.items() if name not in columns}
     columns["external_id"] = read.id_of(fields, *COLUMNS["external_id"])
@@ -169,14 +162,13 @@ def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> PromptDr
     if "category" in columns:
         columns["category"] = CATEGORIES.get(columns["category"], columns["category"])
     split = _split(fields)
-    # Other files call anything a group. In ours it goes with a split.
+    # Only our own files have a split. In others a group may mean anything.
     group = read.text_of(fields, "group").strip() if split else ""
     draft = PromptDraft(**content, split=split, group=group, reference=_reference(fields), priority=_priority(fields))
     return replace(draft, **columns)
 
 
-def _language(fields: Mapping[str, Any]) -> str:
-    """Two tags that are one when they are written alike are no contradiction."""
+def _language(fields: Mapping[str, object]) -> str:
     given = {name: tag for name in COLUMNS["language"] if (tag := read.text_of(fields, name)).strip()}
     try:
         read.check_agree(given, {languages.canonical(tag) for tag in given.values()})
@@ -185,22 +177,20 @@ def _language(fields: Mapping[str, Any]) -> str:
     return next(iter(given.values()), "")
 
 
-def _split(fields: Mapping[str, Any]) -> str:
-    """The side of the split that the prompt had where the file was exported."""
+def _split(fields: Mapping[str, object]) -> str:
     split = read.text_of(fields, "split").strip().lower()
     if split not in ("", *Split.values):
         raise BadPrompt(
             _(
-                "The split “%(value)s” is not one of %(known)s. Write one of these, or import the file without its "
-                "field split: then the platform draws a side for each group."
+                "The split “%(value)s” is unknown. Write one of %(known)s. Without the field split, the platform draws "
+                "a side for each group."
             )
             % {"value": split[:40], "known": ", ".join(Split.values)}
         )
     return split
 
 
-def _reference(fields: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The answers that came with the prompt, as the line wrote them, by the names of their fields."""
+def _reference(fields: Mapping[str, object]) -> dict[str, object] | None:
     found = {name: fields[name] for name in REFERENCES if fields.get(name) not in EMPTY}
     instances = fields.get("instances")
     if isinstance(instances, list) and len(instances) == 1 and isinstance(instances[0], Mapping):
@@ -209,33 +199,38 @@ def _reference(fields: Mapping[str, Any]) -> dict[str, Any] | None:
             raise read.contradiction(("output", "instances.output"))
     for name, value in found.items():
         read.check_storable(name, value)
-    if len(json.dumps(found, ensure_ascii=False)) > LONGEST_PROMPT:
-        raise BadPrompt(_("The reference answer is longer than %(most)d characters.") % {"most": LONGEST_PROMPT})
+    if len(json.dumps(found, ensure_ascii=False)) > MAX_PROMPT_LENGTH:
+        raise BadPrompt(
+            _("The reference answer is longer than %(most)d characters. Shorten it.") % {"most": MAX_PROMPT_LENGTH}
+        )
     return found or None
 
 
-def _priority(fields: Mapping[str, Any]) -> int:
+def _priority(fields: Mapping[str, object]) -> int:
     given = fields.get("priority", 0)
     digits = "" if isinstance(given, bool) else str(given).strip()
     if not WHOLE.fullmatch(digits):
-        raise BadPrompt(_("The priority “%(value)s” is no whole number.") % {"value": read.shown(str(given), 40)})
+        raise BadPrompt(_("The priority “%(value)s” is not a whole number.") % {"value": read.shown(str(given), 40)})
     return int(digits)
 
 
-def _content_name(fields: Mapping[str, Any]) -> str:
-    """Of the ways to write a prompt the one this line uses. A question is one where there is no other."""
+def _content_name(fields: Mapping[str, object]) -> str:
+    """Return the field that contains the prompt. A question only counts if there is no other."""
     given = [name for name in CONTENT if name in fields]
     if len(given) > 1 and "question" in given:
         given.remove("question")
     if not given:
-        raise BadPrompt(_("There is no prompt: the line needs a field messages, prompt or instruction."))
+        raise BadPrompt(_("There is no prompt. Write it in a field messages, prompt or instruction."))
     if len(given) > 1:
-        raise BadPrompt(_("Write the prompt in one field: this line has %(fields)s.") % {"fields": ", ".join(given)})
+        raise BadPrompt(
+            _("The line has a prompt in each of the fields %(fields)s. Keep one of them.")
+            % {"fields": ", ".join(given)}
+        )
     return given[0]
 
 
-def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The prompt of the line as the fields of a draft."""
+def _content(fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return keyword arguments of PromptDraft."""
     name = _content_name(fields)
     value = fields[name]
     if name == "shots":
@@ -250,25 +245,24 @@ def _content(fields: Mapping[str, Any]) -> dict[str, Any]:
         return {"messages": _conversation(spoken(value), fields)}
     if not isinstance(value, str):
         raise BadPrompt(_("The field %(name)s must be a text or a list of messages.") % {"name": name})
-    problem = _("The field %(name)s goes with an instruction. Leave it out, or name the prompt instruction.")
+    problem = _("The field %(name)s needs an instruction. Remove it, or rename the prompt to instruction.")
     _refuse_with(problem, fields, INSTANCES)
-    return {"messages": _conversation([_asked(value, fields)], fields, takes_below=True)}
+    return {"messages": _conversation([_user_message(value, fields)], fields, takes_below=True)}
 
 
-def _few_shot(shots: Mapping[str, Any], fields: Mapping[str, Any], *unused: str) -> dict[str, Any]:
-    """`unused`: further fields that have no place beside these shots."""
-    problem = _("A few-shot prompt is made of its pairs: the field %(name)s has no place in it. Leave it out.")
+def _few_shot(shots: Mapping[str, object], fields: Mapping[str, object], *unused: str) -> dict[str, object]:
+    problem = _("A few-shot prompt consists of its pairs and cannot have the field %(name)s. Remove it.")
     _refuse_with(problem, fields, (*SYSTEM, *BELOW, "history", *unused))
     return {"shots": shots}
 
 
-def _refuse_with(sentence: str, fields: Mapping[str, Any], names: Sequence[str]) -> None:
+def _refuse_with(sentence: str, fields: Mapping[str, object], names: Sequence[str]) -> None:
     for name in names:
         if fields.get(name) not in EMPTY:
             raise BadPrompt(sentence % {"name": name})
 
 
-def _instruction(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _instruction(fields: Mapping[str, object]) -> dict[str, object]:
     instruction = read.text_of(fields, "instruction")
     instances = fields.get("instances", [])
     if not isinstance(instances, list) or not all(isinstance(instance, Mapping) for instance in instances):
@@ -281,19 +275,19 @@ def _instruction(fields: Mapping[str, Any]) -> dict[str, Any]:
         both = {**fields, "instances.input": "" if given in EMPTY else given}
         fields = {**fields, "input": read.text_of(both, *INPUTS)}
     return {
-        "messages": _conversation([_asked(instruction, fields)], fields, takes_below=True),
+        "messages": _conversation([_user_message(instruction, fields)], fields, takes_below=True),
         "instruction": instruction,
     }
 
 
-def _asked(text: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The user's message: the text, and below it, each after a blank line, the input and the context."""
+def _user_message(text: str, fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the user's message: the text, the input and the context, separated by blank lines."""
     below = [given for name in BELOW if (given := read.text_of(fields, name)).strip()]
     return {"role": "user", "content": "\n\n".join([text, *below]) if text.strip() else text}
 
 
-def spoken(messages: Sequence[object]) -> list[Any]:
-    """The messages, with each content that is a list of texts joined. Raises BadPrompt for what is no text."""
+def spoken(messages: Sequence[object]) -> list[object]:
+    """Join the contents that are lists of texts. Raises BadPrompt for other parts."""
     return [_joined(number, message) for number, message in enumerate(messages, start=1)]
 
 
@@ -303,7 +297,8 @@ def _joined(number: int, message: object) -> object:
     content = message.get("content")
     if content is None and message.get("tool_calls"):
         raise BadPrompt(
-            _("Message %(number)d calls tools and says nothing; a prompt holds texts only.") % {"number": number}
+            _("Message %(number)d calls tools and has no text. Remove it: prompts contain only texts.")
+            % {"number": number}
         )
     if not isinstance(content, list):
         return message
@@ -312,17 +307,16 @@ def _joined(number: int, message: object) -> object:
         if not is_text or not isinstance(part.get("text"), str):
             kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
             raise BadPrompt(
-                _("Message %(number)d has a part that is no text (%(kind)s); a prompt holds texts only.")
+                _("Message %(number)d has a part that is not a text (%(kind)s). Remove it: prompts contain only texts.")
                 % {"number": number, "kind": read.shown(str(kind), 40)}
             )
     return {**message, "content": "\n".join(part["text"] for part in content)}
 
 
-def _conversation(messages: list[Any], fields: Mapping[str, Any], *, takes_below: bool = False) -> list[Any]:
-    """The messages, after the system message and the earlier turns that other fields hold."""
+def _conversation(messages: list[object], fields: Mapping[str, object], *, takes_below: bool = False) -> list[object]:
     if not takes_below:
         _refuse_with(
-            _("The field %(name)s goes with a prompt that is one text. Write it into the messages, or leave it out."),
+            _("The field %(name)s needs a prompt that is one text. Write it into the messages, or remove it."),
             fields,
             (*BELOW, *INSTANCES, "history"),
         )
@@ -331,9 +325,9 @@ def _conversation(messages: list[Any], fields: Mapping[str, Any], *, takes_below
     return [*before, *_turns(fields.get("history", [])), *messages]
 
 
-def _turns(history: object) -> list[Any]:
-    """Earlier turns: pairs of what the user said and what was answered, or messages."""
-    turns: list[Any] = []
+def _turns(history: object) -> list[object]:
+    """Read earlier turns: pairs of question and answer, or messages."""
+    turns: list[object] = []
     for turn in history if isinstance(history, list) else [history]:
         if isinstance(turn, Mapping) and "role" in turn:
             turns.append(turn)
@@ -345,5 +339,4 @@ def _turns(history: object) -> list[Any]:
 
 
 def _code(label: str) -> str:
-    """A label as people write it, such as “Open QA”, as its code."""
     return label.strip().lower().replace(" ", "_").replace("-", "_")

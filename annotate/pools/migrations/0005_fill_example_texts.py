@@ -10,7 +10,8 @@ from itertools import islice
 from django.db import migrations
 from django.utils import timezone
 
-from annotate.pools.rules import content_hash, example_hashes, owner_key
+from annotate.pools.rules import content_hash, example_hashes
+from annotate.pools.split_rules import owner_key
 
 BATCH = 1000
 

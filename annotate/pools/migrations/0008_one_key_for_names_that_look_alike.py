@@ -7,7 +7,7 @@ with the prompts on the wrong side. A second run changes nothing.
 
 from django.db import migrations
 
-from annotate.pools.rules import name_key
+from annotate.pools.split_rules import name_key
 
 KINDS = ("customer", "labeler", "imported")
 

@@ -13,10 +13,10 @@ from annotate.accounts.access import managers, person
 from annotate.guidelines import actions, queries
 from annotate.guidelines.forms import DraftForm, GuidelineForm
 from annotate.guidelines.models import Guideline, GuidelineVersion
+from annotate.lib.diff import word_diff
 from annotate.lib.methods import refusals_lead_to
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import shown_in
-from annotate.lib.text import word_diff
 
 
 @require_safe

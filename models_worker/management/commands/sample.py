@@ -11,7 +11,7 @@ from annotate.samples.models import Origin, Policy, SampleRun
 from annotate.samples.rules import BadExamples, canonical_examples, is_folder
 from annotate.samples.runs import AllEqual
 from annotate.samples.spec import DEFAULTS, FIELDS, LOADED, MAX_NEW_TOKENS, TEMPERATURE, TOP_P, K
-from models_worker import checkpoints, files
+from models_worker import checkpoints, files, runner
 from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, SamplingParams
 from models_worker.loading import Unusable, load_sampler
 

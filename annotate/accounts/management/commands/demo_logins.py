@@ -11,15 +11,15 @@ from annotate.lib import env
 
 
 class Command(BaseCommand):
-    help = "List the active logins of the demonstration, whose passwords were generated, or deactivate them."
+    help = "List or deactivate the active logins of the demonstration that have their generated passwords."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         choice = parser.add_mutually_exclusive_group()
-        choice.add_argument("--deactivate", action="store_true", help="deactivate them; all their work stays")
+        choice.add_argument("--deactivate", action="store_true", help="deactivate them and keep their work")
         choice.add_argument(
             "--recognize",
             action="store_true",
-            help="mark those of an earlier version, which still have the passwords in DEMO_..._PASSWORD",
+            help="mark logins of an earlier version that still have the passwords in DEMO_..._PASSWORD",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

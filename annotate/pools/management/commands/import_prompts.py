@@ -6,7 +6,7 @@ from annotate.pools.models import Category, ImportKind, Kind, Source
 
 
 class Command(ImportFile):
-    help = "Import prompts from a JSONL or CSV file. Prints what was refused, line by line, and why."
+    help = "Import prompts from a JSONL or CSV file and print the reason for each refused line."
     kind = ImportKind.PROMPTS
     take = staticmethod(prompts.take)
     unused = staticmethod(prompts.unused)
@@ -14,7 +14,7 @@ class Command(ImportFile):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         super().add_arguments(parser)
-        values = parser.add_argument_group("values for what a line does not say")
+        values = parser.add_argument_group("defaults for fields that a line lacks")
         values.add_argument("--kind", choices=Kind.values)
         values.add_argument("--source", choices=Source.values)
         values.add_argument("--category", choices=Category.values)

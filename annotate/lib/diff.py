@@ -1,0 +1,150 @@
+"""Word differences between two texts."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from enum import StrEnum
+from itertools import accumulate
+
+from annotate.lib.budget import spend
+from annotate.lib.text import WORDS
+
+# Texts are compared by lines, then changed lines by sentences, then changed sentences by words.
+LINES = re.compile(r"(?<=\n)(?=[^\n])")
+SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?<=[。！？])")
+GRAINS = (LINES.split, SENTENCES.split, WORDS.findall)
+
+
+class Op(StrEnum):
+    SAME = "same"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True)
+class Piece:
+    op: Op
+    text: str
+
+
+# The limit and the costs of a comparison in units of annotate.lib.budget, as measured by bench/rendering.py.
+MAX_DIFF_UNITS = 40_000
+UNITS_PER_CHARACTER = (0.06, 0.12, 0.5)  # by grain
+UNITS_PER_TOKEN = 0.6
+UNITS_PER_PAIR = 0.15
+# Shorter texts have a proportionally lower limit.
+CHARACTERS_FOR_ALL = 2_000
+
+
+def word_diff(old: str, new: str) -> list[Piece]:
+    """Compare two texts. Returns pieces in reading order, removed text before its replacement.
+
+    Same and removed pieces join to `old`, same and added ones to `new`. None is empty. Beyond the limit of the
+    comparison, texts count as replaced. The result depends on the texts alone.
+    """
+    units = MAX_DIFF_UNITS * min(1, (len(old) + len(new)) / CHARACTERS_FOR_ALL)
+    allowance = _Allowance(units if old != new and spend(int(units) + 1) else 0)
+    return list(_joined(_pieces(old, new, 0, allowance)))
+
+
+@dataclass
+class _Allowance:
+    left: float
+
+    def take(self, units: float) -> bool:
+        if units > self.left:
+            return False
+        self.left -= units
+        return True
+
+
+def _pieces(old: str, new: str, grain: int, allowance: _Allowance) -> Iterator[Piece]:
+    if old == new:
+        yield Piece(Op.SAME, old)
+        return
+    comparable = old and new and grain < len(GRAINS)
+    if not (comparable and allowance.take(UNITS_PER_CHARACTER[grain] * (len(old) + len(new)))):
+        yield Piece(Op.REMOVED, old)
+        yield Piece(Op.ADDED, new)
+        return
+    before, after = GRAINS[grain](old), GRAINS[grain](new)
+    # Coarse grains leave half of the units to finer ones.
+    share = _Allowance(allowance.left if grain == len(GRAINS) - 1 else allowance.left / 2)
+    allowance.left -= share.left
+    blocks = list(_equal_blocks(before, after, share))
+    allowance.left += share.left
+    a = b = 0
+    for start_before, start_after, length in [*blocks, (len(before), len(after), 0)]:
+        yield from _pieces("".join(before[a:start_before]), "".join(after[b:start_after]), grain + 1, allowance)
+        a, b = start_before + length, start_after + length
+        yield Piece(Op.SAME, "".join(before[start_before:a]))
+
+
+def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) -> Iterator[tuple[int, int, int]]:
+    """Yield runs of equal tokens in order: the start in `before`, the start in `after`, the length."""
+    if not allowance.take(UNITS_PER_TOKEN * (len(before) + len(after))):
+        return
+    shorter = min(len(before), len(after))
+    head = next((n for n in range(shorter) if before[n] != after[n]), shorter)
+    tail = next((n for n in range(shorter - head) if before[-n - 1] != after[-n - 1]), shorter - head)
+    yield 0, 0, head
+    inner = _matches(before[head : len(before) - tail], after[head : len(after) - tail], allowance)
+    for start_before, start_after, length in inner:
+        yield head + start_before, head + start_after, length
+    yield len(before) - tail, len(after) - tail, tail
+
+
+def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
+    """Find equal runs as difflib does: the longest first, then on both sides of it."""
+    matcher = SequenceMatcher(None, before, after)
+    # A search looks at each token and all its places in `after`, except for tokens too frequent for difflib.
+    places = Counter(after)
+    most = len(after) // 100 + 1 if len(after) >= 200 else len(after)
+    steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * (places[token] if places[token] <= most else 0) for token in before)
+    until = list(accumulate(steps, initial=0.0))
+    found = []
+    regions = [(0, len(before), 0, len(after))]
+    while regions:
+        a, b, c, d = regions.pop()
+        if a == b or c == d or not allowance.take(until[b] - until[a]):
+            continue
+        start_before, start_after, length = matcher.find_longest_match(a, b, c, d)
+        if length:
+            found.append((start_before, start_after, length))
+            regions.append((a, start_before, c, start_after))
+            regions.append((start_before + length, b, start_after + length, d))
+    return sorted(found)
+
+
+def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Join neighbours of the same kind, and replaced words with the space between them."""
+    removed: list[str] = []
+    added: list[str] = []
+    same: list[str] = []
+    for piece in pieces:
+        if not piece.text:
+            continue
+        if piece.op == Op.SAME:
+            if same or not (removed and added and piece.text.isspace() and "\n" not in piece.text):
+                yield from _change(removed, added)
+            same.append(piece.text)
+            continue
+        if removed or added:
+            removed += same
+            added += same
+        elif same:
+            yield Piece(Op.SAME, "".join(same))
+        same.clear()
+        (removed if piece.op == Op.REMOVED else added).append(piece.text)
+    yield from _change(removed, added)
+    if same:
+        yield Piece(Op.SAME, "".join(same))
+
+
+def _change(removed: list[str], added: list[str]) -> Iterator[Piece]:
+    for op, texts in ((Op.REMOVED, removed), (Op.ADDED, added)):
+        if texts:
+            yield Piece(op, "".join(texts))
+            texts.clear()
