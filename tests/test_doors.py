@@ -163,4 +163,4 @@ def test_everybody_starts_where_their_work_is(client, role, page):
 def test_nobody_signs_up(client):
     response = client.post(reverse("account_signup"), {"username": "eve", "email": "eve@example.org"})
     assert not User.objects.filter(username="eve").exists()
-    assertContains(response, "Accounts are made by a manager")
+    assertContains(response, "Ask a manager of your team for an account.")

@@ -1,14 +1,14 @@
-// While the labeler works, leases the task after this one and lets the browser load its page, so that nobody waits
-// after a submit. Without it the next task is claimed and loaded after the submit.
+// Leases the next task and loads its page while the labeler works, so that nobody waits after a submit. Without this
+// script the next task is claimed and loaded after the submit.
 //
-//   form[data-ahead-url]   POST there: the next task's page, and until when it is theirs; page null: there is none
+//   form[data-ahead-url]   POST returns the next task's page and the end of its lease; page null: there is no task
 //
-// The page goes into the browser's own cache under an address of its own (?ahead): once shown it gives way to the
-// task's real address (lease.js), so that a reload or a link shows the task as it is by then.
+// The browser caches the page under the address with ?ahead. When shown, the page replaces this address by the task's
+// own (lease.js), so that a reload or a link shows the current state.
 
 import { post } from "./http.js";
 
-const PAUSE = 2_000; // whoever has begun stays; whoever only looks in takes no second task from others
+const PAUSE = 2_000; // a labeler who only looks at a task leases no second one
 
 const form = document.querySelector("form[data-ahead-url]");
 let ready = null;
@@ -30,11 +30,11 @@ async function load() {
     await page.text();
     if (page.ok) ready = { page: data.page, until: Date.parse(data.leased_until) };
   } catch {
-    // No connection: then it is loaded after the submit.
+    // No connection: the page is loaded after the submit.
   }
 }
 
-/** The address under which the browser has that page already, or the page's own. */
+/** The address of the page in the browser's cache, or the page's own. */
 export function nearest(page) {
   return ready?.page === page && Date.now() < ready.until ? `${page}?ahead` : page;
 }

@@ -1,10 +1,10 @@
-// An incomplete form is not sent: the first field that is missing gets the focus, in sight, and the action bar says what
-// is missing until it is there. Without it the browser points at a required field, and the server names the faults.
+// Checks a form before it is sent: focuses the first incomplete field, and names all of them in the action bar. Without
+// this script the browser checks required fields, and the server names the errors.
 //
-//   form[data-complete]   a form that is checked like this; other modules call `watch` for theirs
+//   form[data-complete]   a form to check; other modules call `watch` for theirs
 //   [data-incomplete]     in the action bar, with data-text="... {names} ..."
-//   [data-one-needed]     around checkboxes of which at least one must be checked; its legend is their name. HTML has no
-//                         attribute for that
+//   [data-one-needed]     around checkboxes of which at least one must be checked (HTML has no attribute for that); its
+//                         legend names them
 
 import { filled } from "./http.js";
 import { pointAt } from "./sight.js";
@@ -15,10 +15,10 @@ for (const form of document.querySelectorAll("form[data-complete]")) {
 
 /**
  * @param {object} how
- *   words(fields): what the action bar says; the names of the fields, where it is left out
- *   reveal(fields): makes them visible before the first one gets the focus
- *   shown(field): what has to be in sight with it
- * @returns {() => boolean} points at what is missing; true if nothing is
+ *   words(fields): the message in the action bar; by default the names of the fields
+ *   reveal(fields): makes the fields visible before the first one gets the focus
+ *   shown(field): the element that must be visible with it
+ * @returns {() => boolean} focuses the first incomplete field; true if the form is complete
  */
 export function watch(form, { words, reveal, shown = (field) => field }) {
   const line = form.querySelector("[data-incomplete]");
@@ -28,7 +28,7 @@ export function watch(form, { words, reveal, shown = (field) => field }) {
 
   function tell(fields) {
     if (!line) return;
-    const listed = () => filled(line.dataset.text, { names: names(fields) }).replace("?.", "?"); // a name may be a question
+    const listed = () => filled(line.dataset.text, { names: names(fields) }).replace("?.", "?"); // a name may end in a question mark
     line.textContent = fields.length ? (words?.(fields) ?? listed()) : "";
     line.hidden = !fields.length;
   }
@@ -44,9 +44,9 @@ export function watch(form, { words, reveal, shown = (field) => field }) {
     return false;
   }
 
-  // The browser would show a bubble at the first field, also where a bar covers it.
+  // The browser's own bubble may be hidden below a bar.
   form.noValidate = true;
-  // Before all other listeners: for them a form that is not sent has not been submitted.
+  // Before other listeners, which must not see the submit of an incomplete form.
   window.addEventListener(
     "submit",
     (event) => {
@@ -60,7 +60,7 @@ export function watch(form, { words, reveal, shown = (field) => field }) {
   return check;
 }
 
-/** Is it the first of several checkboxes of which none is checked, though one is needed? */
+/** Whether it is the first of several checkboxes, of which one is required and none is checked. */
 function noneOf(field) {
   const boxes = field.closest("[data-one-needed]")?.querySelectorAll("[type=checkbox]");
   return boxes?.[0] === field && ![...boxes].some((box) => box.checked);
@@ -68,7 +68,7 @@ function noneOf(field) {
 
 function names(fields) {
   const named = (field) => field.closest("[data-one-needed]")?.querySelector("legend") ?? field.labels[0];
-  const each = fields.map((field) => named(field)?.textContent.trim() ?? field.name);
+  const each = fields.map((field) => named(field)?.textContent.trim().replace(/\s+/g, " ") ?? field.name);
   return new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(new Set(each));
 }
 

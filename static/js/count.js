@@ -1,7 +1,7 @@
-// Counts words and characters while one types. Without it the count is the one the page came with.
+// Counts words and characters during typing. Without this script the count is the one at page load.
 //
-//   textarea[data-count="id"]   the id of the element that shows it
-//   that element                data-text="{words} words, {characters} characters", data-most: turns to a warning above
+//   textarea[data-count="id"]   the id of the element that shows the count
+//   that element                data-text="{words} words, {characters} characters"; data-most: warn above this number
 
 import { filled } from "./http.js";
 

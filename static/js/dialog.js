@@ -1,7 +1,7 @@
-// Opens a dialog so that nothing happens in it that its reader did not mean. Keys and clicks from before the dialog was
-// on the screen were meant for the page behind it: they are dropped, and so are the repeats of a key that is still held
-// down. The focus goes to the dialog itself, not to its first control: a space or an Enter does nothing before the
-// reader has gone to a control. Without it no dialog opens, and its button leads to a page instead.
+// Opens a dialog in such a way that no earlier key or click acts in it. Keys and clicks from before the dialog was
+// visible were meant for the page behind it, so they are dropped, and so are repeats of keys that are still down. The
+// focus goes to the dialog itself, so that space and Enter do nothing until the reader moves to a control. Without this
+// script no dialog opens, and its button leads to a page instead.
 
 const EVENTS = ["keydown", "keypress", "keyup", "click"];
 

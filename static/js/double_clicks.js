@@ -1,7 +1,7 @@
-// The second click of a double click sends no form. The first click has sent one already, and the second may land on the
-// same button of the next page: it would accept the next answer unread. Without this script the server still refuses a
-// second decision about the same answer, but not one about the next.
-// A plain script in the head, not a module: a module would run after the first paint, and a click may come before that.
+// Ignores the second click of a double click on a submit button. The first click has sent the form, and the second may
+// hit the same button of the next page and accept an answer unread. Without this script the server still refuses a
+// second decision about the same answer, but not a decision about the next one.
+// Not a module: modules run after the first paint, and a click may come earlier.
 document.addEventListener(
   "click",
   (event) => {

@@ -1,15 +1,14 @@
-// Saves what is typed as it is typed. Without it the text is kept by the buttons that send the whole form.
+// Saves text during typing. Without this script only the form's buttons save it.
 //
-//   form[data-draft-url]        POST {"body": {field: text or [texts]}, "seen": version}; any 2xx is an acknowledgement,
-//                               with the new "version", and as "unseen" what another window had saved since
+//   form[data-draft-url]        POST {"body": {field: text or [texts]}, "seen": version}; any 2xx acknowledges it, with the
+//                               new "version", and as "unseen" the text that another window had saved since
 //   form[data-draft-seen]       the version that the page shows, empty for none
-//   [data-save-state]           in the form: says what is saved (templates/parts/save_state.html has all the words)
-//   [data-draft-offer]          shown when there is text that the server does not have (any more)
+//   [data-save-state]           in the form: shows the state of saving (templates/parts/save_state.html)
+//   [data-draft-offer]          shown when there is text that the server does not have
 //
-// Until the server has acknowledged a text this browser has a mirror of it, so that a crash, a dead connection or an
-// expired session costs nothing. What is left of one is offered when the page is opened again, unless it is what the
-// form says already. While an answer waits to be handed in (js/submit.js) the draft rests: there is one text, and it is
-// the answer.
+// Until the server has acknowledged a text, this browser keeps a copy (mirror.js), so that a crash, a lost connection or
+// an expired session loses nothing. A remaining copy is offered when the page is opened again, unless it equals the form.
+// While a submitted answer waits to be sent (js/submit.js), no draft is saved.
 
 import { filled, post } from "./http.js";
 import { mirror, mirrors, newMirror, prune } from "./mirror.js";
@@ -17,9 +16,9 @@ import { remove } from "./storage.js";
 import { moment } from "./times.js";
 import { collect, differs, fields, fill, same } from "./values.js";
 
-// A pause in the typing saves; who types or drags without a pause is saved all the same after the longer time.
+// ms: a draft is saved after a pause in the typing, and at the latest after the longer time.
 const PAUSE = 1500;
-const LONGEST = 4000; // leaves a slow machine a second of the five that are promised
+const LONGEST = 4000; // drafts are saved within 5 s; this leaves a slow machine a second
 const MIRROR_PAUSE = 300;
 const MIRROR_LONGEST = 1000;
 const RETRY = [5_000, 15_000, 30_000, 60_000];
@@ -31,13 +30,13 @@ prune();
 function watch(form) {
   const url = form.dataset.draftUrl;
   const own = newMirror(url);
-  const others = newMirror(url); // what another window saved, and this one has replaced
+  const others = newMirror(url); // text of another window that this one has replaced
   const state = form.querySelector("[data-save-state]");
   const trouble = form.querySelector("[data-save-trouble]");
   const timers = {};
-  const since = {}; // when the first change that a timer waits for was made
-  let edits = 0; // how often the form has changed
-  let saved = 0; // the newest of these that the server has
+  const since = {}; // time of the first unsaved change
+  let edits = 0; // number of changes
+  let saved = 0; // the newest change that the server has
   let failures = 0;
   let seen = form.dataset.draftSeen;
   let sentLast = null;
@@ -60,7 +59,7 @@ function watch(form) {
     state.dataset.saveState = name.startsWith("kept") ? "kept" : name;
     const attribute = `text${name.replace(/(^|-)(\w)/g, (_match, _dash, letter) => letter.toUpperCase())}`;
     state.textContent = filled(state.dataset[attribute], values);
-    // Read out only what matters: a "Saved" every few seconds would talk over the text.
+    // Screen readers announce only trouble: a "Saved" every few seconds would interrupt.
     const words = name.startsWith("kept") || name === "nowhere" ? state.textContent : "";
     if (trouble.textContent !== words) trouble.textContent = words;
   }
@@ -102,7 +101,7 @@ function watch(form) {
     failures = 0;
     seen = version;
     if (submitted) return;
-    // Neither an empty form nor what this window has sent before and never heard of again.
+    // Not an empty form, and not text of this window whose request failed.
     if (unseen && ![{}, ...ours].some((text) => text && same(text, unseen))) {
       mirror(others, unseen, false, Date.now(), true);
       offer();
@@ -143,7 +142,7 @@ function watch(form) {
     // The second click of a double click was not meant for the text that is offered next.
     box.querySelector("[data-draft-use]").onclick = ({ detail }) => {
       if (detail > 1) return;
-      // What stands in the form is not lost either: it is offered next.
+      // The form's text is kept, and offered next.
       if (!same(body(), {})) mirror(newMirror(url), body());
       remove(newest.key);
       fill(form, newest.body);
@@ -164,7 +163,7 @@ function watch(form) {
   form.addEventListener("submit", () => {
     submitted = true;
     clearTimeout(timers.save);
-    // Should the submit not arrive, the text is here; if it does, nothing is offered for long.
+    // Keep the text for a day, in case the submit does not arrive.
     if (edits !== saved) keep();
     for (const record of mirrors(url)) mirror(record.key, record.body, true, record.at);
   });
@@ -174,21 +173,21 @@ function watch(form) {
     offer();
   });
   window.addEventListener("pageshow", (event) => {
-    if (event.persisted) submitted = false; // back from the next page: the text goes on being saved
+    if (event.persisted) submitted = false; // back from the next page: save again
   });
   document.addEventListener("visibilitychange", () => {
-    // Coming back is worth a try as well: the person may have logged in again in another tab.
+    // The person may have logged in again in another tab.
     save({ leaving: document.visibilityState === "hidden" });
   });
   window.addEventListener("pagehide", () => save({ leaving: true }));
   window.addEventListener("online", () => save());
   window.addEventListener("beforeunload", (event) => {
-    // Only where the text would be nowhere: storage is switched off or full, and the server has not answered.
+    // Warn only if the text would be lost: storage is off or full, and the server has not answered.
     if (edits !== saved && !submitted && !keep()) event.preventDefault();
   });
 
   if (submitted) return;
   offer();
-  // On a slow line somebody may have written before this script arrived.
+  // On a slow connection people may have typed before this script loaded.
   if (fields(form).some(differs)) edited();
 }

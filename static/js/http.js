@@ -1,11 +1,11 @@
-// How the modules talk to the server: one POST, and what came of it in a word. Without JavaScript nobody needs it.
+// Sends a POST to the server and classifies the outcome.
 
 import { person } from "./storage.js";
 
-const PATIENCE = 30_000; // a server that says nothing for so long is as good as gone
+const PATIENCE = 30_000; // ms until a silent server counts as offline
 
 export function csrfToken() {
-  // The cookie first: after a new login in another tab it is the one that counts. Over TLS it has the prefix __Host-.
+  // The cookie first: a login in another tab changes it. Under TLS its name has the prefix __Host-.
   const cookies = document.cookie.split("; ");
   const named = (name) => cookies.find((pair) => pair.startsWith(`${name}=`))?.split("=")[1];
   return named("__Host-csrftoken") ?? named("csrftoken") ?? document.querySelector("[name=csrfmiddlewaretoken]")?.value ?? "";
@@ -16,7 +16,7 @@ export function csrfToken() {
  *   data is the JSON of the answer ({} where it is none); "offline" also covers a server that is down.
  */
 export async function post(url, body, { keepalive = false } = {}) {
-  // Whose page this is: where somebody else has logged in meanwhile, the server refuses to take it for theirs.
+  // The server refuses the request if somebody else has logged in meanwhile.
   const headers = { "X-CSRFToken": csrfToken(), Accept: "application/json, text/html" };
   if (person()) headers["X-Person"] = person();
   if (!(body instanceof URLSearchParams)) {
@@ -25,7 +25,7 @@ export async function post(url, body, { keepalive = false } = {}) {
   }
   let response;
   try {
-    // An expired session answers with a redirect to the login page. Following it would look like success.
+    // Do not follow redirects: an expired session redirects to the login page, which would look like success.
     const signal = AbortSignal.timeout(PATIENCE);
     response = await fetch(url, { method: "POST", headers, body, keepalive, redirect: "manual", signal });
   } catch {
@@ -37,7 +37,7 @@ export async function post(url, body, { keepalive = false } = {}) {
 
 function outcomeOf({ ok, type, status }) {
   if (ok) return "done";
-  // 403: the token is of an earlier login, or somebody else has logged in.
+  // 403: the token belongs to an earlier login, or somebody else has logged in.
   if (type === "opaqueredirect" || status === 401 || status === 403) return "logged-out";
   return status >= 500 || status === 429 ? "offline" : "refused";
 }

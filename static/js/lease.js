@@ -1,12 +1,11 @@
-// Keeps the task in one's hands while its page is looked at. Without it the lease lasts as long as the campaign says,
-// and a late submit is taken as long as nobody else has the task.
+// Renews the lease while the page is visible. Without this script the lease lasts as long as the campaign allows, and a
+// late submit is accepted while nobody else has the task.
 //
 //   [data-renew-url]      POST there every data-renew-seconds; 404 or 409: the lease is gone
-//   [data-lease-notice]   shown then: the text is kept (templates/parts/save_state.html has it)
-
-//   [data-lease-until]    says until when it is theirs
+//   [data-lease-notice]   shown when the lease is gone; the text is kept (templates/parts/save_state.html)
+//   [data-lease-until]    shows the end of the lease
 //
-// With each of these goes how long the labeler was active (active.js).
+// Each POST reports the active time (active.js).
 
 import { told } from "./active.js";
 import { post } from "./http.js";
@@ -14,9 +13,9 @@ import { moment } from "./times.js";
 
 const task = document.querySelector("[data-renew-url]");
 const seconds = Number(task.dataset.renewSeconds) || 60;
-let renewedAt = Date.now(); // loading the page renewed it
+let renewedAt = Date.now(); // the page load renewed the lease
 let timer = setInterval(renew, seconds * 1000);
-let submitted = false; // the time went with the answer
+let submitted = false; // the submit reported the active time
 task.addEventListener("submit", () => {
   submitted = true;
 });
@@ -46,16 +45,16 @@ function lost(words) {
   notice.hidden = false;
 }
 
-// Timers sleep with the machine, and in hidden tabs they hardly run.
+// Timers stop while the machine sleeps and hardly run in hidden tabs.
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && Date.now() - renewedAt >= seconds * 1000) renew();
-  // The time so far belongs to this page, whatever the person does next.
+  // Report the active time now: the person may not come back.
   if (document.visibilityState === "hidden" && timer && !submitted) {
     post(task.dataset.renewUrl, { active: told() }, { keepalive: true });
   }
 });
 
-// A page that was made ready while the labeler worked on another task (ahead.js) was made before its time.
+// A page that was loaded ahead of time (ahead.js) shows an earlier lease.
 if (location.search === "?ahead") {
   history.replaceState(null, "", location.pathname);
   renew();

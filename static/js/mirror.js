@@ -1,7 +1,7 @@
-// Copies of what is typed, kept in this browser until the server has acknowledged the text.
+// Keeps copies of typed text in this browser until the server has acknowledged the text.
 //
-// Each opening of a page has a mirror of its own, so tabs do not overwrite each other. What is left of one is text that
-// the server may lack. No clocks are compared, because the browser's and the server's differ.
+// Each opening of a page has its own copy, so tabs do not overwrite each other. A copy that remains is text that the
+// server may lack. Copies are not compared by time, because the clocks of browser and server differ.
 
 import { isMine, keys, person, read, remove, write } from "./storage.js";
 import { same } from "./values.js";
@@ -16,7 +16,7 @@ export function newMirror(url) {
   return `${PREFIX}${url}#${Date.now()}.${made}`;
 }
 
-/** Is it kept? other: it was written in another window. */
+/** Stores a copy; false if that fails. `other`: the text was written in another window. */
 export function mirror(key, body, submitted = false, at = Date.now(), other = false) {
   return write(key, { at, person: person(), body, submitted, other });
 }
@@ -29,12 +29,12 @@ export function mirrors(url) {
     .sort((one, other) => other.at - one.at);
 }
 
-/** The server has this text: its copies go. */
+/** Removes the copies of a text that the server has. */
 export function forget(url, body) {
   for (const record of mirrors(url)) if (same(record.body, body)) remove(record.key);
 }
 
-// Text that was handed in, and text nobody came back for, does not stay on a machine that others may use.
+// Removes submitted text after a day and other text after 30 days, because others may use this machine.
 export function prune() {
   for (const key of keys(PREFIX)) {
     const record = read(key);

@@ -1,9 +1,10 @@
-// Hides fields that another field's choice has no use for. Without it all show, and the server says which are too many.
+// Hides fields that do not apply to the current choice. Without this script all fields show, and the server refuses
+// those that do not apply.
 //
-//   [data-only="a b"]   a control of a form: its field shows only while data-only-by is one of these
-//   [data-only-by]      the select that they go by
+//   [data-only="a b"]   a control; its field shows only while the select has one of these values
+//   [data-only-by]      the select
 //
-// What somebody typed, or what the server complained about, stays in sight.
+// A field with typed text or with an error stays visible.
 
 for (const choice of document.querySelectorAll("select[data-only-by]")) {
   const controls = [...choice.form.querySelectorAll("[data-only]")];

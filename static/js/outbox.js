@@ -1,10 +1,10 @@
-// Answers on their way. Each stands in this browser from the moment it is handed in until the server has said that it
-// has it, so neither a dead connection nor a closed browser loses it; what the server refuses stays until the person
-// discards it. Without it a form is sent as forms are, and what is sent into a dead connection has to be sent again.
+// Keeps submitted answers in this browser until the server has acknowledged them, so that neither a lost connection nor
+// a closed browser loses one. A refused answer stays until the person discards it. Without this script forms are sent
+// directly, and an answer that was sent without a connection must be sent again.
 //
-// An entry: {key, url, page, draft, name, person, at, then, active, body} and what came of it: `failed` ("offline",
-// "logged-out"), `refused` (why), or `delivered`, without the text. Its key is the submit key of the form it comes
-// from: the server takes an answer that arrives twice for what it is.
+// An entry: {key, url, page, draft, name, person, at, then, active, body} and its outcome: `failed` ("offline",
+// "logged-out"), `refused` (why), or `delivered`, without the text. Its key is the submit key of its form, by which the
+// server recognises an answer that arrives twice.
 
 import { post } from "./http.js";
 import { forget } from "./mirror.js";
@@ -14,7 +14,7 @@ const PREFIX = "annotate:outbox:";
 const RETRY = [3_000, 10_000, 30_000, 60_000];
 const DAY = 24 * 3600 * 1000;
 
-const unkept = new Map(); // where storage is off or full: for as long as this page is there
+const unkept = new Map(); // if storage is off or full: until this page closes
 
 /** This person's entries, oldest first. */
 export function entries() {
@@ -22,12 +22,12 @@ export function entries() {
   return found.filter((entry) => entry?.body && isMine(entry)).sort((one, other) => one.at - other.at);
 }
 
-/** The newest answer that waits to be handed in from the form with that address. */
+/** The newest waiting answer of the form with that address. */
 export function waitingFor(url) {
   return entries().findLast((entry) => entry.url === url && !entry.refused);
 }
 
-/** Does the browser keep it, or only this page? */
+/** Stores an entry; false if only this page has it. */
 export function keep(entry) {
   if (write(PREFIX + entry.key, entry)) return unkept.delete(entry.key) || true;
   unkept.set(entry.key, entry);
@@ -44,9 +44,9 @@ function find(key) {
 }
 
 /**
- * Sends the answer once more. `stay`: nobody looks at its page, so no next task is taken.
- * @returns as http.post; besides, outcome "busy" (another tab is sending it), "elsewhere" (another tab has delivered
- *   it) or "gone" (somebody took it back)
+ * Sends the answer. `stay`: nobody looks at its page, so do not claim the next task.
+ * @returns as http.post, or one of the outcomes "busy" (another tab is sending it), "elsewhere" (another tab has
+ *   delivered it) and "gone" (the person took it back)
  */
 export async function deliver(key, { stay = false } = {}) {
   const answer = await alone(key, async () => {
@@ -62,17 +62,17 @@ export async function deliver(key, { stay = false } = {}) {
   return answer ?? { outcome: "busy" };
 }
 
-/** An answer that was delivered, asked for its next task: the server answers as it did the first time. */
+/** Sends a delivered answer again, to get its next task: the server responds as it did the first time. */
 export function again(entry) {
   return send(entry, entry.then);
 }
 
-/** Back from the outbox; false while it is being sent. */
+/** Takes an answer out of the outbox; false while it is being sent. */
 export async function withdraw(key) {
   return (await alone(key, async () => drop(key) ?? true)) ?? false;
 }
 
-/** A page of the server's shows this answer with what is wrong with it, and has its text. */
+/** Removes an answer whose text and errors a page of the server shows. */
 export function shown(key) {
   if (find(key)?.refused) drop(key);
 }
@@ -82,16 +82,16 @@ async function send(entry, then) {
   const ofPage = { submit_key: entry.key, then, active: entry.active };
   const body = new URLSearchParams([...fields, ...Object.entries(ofPage).filter(([, text]) => text)]);
   const answer = await post(entry.url, body);
-  // A success without a way on is not the server's: some networks answer everything with their own login page.
+  // A success without a next address is not the server's: some networks answer with their own login page.
   return answer.outcome === "done" && !answer.data.next ? { ...answer, outcome: "offline" } : answer;
 }
 
 function settle(entry, stay) {
   forget(entry.draft, entry.body);
   drop(entry.key);
-  // An older text of the same task that was refused has been put right by this one.
+  // This answer replaces an older, refused one of the same task.
   for (const old of entries()) if (old.url === entry.url && old.refused) drop(old.key);
-  // Its own page may be open in another tab, and learns it from this.
+  // Tells the answer's page, which may be open in another tab.
   if (stay) write(PREFIX + entry.key, { key: entry.key, at: Date.now(), delivered: true });
 }
 
@@ -100,15 +100,15 @@ export function onChange(act, key = "") {
   window.addEventListener("storage", (event) => event.key?.startsWith(PREFIX + key) && act());
 }
 
-/** Two tabs do not send the same at once. Without locks (no TLS) they may, and the key makes it harmless. */
+/** Prevents two tabs from sending one answer concurrently. Without locks (no TLS) they may; the key makes it harmless. */
 function alone(key, act) {
   if (!navigator.locks) return act();
   return navigator.locks.request(PREFIX + key, { ifAvailable: true }, (lock) => (lock ? act() : null));
 }
 
 /**
- * Calls `act` now, then after growing pauses, and at once when there is hope, until it says that nothing is left to do.
- * @returns a function that does the same from the start: "now"
+ * Calls `act` now, then after growing pauses and whenever the connection may be back, until it returns true.
+ * @returns a function that restarts this: "now"
  */
 export function persist(act) {
   let failures = 0;
@@ -117,7 +117,7 @@ export function persist(act) {
   let timer;
   const go = async () => {
     clearTimeout(timer);
-    hope = true; // also while one is under way: what it meets may be over
+    hope = true; // also during an attempt, which may still fail
     if (running) return;
     running = true;
     let done = false;
@@ -136,7 +136,7 @@ export function persist(act) {
     }
   };
   window.addEventListener("online", go);
-  // Coming back is worth a try: the person may have logged in again in another tab.
+  // The person may have logged in again in another tab.
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && go());
   go();
   return go;

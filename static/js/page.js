@@ -1,12 +1,12 @@
-// Every page: dialogs open and close, panels stay as they were left, what a form was refused for is gone to, and a part
-// that htmx could not load says so.
-// Without it: what a dialog offers is also reached by links, panels open by a click, and htmx is not there either.
+// On every page: opens and closes dialogs, remembers open panels, focuses the first error of a form, and reports htmx
+// requests that failed. Without this script dialogs are separate pages and panels open by a click; htmx does not run
+// either.
 
 import { show } from "./dialog.js";
 import { pointAt } from "./sight.js";
 
-// data-opens="id-of-a-dialog" on a button (hidden until this runs, or one that sends its form to a page that does the
-// same) or on a link to that page; data-closes in the dialog.
+// data-opens="id-of-a-dialog" on a button or a link that leads to a page with the same content; on another button,
+// which is hidden until this script runs. data-closes inside the dialog.
 for (const opener of document.querySelectorAll("[data-opens]")) opener.hidden = false;
 
 document.addEventListener("click", (event) => {
@@ -15,8 +15,8 @@ document.addEventListener("click", (event) => {
   if (dialog || open) event.preventDefault();
   if (dialog) show(dialog);
   open?.close();
-  // A click on the backdrop has the dialog itself as its target, outside of its box. The second click of a double click
-  // was meant for the button that opened the dialog.
+  // A click on the backdrop has the dialog as its target, outside its box. The second click of a double click was meant
+  // for the button that opened the dialog.
   const backdrop = event.target instanceof HTMLDialogElement && outside(event, event.target);
   if (backdrop && event.detail < 2) event.target.close();
 });
@@ -26,8 +26,8 @@ function outside({ clientX: x, clientY: y }, element) {
   return (x || y) && (x < box.left || x > box.right || y < box.top || y > box.bottom);
 }
 
-// <details data-remember="guideline" data-remember-from="64rem">: open where there is room beside the task, and then as
-// the person leaves it.
+// <details data-remember="guideline" data-remember-from="64rem">: open on windows of this width, and later as the person
+// left it.
 for (const panel of document.querySelectorAll("details[data-remember]")) {
   const key = `annotate:panel:${panel.dataset.remember}`;
   const left = read(key);
@@ -47,11 +47,11 @@ function write(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // Storage is switched off or full: the panel opens as usual next time.
+    // Storage is off or full: the panel opens as usual next time.
   }
 }
 
-// A form that came back may have its first fault far below, and would look as if nothing had happened.
+// The first error of a refused form may be far below, where nobody sees it.
 const fault = document.querySelector("main .errorlist:not([hidden])");
 const faulty =
   document.querySelector("main :is(input, select, textarea)[aria-invalid=true]") ??
@@ -60,7 +60,7 @@ const faulty =
 if (faulty) pointAt(faulty);
 else fault?.scrollIntoView({ block: "center" });
 
-// Failures of htmx requests, told where eyes and screen readers find them.
+// Reports failed htmx requests, also to screen readers.
 const toasts = document.getElementById("toasts");
 
 function toast(text) {

@@ -1,10 +1,10 @@
-// Adds and removes query/response pairs of a few-shot prompt. Without it the form shows an empty pair more than there
-// are filled ones, and the button that adds one sends the form and gets it back longer.
+// Adds and removes query/response pairs of a few-shot prompt. Without this script the form shows one empty pair more, and its
+// button sends the form and gets it back with another pair.
 //
-//   [data-pairs]          around the rows; data-fewest and data-most: how many there must and may be
-//     [data-pair]         a row; its fields share their names with those of the other rows (query, response)
-//       [data-pair-number]   shows the row's number; ids, for and aria-... of the row end in it too ("query-2")
-//       [data-pair-remove]   a button, hidden until this runs
+//   [data-pairs]          around the rows; data-fewest and data-most limit their number
+//     [data-pair]         a row; its fields have the same names as those of other rows (query, response)
+//       [data-pair-number]   shows the row's number, in which the row's ids, for and aria-... end, too ("query-2")
+//       [data-pair-remove]   a button, hidden until this script runs
 //     [data-pair-add]     the button
 
 for (const box of document.querySelectorAll("[data-pairs]")) {
@@ -28,8 +28,7 @@ for (const box of document.querySelectorAll("[data-pairs]")) {
     need();
   };
 
-  // What complete.js, or the browser, finds missing: the rest of a pair that was begun, and the first of the pairs that
-  // are still too few.
+  // Required are both fields of a pair that was begun, and the first pairs up to the minimum.
   const need = () => {
     let few = fewest - rows().filter(begun).length;
     for (const row of rows()) {
@@ -62,7 +61,7 @@ for (const box of document.querySelectorAll("[data-pairs]")) {
 
   box.addEventListener("click", (event) => {
     const row = event.target.closest("[data-pair-remove]")?.closest("[data-pair]");
-    // Of a double click the second click would take the next pair, which has moved up.
+    // The second click of a double click would remove the next pair, which has moved up.
     if (!row || event.detail > 1) return;
     const next = row.nextElementSibling?.matches("[data-pair]") ? row.nextElementSibling : rows().at(-2);
     row.remove();
@@ -73,7 +72,7 @@ for (const box of document.querySelectorAll("[data-pairs]")) {
 
   box.addEventListener("input", need);
 
-  // A draft that is put back brings its own number of pairs.
+  // A restored draft may have another number of pairs.
   box.closest("form")?.addEventListener("draft:restore", ({ detail: body }) => {
     const names = [...rows()[0].querySelectorAll("[name]")].map((field) => field.name);
     const wanted = Math.min(most, Math.max(1, ...names.map((name) => [body[name] ?? []].flat().length)));

@@ -1,7 +1,7 @@
-// Shows Markdown as others will see it, rendered by the server. Without it one writes, and sees it after saving.
+// Previews Markdown, rendered by the server. Without this script the rendered text shows only after saving.
 //
 //   [data-preview-url]   around one textarea, with data-text-write, data-text-preview and data-text-failed: gets two
-//                        tabs. The text goes there as `text`, and what comes back is shown.
+//                        tabs. The preview tab POSTs `text` there and shows the response.
 
 import { post } from "./http.js";
 
@@ -9,7 +9,7 @@ for (const [index, box] of [...document.querySelectorAll("[data-preview-url]")].
 
 function build(box, index) {
   const area = box.querySelector("textarea");
-  const focused = document.activeElement === area; // a field that is moved loses it
+  const focused = document.activeElement === area; // moving a field takes its focus
   const writing = document.createElement("div");
   const preview = document.createElement("div");
   writing.append(...box.childNodes);
@@ -41,7 +41,7 @@ function build(box, index) {
       button.setAttribute("aria-selected", String(number === chosen));
       button.tabIndex = number === chosen ? 0 : -1;
     }
-    // The panels keep their height: what stands below does not jump.
+    // The panels keep their height, so that the page below does not jump.
     const height = writing.offsetHeight;
     writing.hidden = chosen === 1;
     preview.hidden = chosen === 0;
@@ -63,7 +63,7 @@ function build(box, index) {
     buttons[chosen].focus();
     choose(chosen);
   });
-  // A field that is missing, or gone to by its key, must be seen to be pointed at.
+  // A field that another module focuses must be visible.
   area.addEventListener("wanted", () => choose(0));
   choose(0);
   if (focused) area.focus({ preventScroll: true });

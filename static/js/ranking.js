@@ -1,8 +1,8 @@
-// The ranking board: candidates are rated and put into places by drag, by click or by keys alone.
-// Without it each candidate has seven radio buttons and a list of places, and the form sends the same.
+// The ranking board: candidates are rated and placed by dragging, clicking or keys. Without this script each candidate
+// has seven radio buttons and a list of places, and the form sends the same.
 //
-// The radio buttons and the lists stay the truth. Whatever happens here ends in one of them, with a change event, and
-// the board is drawn from them again: a draft put back, a choice in the list and a drag all take the same way.
+// The radio buttons and the lists hold the state. Every action changes one of them and fires a change event, from which
+// the board is drawn, so that a restored draft, a choice in a list and a drag all take the same path.
 
 import { watch } from "./complete.js";
 
@@ -13,9 +13,9 @@ const slots = [...board.querySelectorAll("[data-place]")];
 const letters = [...cards.keys()];
 const chips = new Map(letters.map((letter) => [letter, chip(letter)]));
 const pinned = new Set();
-const GAP = 6; // pixels: more than lies between two places
+const GAP = 6; // px: more than the gap between two places
 const MOVES = ["dragover", "drop", "pointermove", "pointerup", "touchmove", "touchend", "mousemove", "mouseup"];
-const CANCELS = ["dragend", "touchcancel", "pointercancel"]; // a drop that is taken ends in "drop"
+const CANCELS = ["dragend", "touchcancel", "pointercancel"]; // an accepted drop ends in "drop"
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 let mode = "rate";
 
@@ -27,7 +27,7 @@ const grip = (letter) => chips.get(letter).firstElementChild;
 const text = (name, values = {}) => root.dataset[`text${name}`].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 const listed = (names) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(names);
 
-// ---- What changes an answer ---------------------------------------------------------------------------------------
+// ---- Changing the answer ------------------------------------------------------------------------------------------
 
 function put(letter, number) {
   if (number < 0 || number > letters.length) return;
@@ -68,7 +68,7 @@ function described(letter) {
 
 function draw() {
   const focused = document.activeElement.closest?.("[data-chip]")?.dataset.chip;
-  // Ranks as they will be stored: without gaps, however many places stay empty between them.
+  // Ranks as stored: without gaps for empty places.
   const taken = [...new Set(letters.map(place).filter(Boolean))].sort((a, b) => a - b);
   const ordinals = root.dataset.ordinals.split("|");
   for (const slot of slots) {
@@ -101,7 +101,7 @@ function draw() {
   if (focused) grip(focused).focus({ preventScroll: true });
 }
 
-// Seven is the best rating and one the best place, so a hand that confuses the two leaves a trace like this.
+// 7 is the best rating and 1 the best place: warn about an order that suggests a mix-up.
 function drawSlip() {
   const line = board.querySelector("[data-slip]");
   const pairs = letters.flatMap((better) => letters.map((worse) => [better, worse]));
@@ -118,7 +118,7 @@ function say(words) {
   root.querySelector("[data-say]").textContent = words;
 }
 
-// ---- Where one is -------------------------------------------------------------------------------------------------
+// ---- Position -----------------------------------------------------------------------------------------------------
 
 function select(letter) {
   for (const one of letters) {
@@ -143,7 +143,7 @@ function rank(letter) {
   bring(letter);
 }
 
-// The beginning of a text comes into view only if it is out of it: what one is reading does not jump.
+// Scroll only to a text whose beginning is out of view, so that the text being read does not jump.
 function bring(letter) {
   const { top } = card(letter).getBoundingClientRect();
   if (top < 0 || top > innerHeight * 0.6) {
@@ -159,13 +159,13 @@ function setMode(name) {
   say(text(name === "rate" ? "ModeRate" : "ModeRank"));
 }
 
-// Where there is no room beside the texts, the board is a bar at the bottom that opens.
+// On narrow windows the board is a bar at the bottom that opens.
 function open(wanted) {
   board.classList.toggle("is-open", wanted);
   board.querySelector("[data-board-toggle]").setAttribute("aria-expanded", String(wanted));
 }
 
-// ---- Comparing a few ----------------------------------------------------------------------------------------------
+// ---- Comparing ----------------------------------------------------------------------------------------------------
 
 function pin(letter) {
   if (!pinned.delete(letter)) pinned.add(letter);
@@ -189,16 +189,16 @@ function drawPins() {
   if (!bar.hidden) say(bar.firstElementChild.textContent);
 }
 
-// ---- Hands --------------------------------------------------------------------------------------------------------
+// ---- Input --------------------------------------------------------------------------------------------------------
 
-// Sortable, too, sends events by this name, in the middle of a drag.
+// Sortable fires events of this name during a drag.
 root.addEventListener("change", (event) => event.target.matches("input, select") && draw());
 root.closest("form")?.addEventListener("reset", () => setTimeout(draw));
 root.addEventListener("focusin", (event) => {
   const letter = lettered(event.target);
   if (letter) select(letter);
 });
-// What is missing is said beside each candidate and in the action bar, instead of in the browser's own bubble at one.
+// Each candidate and the action bar name what is missing, in place of the browser's bubble.
 const complete = watch(root.closest("form"), {
   words: toDo,
   reveal,
@@ -206,7 +206,7 @@ const complete = watch(root.closest("form"), {
 });
 
 function reveal(fields) {
-  // A field that is hidden, or behind the open board, could not be seen.
+  // Make a field visible that is hidden or behind the open board.
   if (pinned.size > 1) showAll();
   open(false);
   drawMissing(letters);
@@ -257,17 +257,17 @@ root.addEventListener("click", (event) => {
   }
 });
 
-// During a drag nothing on the board moves: the letter stays in its row until it is dropped, and the place under the
-// pointer is only marked. A row that grew or shrank would move all places below it away from under the pointer.
-// Nothing scrolls either: a list that began to scroll would carry another place under the pointer at the last moment. In
-// a window too low for all places, people scroll before the drag, or choose a letter and then a place.
-let target = null; // that place
+// During a drag the board does not change: the letter stays in its row until it is dropped, and the place under the
+// pointer is only marked. A row that grew or shrank would move the places below it away from the pointer. Nothing
+// scrolls either, because a scrolling list would move another place under the pointer. In a window that is too low for
+// all places, people scroll before the drag, or choose a letter and then a place.
+let target = null; // the marked place
 let dragging = false;
-let finger = {}; // what has pressed a letter and may drag it: the ids of its pointer and of its touch
-let scrolled = []; // what could scroll, and how far it was at the beginning of the drag
-let boardTop = 0; // where the board was then
+let finger = {}; // ids of the pointer and of the touch that drag a letter
+let scrolled = []; // scrollable elements with their positions at the start of the drag
+let boardTop = 0; // position of the board at the start of the drag
 
-// A notice above the board may come or go meanwhile: an answer is delivered, or waits for a connection.
+// A notice above the board may appear or disappear during the drag.
 const changes = new MutationObserver(hold);
 
 board.addEventListener("pointerdown", (event) => press(event, { pointer: event.pointerId }), true);
@@ -283,7 +283,7 @@ function press({ target }, by) {
 for (const slot of slots) {
   window.Sortable.create(slot.querySelector("ul"), {
     group: "places",
-    sort: false, // in one place there is no order
+    sort: false, // a place has no order
     animation: 0,
     delay: 120,
     delayOnTouchOnly: true,
@@ -294,7 +294,7 @@ for (const slot of slots) {
       select(item.dataset.chip);
       const all = [board.querySelector(".places"), board, document.scrollingElement];
       scrolled = all.map((element) => [element, element.scrollTop]);
-      document.addEventListener("scroll", hold, true); // the browser scrolls at the edges by itself
+      document.addEventListener("scroll", hold, true); // the browser scrolls at the edges
       boardTop = board.getBoundingClientRect().top;
       changes.observe(document.body, { subtree: true, childList: true, characterData: true, attributeFilter: ["hidden"] });
       addEventListener("resize", turn);
@@ -307,7 +307,7 @@ for (const slot of slots) {
       removeEventListener("resize", turn);
       board.style.removeProperty("translate");
       for (const name of MOVES) document.removeEventListener(name, follow, true);
-      // A second finger that is lifted ends the drag as well, and says nothing about the place.
+      // Lifting a second finger also ends the drag, without a place.
       const dropped = originalEvent && (CANCELS.includes(originalEvent.type) || !own(originalEvent)) ? null : target;
       mark(null);
       if (dropped) put(item.dataset.chip, Number(dropped.dataset.place));
@@ -324,13 +324,13 @@ function hold() {
   if (moved) board.style.translate = `0 ${(parseFloat(board.style.translate.split(" ")[1]) || 0) - moved}px`;
 }
 
-// In a window of another size the board has another place.
+// A resize moves the board.
 function turn() {
   board.style.removeProperty("translate");
   boardTop = board.getBoundingClientRect().top;
 }
 
-/** The position of what drags in an event; undefined if the event is another finger's. */
+/** The position of the drag in an event; undefined for another finger. */
 function own(event) {
   if (event.changedTouches) return [...event.changedTouches].find(({ identifier }) => identifier === finger.touch);
   return event.pointerId === undefined || event.pointerId === finger.pointer ? event : undefined;
@@ -341,7 +341,7 @@ function follow(event) {
   if (!at) return;
   hold();
   mark(slotAt(at.clientX, at.clientY));
-  if (target && event.type === "dragover") event.preventDefault(); // a drop is taken here
+  if (target && event.type === "dragover") event.preventDefault(); // accept a drop here
 }
 
 function mark(slot) {
@@ -351,7 +351,7 @@ function mark(slot) {
   target = slot;
 }
 
-// All of a place is one target, and a gap between two places belongs to the one that is nearer.
+// The whole of a place is a target; a gap between two places belongs to the nearer one.
 function slotAt(x, y) {
   const hit = document.elementFromPoint(x, y);
   if (hit?.closest("[data-place]")) return hit.closest("[data-place]");
@@ -364,14 +364,13 @@ function slotAt(x, y) {
   return away(nearest) < GAP ? nearest : null;
 }
 
-// In the capture phase, before the keys of the page: a letter that means a candidate means nothing else.
+// In the capture phase, before the page's shortcuts: a candidate's letter has no other meaning.
 document.addEventListener("keydown", keyed, true);
 
 function keyed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (document.querySelector("dialog[open], [data-answer][inert]")) return;
-  // After an incomplete submit a list of places has the focus. Its entries begin with digits, so letters are free to go on
-  // to a candidate.
+  // After an incomplete submit a list of places may have the focus. Its entries begin with digits, so letters are free.
   const inList = event.target.matches("[data-candidate] select");
   if (inList ? !/^[a-z]$/i.test(event.key) : typing(event.target)) return;
   const onChip = event.target.closest("[data-chip]")?.dataset.chip;
@@ -381,7 +380,7 @@ function keyed(event) {
   action();
 }
 
-// These work on a letter of the board that has the focus, and nowhere else.
+// These work only on a focused letter of the board.
 function chipKey(key, letter) {
   const now = place(letter);
   if (/^[0-9]$/.test(key)) return () => put(letter, Number(key));
@@ -392,7 +391,7 @@ function chipKey(key, letter) {
   return null;
 }
 
-// These work wherever nobody types, unless the person switched such keys off.
+// These work wherever nobody types, unless single keys are switched off.
 function singleKey(event) {
   if (document.body.hasAttribute("data-keys-off")) return null;
   const letter = lettered(event.target);
@@ -424,4 +423,4 @@ for (const button of root.querySelectorAll("[data-pin]")) button.hidden = false;
 board.hidden = false;
 root.classList.add("has-board");
 draw();
-if (root.querySelector(".errorlist")) complete(); // the server has sent it back
+if (root.querySelector(".errorlist")) complete(); // the server has refused it

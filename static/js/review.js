@@ -1,7 +1,6 @@
-// A reviewer decides by keys: Ctrl+Enter in the comment sends back, and without a comment nothing is sent and the focus
-// goes there. Accepting has keys of its own, Ctrl+Shift+Enter: nobody accepts by what submits everywhere else. No single
-// letter decides, because it may be one of the comment's. Without it the buttons do the same, and the server asks for the
-// comment.
+// Keys for reviewers. Ctrl+Enter in the comment sends the answer back; without a comment it only focuses the comment.
+// Ctrl+Shift+Enter accepts: a key that submits nothing elsewhere, so nobody accepts by habit. No single letter decides,
+// because it may belong to the comment. Without this script the buttons do the same, and the server requires a comment.
 //
 //   [data-accept], [data-send-back]   the buttons
 

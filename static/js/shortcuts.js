@@ -1,11 +1,11 @@
-// Keys for people who do this all day. Without it: every action is a button, a link or a field, reached by Tab.
+// Keyboard shortcuts. Without this script every action is a button, a link or a field.
 //
 //   form[data-submit-shortcut]   Ctrl+Enter or Cmd+Enter submits it, from anywhere on the page
-//   [data-key="x"]               the key x clicks it, or goes to it if it is a field, when nobody is typing; it is
-//                                listed in the key help; a field gets a "wanted" event first, to come into sight.
-//                                What sends a form or leads to another page has no such key where text can be written:
-//                                people type on without looking when the focus has left their field
-//   template[data-key-help]      dt and dd elements for the key help: keys that another module listens to
+//   [data-key="x"]               the key x clicks this element, or focuses it if it is a field, while nobody types. The
+//                                key help lists it. A field first gets a "wanted" event, to become visible. Do not use
+//                                it for what submits a form or leads to another page where people write: they may type
+//                                on after the focus has left their field
+//   template[data-key-help]      dt and dd elements for the key help: keys that another module handles
 //   #key-help                    opened by ?
 
 import { show } from "./dialog.js";
@@ -13,7 +13,7 @@ import { show } from "./dialog.js";
 const dialog = document.getElementById("key-help");
 const OFF = "annotate:keys-off";
 const FIELDS = "main :is(textarea, [contenteditable], input:is([type=text], [type=search], [type=email], [type=url]))";
-// While an answer is on its way or waits (submit.js), people type on for the next one: no key of theirs means this page.
+// While an answer is being sent (submit.js), people already type the next one: ignore their keys.
 const BUSY = "dialog[open], [data-answer][inert]";
 const ACTS = "a, button:not([type=button]), [type=submit]";
 
@@ -48,16 +48,16 @@ function row(key, label) {
 function words(element) {
   const copy = element.cloneNode(true);
   for (const hint of copy.querySelectorAll("kbd")) hint.remove();
-  return copy.textContent.trim();
+  return copy.textContent.trim().replace(/\s+/g, " ");
 }
 
-// Single keys can be switched off: speech input and unsteady hands press them by accident (WCAG 2.1.4). Other modules
-// ask the attribute on the body before they act on one.
+// Single keys can be switched off, because speech input and unsteady hands press them by accident (WCAG 2.1.4). Other
+// modules check the attribute on the body.
 const toggle = dialog.querySelector("[data-keys-off]");
 try {
   toggle.checked = localStorage.getItem(OFF) === "yes";
 } catch {
-  // Storage is switched off: the choice holds for this page.
+  // Storage is off: the choice applies to this page only.
 }
 const mark = () => document.body.toggleAttribute("data-keys-off", toggle.checked);
 mark();
@@ -102,9 +102,9 @@ document.addEventListener("keydown", (event) => {
 function submit(event) {
   const form = event.target.form ?? event.target.closest("form") ?? null;
   const wanted = form?.matches("[data-submit-shortcut]") ? form : document.querySelector("form[data-submit-shortcut]");
-  // In another form (a skip reason, a search) the key belongs to that form.
+  // In another form (a skip reason, a search) the key is that form's.
   if (!wanted || (form && form !== wanted) || document.querySelector("dialog[open]")) return;
   event.preventDefault();
-  // As a click on the form's own button. Those with a name or an address of their own mean something else.
+  // Clicks the form's main button: the one without a name and without an address of its own.
   wanted.requestSubmit(wanted.querySelector("[type=submit]:not([formaction], [name])") ?? undefined);
 }

@@ -1,5 +1,5 @@
-// Points at a field so that it is seen: in the middle of the window, where no bar that sticks to an edge covers it.
-// Without it the browser scrolls to a field just as far as it must.
+// Focuses a field and scrolls it to the middle of the window, where no sticky bar covers it. Without this script the
+// browser scrolls only as far as it must.
 
 /** Focuses the field, and scrolls until `shown` (the field itself, or what names it) is in sight. */
 export function pointAt(field, shown = field) {

@@ -1,4 +1,4 @@
-// What this browser keeps by itself. Where storage is switched off or full it keeps nothing, and says so.
+// localStorage that may be switched off or full: reads then return nothing, and writes return false.
 
 export function keys(prefix) {
   try {
@@ -16,7 +16,7 @@ export function read(key) {
   }
 }
 
-/** Is it kept? */
+/** Stores a record; false if that fails. */
 export function write(key, record) {
   try {
     localStorage.setItem(key, JSON.stringify(record));
@@ -34,7 +34,7 @@ export function remove(key) {
   }
 }
 
-/** Several people may use one browser: what one of them left in it is nobody else's. */
+/** Whether the record belongs to this person: several people may use one browser. */
 export function isMine(record) {
   return record.person === person();
 }

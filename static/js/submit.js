@@ -1,13 +1,13 @@
-// Hands an answer in without leaving its page, so that a connection that is gone costs nothing: the answer goes into
-// the outbox and from there to the server. Without it the form is sent as forms are.
+// Submits an answer without leaving the page: puts it into the outbox, and sends it from there, so that a lost
+// connection loses nothing. Without this script the form is sent directly.
 //
-//   form[data-hand-in]     what the list of waiting answers calls it; data-page: its task's address
-//   form[data-writing]     its answer is a text: after the submit the next text has the focus
-//   [data-answer]          in the form: its fields, which rest while the answer is on its way or waits
-//   [data-hand-in-say]     says what happens, to screen readers
-//   [data-hand-in-notice]  shown while the answer waits; templates/desk/_hand_in.html has it, and all the words
+//   form[data-hand-in]     its name in the list of waiting answers; data-page: its task's address
+//   form[data-writing]     its answer is a text: after the submit the next text gets the focus
+//   [data-answer]          in the form: its fields, disabled while the answer is being sent or waits
+//   [data-hand-in-say]     announces the state to screen readers
+//   [data-hand-in-notice]  shown while the answer waits (templates/desk/_hand_in.html, with all messages)
 //
-// A refusal is shown by the page that the plain form gets: the form is sent once more, as forms are.
+// To show a refusal the form is sent once more, without this script: the server returns the page with the errors.
 
 import { nearest } from "./ahead.js";
 import { csrfToken, filled } from "./http.js";
@@ -26,15 +26,14 @@ const key = form.elements.submit_key;
 const PAGE_FIELDS = ["csrfmiddlewaretoken", "submit_key", "then", "active"];
 const SOON = 300;
 
-let entry = null; // what was handed in here, until the server has it
-let kept = true; // does the browser keep it, or only this page?
+let entry = null; // the submitted answer, until the server has it
+let kept = true; // whether the browser stores it; else only this page has it
 let left = false; // on the way to the next page
-let writing = form.hasAttribute("data-writing"); // or from the text of a form that is not for writing
-let working; // the sign of it, after a moment
+let writing = form.hasAttribute("data-writing"); // or the focus is in a text of another form
+let working; // timer of the progress sign
 
-// After an answer was written and submitted, the next text has the focus, however the answer was submitted: people go on
-// typing, and what they type belongs there. Where storage is switched off, the address says so, as it does after a form
-// that was sent whole.
+// After the submit of a written answer the next text gets the focus, because people go on typing. Where storage is off,
+// the address carries this, as after a form that was sent directly.
 const WRITING = "annotate-writing";
 const text = answer.querySelector("textarea");
 if (text && goesOnWriting() && text.checkVisibility() && document.activeElement === document.body) {
@@ -44,7 +43,7 @@ if (text && goesOnWriting() && text.checkVisibility() && document.activeElement 
 function goesOnWriting() {
   const addressed = location.hash === `#${text.id}`;
   if (addressed) {
-    // The browser has scrolled to the text, past the prompt. A reload is no submit.
+    // Scroll back to the prompt: the focus has scrolled to the text. A reload must not do this.
     history.replaceState(null, "", location.pathname + location.search);
     scrollTo(0, 0);
   }
@@ -57,7 +56,7 @@ function goesOnWriting() {
   }
 }
 
-/** @returns the page, under an address that says so where nothing else can */
+/** @returns the page's address, with a mark where storage is off */
 function writeOn(page) {
   const shape = (path) => path.replace(/\d+/g, "").replace("?ahead", "");
   if (!writing || shape(page) !== shape(form.dataset.page)) return page; // not a task
@@ -82,7 +81,7 @@ onChange(() => entry && now());
 
 form.addEventListener("submit", (event) => {
   const button = event.submitter;
-  // Put back, skip, another pair: these leave the page as they always did.
+  // Put back, skip, add a pair: these send the form directly.
   if (button?.hasAttribute("formaction") || !["", "then"].includes(button?.name ?? "")) return;
   event.preventDefault();
   if (entry) return; // a second click, or Ctrl+Enter twice
@@ -117,11 +116,11 @@ function entryOf(button) {
   };
 }
 
-/** Is nothing left to be sent? */
+/** Sends the answer; true if nothing is left to send. */
 async function send() {
   if (!entry || left) return true;
   if (entry.delivered) return goOn();
-  const stay = document.visibilityState === "hidden"; // the next task is taken when the person comes back
+  const stay = document.visibilityState === "hidden"; // claim the next task when the person comes back
   const sent = await deliver(entry.key, { stay });
   if (!entry) return true; // taken back meanwhile
   if (sent.outcome === "done" || sent.outcome === "elsewhere") {
@@ -136,7 +135,7 @@ async function send() {
   return !entry || left;
 }
 
-/** It was handed in without this page: the same once more tells where to go from here. */
+/** Another tab has sent the answer: sends it again to get the next address. */
 async function goOn() {
   if (document.visibilityState === "hidden") return true;
   const { outcome, data } = await again(entry);
@@ -168,8 +167,8 @@ function refused({ status, data }) {
 
 function sendPlain() {
   if (entry.then) form.append(Object.assign(document.createElement("input"), { type: "hidden", name: "then", value: entry.then }));
-  form.elements.csrfmiddlewaretoken.value = csrfToken(); // that of the page may be of an earlier login
-  entry = null; // the outbox keeps it until that page has come
+  form.elements.csrfmiddlewaretoken.value = csrfToken(); // the page's token may belong to an earlier login
+  entry = null; // the outbox keeps it until that page has loaded
   answer.inert = false;
   HTMLFormElement.prototype.submit.call(form);
 }
@@ -196,7 +195,7 @@ function tell(name, values = {}) {
   if (words.textContent !== said) words.textContent = say.textContent = said;
 }
 
-/** The form is as before, under a new key: what is written from here on is another answer than the one that waited. */
+/** Restores the form with a new key: later text is another answer than the one that waited. */
 function open() {
   drop(entry.key);
   entry = null;
@@ -208,7 +207,7 @@ function open() {
   form.dispatchEvent(new CustomEvent("submit:taken-back"));
 }
 
-// What takes no time needs no sign: at every submit the buttons would jump.
+// No sign for a fast submit: the buttons would jump.
 function busy(button) {
   working = setTimeout(() => button.setAttribute("aria-busy", "true"), SOON);
 }
@@ -223,7 +222,7 @@ function buttons() {
 }
 
 function newKey() {
-  // crypto.randomUUID asks for TLS, which not every house network has.
+  // crypto.randomUUID needs TLS, which some local networks lack.
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
@@ -240,7 +239,7 @@ window.addEventListener("beforeunload", (event) => {
   if (entry && !kept && !left) event.preventDefault();
 });
 window.addEventListener("pageshow", (event) => {
-  // Back from the next page, to one that has been handed in.
+  // Back from the next page to a submitted one.
   if (event.persisted && left) location.reload();
   if (event.persisted) rest();
 });

@@ -1,5 +1,5 @@
-// Sets the colours a person chose before the page is painted. Without it the page follows the system's setting.
-// A plain script in the head, not a module: a module would run after the first paint, and a dark room would flash.
+// Applies the chosen colours before the first paint. Without this script the page follows the system's setting.
+// Not a module: modules run after the first paint, and a dark page would flash.
 (() => {
   const root = document.documentElement;
   const CHOICES = ["auto", "light", "dark"];
@@ -33,7 +33,7 @@
     try {
       localStorage.theme = next;
     } catch {
-      // It holds for this page then.
+      // The choice then applies to this page only.
     }
     apply(next);
   });

@@ -1,4 +1,4 @@
-// Times as the reader's own clock and habits have them. Without it: as the server's clock has them.
+// Shows times in the reader's time zone and format. Without this script they are in the server's.
 //
 //   time[data-moment]   written by the filter `moment`; "time" there leaves the day out
 

@@ -1,17 +1,17 @@
-// Says on the next page that an answer has been handed in, and offers to take it back. Without it a message says so, and
-// the answer's own page has the button.
+// Confirms a submit on the next page, with a button to undo it. Without this script a message confirms it, and the
+// answer's own page has the button.
 //
-//   form[data-undo]       hidden until there is something to say
-//   [data-undo-back]      its button, where the answer can be taken back
+//   form[data-undo]       hidden until there is a submit to confirm
+//   [data-undo-back]      its button; removed if the submit cannot be undone
 
 const KEY = "annotate:submitted";
 
-/** Keeps for the next page of this tab what the server said to a submit. */
+/** Stores the server's response to a submit for the next page of this tab. */
 export function remember({ undo }) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify({ undo: undo ?? null }));
   } catch {
-    // Storage is switched off: the answers' list has it.
+    // Storage is off: the list of answers shows the submit.
   }
 }
 

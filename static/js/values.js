@@ -1,4 +1,4 @@
-// A form as plain values, {name: text} or {name: [texts]}, and back. What is hidden in it belongs to the page.
+// Reads a form as plain values, {name: text} or {name: [texts]}, and writes them back. Skips hidden inputs.
 
 export function fields(form) {
   const unwanted = ["hidden", "file", "submit", "button", "reset", "password"];
@@ -22,12 +22,12 @@ export function collect(form) {
   return body;
 }
 
-/** Is the field other than the page brought it? */
+/** Whether the field differs from its value at page load. */
 export function differs(field) {
   if (field.type === "radio" || field.type === "checkbox") return field.checked !== field.defaultChecked;
   if (field.tagName !== "SELECT") return field.value !== field.defaultValue;
   const options = [...field.options];
-  // Where none is marked the browser chooses the first one.
+  // Without a marked option the browser selects the first.
   if (!options.some((option) => option.defaultSelected)) return field.selectedIndex > 0;
   return options.some((option) => option.selected !== option.defaultSelected);
 }
@@ -39,7 +39,7 @@ function valuesOf(field) {
 }
 
 export function fill(form, body) {
-  // Modules that make fields (pairs.js) make as many as there are texts.
+  // Modules that add fields (pairs.js) add one for each text.
   form.dispatchEvent(new CustomEvent("draft:restore", { detail: body }));
   const left = Object.fromEntries(Object.entries(body).map(([name, value]) => [name, [value].flat()]));
   for (const field of fields(form)) {
@@ -53,7 +53,7 @@ export function fill(form, body) {
   }
 }
 
-/** Empty fields at the end do not count: pages differ in how many they have. One between others keeps its place. */
+/** Without empty fields at the end, whose number differs between pages. */
 export function same(one, other) {
   const filled = (texts) => texts.slice(0, texts.findLastIndex((text) => text !== "") + 1);
   const plain = (body) =>
@@ -66,7 +66,7 @@ export function same(one, other) {
   return plain(one) === plain(other);
 }
 
-/** To be read and copied: one field's text alone, several with their names. */
+/** As text to copy: the text of a single field, or of several fields with their names. */
 export function asText(body) {
   const lines = Object.entries(body)
     .flatMap(([name, value]) => [value].flat().map((text) => [name, text]))

@@ -1,10 +1,9 @@
-// On each of a labeler's pages: what the outbox (js/outbox.js) still has is sent, and shown until it is. Without it,
-// and without JavaScript, nothing waits.
+// On each page of a labeler: sends the answers in the outbox (js/outbox.js) and shows those that wait.
 //
-//   [data-outbox]            shown while something waits (templates/parts/outbox.html has it, and all the words)
-//   form[data-hand-in]       a task's form: what it has handed in it sends itself
-//   [data-outbox-shown="k"]  the page shows the refused answer k itself
-//   [data-outbox-refresh]    on a page that is out of date when an answer has been delivered
+//   [data-outbox]            shown while an answer waits (templates/parts/outbox.html, with all messages)
+//   form[data-hand-in]       a task's form, which sends its own answer
+//   [data-outbox-shown="k"]  the page itself shows the refused answer k
+//   [data-outbox-refresh]    replaced when an answer has been delivered
 
 import { filled } from "./http.js";
 import { deliver, drop, entries, onChange, persist } from "./outbox.js";
@@ -13,10 +12,10 @@ import { asText } from "./values.js";
 
 const box = document.querySelector("[data-outbox]");
 const part = (name) => box.querySelector(`[data-outbox-${name}]`);
-const say = document.querySelector("[data-outbox-say]"); // outside: what appears with its words is not read out
+const say = document.querySelector("[data-outbox-say]"); // outside the box: screen readers skip text that appears with its region
 const task = document.querySelector("form[data-hand-in]");
 const here = task?.getAttribute("action");
-// A form that the server sends back with its faults has the key that it was sent with.
+// A form that the server refuses comes back with the same key.
 const shownHere = document.querySelector("[data-outbox-shown]")?.dataset.outboxShown ?? task?.elements.submit_key.value;
 const plural = new Intl.PluralRules(document.documentElement.lang);
 
@@ -25,13 +24,13 @@ const delivered = []; // from this page
 const waiting = () => entries().filter((entry) => !entry.refused && entry.url !== here);
 const refused = () => entries().filter((entry) => entry.refused && entry.key !== shownHere);
 
-/** Is nothing left to be sent? */
+/** Sends the waiting answers; true if none is left. */
 async function send() {
   const before = delivered.length;
   for (const entry of waiting()) {
     const { outcome } = await deliver(entry.key, { stay: true });
     if (outcome === "done") delivered.push(entry);
-    if (outcome === "offline" || outcome === "logged-out") break; // the others would fare the same
+    if (outcome === "offline" || outcome === "logged-out") break; // the others would fail in the same way
   }
   if (delivered.length > before && document.querySelector("[data-outbox-refresh]")) location.reload();
   draw();
@@ -39,7 +38,7 @@ async function send() {
 }
 
 function draw() {
-  // What is on its way for the first time is not worth a word yet.
+  // Say nothing about the first attempt.
   const late = waiting().filter((entry) => entry.failed);
   const lines = [];
   if (late.length) {
@@ -78,7 +77,7 @@ function lineOf(entry) {
   within("text").value = asText(entry.body);
   within("copy").addEventListener("click", () => copy(within("text")));
   within("drop").addEventListener("click", ({ detail }) => {
-    if (detail > 1) return; // of a double click: by then another answer has moved up to this place
+    if (detail > 1) return; // double click: another answer has moved up to this place
     drop(entry.key);
     draw();
   });
@@ -88,14 +87,14 @@ function lineOf(entry) {
 function copy(area) {
   area.closest("details").open = true;
   area.select();
-  navigator.clipboard?.writeText(area.value).catch(() => {}); // it is selected: the browser's own way is left
+  navigator.clipboard?.writeText(area.value).catch(() => {}); // the text is selected, so people can copy it themselves
 }
 
 const now = persist(send);
 part("send").addEventListener("click", now);
 onChange(() => {
   draw();
-  // The tab that has just handed it in is the first to send it.
+  // The tab of the submit sends first.
   if (waiting().length) setTimeout(now, 3000);
 });
 draw();

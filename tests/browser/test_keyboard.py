@@ -77,7 +77,7 @@ def test_a_guideline_is_read_and_a_demonstration_written(page, world):
     log_in(page, "cleo")
     tab_to(page, page.get_by_role("link", name=re.compile("Read the guideline ?: Frogs, demonstrations")))
     press(page, "Enter")
-    there(page, page.get_by_role("heading", name="What changed since version 1"))
+    there(page, page.get_by_role("heading", name="Changes since version 1"))
     press(page, "Control+Enter")
     there(page, page.get_by_role("heading", name="Write the answer"))
     first = page.url
@@ -149,7 +149,7 @@ def test_candidates_are_rated_and_ranked_with_ties_by_single_keys(page, world):
 def test_candidates_are_rated_and_ranked_where_single_keys_are_switched_off(page, world):
     start(page, "ben", "Frogs, rankings")
     press(page, "?")
-    tab_to(page, page.get_by_role("checkbox", name="Turn off the keys"))
+    tab_to(page, page.get_by_role("checkbox", name="Turn off shortcuts"))
     press(page, "Space", "Escape")
     for letter, rating, place in zip("ABCDE", (6, 7, 3, 6, 1), "21525", strict=True):
         card = page.locator(f"[data-candidate={letter}]")
@@ -257,9 +257,9 @@ def test_a_reviewer_decides_by_keys(world, visit):
     page.goto(reverse("studio:review-answer", args=[sent_back.id]))
     press(page, "c", "Control+Enter")
     expect(page.get_by_label("Comment")).to_be_focused()
-    expect(page.get_by_text("Write what should change")).to_be_visible()
+    expect(page.locator("[data-comment-missing]")).to_be_visible()
     page.keyboard.type("All of it, please.")
-    expect(page.get_by_text("Write what should change")).to_be_hidden()
+    expect(page.locator("[data-comment-missing]")).to_be_hidden()
     press(page, "Control+Enter")
     there(page, page.get_by_text("Sent back with your comment."))
     page.goto(reverse("studio:review-answer", args=[accepted.id]))
@@ -315,7 +315,12 @@ def test_the_help_lists_the_keys_of_the_page_and_goes(page):
     start(page, "ben", "Frogs, rankings")
     press(page, "?")
     help_ = page.get_by_role("dialog", name="Keyboard")
-    for words in ("Switch between rating and ranking", "the same place is a tie", "Guideline", "Submit, from anywhere"):
+    for words in (
+        "Switch between rating and ranking",
+        "letters in one place are tied",
+        "Guideline",
+        "Submit, from anywhere",
+    ):
         expect(help_).to_contain_text(words)
     press(page, "s")  # means nothing while the help is open
     expect(page.get_by_role("dialog")).to_have_count(1)

@@ -57,6 +57,11 @@ class Labeler:
         return self.post("draft", assignment.id, data=data, content_type="application/json")
 
 
+def undo_of(assignment: Assignment) -> str:
+    """What a page contains that offers to undo the assignment's submit."""
+    return f'action="{reverse("desk:undo", args=[assignment.id])}"'
+
+
 @pytest.fixture
 def labeler(db):
     """labeler(campaign...): somebody who has acknowledged the guidelines of these campaigns."""

@@ -60,7 +60,7 @@ def test_the_queries_do_not_grow_with_the_answers(labeler, demonstrations, djang
 
 
 def test_nothing_done_yet_says_so(labeler):
-    assert "You have not submitted anything yet" in labeler().get("answers").content.decode()
+    assert 'data-fact="no-answer"' in labeler().get("answers").content.decode()
 
 
 def test_my_answer_stands_beside_its_prompt_with_the_guideline_it_was_made_under(labeler, demonstrations):
@@ -71,7 +71,7 @@ def test_my_answer_stands_beside_its_prompt_with_the_guideline_it_was_made_under
     page = me.get("answer", held.id).content.decode()
     assert held.task.prompt.text in page
     assert "My <strong>answer</strong>" in page
-    assert f"Made under {campaign.guideline.name}, version 1." in page
+    assert f"Written under {campaign.guideline.name}, version 1." in page
 
 
 def test_a_sent_back_answer_shows_the_comment_and_can_be_taken_up(labeler, demonstrations):

@@ -79,8 +79,8 @@ def test_a_guideline_that_is_not_formatted_says_so(labeler, demonstrations):
     campaign = demonstrations()
     publish(campaign.guideline, "*a* " * 5_000)
     me = labeler(campaign)
-    assert "as it was written, because" in me.get("guideline", campaign.id).content.decode()
-    assert "as it was written, because" in me.get("task", me.take(campaign).id).content.decode()
+    assert 'data-fact="unrendered"' in me.get("guideline", campaign.id).content.decode()
+    assert 'data-fact="unrendered"' in me.get("task", me.take(campaign).id).content.decode()
 
 
 def test_a_few_shot_prompt(labeler):
@@ -99,8 +99,8 @@ def test_a_preview(labeler):
 
 def test_a_preview_says_what_it_leaves_out(labeler):
     me = labeler()
-    assert "Only the first 200,000" in me.post("preview", data={"text": "a" * 200_001}).content.decode()
-    assert "Only the first" not in me.post("preview", data={"text": "a" * 200_000}).content.decode()
+    assert "200,000" in me.post("preview", data={"text": "a" * 200_001}).content.decode()
+    assert 'data-fact="cut"' not in me.post("preview", data={"text": "a" * 200_000}).content.decode()
 
 
 def test_what_managers_read(rankings):

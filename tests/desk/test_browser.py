@@ -220,7 +220,7 @@ def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, edits):
     page.get_by_label("Instruction").fill("Write a poem about a frog.")
     expect(page.locator("ins").first).to_be_visible()
     page.get_by_label("Something needed was missing").check()
-    page.get_by_role("heading", name="What changes").click()
+    page.get_by_role("heading", name="Your changes").click()
     by_mouse(page)
     expect(page.get_by_text("Submitted.")).to_be_visible()
     expect(page.get_by_label("Instruction")).to_be_focused()
@@ -507,7 +507,7 @@ def test_two_windows_of_a_task_lose_neither_text(sit, demonstrations):
     other.get_by_label("Your answer").fill("Of the other window")
     expect(other.locator("[data-save-state=saved]")).to_be_visible()
     page.get_by_label("Your answer").fill("Of this window")
-    expect(page.get_by_text("that another window had saved")).to_be_visible()
+    expect(page.get_by_text("that was saved in another window")).to_be_visible()
     assert Draft.objects.get(labeler=me.user).body == {"text": ["Of this window"]}
     # Going on here says nothing new, and changes nothing about the offer.
     page.get_by_label("Your answer").press_sequentially(" and more")
@@ -556,7 +556,7 @@ def test_a_lease_lost_meanwhile_is_told_and_the_text_is_kept(sit, demonstrations
     Assignment.objects.filter(labeler=me.user).update(state=State.CANCELLED, labeler=None, leased_until=None)
     press(page, "Control+Enter")
     expect(page.get_by_role("heading", name="This task is no longer yours")).to_be_visible()
-    expect(page.get_by_label("What you wrote")).to_have_value("An hour of work")
+    expect(page.get_by_label("Your text")).to_have_value("An hour of work")
 
 
 def test_the_day_goes_without_javascript(sit, demonstrations, rankings):

@@ -235,7 +235,7 @@ def test_a_note_that_is_too_long_comes_back_whole_with_its_length(labeler, ranki
     assert page.status_code == 422
     assert "it has 5001" in page.content.decode()
     assert "x" * 5001 in page.content.decode()
-    assert "Every candidate needs" not in page.content.decode()
+    assert 'data-fact="incomplete"' not in page.content.decode()
     skipped = me.post("skip", held.id, data={"skip-sent": "1", "skip-reason": "other", "skip-note": "x" * 2001})
     assert skipped.status_code == 422
     assert "it has 2001" in skipped.content.decode()

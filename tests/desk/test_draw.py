@@ -23,7 +23,7 @@ from annotate.work.models import Assignment, Campaign
 from annotate.work.review import accept
 from annotate.work.states import State
 from tests import factories as make
-from tests.desk.conftest import make_prompts, marks
+from tests.desk.conftest import make_prompts, marks, undo_of
 
 migration = import_module("annotate.edits.migrations.0004_settle_instructions")
 INSTRUCTION = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
@@ -198,7 +198,7 @@ def test_the_undo_is_offered_alike_and_works_alike(twins):
     for pool in Pool.objects.all():
         filling.add_tasks(campaign=make.campaign(over=pool), prompts=pool.prompts.all(), now=make.NOW)
     for me, held, *_ in pair:
-        assert "Take it back" in me.get("answer", held.id).content.decode()
+        assert undo_of(held) in me.get("answer", held.id).content.decode()
         me.post("undo", held.id)
         assert Assignment.objects.get(id=held.id).state == State.LEASED
 
@@ -215,7 +215,7 @@ def test_more_minutes_bring_the_undo_back_for_neither(labeler, edits, percent, l
     change_campaign(campaign=campaign, undo_minutes=5)
     sweep(now=timezone.now())
     change_campaign(campaign=campaign, undo_minutes=60)
-    assert "Take it back" not in me.get("answer", held.id).content.decode()
+    assert undo_of(held) not in me.get("answer", held.id).content.decode()
     me.post("undo", held.id)
     assert Assignment.objects.get(id=held.id).state != State.LEASED
 
@@ -230,13 +230,13 @@ def test_an_answer_from_before_an_upgrade_is_taken_back_neither_drawn_nor_undraw
         # Earlier versions did so at the submit.
         become_prompt(instruction=Instruction.objects.get(), now=timezone.now())
     migration.settle(apps, None)
-    assert "Take it back" not in me.get("answer", held.id).content.decode()
+    assert undo_of(held) not in me.get("answer", held.id).content.decode()
     me.post("undo", held.id)
     assert Assignment.objects.get(id=held.id).state != State.LEASED
     # Whatever is submitted from now on has its minutes.
     later = me.take(campaign)
     me.submit(later, **INSTRUCTION | {"text": "Write about a toad."})
-    assert "Take it back" in me.get("answer", later.id).content.decode()
+    assert undo_of(later) in me.get("answer", later.id).content.decode()
 
 
 def test_a_verdict_shows_and_an_answer_without_one_stays_submitted(twins):

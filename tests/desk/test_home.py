@@ -24,7 +24,7 @@ def test_what_i_answered_and_skipped_is_not_left_to_me(labeler, demonstrations):
     me.post("skip", me.take(campaign).id, data={"skip-sent": "1", "skip-reason": "unclear"})
     # The skip took the third task for me, which I hold.
     page = me.get("home").content.decode()
-    assert "nothing left for you at the moment" in page
+    assert 'data-fact="nothing-left"' in page
     assert "Continue" in page
     assert "1 answer today" in page
 
@@ -36,7 +36,7 @@ def test_it_says_how_many_answers_a_day_they_may_give_and_offers_no_more(labeler
     assert "0 answers today, of 1 at most" in me.get("home").content.decode()
     me.submit(me.take(campaign), text="An answer")
     page = me.get("home").content.decode()
-    assert "You have reached your number of answers for today." in page
+    assert 'data-fact="enough"' in page
     assert f"/desk/campaigns/{campaign.id}/next/" not in page
 
 
@@ -62,7 +62,7 @@ def test_campaigns_of_others_are_not_listed(labeler, demonstrations):
 
 
 def test_an_empty_desk_says_so(labeler):
-    assert "No work is open to you at the moment" in labeler().get("home").content.decode()
+    assert 'data-fact="no-work"' in labeler().get("home").content.decode()
 
 
 def test_a_guideline_not_yet_acknowledged_comes_before_the_work(labeler, demonstrations):

@@ -132,7 +132,7 @@ def test_after_an_expired_lease_the_submit_is_taken_while_a_slot_is_free(labeler
     held = me.take(campaign)
     expire()
     page = me.get("task", held.id)
-    assert page.context["late"]
+    assert 'data-fact="late"' in page.content.decode()
     assert me.submit(held, text="Late but whole").status_code == 302
     assert Demonstration.objects.get().assignment.labeler == me.user
 

@@ -14,7 +14,7 @@ from annotate.work.models import Assignment, Draft, Event, Hand
 from annotate.work.review import accept
 from annotate.work.states import Move, State
 from tests import factories as make
-from tests.desk.conftest import make_prompts, marks
+from tests.desk.conftest import make_prompts, marks, undo_of
 
 
 def undo(me, assignment):
@@ -162,7 +162,7 @@ def test_what_somebody_built_on_stays(labeler, demonstrations, why):
     elif why == "closed":
         change_state(campaign=campaign, to="closed", now=timezone.now())
     before = Assignment.objects.values().get(id=held.id)
-    assert "Take it back" not in me.get("answer", held.id).content.decode()
+    assert undo_of(held) not in me.get("answer", held.id).content.decode()
     assert undo(me, held).url == reverse("desk:home")
     assert "cannot be taken back any more" in me.get("home").content.decode()
     assert Assignment.objects.values().get(id=held.id) == before
@@ -174,4 +174,4 @@ def test_the_answers_page_offers_it_while_it_is_possible(labeler, demonstrations
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, text="Too fast")
-    assert "Take it back" in me.get("answer", held.id).content.decode()
+    assert undo_of(held) in me.get("answer", held.id).content.decode()

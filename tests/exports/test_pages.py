@@ -95,7 +95,7 @@ def test_the_list_costs_the_same_for_any_number_of_rows(manager, day, rows, djan
 
 
 def test_an_empty_list_says_what_an_export_is(manager):
-    assert "Nothing has been exported yet" in manager.get(reverse("exports:exports")).content.decode()
+    assert 'data-fact="no-export"' in manager.get(reverse("exports:exports")).content.decode()
 
 
 def test_the_form_says_what_each_campaign_would_bring(manager, day):
@@ -248,7 +248,7 @@ def test_few_prompts_are_called_insufficient(manager, day):
         answers.ranking(slate, person, [1, 2, 3, 4])
     page = manager.get(reverse("exports:agreement")).content.decode()
     assert "Insufficient data: 1 prompt was ranked by two" in page
-    assert "1 of them has a pair that counts, and an interval needs 20." in page
+    assert "1 of them has a pair that counts. An interval needs 20." in page
     assert "100.0 %" in page
 
 

@@ -104,7 +104,7 @@ for role in ("labeler", "manager"):
         campaign = make.campaign()
         make.acknowledge(user, campaign)
         make.prompt(campaign.pool)
-        actions.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=timezone.now())
+        filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=timezone.now())
         held = leases.claim(campaign_id=campaign.id, labeler=user, now=timezone.now())
         long = {"text": "&" * 600_000}
         Draft.objects.create(task=held.task, labeler=user, body=long, saved_at=timezone.now())

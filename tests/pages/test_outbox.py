@@ -51,7 +51,7 @@ def test_clicks_and_keys_in_a_row_are_one_submit(task: Page, server: Told) -> No
         button.dblclick()
         task.keyboard.press("Control+Enter")
     expect(button).to_have_attribute("aria-busy", "true")
-    expect(task.locator("[data-hand-in-say]")).to_have_text("Handing in…")
+    expect(task.locator("[data-hand-in-say]")).to_have_text("Submitting…")
     assert len(held) == 1
     held[0].continue_()
     went_on(task)
@@ -113,7 +113,7 @@ def test_a_refusal_is_shown_by_the_page_of_the_plain_form(task: Page, server: To
 def test_a_refusal_without_a_page_leaves_the_text_where_it_is(task: Page, server: Told) -> None:
     server.submit = 404
     hand_in(task)
-    waits(task, "Could not be handed in. Your time is over.")
+    waits(task, "Not submitted. Your time is over.")
     expect(task.locator("#id_text")).to_have_value("my words")
     expect(task.get_by_role("button", name="Submit", exact=True)).to_be_enabled()
 
@@ -124,18 +124,18 @@ def test_another_page_delivers_and_keeps_what_is_refused_for_the_person_to_disca
     waits(task, "no connection")
     task.goto("/elsewhere")
     box = task.get_by_role("region", name="Answers in this browser")
-    expect(box).to_contain_text("1 answer waits to be sent.")
+    expect(box).to_contain_text("1 answer is waiting to be sent.")
     expect(box.get_by_role("link", name="Open the task")).to_have_attribute("href", "/task")
     server.submit = 409
     box.get_by_role("button", name="Send now").click()
-    expect(box).to_contain_text("could not be handed in. Your time is over.")
+    expect(box).to_contain_text("was not submitted. Your time is over.")
     assert server.submits[-1]["then"] == "stop", "nobody is there to take a next task"
     box.get_by_role("button", name="Copy the text").click()
     expect(box.get_by_role("textbox")).to_have_value("my words")
     assert task.evaluate("getSelection().toString() || document.activeElement.value") == "my words"
     sent = len(server.submits)
     task.reload()
-    expect(box).to_contain_text("could not be handed in")
+    expect(box).to_contain_text("was not submitted")
     assert len(server.submits) == sent, "what was refused is not sent again"
     box.get_by_role("button", name="Discard it").click()
     expect(box).to_be_hidden()
@@ -164,7 +164,7 @@ def test_two_tabs_send_it_once_and_both_learn_it(task: Page, server: Told) -> No
     waits(task, "no connection")
     other = task.context.new_page()
     other.goto("/elsewhere")
-    bar(other, "1 answer waits to be sent.")
+    bar(other, "1 answer is waiting to be sent.")
     held: list[Route] = []
     other.route("**/submit", lambda route: held.append(route))
     with other.expect_request("**/submit"):
@@ -175,7 +175,7 @@ def test_two_tabs_send_it_once_and_both_learn_it(task: Page, server: Told) -> No
     task.evaluate("navigator.locks.query()")
     assert len(server.submits) == sent, "the other tab is sending it"
     held[0].continue_()
-    bar(other, "has been handed in.")
+    bar(other, "is submitted.")
     went_on(task)
     assert len(server.submits) == sent + 2, "the other tab's, and the question where to go from here"
     assert len({one["submit_key"] for one in server.submits}) == 1
@@ -196,7 +196,7 @@ def test_another_person_neither_sees_nor_sends_it(task: Page, server: Told) -> N
     assert len(server.submits) == sent
     server.person = 7
     task.goto("/elsewhere")
-    bar(task, "has been handed in.")
+    bar(task, "is submitted.")
     assert [one["text"] for one in server.submits[sent:]] == ["my words"]
 
 
@@ -206,7 +206,7 @@ def test_where_nothing_can_be_kept_the_page_goes_on_trying_and_says_so(page: Pag
     page.fill("#id_text", "my words")
     server.submit = 502
     hand_in(page)
-    waits(page, "this browser keeps nothing: leave this page open")
+    waits(page, "this browser cannot keep your answer. Leave this page open")
     server.submit = 200
     page.click("[data-hand-in-now]")
     went_on(page)

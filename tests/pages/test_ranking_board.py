@@ -407,7 +407,7 @@ def test_a_letter_and_then_a_place_are_enough_for_a_mouse(board: Page) -> None:
 def test_a_letter_taken_back_leaves_no_trace(board: Page) -> None:
     keys(board, "r", "a", "1", "0")
     assert (places(board), order(board)) == ("-----", "")
-    assert said(board) == "Candidate A is not placed."
+    assert said(board) == "Candidate A has no place."
 
 
 def test_digits_beyond_the_last_place_do_nothing(board: Page) -> None:
@@ -418,7 +418,7 @@ def test_digits_beyond_the_last_place_do_nothing(board: Page) -> None:
 def test_a_rating_and_a_place_that_contradict_each_other_are_named(board: Page) -> None:
     slip = board.locator("[data-slip]")
     keys(board, "a", "7", "b", "2", "r", "a", "5", "b", "1")
-    expect(slip).to_contain_text("A is rated 7 and stands below B, rated 2.")
+    expect(slip).to_contain_text("A has rating 7 but is placed below B with rating 2.")
     keys(board, "a", "1")
     expect(slip).to_be_hidden()
 

@@ -60,14 +60,14 @@ def test_a_reviewer_decides_by_keys_alone(page: Page):
     page.keyboard.press("Control+Enter")
     comment = page.get_by_label("Comment")
     expect(comment).to_be_focused()
-    expect(page.get_by_text("Write what should change")).to_be_visible()
+    expect(page.locator("[data-comment-missing]")).to_be_visible()
     # A letter that is typed is a letter.
     page.keyboard.type("as you like")
     page.get_by_role("button", name="Send back").click()
     expect(page.locator(".prose").get_by_text("Answer 2")).to_be_visible()
     page.wait_for_load_state()
     page.keyboard.press("Control+Shift+Enter")
-    expect(page.get_by_text("Nothing waits for you")).to_be_visible()
+    expect(page.locator("[data-fact=nothing-waits]")).to_be_visible()
     decided = dict(Assignment.objects.values_list("id", "state"))
     assert decided == {first.id: State.ACCEPTED, second.id: State.SENT_BACK, third.id: State.ACCEPTED}
     second.refresh_from_db()
@@ -184,5 +184,5 @@ def test_a_refused_form_comes_back_at_its_first_fault(page: Page):
     expect(page.get_by_label("Folder, hub id or address")).to_be_focused()
     campaign = make.campaign("edits")
     page.goto(reverse("studio:campaign", args=[campaign.id]))
-    page.get_by_role("button", name="Ask for them").click()
+    page.get_by_role("button", name="Add briefs").click()
     expect(page.get_by_text("Say how many instructions you want")).to_be_in_viewport()

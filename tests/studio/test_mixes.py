@@ -84,7 +84,7 @@ def test_a_refusal_stands_where_it_belongs(studio, campaign, parts, fields, word
 
 def test_without_parts_the_campaign_ranks_what_is_there(studio, campaign):
     text = words(studio.get(page("campaign", campaign)))
-    assert "This campaign ranks the completions that are there" in text
+    assert 'data-fact="no-mix"' in text
     prompt, policy = campaign.pool.prompts.first(), make.policy()
     for said in ("same same same", "same same same.", "Same same same", "other"):
         make.completion(prompt, policy, said)
@@ -111,16 +111,16 @@ def test_the_campaigns_page_tells_how_its_slates_stand(studio, campaign):
     assert "SFT, the current one" in text
     assert reverse("studio:run", args=[SampleRun.objects.get().id]) in text
     run = studio.get(reverse("studio:run", args=[SampleRun.objects.get().id]))
-    assert f'<dt>For the slates of</dt><dd><a href="{page("campaign", campaign)}">' in words(run)
-    assert '<dt>Being sampled</dt><dd class="num">4</dd>' in text
+    assert fact(run, "campaign") == campaign.name
+    assert 'data-fact="sampling">4<' in text
     sample(failing=[policy])
     fill_campaigns()
     text = words(studio.get(part))
     assert '<span class="num">4</span> · A policy of the mix failed.' in text
-    assert "the pool has no prompt left" not in text
+    assert 'data-fact="used-up"' not in text
     sample(failing=[policy])
     fill_campaigns()
-    assert "the pool has no prompt left" in words(studio.get(part))
+    assert 'data-fact="used-up"' in words(studio.get(part))
 
 
 def test_a_mix_that_stopped_goes_on_by_a_button(studio, campaign):

@@ -200,7 +200,7 @@ def test_what_makes_no_sense_is_refused_at_its_field(studio, form, field):
 
 
 def test_only_labelers_are_given_work(studio, reviewer):
-    assert "What this person is given" not in words(studio.get(address("person", reviewer)))
+    assert 'id="given"' not in words(studio.get(address("person", reviewer)))
     assert studio.post(address("person-work", reviewer), {"daily_cap": 3}).status_code == 404
 
 

@@ -34,10 +34,17 @@ def test_the_page_of_a_policy_says_how_its_weights_are_loaded(studio):
     examples = [{"role": "user", "content": "The capital of Japan?"}, {"role": "assistant", "content": "Tokyo."}]
     policy = make.policy(adapter="/models/lora", quantisation="nf4", unsafe_weights=True, examples=examples)
     text = words(studio.get(reverse("studio:policy", args=[policy.id])))
-    for said in ("/models/lora", "4 bits (nf4)", "a manager said so", "2 messages before every prompt", "Tokyo."):
+    unsafe = 'data-fact="unsafe-weights"'
+    for said in (
+        "/models/lora",
+        "4 bits (nf4)",
+        unsafe,
+        "2 messages before every prompt",
+        "Tokyo.",
+    ):
         assert said in text
     plain = words(studio.get(reverse("studio:policy", args=[make.policy().id])))
-    for said in ("Adapter", "4 bits", "a manager said so", "before every prompt"):
+    for said in ("Adapter", "4 bits", unsafe, "before every prompt"):
         assert said not in plain
 
 
@@ -92,7 +99,7 @@ def test_a_policy_tells_where_it_is_used(studio, manager):
     text = words(studio.get(reverse("studio:policy", args=[policy.id])))
     assert campaign.name in text
     assert reverse("studio:run", args=[run.id]) in text
-    assert "moved by mia" in text
+    assert "set by mia" in text
 
 
 @pytest.mark.django_db
@@ -117,7 +124,7 @@ def test_a_server_is_probed_watched_and_asked_again(studio):
     progress, again = (reverse(f"studio:policy-probe{part}", args=[policy.id]) for part in ("-progress", ""))
     text = words(studio.get(page))
     assert "Waiting for a worker" in text
-    assert "Reproducible? Not known" in text
+    assert 'data-fact="reproducibility-unknown"' in text
     assert f'hx-get="{progress}"' in words(studio.get(progress))
     assert told(studio.post(again, follow=True)) == [str(probes.ProbeUnderWay.message)]
 
@@ -128,8 +135,8 @@ def test_a_server_is_probed_watched_and_asked_again(studio):
     assert ended["HX-Refresh"] == "true"
     assert "hx-get" not in words(ended)
     text = words(studio.get(page))
-    assert "a completion cannot be sampled again" in text
-    assert "the string stays in the text" in text
+    assert "cannot be reproduced" in text
+    assert "leaves the stop string in the text" in text
     assert "<code>sft@7</code>" in text
     assert '<span class="badge" data-tone="warn">Not reproducible</span>' in text
     assert "Not reproducible" in words(studio.get(reverse("studio:policies")))
@@ -148,5 +155,5 @@ def test_only_a_server_is_probed(studio):
     policy = make.policy()
     response = studio.post(reverse("studio:policy-probe", args=[policy.id]), follow=True)
     assert told(response) == [str(probes.NoServer.message)]
-    assert "What the server can do" not in words(response)
+    assert 'id="probe"' not in words(response)
     assert studio.get(reverse("studio:policy-probe-progress", args=[policy.id])).status_code == 404

@@ -74,7 +74,7 @@ def filled(db):
 def test_prompts_are_found_by_words_and_filters(studio, filled, asked, found):
     response = studio.get(reverse("studio:pool", args=[filled.id]), asked)
     assert [prompt.text for prompt in response.context["page"]] == found
-    assert ("No prompt fits" in words(response)) is (not found)
+    assert ('data-fact="no-match"' in words(response)) is (not found)
 
 
 def test_a_pool_costs_the_same_queries_however_full_it_is(studio, filled, django_assert_num_queries):

@@ -91,7 +91,7 @@ def test_the_queue_costs_the_same_queries_however_long_it_is(review, waiting, dj
 
 @pytest.mark.django_db
 def test_an_empty_queue_says_when_something_comes(review):
-    assert "Answers come here" in words(review.get(reverse(QUEUE)))
+    assert 'data-fact="nothing-waits"' in words(review.get(reverse(QUEUE)))
 
 
 def test_the_page_shows_prompt_answer_and_guideline(review, waiting):
@@ -267,7 +267,7 @@ def test_what_is_decided_is_shown_without_the_buttons(review, reviewer, waiting)
     assignment = waiting()
     review.post(page(assignment), {"decision": "accept"} | read(assignment))
     text = words(review.get(page(assignment)))
-    assert "rea decided about it" in text
+    assert "rea has already decided about this answer" in text
     assert 'name="decision"' not in text
 
 

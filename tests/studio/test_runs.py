@@ -11,7 +11,7 @@ from annotate.samples import runs as sampling
 from annotate.samples.models import FinishReason, SampleRun
 from annotate.samples.states import RequestState, RunState
 from tests import factories as make
-from tests.studio.conftest import told, words
+from tests.studio.conftest import fact, told, words
 
 FORM = {"k": 2, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 32, "stop": "", "seed": ""}
 
@@ -113,11 +113,11 @@ def test_the_page_shows_what_was_asked_and_what_was_written(studio, run):
 
 def test_a_run_says_why_it_waits(studio, pool, run):
     type(run.policy).objects.filter(id=run.policy_id).update(needs_gpu=True)
-    assert "<dt>Waiting for</dt><dd>a worker with a GPU</dd>" in words(studio.get(address("run", run)))
+    assert fact(studio.get(address("run", run)), "waits") == "a worker with a GPU"
     other = started(pool)
     requests.claim(run=run, worker="w", limit=1, lease=timedelta(minutes=1), now=timezone.now())
     assert f"run {run.id}, which the workers are sampling" in words(studio.get(address("run", other)))
-    assert "<dt>Waiting for</dt>" not in words(studio.get(address("run", run)))
+    assert fact(studio.get(address("run", run)), "waits") is None
 
 
 def test_cancelling(studio, run):

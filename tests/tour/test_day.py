@@ -82,7 +82,7 @@ def review(browser: Browser, platform: Platform) -> None:
             page.get_by_role("button", name="Accept").click()
             expect(page.get_by_text("Accepted.")).to_be_visible()
             page.goto(page.url)
-        expect(page.get_by_text("Nothing waits for you")).to_be_visible()
+        expect(page.locator("[data-fact=nothing-waits]")).to_be_visible()
     accepted = platform.rows("SELECT text, source FROM pools_prompt WHERE author_id IS NOT NULL")
     assert accepted == [("Describe a sound that only old houses make.", "labeler")]
 

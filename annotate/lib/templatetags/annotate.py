@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.lib import mail
 from annotate.lib import markdown as markup
-from annotate.lib.text import cut_before, is_blank
+from annotate.lib.text import Op, Piece, cut_before, is_blank
 
 register = template.Library()
 
@@ -88,10 +88,14 @@ def visible(text: object) -> SafeString:
     return markup.visible(str(text))
 
 
-@register.filter
-def changed(text: str) -> SafeString:
-    """`{{ piece.text|changed }}`: what a difference shows as added or removed, be it white space only."""
-    return markup.changed(text)
+@register.simple_tag
+def difference(piece: Piece) -> SafeString:
+    """`{% difference piece %}`: one piece of a word diff. White space that was added or removed is made visible."""
+    if piece.op == Op.ADDED:
+        return format_html("<ins>{}</ins>", markup.changed(piece.text))
+    if piece.op == Op.REMOVED:
+        return format_html("<del>{}</del>", markup.changed(piece.text))
+    return markup.visible(piece.text)
 
 
 @register.filter
