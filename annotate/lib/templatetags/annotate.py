@@ -19,7 +19,8 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.lib import mail
 from annotate.lib import markdown as markup
-from annotate.lib.text import Op, Piece, cut_before, is_blank
+from annotate.lib.diff import Op, Piece
+from annotate.lib.text import cut_before, is_blank
 
 register = template.Library()
 
