@@ -12,6 +12,7 @@ from annotate.samples.models import Dtype, Origin, Policy, Quantisation, SampleR
 from annotate.samples.rules import BadExamples, canonical_examples, is_folder
 from models_worker import checkpoints, files, runner
 from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, SamplingParams
+from models_worker.loading import Unusable, load_sampler
 
 
 class Command(BaseCommand):
@@ -96,7 +97,7 @@ class Command(BaseCommand):
             )
         except (files.BadFile, InvalidParams, BadExamples, checkpoints.NotLoaded, OSError, ValueError) as error:
             raise CommandError(str(error)) from error
-        except (runner.Unusable, SamplerUnusable) as error:
+        except (Unusable, SamplerUnusable) as error:
             raise CommandError(str(error)) from error
         skipped = f" {outcome.skipped} bad lines skipped." if outcome.skipped else ""
         self.stdout.write(f"{outcome.written} completions written, {outcome.failed} failed.{skipped}")
@@ -106,7 +107,7 @@ class Command(BaseCommand):
 
 def _sampler(policy: Policy) -> Sampler:
     # A policy without a row was never sampled, so there are no earlier weights to compare.
-    return runner.load_sampler(policy) if policy.pk else checkpoints.sampler(policy)
+    return load_sampler(policy) if policy.pk else checkpoints.sampler(policy)
 
 
 def _registered(named: str) -> Policy:
