@@ -1,11 +1,11 @@
-"""How often the 95% intervals of agreement hold the truth, and how wide they are, for labelers that are made up.
+"""Measure the coverage and the width of the 95% intervals of agreement, with simulated labelers.
 
     python bench/agreement.py [--samples 400] [--replicates 400]
 
-Each kind of labelers is simulated on enough prompts to know its true agreement, then sampled repeatedly on few
-prompts. A candidate has a worth; each of two labelers sees it with noise, and orders and rates by what they see.
-Some kinds turn the second labeler's whole order around on a share of the prompts: the disagreement is rare and comes in
-whole prompts, which is where an interval is hardest to get right. Ends with one JSON line. No database.
+Each kind of labelers is simulated on many prompts for its true agreement, then sampled repeatedly on few prompts. A
+candidate has a worth; two labelers see it with noise, and rank and rate what they see. Some kinds reverse the second
+labeler's order on a share of the prompts: rare disagreement on whole prompts is hardest for an interval. Needs no
+database. Prints one JSON line at the end.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FOR_THE_TRUTH = 20_000
 
 @dataclass(frozen=True)
 class Labelers:
-    """`noise` in units of the spread of worth; `turned`: the share of prompts that the second one orders backwards."""
+    """noise: in standard deviations of worth. turned: share of prompts that the second labeler orders backwards."""
 
     candidates: int
     noise: float
@@ -63,7 +63,7 @@ KINDS = {
 
 
 def coverage(labelers: Labelers, prompts: int, *, samples: int, replicates: int) -> dict[str, tuple[float, float]]:
-    """For each statistic, the share of samples whose interval holds the truth, and the mean width of the intervals."""
+    """For each statistic, the share of intervals that contain the true value, and their mean width."""
     truth = labelers.measured(FOR_THE_TRUTH, seed=0, replicates=2)
     held, width = dict.fromkeys(STATISTICS, 0), dict.fromkeys(STATISTICS, 0.0)
     for seed in range(1, samples + 1):

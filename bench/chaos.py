@@ -1,16 +1,15 @@
-"""Does the queue hold when everything is killed under it? 64 people at work, and kill -9 for each part in turn.
+"""Test that the queue survives crashes: 64 people work while kill -9 hits each part in turn.
 
     python bench/chaos.py [--quick] [--clients 64] [--tasks 300] [--kills 24] [--seconds 600]
 
-First they work through a whole campaign undisturbed, then through another one while gunicorn's workers and master,
-PostgreSQL's connections, server and keeper, the worker, beat and the broker (a Redis, where there is one) are killed.
-Nobody repairs anything: the supervisor of bin/start has to bring each back. Who gets no answer sends the same form with
-the same submit key again, as a browser does. At the end some people are gone without a word, and the sweep has to free
-what they hold. Ends with one JSON line:
+First they finish a campaign undisturbed. Then they work in another one while this program kills gunicorn's workers and
+master, PostgreSQL's connections, server and keeper, the worker, beat and the broker (Redis, if installed). Only the
+supervisor of bin/start restarts them. A labeler without an answer sends the same form and submit key again, as a
+browser does. At the end some labelers disappear, and the sweep must free their leases. Prints one JSON line:
 
-    acknowledged    submits that the platform said were stored       found           of these, how many are, as sent
-    doubled         texts or labelers twice on a task                over_assigned   tasks with more answers than asked
-    stuck           slots still held when lease and sweep are over   not_back        parts that did not return
+    acknowledged    submits that the platform confirmed              found           of these, the number stored as sent
+    doubled         texts or labelers twice on a task                over_assigned   tasks with too many answers
+    stuck           slots leased after lease and sweep               not_back        parts that did not return
 """
 
 import sys
@@ -37,23 +36,23 @@ import psycopg2  # noqa: E402
 from bench import desk  # noqa: E402
 
 OVERLAP = 3
-# Beat asks for a sweep this often; the rest is for a machine that has more to do.
+# The interval of beat's sweep, with a reserve for a busy machine.
 SWEEP_SECONDS = 30
 SLACK_SECONDS = 30
 SECONDS_TO_RETURN = 120
-# So many submits between two kills that each meets a platform at work.
+# Submits between two kills, so that each kill meets a working platform.
 BETWEEN = 40
 ENDLESS = 10_000
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something to kill: its processes now, and how many of them there are when it is whole."""
+    """A part to kill: its processes, and their number when it is complete."""
 
     name: str
     processes: Callable[[], list[psutil.Process]]
     whole: int = 1
-    # Otherwise one of them, by chance.
+    # Otherwise a random one.
     all_at_once: bool = True
 
 
@@ -80,12 +79,12 @@ class Day:
 
     over: bool = False
     clicks: int = 0
-    # Forms that had to be sent again, and claims that got no answer.
+    # Forms sent again, and claims without an answer.
     repeated: int = 0
 
 
 async def work(labeler: desk.Labeler, day: Day, chance: random.Random) -> None:
-    """Until the day is over, or nothing is left. Whoever gets no answer waits a moment and sends the same again."""
+    """Work until the day is over or nothing is left. Without an answer, wait and send the same form again."""
     form: desk.Form | None = None
     while not day.over:
         try:
@@ -108,7 +107,7 @@ async def work(labeler: desk.Labeler, day: Day, chance: random.Random) -> None:
 
 
 async def finish(labeler: desk.Labeler, form: desk.Form | None, chance: random.Random) -> None:
-    """Hand in what is held, and take no more. What a lost answer had claimed is found by asking once more."""
+    """Submit leased tasks and take no more. Asks once more, for a task whose answer was lost."""
     deadline = time.monotonic() + SECONDS_TO_RETURN
     while time.monotonic() < deadline:
         try:
@@ -149,7 +148,7 @@ async def kill_in_turn(
     walk_out: int = 0,
     lease_seconds: float = 0,
 ) -> Outcome:
-    """Everybody works while `parts` are killed in turn. `walk_out` of them leave without a word in the end."""
+    """Everybody works while `parts` are killed in turn. At the end, `walk_out` labelers disappear."""
     day, chance, deadline = Day(), random.Random(2), time.monotonic() + seconds
     working = [asyncio.create_task(work(labeler, day, chance)) for labeler in labelers]
     done, not_back = 0, []
@@ -183,7 +182,7 @@ def outcome_of(platform: desk.Platform, campaign: int, labelers: list[desk.Label
 
 
 async def clicked(day: Day, times: int) -> bool:
-    """Wait for that many more acknowledged submits."""
+    """Wait for this many more acknowledged submits."""
     wanted, deadline = day.clicks + times, time.monotonic() + SECONDS_TO_RETURN
     while day.clicks < wanted and time.monotonic() < deadline:
         await asyncio.sleep(0.05)
@@ -199,7 +198,7 @@ def kill(part: Part, chance: random.Random) -> list[psutil.Process]:
 
 
 async def returned(part: Part, victims: list[psutil.Process]) -> bool:
-    """Is the part whole again, with none of the victims in it?"""
+    """Whether the part is complete again, without the killed processes."""
     gone = {victim.pid for victim in victims}
 
     def whole() -> bool:
@@ -209,7 +208,7 @@ async def returned(part: Part, victims: list[psutil.Process]) -> bool:
 
 
 def slots(platform: desk.Platform, campaign: int, *states: str) -> int:
-    """How many slots are in these states; a database that is not back yet is asked again."""
+    """The number of slots in these states. Waits for the database to return."""
     counted = desk.eventually(lambda: _slots(platform, campaign, states), seconds=SECONDS_TO_RETURN)
     return int(counted[0][0])
 
@@ -224,7 +223,7 @@ def _slots(platform: desk.Platform, campaign: int, states: tuple[str, ...]) -> l
 
 
 def parts_of(platform: desk.Platform) -> list[Part]:
-    """Each process that bin/start has brought up."""
+    """The processes that bin/start has started."""
 
     def web_workers() -> list[psutil.Process]:
         web = platform.processes("gunicorn")
@@ -253,7 +252,7 @@ def command_line(process: psutil.Process) -> str:
 
 
 class Redis:
-    """A broker that is killed and started again by us: it is no part of what bin/start looks after."""
+    """A broker that this program restarts itself, because bin/start does not run it."""
 
     def __init__(self, program: str, folder: str) -> None:
         self.port = desk.free_port()
@@ -347,7 +346,7 @@ def run(platform: desk.Platform, parts: list[Part], asked: argparse.Namespace) -
 def prepare(
     platform: desk.Platform, clients: int, tasks: int, lease_minutes: int, endless: int = ENDLESS
 ) -> tuple[int, int, list[desk.Account]]:
-    """A campaign of so many tasks, one of which nobody sees the end, and the people."""
+    """A campaign to finish, one that is too large to finish, and the people."""
     with desk.engine(platform) as inside:
         people = desk.make_people(inside, clients)
         campaigns = []

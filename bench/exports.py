@@ -1,9 +1,9 @@
-"""How fast rankings become training files, and what memory that takes, at N and at 10 N rankings.
+"""Measure speed and memory of an export, with N and 10 N rankings.
 
     DATABASE_URL=postgresql://user@host/database python bench/exports.py [--rankings 2000] [--candidates 9]
 
-Each size gets a database of its own on that server, made and dropped here; the one that is named is only connected to.
-Ends with one JSON line. Memory is the peak resident size of `manage.py export`, the whole process.
+Creates and drops a database for each size on that server. Memory is the peak resident size of the process
+`manage.py export`. Prints one JSON line at the end.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def version(server: str) -> str:
 
 @contextmanager
 def database(server: str, name: str, like: str = "template1") -> Iterator[str]:
-    """The address of a new database on the server, dropped in the end."""
+    """The URL of a new database on the server, which is dropped at the end."""
     run_sql(server, f"CREATE DATABASE {name} TEMPLATE {like}")
     try:
         yield urlsplit(server)._replace(path=f"/{name}").geturl()
@@ -164,7 +164,7 @@ def manage(url: str, *command: str) -> tuple[float, float]:
 
 def run_sql(url: str, statements: str, values: dict[str, object] | None = None) -> None:
     connection = psycopg2.connect(url)
-    # CREATE DATABASE stands outside of a transaction.
+    # CREATE DATABASE cannot run in a transaction.
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:

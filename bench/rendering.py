@@ -1,11 +1,11 @@
-"""How long the slowest page of texts takes: rendered Markdown and word differences, found by a seeded search.
+"""Search for the slowest page of texts (rendered Markdown and word differences) and measure it.
 
     python bench/rendering.py [--rounds 1000] [--seed 1]
 
-Starts from the patterns below, combines and changes them at random and keeps what takes the most CPU time for its
-estimated cost. A page then shows the slowest text found until the request's budget is spent, and twice as often
-after that, as a page with many texts would. Ends with one JSON line: milliseconds of CPU time for the slowest page,
-for one text and for one difference, and how the time grows from a text to one of ten times its size (10 is linear).
+Combines and changes the patterns below at random, by a seed, and keeps the inputs with the most CPU time for their
+estimated cost. Then renders a page that repeats the slowest text until the request's budget is spent, and twice as
+often after that. Prints one JSON line: milliseconds of CPU time for the slowest page, text and difference, and the
+growth of the time for a text of ten times the size (10 is linear).
 """
 
 import argparse
@@ -102,7 +102,7 @@ def filled(unit: str, size: int) -> str:
 
 
 def climb(rng: random.Random, rounds: int, first: T, change: Callable[[T], T], score: Callable[[T], float]) -> T:
-    """The input with the highest score that `rounds` changes found, starting over from time to time."""
+    """The input with the highest score after `rounds` changes, with some restarts."""
     best = now = first
     best_score = now_score = score(first)
     for number in range(rounds):
@@ -128,7 +128,7 @@ def cpu(work: Callable[[], object], times: int = 1) -> float:
 
 
 def page(texts: Sequence[str]) -> None:
-    """What a request does that shows these texts, each rendered and as written, with nothing in the cache."""
+    """Render these texts as a request does, with an empty cache."""
     with request_budget():
         for one in texts:
             markdown._cached.cache_clear()
@@ -137,7 +137,7 @@ def page(texts: Sequence[str]) -> None:
 
 
 def longest_rendered(pattern: str) -> str:
-    """As much of the repeated pattern as is still rendered."""
+    """The longest repetition of the pattern that is still rendered."""
     low, high = 1, markdown.MAX_COST * markdown.UNIT_CHARACTERS
     while low < high:
         middle = (low + high + 1) // 2
@@ -159,7 +159,7 @@ def page_of(one: str) -> list[str]:
 
 
 def pair_of(rng: random.Random, size: int) -> Pair:
-    """Two texts that are alike in a way that keeps a comparison busy."""
+    """Two similar texts that are expensive to compare."""
     words = [f"{rng.choice(FRAGMENTS)}{number}" for number in range(rng.choice((2, 5, 20, 100, 150, 1000)))]
     gap = rng.choice((" ", "\n", ". ", "", ".", "\n\n"))
     old = gap.join(rng.choices(words, k=rng.randint(1, size // 4 + 1)))[:size]

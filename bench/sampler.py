@@ -1,7 +1,7 @@
 """One measured process of bench/sampling.py: `python -m bench.sampler '[{"method": "ours", ...}]'`, a JSON line back.
 
-What is compared by speed or memory gets a process each: a peak is a process's, and no method finds another's pages
-warm. The jobs of one process share the seconds that it takes to import torch.
+Each method runs in a process of its own, because peak memory belongs to a process and methods must not warm each
+other's pages. Several jobs of one method share a process, to import torch once.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ SHAPES: dict[str, dict[str, int]] = {
         "num_attention_heads": 6,
         "num_key_value_heads": 2,
     },
-    # 1.6 million, most of them the vocabulary's: for what needs thousands of prompts.
+    # 1.6 million parameters, most of them embeddings: for thousands of prompts.
     "tiny": {
         "hidden_size": 128,
         "intermediate_size": 352,
@@ -42,7 +42,7 @@ SHAPES: dict[str, dict[str, int]] = {
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
     },
-    # The shape of Llama 3.2 1B but for the vocabulary: 1.0 thousand million.
+    # Llama 3.2 1B with a smaller vocabulary: 1.0 billion parameters.
     "1b": {
         "hidden_size": 2048,
         "intermediate_size": 8192,
@@ -73,7 +73,7 @@ class Job:
 
 
 def make_policy(folder: Path, shape: str) -> None:
-    """A random Llama and a tokenizer of as many words as it has tokens."""
+    """A random Llama, and a tokenizer with one word per token."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -106,7 +106,7 @@ def prompt_ids(job: Job) -> list[tuple[int, ...]]:
 
 
 def as_text(ids: tuple[int, ...]) -> str:
-    """The message that TEMPLATE and the tokenizer turn into these ids."""
+    """The message that becomes these ids."""
     return " ".join(f"w{number}" for number in ids[1:])
 
 
@@ -137,7 +137,7 @@ def naive(job: Job) -> Callable[[], dict[str, Any]]:
 
 
 def batched(job: Job) -> Callable[[], dict[str, Any]]:
-    """`generate` over as many prompts as fill the rows, those of like length together, padded on the left."""
+    """`generate` over prompts of similar length that fill the rows, padded on the left."""
     import torch
 
     model, settings = load(job).model, generation(job)
@@ -183,7 +183,7 @@ def continuous(job: Job) -> Callable[[], dict[str, Any]]:
 
 
 def generation(job: Job) -> dict[str, Any]:
-    """The same sampling as ours: transformers would otherwise keep the likeliest 50 tokens only."""
+    """The same sampling as ours. The default of transformers keeps only the 50 likeliest tokens."""
     return {
         "do_sample": True,
         "temperature": 1.0,
@@ -229,7 +229,7 @@ def ours(job: Job) -> Callable[[], dict[str, Any]]:
 
 
 def shares(job: Job) -> Callable[[], dict[str, Any]]:
-    """Ours, with a stopwatch around its parts: which share of the CPU time goes where."""
+    """The share of each part of ours in the CPU time."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     from models_worker.engine import decoding
@@ -309,8 +309,8 @@ def vllm(job: Job) -> Callable[[], dict[str, Any]]:
         enable_chunked_prefill=False,
         disable_log_stats=True,
     )
-    # The samples of a prompt take this seed and those after it. One seed for all prompts would, of a policy as flat as
-    # this, write K texts over and over, with K lengths.
+    # The samples of a prompt take this seed and the next ones. With one seed for all prompts, this random policy would
+    # write the same K texts for each prompt.
     params = [
         SamplingParams(
             n=job.k,
@@ -326,7 +326,7 @@ def vllm(job: Job) -> Callable[[], dict[str, Any]]:
         answers = [each for out in engine.generate(prompts, params, use_tqdm=False) for each in out.outputs]
         return {"tokens": sum(len(each.token_ids) for each in answers), "samples": len(answers)}
 
-    # Other tokens than the prompts', or their prefixes would be cached.
+    # Not the tokens of the prompts, whose prefixes would be cached.
     engine.generate([TokensPrompt(prompt_token_ids=[7001] * 64)], SamplingParams(max_tokens=4), use_tqdm=False)
     return run
 

@@ -1,13 +1,12 @@
-"""How fast completions are sampled, what that costs, and how it compares with other ways to sample the same.
+"""Measure the speed and memory of sampling, and compare it with other engines.
 
     python bench/sampling.py [--quick] [--vllm PYTHON] [--only PART ...]
 
 A random Llama of 15.7 million parameters, 64 prompts of 64 to 512 tokens, K=4, at most 128 new tokens, one thread.
-Rates are tokens per second of CPU time, which a busy machine disturbs less than tokens per second; ours is the mean of
-a run before and one after what it is compared with, of --quick one. DATABASE_URL names a PostgreSQL server for the run
-through Celery, which gets a database of its own there; without it a server of this platform's own is started for the
-time. --vllm names a Python that has vLLM, if this one has not. Ends with one JSON line; --quick takes under two minutes
-on an idle machine.
+Rates are tokens per second of CPU time, because a busy machine disturbs them less than tokens per second. The rate of
+this engine is the mean of runs before and after the compared one (one run with --quick). DATABASE_URL names a
+PostgreSQL server for the run through Celery, which creates a database there; by default the program starts a server.
+--vllm names a Python with vLLM. Prints one JSON line at the end. --quick takes under two minutes on an idle machine.
 """
 
 import argparse
@@ -33,15 +32,15 @@ sys.path.insert(0, str(ROOT))
 from bench.sampler import SHAPES, VOCABULARY  # noqa: E402
 
 MB = 1 << 20
-# Rows side by side of ours as it comes, and of vLLM. With as many a batch of `generate` is slower than with 64.
+# Default rows of this engine, also for vLLM. `generate` is slower with so large a batch than with 64.
 ROWS = 256
-# An H200: bytes of memory and bf16 operations a second, and what share of each a good program gets.
+# An H200: bytes of memory and bf16 operations per second, and the share of each that good programs reach.
 BANDWIDTH, OPERATIONS = 4.8e12, 989e12
 REACHED_BANDWIDTH, REACHED_OPERATIONS = 0.7, 0.55
 
 
 class Bench:
-    """Starts the measured processes, and keeps what the last line says."""
+    """Starts the measured processes, and collects their results."""
 
     def __init__(self, folder: Path, *, quick: bool, vllm: str | None) -> None:
         self.folder, self.quick, self.vllm = folder, quick, vllm
@@ -57,12 +56,12 @@ class Bench:
         return self.process([{"method": method, "folder": self.policy(shape), **self.short, **job}], python=python)[0]
 
     def ours(self, *jobs: dict[str, Any], shape: str = "small") -> list[dict[str, Any]]:
-        """Several measurements of ours, one after the other in one process."""
+        """Several measurements of this engine, in one process."""
         return self.process([{"method": "ours", "folder": self.policy(shape), **self.short, **job} for job in jobs])
 
     @property
     def short(self) -> dict[str, int]:
-        """Shorter texts where there is no time for long ones."""
+        """Shorter texts with --quick."""
         return {"max_new_tokens": 40} if self.quick else {}
 
     def process(self, jobs: list[dict[str, Any]], *, python: str = sys.executable) -> list[dict[str, Any]]:
@@ -119,8 +118,8 @@ def load() -> str:
 def rates(bench: Bench) -> None:
     """Tokens per CPU second (and per second), each way in a process of its own"""
     prompts = 8 if bench.quick else 64
-    # What these cost a token does not depend on how many prompts there are. Batches do: of more, those of a length are
-    # more alike.
+    # Their cost per token does not depend on the number of prompts. That of batches does: with more prompts, lengths in
+    # a batch differ less.
     fewer, few = (4, 4) if bench.quick else (32, 16)
     first = bench.measure("ours", prompts=prompts, rows=ROWS)
     naive = bench.measure("naive", prompts=fewer)
@@ -128,7 +127,7 @@ def rates(bench: Bench) -> None:
     continuous = bench.measure("continuous", prompts=few)
     second = first if bench.quick else bench.measure("ours", prompts=prompts, rows=ROWS)
     ours = (first["tokens"] + second["tokens"]) / (first["cpu_s"] + second["cpu_s"])
-    # Few prompts have no more samples than that.
+    # Few prompts have no more samples.
     fewer_rows = first if bench.quick else bench.measure("ours", prompts=prompts)
     bf16 = bench.measure("ours", prompts=prompts, rows=ROWS, dtype="bfloat16")
     bf16_naive = None if bench.quick else bench.measure("naive", prompts=few, dtype="bfloat16")
@@ -229,7 +228,7 @@ def ten_times(bench: Bench) -> None:
     """
     sizes = (16, 160) if bench.quick else (64, 640, 6400)
     short = {"shortest": 8, "longest": 32, "max_new_tokens": 16}
-    # Smallest first, so that the peak of the process so far is the peak of the last.
+    # Smallest first, so that the peak of the process is that of the last measurement.
     several = bench.ours(*({"prompts": prompts, **short} for prompts in sizes), shape="tiny")
     costs = [round(1000 * got["cpu_s"] / got["samples"], 2) for got in several]
     peaks = [got["peak_mb"] for got in several]
@@ -268,7 +267,7 @@ def end_to_end(bench: Bench) -> None:
 
 @contextmanager
 def database(folder: Path) -> Iterator[str]:
-    """The address of a new database, on the server of DATABASE_URL or on one that is started for it."""
+    """The URL of a new database, on the server of DATABASE_URL or on a new server."""
     from annotate.launch import embedded_postgres
 
     given, own = os.environ.get("DATABASE_URL"), folder / "server"
@@ -287,7 +286,7 @@ def database(folder: Path) -> Iterator[str]:
 
 def run_sql(server: str, statement: str) -> None:
     connection = psycopg2.connect(server)
-    # CREATE DATABASE stands outside of a transaction.
+    # CREATE DATABASE cannot run in a transaction.
     connection.autocommit = True
     try:
         with connection.cursor() as cursor:
@@ -325,7 +324,7 @@ def on_a_gpu(bench: Bench) -> None:
 
 
 def roofline(rows: int, *, length: int) -> float:
-    """Tokens a second that memory and arithmetic of an H200 allow, prompts not counted.
+    """The tokens per second that memory and arithmetic of an H200 allow, without reading prompts.
 
     A step of B rows of L tokens each takes the longer of reading the weights and all keys and values, (W + B L kv) /
     bandwidth, and of computing, 2 P B / operations; W = 2 P bytes for P parameters.

@@ -1,4 +1,4 @@
-"""The part of bench/sampling.py that needs Django: a sampling run through a real Celery worker, and what it took.
+"""The part of bench/sampling.py that needs Django: measure a sampling run through a real Celery worker.
 
 `python -m bench.sampling_run '{"folder": ..., "prompts": 64}'`, with the environment of the platform it measures. A
 first run of a few prompts brings the worker up and the policy into its memory; only the second one is measured.
@@ -111,7 +111,7 @@ def wait_until(happened: Callable[[], bool], worker: "subprocess.Popen[bytes]", 
     while not happened():
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit(f"The worker did not get through:\n{log.read_text()[-2000:]}")
-        # Seldom, so that asking takes nothing from what is measured.
+        # Rarely, so that the queries do not disturb the measurement.
         time.sleep(0.1)
 
 

@@ -1,9 +1,9 @@
-"""How long a look after a campaign's slates takes over a large pool: nothing to do, a refill, an exhausted pool.
+"""Measure how long the slate supply of a campaign takes on a large pool: idle, refill, exhausted pool.
 
     DATABASE_URL=postgresql://user@host/database python bench/supply.py [--prompts 1000000]
 
-Makes a database of its own on that server and drops it. Half of the prompts have a slate already. Also times the
-comparison of two long completions. Ends with one JSON line.
+Creates and drops a database on that server. Half of the prompts have a slate. Also measures the comparison of two long
+completions. Prints one JSON line at the end.
 """
 
 import argparse
@@ -34,7 +34,7 @@ INSERT INTO pools_prompt (id, pool_id, group_id, messages, kind, source, source_
            encode(sha256(i::text::bytea), 'hex'), now()
     FROM generate_series(1, %(n)s) i;
 """
-# What a worker would have done, and labelers after it: the slates of the first half of the pool, all opened.
+# The slates of the first half of the pool, all opened by labelers.
 USED = """
 INSERT INTO work_task (campaign_id, prompt_id, created_at, excused)
     SELECT %(campaign)s, id, now(), 0 FROM pools_prompt WHERE id <= %(half)s;
@@ -72,7 +72,7 @@ def measure(url: str, prompts: int) -> dict[str, float]:
 
     figures: dict[str, float] = {}
     try:
-        # Breadth is the same as depth here.
+        # Breadth equals depth here.
         for order in (Order.DEPTH, Order.PRIORITY, Order.RANDOM):
             figures |= {f"{order}_{name}_ms": took for name, took in measure_order(url, prompts, order).items()}
     finally:
@@ -105,13 +105,13 @@ def measure_order(url: str, prompts: int, order: str) -> dict[str, float]:
     mix = Mix.objects.get(campaign=campaign)
     version = mix.versions.create(parts=stock.resolved(mix), made_at=now)
     if order in stock.BY_ID:
-        # Where the last of the used ones was asked for; in other orders there is no such place.
+        # The position of the last used slate; other orders have no such position.
         Mix.objects.filter(campaign=campaign).update(reached=prompts // 2)
     run_sql(url, USED, {"campaign": campaign.id, "version": version.id, "half": prompts // 2})
     run_sql(url, "ANALYZE")
     look = lambda: supply.supply(campaign=campaign, now=timezone.now())  # noqa: E731  # what is measured
     figures = {"refill": timed(look, once=True), "full": timed(look), "page": timed(lambda: stock.supply_of(campaign))}
-    # Nothing is left: every further prompt has been asked for, and opened.
+    # An exhausted pool: all further prompts have opened slates.
     Slate.objects.filter(campaign=campaign, state="sampling").delete()
     Mix.objects.filter(campaign=campaign).update(reached=prompts)
     return figures | {"exhausted": timed(look)}

@@ -28,6 +28,7 @@ from models_worker.engine import templates, types
 from models_worker.engine.loader import forget_policies
 from models_worker.engine.params import derive_seed
 from models_worker.engine.transformers_engine import TransformersSampler
+from models_worker.loading import load_sampler
 from tests import factories as make
 from tests.models_worker.runs import check_whole, pool_of, start, texts
 from tests.models_worker.tiny import save_lora, save_tiny
@@ -292,7 +293,7 @@ def test_equal_completions_are_sampled_anew_and_what_stays_equal_is_stored(tiny)
     runner.sample(run.id)
     check_whole(run)
     stored = texts(run)
-    sampler = runner.load_sampler(run.policy)
+    sampler = load_sampler(run.policy)
     for prompt in Prompt.objects.filter(pool=run.pool):
         assert {k: stored[prompt.text, k] for k in range(run.k)} == expected(sampler, run, prompt)
     attempts = Counter(attempt for _text, _seed, attempt in stored.values())
