@@ -73,10 +73,10 @@ def start_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def is_for_this_machine(host: str) -> bool:
     """Do only programs on this machine reach the address?"""
     try:
-        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         return False
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in addresses)
 
 
 def refuse_reachable_demo(options: argparse.Namespace) -> None:

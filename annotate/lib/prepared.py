@@ -106,9 +106,9 @@ def _numbered(statement: str) -> tuple[str, list[str]]:
     names: list[str] = []
     count = 0
 
-    def number(found: re.Match[str]) -> str:
+    def number(match: re.Match[str]) -> str:
         nonlocal count
-        name, in_a_row, _percent = found.groups()
+        name, in_a_row, _percent = match.groups()
         if in_a_row:
             count += 1
             return f"${count}"

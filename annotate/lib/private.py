@@ -49,8 +49,8 @@ def close_to_others(folder: Path) -> None:
 
 def _set_mode(path: Path, mode: int) -> None:
     try:
-        found = path.lstat()
-        if stat.S_ISLNK(found.st_mode) or stat.S_IMODE(found.st_mode) == mode:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode) or stat.S_IMODE(status.st_mode) == mode:
             return
         path.chmod(mode)
     except FileNotFoundError:
