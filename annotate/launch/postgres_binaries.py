@@ -63,7 +63,6 @@ class Account:
             ).returncode
 
     def own(self, folder: Path) -> None:
-        """Create the folder for this account, without access for others."""
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
         if status.st_uid not in (self.uid, os.geteuid()):

@@ -18,7 +18,6 @@ EASY_TO_TYPE = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 def read_or_make_secrets(var: Path) -> dict[str, str]:
-    """Read var/secrets.env and add missing keys."""
     file = var / "secrets.env"
     held = read_variables(file)
     made = {name: secrets.token_urlsafe(48) for name in KEYS}

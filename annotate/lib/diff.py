@@ -97,7 +97,6 @@ def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) ->
 
 
 def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
-    """Find equal runs as difflib does: the longest first, then on both sides of it."""
     matcher = SequenceMatcher(None, before, after)
     # A search looks at each token and all its places in `after`, except for tokens too frequent for difflib.
     places = Counter(after)

@@ -218,7 +218,6 @@ def _in_pool(pool: Pool, prompts: Sequence[Prepared]) -> dict[str, Prompt]:
 
 
 def _groups(keys: set[str], now: datetime, sides: Mapping[str, str]) -> dict[str, PromptGroup]:
-    """Get or create groups. New ones draw their side of the split unless `sides` has it."""
     groups = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
     made = [
         PromptGroup(key=key, split=sides.get(key) or _side(key), created_at=now) for key in sorted(keys - groups.keys())

@@ -35,7 +35,6 @@ def find_prompts(pool: Pool, filters: Filters) -> QuerySet[Prompt]:
 
 
 def search_prompts(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
-    """Filter prompts by words."""
     words = words.replace("\x00", " ").strip()
     if words:
         prompts = prompts.filter(search=SearchQuery(words, config="simple", search_type="websearch"))
@@ -73,7 +72,6 @@ def count_prompts(pool: Pool) -> Counts:
 
 
 def quarantined(pool: Pool) -> QuerySet[Prompt]:
-    """Return the prompts in quarantine with their conflicts, the undecided ones first."""
     return (
         pool.prompts.filter(quarantined_at__isnull=False)
         .select_related("group", "quarantine_twin__group", "quarantine_twin__pool", "quarantine_decided_by")

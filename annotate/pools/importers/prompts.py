@@ -95,7 +95,6 @@ def _is_nobodys(draft: PromptDraft) -> bool:
 
 
 def prepared_of(job: ImportJob, line: Line) -> Prepared:
-    """Make a checked prompt of a line. Raises BadPrompt, BadField."""
     draft = draft_of(read.without(line.fields, job.ignore), job.defaults)
     # The pool is part of the group, because files of other platforms may use the same names for other groups.
     return prepare(replace(draft, group=f"{job.pool_id}:{draft.group}") if draft.group else draft)
@@ -234,7 +233,6 @@ def _content_name(fields: Mapping[str, object]) -> str:
 
 
 def _content(fields: Mapping[str, object]) -> dict[str, Any]:
-    """Return keyword arguments of PromptDraft."""
     name = _content_name(fields)
     value = fields[name]
     if name == "shots":
@@ -330,7 +328,6 @@ def _conversation(messages: list[object], fields: Mapping[str, object], *, takes
 
 
 def _turns(history: object) -> list[object]:
-    """Read earlier turns: pairs of question and answer, or messages."""
     turns: list[object] = []
     for turn in history if isinstance(history, list) else [history]:
         if isinstance(turn, Mapping) and "role" in turn:
