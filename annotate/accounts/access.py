@@ -16,7 +16,6 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def person(request: HttpRequest) -> User:
-    """Return the user of a request that passed a door."""
     return cast(User, request.user)
 
 

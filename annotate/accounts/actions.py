@@ -72,8 +72,6 @@ class SuperusersOnly(Refusal):
 
 @dataclass(frozen=True)
 class Invitation:
-    """A link to set a password once, and whether it was mailed."""
-
     user: User
     link: str
     mailed: bool
@@ -299,7 +297,6 @@ def _end_sessions(user: User, now: datetime) -> None:
 
 
 def _mail(user: User, link: str, by: User) -> bool:
-    """Mail the link. Returns whether a mail server accepted it."""
     values = {
         "name": user.name,
         "by": by.name,

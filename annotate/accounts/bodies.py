@@ -80,7 +80,7 @@ class BodyGate:
 
 
 def _drop_files(request: HttpRequest) -> None:
-    """Delete incomplete files at once, in case the disk is full. Django leaves that to the garbage collector."""
+    """Delete incomplete files immediately, in case the disk is full. Django leaves that to the garbage collector."""
     for handler in request.upload_handlers:
         try:
             if file := getattr(handler, "file", None):

@@ -53,13 +53,11 @@ def sentence(event: AccountEvent) -> str:
 
 
 def waiting(user: User) -> Sequence[AccountEvent]:
-    """Return the notices that this person has not dismissed, oldest first."""
     notices = AccountEvent.objects.filter(subject=user, is_notice=True, dismissed_at=None)
     return list(notices.select_related("actor").order_by("id"))
 
 
 def dismiss(*, user: User, ids: Sequence[int], now: datetime) -> None:
-    """Hide these notices of a person."""
     with transaction.atomic():
         # A concurrent record() waits for this lock before it sets has_notices.
         User.objects.select_for_update(no_key=True).get(id=user.id)

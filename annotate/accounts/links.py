@@ -54,7 +54,6 @@ def end(*, user: User, now: datetime) -> bool:
 
 
 def working(user: User, now: datetime) -> PasswordLink | None:
-    """Return the valid link of a person, if any."""
     link = _open_links(user).select_related("created_by").first()
     if link is None or link.expires_at <= now or not user.is_active:
         return None

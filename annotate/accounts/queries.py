@@ -20,5 +20,4 @@ def qualifications() -> QuerySet[Qualification]:
 
 
 def history(user: User) -> QuerySet[AccountEvent]:
-    """Return the events of an account, newest first."""
     return user.account_events.select_related("actor").order_by("-id")

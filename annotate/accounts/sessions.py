@@ -16,14 +16,14 @@ BY_ID = f"SELECT {PERSON.columns} FROM accounts_user person WHERE person.id = %s
 
 class SessionStore(db.SessionStore):
     def _get_session_from_db(self) -> Session | None:
-        found = SESSION.rows(CURRENT, [self.session_key, timezone.now()])
-        if not found:
+        rows = SESSION.rows(CURRENT, [self.session_key, timezone.now()])
+        if not rows:
             self._session_key = None
             return None
-        return found[0]
+        return rows[0]
 
 
 class Backend(AuthenticationBackend):  # type: ignore[misc]  # allauth ships no types
     def get_user(self, user_id: object) -> User | None:
-        found = PERSON.rows(BY_ID, [user_id])
-        return found[0] if found and self.user_can_authenticate(found[0]) else None
+        rows = PERSON.rows(BY_ID, [user_id])
+        return rows[0] if rows and self.user_can_authenticate(rows[0]) else None

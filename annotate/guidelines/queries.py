@@ -7,7 +7,6 @@ from annotate.guidelines.models import Acknowledgement, Guideline, GuidelineVers
 
 
 def current_version(guideline: Guideline) -> GuidelineVersion | None:
-    """Return the latest published version."""
     return guideline.versions.exclude(published_at=None).order_by("-number").first()
 
 
@@ -16,7 +15,6 @@ def draft_version(guideline: Guideline) -> GuidelineVersion | None:
 
 
 def acknowledged_version(labeler: User, guideline: Guideline) -> GuidelineVersion | None:
-    """Return the latest version that this labeler acknowledged."""
     return guideline.versions.filter(acknowledgements__labeler=labeler).order_by("-number").first()
 
 

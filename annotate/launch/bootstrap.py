@@ -29,7 +29,6 @@ class Refused(Exception):
 
 
 def say(text: str) -> None:
-    """Print progress immediately, also into a pipe."""
     print(text, flush=True)
 
 
@@ -73,10 +72,10 @@ def start_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def is_for_this_machine(host: str) -> bool:
     """Do only programs on this machine reach the address?"""
     try:
-        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         return False
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in addresses)
 
 
 def refuse_reachable_demo(options: argparse.Namespace) -> None:
@@ -89,7 +88,6 @@ def refuse_reachable_demo(options: argparse.Namespace) -> None:
 
 
 def read_variables(file: Path) -> dict[str, str]:
-    """Parse the NAME=value lines of a file such as .env, which may be missing."""
     if not file.exists():
         return {}
     lines = [line.strip() for line in file.read_text().splitlines()]
@@ -169,7 +167,6 @@ def install_packages(*packages: str) -> None:
 
 
 def ensure_environment(files: Sequence[str]) -> None:
-    """Create or update the virtual environment from these requirement files."""
     required = {name: hashlib.sha256((REQUIREMENTS / name).read_bytes()).hexdigest() for name in files}
     VENV.mkdir(exist_ok=True)
     with (VENV / "lock").open("w") as lock:

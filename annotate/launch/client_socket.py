@@ -117,7 +117,6 @@ class ClientSocket(socket.socket):
         return memoryview(data).nbytes
 
     def sendfile(self, file: BinaryIO, offset: int = 0, count: int | None = None) -> int:  # type: ignore[override]
-        """Leave the file to the loop."""
         end = os.fstat(file.fileno()).st_size if count is None else offset + count
         while self.file:
             self._send_or_wait()

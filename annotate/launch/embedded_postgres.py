@@ -106,7 +106,6 @@ class Cluster:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Exclude other starters and stoppers."""
         self.home.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             # The account of the server must pass through, whatever our umask is.
@@ -156,7 +155,6 @@ def stop(var: Path) -> None:
 
 
 def _means(cluster: Cluster) -> tuple[Binaries, Account]:
-    """Return the programs of the data's version and the account to run them."""
     choices = installed()
     if not choices:
         raise NoPostgres("No PostgreSQL programs were found. Install the pinned requirements, or set DATABASE_URL.")
@@ -206,7 +204,6 @@ def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
 
 
 def _memory() -> int:
-    """In bytes."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):

@@ -105,7 +105,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._drop_longest_answers()
 
     def handle(self, conn: TConn) -> bool:
-        """Answer one request, in a thread. Returns whether the connection may have another."""
         client: ClientSocket = conn.sock
         kept = bool(super().handle(conn))
         if client.too_slow:
@@ -125,7 +124,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         return finished
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Close the connections whose time is up."""
         now = time.monotonic()
         if now < self._looked_at + LOOK_SECONDS and not force:
             return
@@ -188,7 +186,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             self._close(conn)
 
     def _continue(self, conn: TConn) -> None:
-        """Send the rest of the answer, then take the next request or close."""
         try:
             if conn.sock.unsent:
                 self._wait(conn, State.WRITING, settings.REQUEST_TIMEOUT)

@@ -63,12 +63,11 @@ class Account:
             ).returncode
 
     def own(self, folder: Path) -> None:
-        """Create the folder for this account, without access for others."""
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if found.st_uid not in (self.uid, os.geteuid()):
+        status = folder.lstat()
+        if status.st_uid not in (self.uid, os.geteuid()):
             raise NoPostgres(f"{folder} belongs to another user. Remove it, or set VAR_DIR to a shorter path.")
-        if found.st_uid != self.uid:
+        if status.st_uid != self.uid:
             os.chown(folder, self.uid, self.gid)
 
 
@@ -97,11 +96,11 @@ def _major(folder: Path) -> int:
 
 def installed() -> list[Binaries]:
     """Return the installations, newest first. For equal major versions the pinned wheel wins."""
-    found: dict[int, Binaries] = {}
+    by_major: dict[int, Binaries] = {}
     for folder in _folders():
         if major := _major(folder):
-            found.setdefault(major, Binaries(folder, major))
-    return [found[major] for major in sorted(found, reverse=True)]
+            by_major.setdefault(major, Binaries(folder, major))
+    return [by_major[major] for major in sorted(by_major, reverse=True)]
 
 
 def account_for(binaries: Binaries, home: Path, *, owner: int | None) -> Account:

@@ -44,9 +44,9 @@ def _check_demo(options: argparse.Namespace) -> None:
         call_command("demo_logins", recognize=True, stdout=StringIO())
     if options.end_demo:
         call_command("demo_logins", deactivate=True)
-    found = StringIO()
-    call_command("demo_logins", stdout=found)
-    if options.reachable and (logins := ", ".join(found.getvalue().split())):
+    output = StringIO()
+    call_command("demo_logins", stdout=output)
+    if options.reachable and (logins := ", ".join(output.getvalue().split())):
         sys.exit(
             f"other machines must not reach the active logins {logins} of the demonstration. Deactivate them with "
             "--end-demo, or omit --host to listen on this machine only."

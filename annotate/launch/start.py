@@ -49,7 +49,6 @@ EVERY_ADDRESS = ("0.0.0.0", "::", "")  # noqa: S104
 
 
 def services(*, host: str, port: int, sampling: bool) -> list[Service]:
-    """Return the processes of one machine in the order of their start."""
     queue = "celery -A annotate.celery worker --without-gossip --without-mingle --loglevel=INFO"
     named = [
         _service(
@@ -205,7 +204,6 @@ def _wait_for_pages(supervisor: Supervisor, host: str, port: int) -> None:
 
 
 def _first_page(host: str, port: int) -> int | None:
-    """Return the status of the answer, None without an answer."""
     connection = http.client.HTTPConnection(host, port, timeout=30)
     try:
         connection.request("GET", "/")

@@ -18,7 +18,6 @@ EASY_TO_TYPE = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 def read_or_make_secrets(var: Path) -> dict[str, str]:
-    """Read var/secrets.env and add missing keys."""
     file = var / "secrets.env"
     held = read_variables(file)
     made = {name: secrets.token_urlsafe(48) for name in KEYS}
@@ -55,12 +54,12 @@ def make_folders(var: Path) -> None:
 
 def complete(environment: Mapping[str, str]) -> dict[str, str]:
     """Add the variables that bin/start uses on this machine, for manage.py. Starts and writes nothing."""
-    found = read_variables(ROOT / ".env") | dict(environment)
-    var = var_folder(found)
-    found = read_variables(var / "secrets.env") | found
-    if not found.get("DATABASE_URL") and (url := embedded_postgres.address(var)):
-        found["DATABASE_URL"] = url
-    return found
+    variables = read_variables(ROOT / ".env") | dict(environment)
+    var = var_folder(variables)
+    variables = read_variables(var / "secrets.env") | variables
+    if not variables.get("DATABASE_URL") and (url := embedded_postgres.address(var)):
+        variables["DATABASE_URL"] = url
+    return variables
 
 
 def require_database(url: str) -> None:

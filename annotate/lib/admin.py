@@ -13,8 +13,6 @@ UNLISTED = (BinaryField, GeneratedField, JSONField, TextField)
 
 
 class Emergency(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows cannot be added or deleted. Only the `mendable` columns can be changed."""
-
     mendable: tuple[str, ...] = ()
     show_full_result_count = False
     list_select_related = True

@@ -50,7 +50,6 @@ class KeepingCache(DatabaseCache):
         return {named[key]: pickle.loads(base64.b64decode(value)) for key, value in rows}  # noqa: S301
 
     def forget_expired(self, *, now: datetime) -> int:
-        """Delete expired values. Returns their number."""
         connection = connections[router.db_for_write(self.cache_model_class)]
         table = connection.ops.quote_name(self._table)
         with connection.cursor() as cursor:

@@ -97,14 +97,13 @@ def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) ->
 
 
 def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
-    """Find equal runs as difflib does: the longest first, then on both sides of it."""
     matcher = SequenceMatcher(None, before, after)
     # A search looks at each token and all its places in `after`, except for tokens too frequent for difflib.
     places = Counter(after)
     most = len(after) // 100 + 1 if len(after) >= 200 else len(after)
     steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * (places[token] if places[token] <= most else 0) for token in before)
     until = list(accumulate(steps, initial=0.0))
-    found = []
+    matches = []
     regions = [(0, len(before), 0, len(after))]
     while regions:
         a, b, c, d = regions.pop()
@@ -112,10 +111,10 @@ def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list
             continue
         start_before, start_after, length = matcher.find_longest_match(a, b, c, d)
         if length:
-            found.append((start_before, start_after, length))
+            matches.append((start_before, start_after, length))
             regions.append((a, start_before, c, start_after))
             regions.append((start_before + length, b, start_after + length, d))
-    return sorted(found)
+    return sorted(matches)
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -46,7 +46,6 @@ def in_words(error: BaseException) -> str:
 
 
 def _without_values(record: logging.LogRecord, errors: list[BaseException]) -> str:
-    """Format the message without the values of exceptions, in its arguments or its text."""
     kept = copy.copy(record)
     if isinstance(kept.msg, BaseException):
         kept.msg = in_words(kept.msg).replace("%", "%%") if kept.args else in_words(kept.msg)

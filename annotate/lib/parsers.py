@@ -10,8 +10,6 @@ from annotate.lib.objects import Repeated, each_once
 
 
 class ShallowJSONParser(JSONParser):
-    """Refuses JSON that is nested too deeply or repeats a field."""
-
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         encoding = (parser_context or {}).get("encoding", "utf-8")
         try:

@@ -40,7 +40,6 @@ def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> 
 
 
 def _executed(statement: str, values: Values) -> tuple[str, Sequence[Any]]:
-    """Return an EXECUTE statement and its values, after preparing the statement if necessary."""
     numbered, names = _numbered(statement)
     known = _prepared.setdefault(connection.connection, {})
     number = known.get(statement)
@@ -86,7 +85,6 @@ class Shape(Generic[M]):
         return self.made(row) if row[self._key] is not None else (None, row[len(self._names) :])
 
     def rows(self, statement: str, values: Values) -> list[M]:
-        """Execute a statement that selects `columns`."""
         with connection.cursor() as cursor:
             execute(cursor, statement, values)
             return [self.made(row)[0] for row in cursor.fetchall()]
@@ -94,7 +92,6 @@ class Shape(Generic[M]):
 
 @lru_cache(maxsize=256)
 def in_short(statement: str) -> str:
-    """Return the verb and the table, for logs."""
     verb = statement.split(None, 1)[0].lower()
     table = re.search(r'(?:FROM|INTO|UPDATE) "?(\w+)', statement)
     return f"{verb} {table[1] if table else ''}".strip()
@@ -106,9 +103,9 @@ def _numbered(statement: str) -> tuple[str, list[str]]:
     names: list[str] = []
     count = 0
 
-    def number(found: re.Match[str]) -> str:
+    def number(match: re.Match[str]) -> str:
         nonlocal count
-        name, in_a_row, _percent = found.groups()
+        name, in_a_row, _percent = match.groups()
         if in_a_row:
             count += 1
             return f"${count}"

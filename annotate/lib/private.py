@@ -11,7 +11,6 @@ UMASK = 0o077
 
 
 def make_folder(folder: Path) -> None:
-    """Create a private folder, or make an existing one private."""
     folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
     _set_mode(folder, FOLDER)
 
@@ -29,7 +28,6 @@ def opener(path: str, flags: int) -> int:
 
 
 def append_to(file: Path) -> BinaryIO:
-    """Open a file for appending and make it private."""
     opened = os.fdopen(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, FILE), "ab")
     _set_mode(file, FILE)
     return opened
@@ -49,8 +47,8 @@ def close_to_others(folder: Path) -> None:
 
 def _set_mode(path: Path, mode: int) -> None:
     try:
-        found = path.lstat()
-        if stat.S_ISLNK(found.st_mode) or stat.S_IMODE(found.st_mode) == mode:
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode) or stat.S_IMODE(status.st_mode) == mode:
             return
         path.chmod(mode)
     except FileNotFoundError:

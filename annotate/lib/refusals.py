@@ -34,7 +34,6 @@ class Refusal(Exception):
 
 @contextmanager
 def shown_in(form: "BaseForm", field: str | None = None) -> Iterator[None]:
-    """Add a refusal to the errors of the form or of the field."""
     try:
         yield
     except Refusal as refusal:

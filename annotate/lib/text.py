@@ -72,7 +72,6 @@ _LAST_MARK: Final = 0x1FFFF
 
 
 def composed(text: str) -> str:
-    """Return the Unicode normal form NFC, in linear time."""
     return _normalized(text, "NFC", "NFD")
 
 
@@ -174,5 +173,4 @@ def _divides_flag(text: str, place: int) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """Split a text into words in lower case and punctuation marks."""
     return [word for word in WORDS.findall(tidy(text).casefold()) if not word.isspace()]

@@ -53,16 +53,16 @@ class DuplicatePrompt(Refusal):
 class OtherSide(Refusal):
     """The prompt was exported on one side of the split, and its group is on the other side now."""
 
-    def __init__(self, group: str, wanted: str, side: str) -> None:
-        super().__init__(group, wanted, side)
-        self.group, self.wanted, self.side = group, wanted, side
+    def __init__(self, group: str, imported: str, side: str) -> None:
+        super().__init__(group, imported, side)
+        self.group, self.imported, self.side = group, imported, side
 
     def __str__(self) -> str:
         return gettext(
-            "In the file this prompt is in the split “%(wanted)s”, but here its group “%(group)s” is in the split "
+            "In the file this prompt is in the split “%(imported)s”, but here its group “%(group)s” is in the split "
             "“%(side)s”, and groups never change. Remove the prompt from the file. If no model was trained on that "
             "file, you can instead import it without the fields split and group."
-        ) % {"group": self.group[:100], "wanted": self.wanted, "side": self.side}
+        ) % {"group": self.group[:100], "imported": self.imported, "side": self.side}
 
 
 def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
@@ -154,13 +154,13 @@ def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
     met = set(here)
     refusals: list[str] = []
     for prompt, key in zip(prompts, keys, strict=True):
-        wanted, refusal = prompt.draft.split, ""
+        imported, refusal = prompt.draft.split, ""
         # Duplicates are not added, so they do not determine the side of a group.
-        if wanted and prompt.content_hash not in met:
+        if imported and prompt.content_hash not in met:
             holder = holders.of_text(prompt.content_hash) if key.startswith(ALONE) else None
-            side = holder.group.split if holder else sides.setdefault(key, wanted)
-            if side != wanted:
-                refusal = str(OtherSide(holder.group.key if holder else key, wanted, side))
+            side = holder.group.split if holder else sides.setdefault(key, imported)
+            if side != imported:
+                refusal = str(OtherSide(holder.group.key if holder else key, imported, side))
         if not refusal:
             met.add(prompt.content_hash)
         refusals.append(refusal)
@@ -218,12 +218,11 @@ def _in_pool(pool: Pool, prompts: Sequence[Prepared]) -> dict[str, Prompt]:
 
 
 def _groups(keys: set[str], now: datetime, sides: Mapping[str, str]) -> dict[str, PromptGroup]:
-    """Get or create groups. New ones draw their side of the split unless `sides` has it."""
-    found = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
+    groups = {group.key: group for group in PromptGroup.objects.filter(key__in=keys)}
     made = [
-        PromptGroup(key=key, split=sides.get(key) or _side(key), created_at=now) for key in sorted(keys - found.keys())
+        PromptGroup(key=key, split=sides.get(key) or _side(key), created_at=now) for key in sorted(keys - groups.keys())
     ]
-    return found | {group.key: group for group in PromptGroup.objects.bulk_create(made)}
+    return groups | {group.key: group for group in PromptGroup.objects.bulk_create(made)}
 
 
 def _side(key: str) -> str:

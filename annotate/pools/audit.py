@@ -27,8 +27,6 @@ OWNERS_AT_ONCE: Final = 10_000
 
 @dataclass(frozen=True)
 class Seen:
-    """A prompt in use. `text` and `examples` are content hashes."""
-
     prompt_id: int
     split: str
     owner: str
@@ -131,7 +129,6 @@ def _owner(root: int, known: Mapping[int, tuple[int | None, str, str, int | None
 
 
 def owners_of_many(prompts: Iterable[int]) -> Iterator[tuple[int, str]]:
-    """Yield the items of `owners_of` for any number of prompts, each once."""
     ids = np.unique(np.fromiter(prompts, dtype=np.int64))
     for start in range(0, len(ids), OWNERS_AT_ONCE):
         yield from owners_of(ids[start : start + OWNERS_AT_ONCE].tolist()).items()

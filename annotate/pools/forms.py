@@ -19,8 +19,6 @@ class PoolForm(forms.Form):
 
 
 class ImportForm(forms.Form):
-    """A file, and defaults for its lines."""
-
     file = forms.FileField(
         label=_("File"),
         help_text=_("JSONL (one object per line) or CSV with a header, in UTF-8."),

@@ -42,8 +42,6 @@ class Split(models.TextChoices):
 
 
 class QuarantineReason(models.TextChoices):
-    """What the training and validation split would share if the prompt were used."""
-
     EQUAL_TEXT = "equal_text", _("An equal prompt is on the other side of the split")
     EQUAL_EXAMPLE = "equal_example", _("A few-shot example on the other side of the split is equal")
     OTHER_SIDE = "other_side", _("The other prompts of its customer or writer are on the other side of the split")
@@ -295,8 +293,6 @@ class ImportJob(models.Model):
 
 
 class ImportChunk(models.Model):
-    """A part of an import's file, deleted when the job ends."""
-
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="chunks")
     number = models.PositiveIntegerField()
     data = models.BinaryField()

@@ -33,13 +33,10 @@ class Case:
 
 @dataclass
 class Holders:
-    """The prompts that use a text, by its hash, the oldest first."""
-
     by_hash: dict[str, list[Prompt]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def of(cls, hashes: Collection[str]) -> Self:
-        """Load the prompts that use these texts, with two queries."""
         holders = cls()
         own = Prompt.objects.filter(content_hash__in=hashes, quarantined_at=None).select_related("group", "pool")
         for prompt in own.defer("search", "messages", "shots").order_by("id"):
@@ -108,7 +105,6 @@ def unmark(prompt: Prompt) -> None:
 
 
 def note(prompts: Iterable[Prompt], move: QuarantineMove, *, by: User | None, now: datetime) -> None:
-    """Record a decision, with the current reason and twin of each prompt."""
     QuarantineEvent.objects.bulk_create(
         QuarantineEvent(
             prompt=prompt,

@@ -30,12 +30,11 @@ def find_prompts(pool: Pool, filters: Filters) -> QuerySet[Prompt]:
         "group__split": filters.split,
         "language": filters.language,
     }
-    found = pool.prompts.filter(**{column: value for column, value in columns.items() if value})
-    return search_prompts(found, filters.words).select_related("group").order_by("-id")
+    matching = pool.prompts.filter(**{column: value for column, value in columns.items() if value})
+    return search_prompts(matching, filters.words).select_related("group").order_by("-id")
 
 
 def search_prompts(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
-    """Filter prompts by words."""
     words = words.replace("\x00", " ").strip()
     if words:
         prompts = prompts.filter(search=SearchQuery(words, config="simple", search_type="websearch"))
@@ -73,7 +72,6 @@ def count_prompts(pool: Pool) -> Counts:
 
 
 def quarantined(pool: Pool) -> QuerySet[Prompt]:
-    """Return the prompts in quarantine with their conflicts, the undecided ones first."""
     return (
         pool.prompts.filter(quarantined_at__isnull=False)
         .select_related("group", "quarantine_twin__group", "quarantine_twin__pool", "quarantine_decided_by")
@@ -90,8 +88,8 @@ class Quarantine:
 
 def count_quarantine(pool: Pool) -> Quarantine:
     undecided = Count("id", filter=Q(quarantine_decided_at=None))
-    found = pool.prompts.filter(quarantined_at__isnull=False).aggregate(total=Count("id"), undecided=undecided)
-    return Quarantine(**found)
+    counts = pool.prompts.filter(quarantined_at__isnull=False).aggregate(total=Count("id"), undecided=undecided)
+    return Quarantine(**counts)
 
 
 def decisions(prompt: Prompt) -> QuerySet[QuarantineEvent]:

@@ -71,8 +71,6 @@ class PromptDraft:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checked prompt."""
-
     draft: PromptDraft
     messages: list[Message]
     shots: Shots | None
@@ -276,7 +274,6 @@ def _fitting(value: str, column: str) -> str:
 
 
 def prompt_text(messages: Sequence[Message]) -> str:
-    """Join the messages to one text."""
     if len(messages) == 1:
         return messages[0]["content"]
     return "\n\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)

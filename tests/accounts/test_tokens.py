@@ -113,7 +113,9 @@ def test_the_command_prints_a_key_adds_replaces_and_revokes(mia):
     assert "created an API token" in events.sentence(events.waiting(mia)[0])
 
 
-@pytest.mark.parametrize(("login", "words"), [("lea", "lea is none"), ("gone", "gone is none"), ("x", "Nobody has")])
+@pytest.mark.parametrize(
+    ("login", "words"), [("lea", "lea is not one"), ("gone", "gone is not one"), ("x", "There is no user")]
+)
 def test_only_active_managers_get_a_token(mia, login, words):
     make.user(Role.LABELER, username="lea")
     make.user(Role.MANAGER, username="gone", is_active=False)

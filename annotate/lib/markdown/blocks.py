@@ -65,7 +65,6 @@ class Page:
         return None
 
     def _add_block(self, start: "re.Match[str] | str", lines: list[str], at: int, depth: int, direction: str) -> int:
-        """Add the block that begins at line `at`. Returns the number of the line after it."""
         if isinstance(start, str):
             return self._add_table(lines, at, direction)
         if start["fence"]:
@@ -212,7 +211,6 @@ def _closes(fence: str, line: str) -> bool:
 
 
 def _indentation(line: str) -> int:
-    """Return the indentation in columns, with tab stops at multiples of four."""
     if "\t" not in line:
         return len(line) - len(line.lstrip(" "))
     lead = line[: len(line) - len(line.lstrip(" \t"))]

@@ -56,7 +56,6 @@ def _line(line: str, links: bool = True) -> str:
 
 
 def _closing_ticks(line: str) -> dict[int, int]:
-    """Map the position of each run of backticks to its next equal run."""
     closing: dict[int, int] = {}
     last: dict[int, int] = {}
     for run in TICKS.finditer(line):

@@ -18,7 +18,6 @@ MAX_ASCII_LINE = 50_000
 
 
 def visible(text: str) -> SafeString:
-    """Escape `text`, with codes for invisible characters."""
     text = plain_newlines(text)
     hidden = hidden_in(text)
     text = limit_codes(text, hidden)

@@ -87,9 +87,9 @@ class ImportFile(BaseCommand):
             raise CommandError(str(problem)) from problem
 
     def _check(self, job: ImportJob) -> None:
-        found = Losses(job, self.unused)
-        found.look(lines.read(job.file_name, files.chunks(job)))
-        if losses := found.found():
+        search = Losses(job, self.unused)
+        search.look(lines.read(job.file_name, files.chunks(job)))
+        if losses := search.found():
             named = "\n".join(f"  {loss.name} ({loss.lines} lines), such as: {loss.examples[0]}" for loss in losses)
             # The equals sign protects names that begin with a hyphen.
             options = " ".join(f"--ignore={shlex.quote(loss.name)}" for loss in losses)

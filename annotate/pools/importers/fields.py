@@ -97,7 +97,6 @@ def without(fields: Mapping[str, object], ignore: Iterable[str]) -> dict[str, ob
 
 
 def shown(text: str, longest: int = MAX_NAME_LENGTH) -> str:
-    """Shorten a text and replace characters that cannot be stored."""
     return text[:longest].encode(errors="replace").decode().replace("\x00", "\ufffd")
 
 

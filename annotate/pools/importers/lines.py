@@ -218,13 +218,11 @@ def _joins_rows(physical: list[str], header: list[str], delimiter: str) -> bool:
 
 
 def _named(header: list[str]) -> int:
-    """Return the number of columns up to the last one with a name."""
     named = (place for place, name in enumerate(header, start=1) if name != f"column_{place}")
     return max(named, default=len(header))
 
 
 def _trimmed(row: list[str], header: list[str]) -> list[str]:
-    """Remove the empty cells that spreadsheets append to rows."""
     end = len(row)
     while end > _named(header) and not row[end - 1].strip():
         end -= 1

@@ -62,7 +62,6 @@ class Losses:
                 raise TooManyFields
 
     def found(self) -> list[Loss]:
-        """Return the losses in the order of the file."""
         return list(self.by_name.values())
 
 

@@ -95,7 +95,6 @@ def _is_nobodys(draft: PromptDraft) -> bool:
 
 
 def prepared_of(job: ImportJob, line: Line) -> Prepared:
-    """Make a checked prompt of a line. Raises BadPrompt, BadField."""
     draft = draft_of(read.without(line.fields, job.ignore), job.defaults)
     # The pool is part of the group, because files of other platforms may use the same names for other groups.
     return prepare(replace(draft, group=f"{job.pool_id}:{draft.group}") if draft.group else draft)
@@ -115,17 +114,17 @@ def dropped(job: ImportJob, fields: Mapping[str, object]) -> dict[str, object]:
     used = read.without(fields, job.ignore)
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
     known = known | {"group"} if _split(used) else known
-    found = {name: value for name, value in fields.items() if name not in known or name not in used}
+    left_out = {name: value for name, value in fields.items() if name not in known or name not in used}
     for name in ("messages", "prompt", "question", "history"):
         # A history of one message may come without a list.
         turns = [used[name]] if isinstance(used.get(name), Mapping) else used.get(name)
-        found |= _inside(name, turns, ("role", "content"))
-        found |= _inside(f"{name}.content", _parts(turns), ("type", "text"))
-    found |= _inside("instances", used.get("instances"), ("input", "output"))
-    found |= _inside("shots", [used.get("shots")], ("instruction", "pairs"))
+        left_out |= _inside(name, turns, ("role", "content"))
+        left_out |= _inside(f"{name}.content", _parts(turns), ("type", "text"))
+    left_out |= _inside("instances", used.get("instances"), ("input", "output"))
+    left_out |= _inside("shots", [used.get("shots")], ("instruction", "pairs"))
     shots = used.get("shots")
     pairs = shots.get("pairs") if isinstance(shots, Mapping) else None
-    return found | _inside("shots.pairs", pairs, ("query", "response"))
+    return left_out | _inside("shots.pairs", pairs, ("query", "response"))
 
 
 def _parts(messages: object) -> list[object]:
@@ -135,14 +134,18 @@ def _parts(messages: object) -> list[object]:
 
 
 def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, object]:
-    found: dict[str, object] = {}
+    inner_fields: dict[str, object] = {}
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, Mapping):
             for inner, value in part.items():
                 # A value with text replaces one without, as the example to show.
-                if inner not in known and value not in EMPTY and not read.holds_text(found.get(f"{name}.{inner}")):
-                    found[f"{name}.{inner}"] = value
-    return found
+                if (
+                    inner not in known
+                    and value not in EMPTY
+                    and not read.holds_text(inner_fields.get(f"{name}.{inner}"))
+                ):
+                    inner_fields[f"{name}.{inner}"] = value
+    return inner_fields
 
 
 def draft_of(fields: Mapping[str, object], defaults: Mapping[str, str]) -> PromptDraft:
@@ -191,19 +194,19 @@ def _split(fields: Mapping[str, object]) -> str:
 
 
 def _reference(fields: Mapping[str, object]) -> dict[str, object] | None:
-    found = {name: fields[name] for name in REFERENCES if fields.get(name) not in EMPTY}
+    answers = {name: fields[name] for name in REFERENCES if fields.get(name) not in EMPTY}
     instances = fields.get("instances")
     if isinstance(instances, list) and len(instances) == 1 and isinstance(instances[0], Mapping):
         output = instances[0].get("output")
-        if output not in EMPTY and found.setdefault("output", output) != output:
+        if output not in EMPTY and answers.setdefault("output", output) != output:
             raise read.contradiction(("output", "instances.output"))
-    for name, value in found.items():
+    for name, value in answers.items():
         read.check_storable(name, value)
-    if len(json.dumps(found, ensure_ascii=False)) > MAX_PROMPT_LENGTH:
+    if len(json.dumps(answers, ensure_ascii=False)) > MAX_PROMPT_LENGTH:
         raise BadPrompt(
             _("The reference answer is longer than %(most)d characters. Shorten it.") % {"most": MAX_PROMPT_LENGTH}
         )
-    return found or None
+    return answers or None
 
 
 def _priority(fields: Mapping[str, object]) -> int:
@@ -230,7 +233,6 @@ def _content_name(fields: Mapping[str, object]) -> str:
 
 
 def _content(fields: Mapping[str, object]) -> dict[str, Any]:
-    """Return keyword arguments of PromptDraft."""
     name = _content_name(fields)
     value = fields[name]
     if name == "shots":
@@ -326,7 +328,6 @@ def _conversation(messages: list[object], fields: Mapping[str, object], *, takes
 
 
 def _turns(history: object) -> list[object]:
-    """Read earlier turns: pairs of question and answer, or messages."""
     turns: list[object] = []
     for turn in history if isinstance(history, list) else [history]:
         if isinstance(turn, Mapping) and "role" in turn:
