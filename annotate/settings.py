@@ -58,7 +58,7 @@ INSTALLED_APPS = [
     "annotate.work",
     "annotate.demonstrations",
     "annotate.rankings",
-    "annotate.edits",
+    "annotate.instructions",
     "annotate.workflows",
     "annotate.desk",
     "annotate.studio",
@@ -315,7 +315,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "free expired leases": {"task": "work.sweep", "schedule": 30.0},
-    "create prompts from instructions": {"task": "edits.sweep", "schedule": 30.0},
+    "create prompts from instructions": {"task": "instructions.sweep", "schedule": 30.0},
     "resume imports": {"task": "pools.sweep", "schedule": 30.0},
     "create tasks for new prompts and ready slates": {"task": "workflows.fill_campaigns", "schedule": 20.0},
     "resume sampling": {"task": "models_worker.sweep", "schedule": 10.0},

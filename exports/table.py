@@ -1,13 +1,13 @@
 """The export table: one entry for each workflow."""
 
 from annotate.work.models import Campaign
-from exports.rows import demonstrations, edits, ppo, rankings
+from exports.rows import demonstrations, instructions, ppo, rankings
 from exports.workflow import WorkflowExport
 
 EXPORTS: tuple[WorkflowExport, ...] = (
     demonstrations.EXPORT,
     rankings.EXPORT,
-    edits.EXPORT,
+    instructions.EXPORT,
 )
 
 # Several workflows may write to one file. PPO prompts come from pools.

@@ -205,7 +205,7 @@ def world(db: None) -> dict[str, list[Any]]:
     for number in range(5):
         make.completion(prompts[0], policy, text=f"Candidate number {number} says something of its own.")
     campaigns = [
-        make.campaign(kind, over=pool, **({"target_pool": make.pool()} if kind == "edits" else {}))
+        make.campaign(kind, over=pool, **({"target_pool": make.pool()} if kind == "instructions" else {}))
         for kind in WORKFLOWS
     ]
     held = []

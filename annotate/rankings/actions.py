@@ -29,7 +29,7 @@ def open_slates(*, campaign: Campaign, now: datetime) -> int:
     texts: dict[int, int] = {prompt.id: prompt.texts for prompt in ready}
     if not texts:
         return 0
-    settings = campaign.rankings_settings
+    settings = campaign.rankingsettings
     choices = offers(campaign, list(texts))
     slates = {prompt: slate(choice, settings.slate_max) for prompt, choice in choices.items()}
     none = [prompt for prompt, found in slates.items() if len(found.chosen) < settings.slate_min]

@@ -43,7 +43,7 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
         prompts_of(campaign)
         .filter(~Exists(asked), ~Exists(on_its_way), ~Exists(importing))
         .annotate(texts=texts, judged=Subquery(judged))
-        .filter(Q(judged=None) | Q(texts__gt=F("judged")), texts__gte=campaign.rankings_settings.slate_min)
+        .filter(Q(judged=None) | Q(texts__gt=F("judged")), texts__gte=campaign.rankingsettings.slate_min)
     )
 
 
@@ -64,7 +64,7 @@ def offers(campaign: Campaign, prompts: list[int]) -> dict[int, list[Offer]]:
 
 
 def _policies(campaign: Campaign) -> list[int]:
-    return list(campaign.rankings_settings.policies.order_by("id").values_list("id", flat=True))
+    return list(campaign.rankingsettings.policies.order_by("id").values_list("id", flat=True))
 
 
 def _by(policies: list[int], path: str = "") -> Q:

@@ -176,7 +176,7 @@ def _stopped(found: stock.Found, slate: Slate, runs: Iterable[SampleRun]) -> Why
 
 
 def _fewest(campaign: Campaign, runs: Iterable[SampleRun]) -> int:
-    return max(FEWEST, min(campaign.rankings_settings.slate_min, sum(run.k for run in runs)))
+    return max(FEWEST, min(campaign.rankingsettings.slate_min, sum(run.k for run in runs)))
 
 
 def _give_up(slate: Slate, why: Why) -> None:

@@ -80,7 +80,7 @@ def about_slates(campaign: Campaign) -> dict[str, Any]:
 
 
 def _campaign(campaign_id: int) -> Campaign:
-    return get_object_or_404(Campaign, id=campaign_id, rankings_settings__isnull=False)
+    return get_object_or_404(Campaign, id=campaign_id, rankingsettings__isnull=False)
 
 
 urlpatterns = [

@@ -77,7 +77,7 @@ class Rankings(Workflow):
         wake(FILL, campaign.pool_id)
 
     def campaigns_with(self, *, policy: Policy) -> QuerySet[Campaign]:
-        return Campaign.objects.filter(rankings_settings__policies=policy)
+        return Campaign.objects.filter(rankingsettings__policies=policy)
 
     def campaign_of(self, *, run: SampleRun) -> Campaign | None:
         return Campaign.objects.filter(mix__versions__portions__run=run).first()
@@ -130,7 +130,7 @@ class Rankings(Workflow):
         return {"places": places, "note": ranking.note}
 
     def settings_part(self, *, campaign: Campaign) -> Part:
-        settings = campaign.rankings_settings
+        settings = campaign.rankingsettings
         return Part(
             "rankings/_settings.html",
             {
@@ -144,7 +144,7 @@ class Rankings(Workflow):
         return Part("rankings/_slates.html", views.about_slates(campaign))
 
     def progress_part(self, *, campaign: Campaign) -> Part:
-        context = {"ranking": campaign.rankings_settings, "mixed": bool(stock.parts_of(campaign))}
+        context = {"ranking": campaign.rankingsettings, "mixed": bool(stock.parts_of(campaign))}
         return Part("rankings/_progress.html", context)
 
     def demo(self, *, pool: Pool, now: datetime) -> DemoCampaign:

@@ -98,9 +98,7 @@ class Campaign(models.Model):
 class CampaignSettings(models.Model):
     """A workflow's own settings of a campaign. The workflow's package derives its table from this one."""
 
-    campaign = models.OneToOneField(
-        Campaign, on_delete=models.CASCADE, primary_key=True, related_name="%(app_label)s_settings"
-    )
+    campaign = models.OneToOneField(Campaign, on_delete=models.CASCADE, primary_key=True, related_name="%(class)s")
 
     class Meta:
         abstract = True

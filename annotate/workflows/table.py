@@ -3,7 +3,7 @@
 from django.http import Http404
 
 from annotate.demonstrations.workflow import DEMONSTRATIONS
-from annotate.edits.workflow import EDITS
+from annotate.instructions.workflow import INSTRUCTIONS
 from annotate.rankings.workflow import RANKINGS
 from annotate.work.models import Campaign
 from annotate.work.workflow import Workflow
@@ -13,7 +13,7 @@ WORKFLOWS: dict[str, Workflow] = {
     for workflow in (
         DEMONSTRATIONS,
         RANKINGS,
-        EDITS,
+        INSTRUCTIONS,
     )
 }
 

@@ -286,7 +286,7 @@ def test_a_campaign_without_a_published_guideline_does_not_open(api):
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [
-        ({"workflow": "edits"}, "target_pool"),
+        ({"workflow": "instructions"}, "target_pool"),
         ({"slate_min": 8, "slate_max": 5}, "slate_max"),
         ({"overlap": 0}, "overlap"),
         ({"order": "by mood"}, "order"),

@@ -90,7 +90,7 @@ VARIANTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
     "studio:prompt": lambda world: each("prompt_id", world.prompts),
     "studio:guideline": lambda world: each("guideline_id", world.guidelines),
     "studio:guideline-version": lambda world: each("number", [2, 3]),
-    "studio:campaign-new": lambda world: each("workflow", ["demonstrations", "rankings", "edits"]),
+    "studio:campaign-new": lambda world: each("workflow", ["demonstrations", "rankings", "instructions"]),
     "studio:campaign": lambda world: each("campaign_id", world.campaigns.values()),
     "studio:campaign-mix": lambda world: each("campaign_id", [world.campaigns["rankings"]]),
     "studio:campaign-slates": lambda world: each("campaign_id", [world.campaigns["rankings"]]),
@@ -274,7 +274,7 @@ def forms(world: World) -> Iterator[tuple[User | None, str, str]]:
     yield world.ada, reverse("desk:task", args=[world.held[0].id]), "#skip-dialog form"
     for name in ("pool-new", "guideline-new", "policy-new", "run-new", "invite"):
         yield world.mia, reverse(f"studio:{name}"), FORM
-    for workflow in ("demonstrations", "rankings", "edits"):
+    for workflow in ("demonstrations", "rankings", "instructions"):
         yield world.mia, reverse("studio:campaign-new", args=[workflow]), FORM
     yield world.mia, reverse("studio:import-new", args=[world.pool.id]), FORM
     yield world.mia, reverse("studio:campaign", args=[world.campaigns["plain"].id]), "form[action$='/briefs/']"

@@ -7,7 +7,7 @@ from django.urls import reverse
 from playwright.sync_api import Locator, Page, expect
 
 from annotate.demonstrations.models import Demonstration
-from annotate.edits.models import Instruction
+from annotate.instructions.models import Instruction
 from annotate.rankings.models import Placing
 from annotate.work.models import Skip, SkipReason
 from tests.browser.world import PASSWORD, reviewable

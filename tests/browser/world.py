@@ -13,9 +13,9 @@ from django.utils import timezone
 from annotate.accounts import links
 from annotate.accounts.actions import change_work, deactivate, invite, save_qualification
 from annotate.accounts.models import Cohort, Qualification, Role, User
-from annotate.edits.actions import add_briefs
 from annotate.guidelines.actions import acknowledge, create_guideline, publish, save_draft
 from annotate.guidelines.models import Guideline
+from annotate.instructions.actions import add_briefs
 from annotate.pools.actions import create_pool
 from annotate.pools.importers import jobs, prompts
 from annotate.pools.models import ImportJob, ImportKind, Kind, Pool, Prompt
@@ -111,7 +111,7 @@ class World:
 
     @property
     def prompts(self) -> list[Prompt]:
-        """One of each kind, and one with completions, edits and tasks."""
+        """One of each kind, and one with completions, instructions and tasks."""
         return list(self.pool.prompts.order_by("id")[:4])
 
     def reset_link(self) -> str:
@@ -279,12 +279,12 @@ def _guidelines(by: User, now: datetime) -> list[Guideline]:
 
 def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dict[str, Campaign]:
     target = create_pool(name="Instructions by labelers", now=now)
-    edits = {"workflow": "edits", "target_pool": target, "review_percent": 100}
-    briefs = edits | {"rewrite_pool": False}
+    instructions = {"workflow": "instructions", "target_pool": target, "review_percent": 100}
+    briefs = instructions | {"rewrite_pool": False}
     given: dict[str, dict[str, Any]] = {
         "demonstrations": {"workflow": "demonstrations", "review_percent": 100, "overlap": 2},
         "rankings": {"workflow": "rankings", "review_percent": 100, "overlap": 2},
-        "rewriting": edits,
+        "rewriting": instructions,
         "plain": briefs,
         "few-shot": briefs,
         "user-based": briefs,

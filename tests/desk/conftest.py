@@ -10,10 +10,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.accounts.models import User
-from annotate.edits.actions import sweep
 from annotate.guidelines.actions import publish as guidelines_publish
 from annotate.guidelines.actions import save_draft
 from annotate.guidelines.models import Guideline, GuidelineVersion
+from annotate.instructions.actions import sweep
 from annotate.work.models import Assignment, Campaign
 from annotate.workflows.table import workflow_of
 from tests import factories as make
@@ -105,14 +105,14 @@ def rankings(db):
 
 
 @pytest.fixture
-def edits(db):
+def instructions(db):
     """An open instruction campaign that rewrites so many prompts."""
 
     def open_campaign(prompts: int = 1, **fields: Any) -> Campaign:
         pool = make.pool()
         for number in range(prompts):
             make.prompt(pool, f"Write something about a frog, number {number}.", category="generation")
-        return filled(make.campaign("edits", over=pool, target_pool=make.pool(), **fields))
+        return filled(make.campaign("instructions", over=pool, target_pool=make.pool(), **fields))
 
     return open_campaign
 

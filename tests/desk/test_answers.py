@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-from annotate.edits.actions import add_briefs
+from annotate.instructions.actions import add_briefs
 from annotate.pools.models import Kind
 from annotate.work import review
 from annotate.work.campaigns import change_state
@@ -39,8 +39,8 @@ def test_a_long_history_comes_in_pages(labeler, demonstrations):
     assert len(me.get("answers", page=2).context["page"]) == 2
 
 
-def test_a_new_instruction_is_found_by_its_own_words(labeler, edits):
-    campaign = edits(prompts=0)
+def test_a_new_instruction_is_found_by_its_own_words(labeler, instructions):
+    campaign = instructions(prompts=0)
     add_briefs(campaign=campaign, kind=Kind.PLAIN, count=1, now=NOW)
     me = labeler(campaign)
     me.submit(me.take(campaign), text="Describe an old house.", category="generation", then="stop")

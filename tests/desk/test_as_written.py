@@ -56,8 +56,8 @@ def test_a_slate_and_its_prompt(labeler, rankings):
     assert shown[-1] == "*Why*"
 
 
-def test_an_instruction_and_the_one_it_rewrites(labeler, edits):
-    campaign = edits()
+def test_an_instruction_and_the_one_it_rewrites(labeler, instructions):
+    campaign = instructions()
     campaign.pool.prompts.update(messages=[{"role": "user", "content": PROMPT}])
     me = labeler(campaign)
     held = me.take(campaign)
@@ -66,8 +66,8 @@ def test_an_instruction_and_the_one_it_rewrites(labeler, edits):
     assert as_written(me.get("answer", held.id)) == [PROMPT, ANSWER]
 
 
-def test_a_note_keeps_its_spaces_and_shows_what_nobody_sees(labeler, edits):
-    campaign = edits()
+def test_a_note_keeps_its_spaces_and_shows_what_nobody_sees(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, text=ANSWER, category="generation", reasons=["other"], note="a  <b>\n  c\u202ed")

@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 from annotate.accounts import actions as accounts
 from annotate.accounts.models import Role
 from annotate.demonstrations.models import Demonstration
-from annotate.edits.actions import add_briefs
-from annotate.edits.models import Instruction
+from annotate.instructions.actions import add_briefs
+from annotate.instructions.models import Instruction
 from annotate.pools.models import Kind
 from annotate.rankings.models import Placing, Showing
 from annotate.work.models import Assignment, Draft, Skip
@@ -104,8 +104,8 @@ def test_a_ranking_by_keyboard_alone(sit, rankings):
     assert [placed[candidate] for candidate in order] == [(7, 1), (3, 2), (7, 1), (1, 3)]
 
 
-def test_a_rewriting_by_keyboard_alone_with_its_changes_shown(sit, edits):
-    campaign = edits()
+def test_a_rewriting_by_keyboard_alone_with_its_changes_shown(sit, instructions):
+    campaign = instructions()
     _me, page = sit(campaign)
     begin(page)
     expect(page.get_by_role("heading", name="Rewrite the prompt")).to_be_visible()
@@ -213,8 +213,8 @@ def test_a_double_click_submits_one_answer(sit, demonstrations):
     assert [row.text for row in Demonstration.objects.all()] == ["One answer"]
 
 
-def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, edits):
-    campaign = edits(prompts=2)
+def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, instructions):
+    campaign = instructions(prompts=2)
     _me, page = sit(campaign)
     begin(page)
     page.get_by_label("Instruction").fill("Write a poem about a frog.")
@@ -226,7 +226,7 @@ def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, edits):
     expect(page.get_by_label("Instruction")).to_be_focused()
 
 
-KINDS = ["demonstrations", "rankings", "edits"]
+KINDS = ["demonstrations", "rankings", "instructions"]
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
@@ -257,10 +257,12 @@ def test_no_single_letter_undoes_or_skips_on_a_page_where_text_is_written(reques
     campaign = request.getfixturevalue(kind)(prompts=2, undo_minutes=5)
     me, page = sit(campaign)
     done = me.take(campaign)
-    answer = {"demonstrations": {"text": "One"}, "rankings": marks(4), "edits": {"text": "One", "category": "chat"}}[
-        kind
-    ]
-    if kind == "edits":
+    answer = {
+        "demonstrations": {"text": "One"},
+        "rankings": marks(4),
+        "instructions": {"text": "One", "category": "chat"},
+    }[kind]
+    if kind == "instructions":
         answer["reasons"] = "unclear"
     assert me.submit(done, **answer).status_code == 302
     page.goto("/desk/")
@@ -353,8 +355,8 @@ def test_an_incomplete_answer_is_pointed_at(sit, demonstrations, by, width):
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("by", [by_mouse, by_keys])
-def test_an_incomplete_rewriting_is_pointed_at(sit, edits, by, width):
-    _me, page = sit(edits())
+def test_an_incomplete_rewriting_is_pointed_at(sit, instructions, by, width):
+    _me, page = sit(instructions())
     page.set_viewport_size({"width": width, "height": 800})
     begin(page)
     sent = submits(page)
@@ -459,7 +461,7 @@ def test_letters_go_on_from_the_list_of_places_that_an_incomplete_submit_pointed
 
 
 def few_shot():
-    campaign = make.campaign("edits", rewrite_pool=False, target_pool=make.pool())
+    campaign = make.campaign("instructions", rewrite_pool=False, target_pool=make.pool())
     add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=make.NOW)
     return campaign
 

@@ -6,7 +6,7 @@ import pytest
 from django import forms
 from django.urls import reverse
 
-from annotate.edits.actions import add_briefs
+from annotate.instructions.actions import add_briefs
 from annotate.pools.models import Kind
 from annotate.work import refusals
 from annotate.work.models import Draft
@@ -56,8 +56,8 @@ def test_a_draft_of_a_ranking_comes_back_incomplete_as_it_was(labeler, rankings)
     ]
 
 
-def test_a_draft_of_an_instruction_comes_back_with_its_choices(labeler, edits):
-    campaign = edits()
+def test_a_draft_of_an_instruction_comes_back_with_its_choices(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     me.save(held, text="Better", reasons=["unclear", "language"], category="chat", note="")
@@ -164,7 +164,7 @@ def test_a_draft_of_a_novel_is_refused_in_words(labeler, demonstrations):
 @pytest.mark.parametrize("fields", [{"query": ["a"] * 1001}, {f"n{number}": [] for number in range(1001)}])
 def test_a_draft_of_too_many_fields_is_not_kept(labeler, fields):
     """The page of the task shows each of them again: that of a hundred thousand pairs took ten seconds."""
-    campaign = make.campaign("edits", rewrite_pool=False, target_pool=make.pool())
+    campaign = make.campaign("instructions", rewrite_pool=False, target_pool=make.pool())
     add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=make.NOW)
     me = labeler(campaign)
     held = me.take(campaign)

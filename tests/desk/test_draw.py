@@ -9,10 +9,10 @@ from django.apps import apps
 from django.db import transaction
 from django.utils import timezone
 
-from annotate.edits.actions import accept as accept_instruction
-from annotate.edits.actions import become_prompt, sweep
-from annotate.edits.models import Instruction
 from annotate.guidelines.models import Guideline
+from annotate.instructions.actions import accept as accept_instruction
+from annotate.instructions.actions import become_prompt, sweep
+from annotate.instructions.models import Instruction
 from annotate.pools.actions import add_prompt
 from annotate.pools.models import Pool
 from annotate.pools.rules import PromptDraft
@@ -25,14 +25,14 @@ from annotate.work.states import State
 from tests import factories as make
 from tests.desk.conftest import make_prompts, marks, undo_of
 
-migration = import_module("annotate.edits.migrations.0004_settle_instructions")
+migration = import_module("annotate.instructions.migrations.0004_settle_instructions")
 INSTRUCTION = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
 FORMS = {
     "demonstrations": {"text": "An answer."},
     "rankings": marks(4),
-    "edits": INSTRUCTION | {"text": "Write about three frogs."},
+    "instructions": INSTRUCTION | {"text": "Write about three frogs."},
     # It equals a prompt of the pool. Not reviewed, it is refused by the pool, and that must not show either.
-    "edits, equal to a prompt": INSTRUCTION,
+    "instructions, equal to a prompt": INSTRUCTION,
 }
 EQUAL = PromptDraft(messages=[{"role": "user", "content": "Write about two frogs."}])
 DRAWN, NOT_DRAWN = 100, 0
@@ -75,7 +75,7 @@ def twins(request, labeler):
         kind, _comma, equal = request.param.partition(", ")
         campaign = request.getfixturevalue(kind)(overlap=2, **fields)
         if equal:
-            add_prompt(pool=campaign.edits_settings.target_pool, draft=EQUAL, now=make.NOW)
+            add_prompt(pool=campaign.instructionsettings.target_pool, draft=EQUAL, now=make.NOW)
         people = [(me, me.take(campaign)) for me in (labeler(campaign), labeler(campaign))]
         for me, held in people:
             me.get("task", held.id)
@@ -144,7 +144,7 @@ def test_every_response_about_a_drawn_answer_is_the_one_about_an_answer_that_is_
         assert one == two
 
 
-@pytest.mark.parametrize("kind", ["demonstrations", "rankings", "edits"])
+@pytest.mark.parametrize("kind", ["demonstrations", "rankings", "instructions"])
 def test_a_colleague_is_shown_nothing_of_the_draw(request, labeler, kind):
     """Two campaigns that differ in the draw alone: what another labeler gets there while the undo is possible."""
     texts = {"texts": ("one", "two", "three", "four")} if kind == "rankings" else {}
@@ -205,9 +205,9 @@ def test_the_undo_is_offered_alike_and_works_alike(twins):
 
 @pytest.mark.parametrize("percent", [DRAWN, NOT_DRAWN])
 @pytest.mark.parametrize("lowered", [False, True])
-def test_more_minutes_bring_the_undo_back_for_neither(labeler, edits, percent, lowered):
+def test_more_minutes_bring_the_undo_back_for_neither(labeler, instructions, percent, lowered):
     """In a campaign of its own: an answer that is not drawn must not hide what happens to one that is."""
-    campaign = edits(review_percent=percent, undo_minutes=30 if lowered else 5)
+    campaign = instructions(review_percent=percent, undo_minutes=30 if lowered else 5)
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **INSTRUCTION)
@@ -221,8 +221,8 @@ def test_more_minutes_bring_the_undo_back_for_neither(labeler, edits, percent, l
 
 
 @pytest.mark.parametrize("percent", [DRAWN, NOT_DRAWN])
-def test_an_answer_from_before_an_upgrade_is_taken_back_neither_drawn_nor_undrawn(labeler, edits, percent):
-    campaign = edits(review_percent=percent, prompts=2)
+def test_an_answer_from_before_an_upgrade_is_taken_back_neither_drawn_nor_undrawn(labeler, instructions, percent):
+    campaign = instructions(review_percent=percent, prompts=2)
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **INSTRUCTION)
@@ -247,9 +247,9 @@ def test_a_verdict_shows_and_an_answer_without_one_stays_submitted(twins):
     assert badge(other, not_drawn) == [("submitted", "Submitted")]
 
 
-def test_why_an_instruction_became_no_prompt_shows_with_the_verdict(labeler, edits):
-    campaign, form = edits(review_percent=100), INSTRUCTION
-    add_prompt(pool=campaign.edits_settings.target_pool, draft=EQUAL, now=make.NOW)
+def test_why_an_instruction_became_no_prompt_shows_with_the_verdict(labeler, instructions):
+    campaign, form = instructions(review_percent=100), INSTRUCTION
+    add_prompt(pool=campaign.instructionsettings.target_pool, draft=EQUAL, now=make.NOW)
     me, reviewer = labeler(campaign), make.user("reviewer")
     held = me.take(campaign)
     me.submit(held, **form)

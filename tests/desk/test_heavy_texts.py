@@ -94,8 +94,8 @@ def test_a_conversation_of_a_hundred_turns(labeler):
         assert f"c](https://d)\n{number}<" in page  # every turn is there, rendered or not
 
 
-def test_a_rewriting_while_it_is_typed_and_as_it_is_stored(labeler, edits):
-    campaign = edits()
+def test_a_rewriting_while_it_is_typed_and_as_it_is_stored(labeler, instructions):
+    campaign = instructions()
     task = campaign.tasks.get()
     task.prompt.messages[-1]["content"] = OLD
     task.prompt.save()
@@ -113,8 +113,8 @@ def test_a_rewriting_while_it_is_typed_and_as_it_is_stored(labeler, edits):
 MARKS = "a" + "\u0316\u0301" * 2_000_000
 
 
-def test_a_rewriting_of_megabytes_is_neither_composed_nor_compared(labeler, edits):
-    campaign = edits()
+def test_a_rewriting_of_megabytes_is_neither_composed_nor_compared(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     with quickly():
@@ -130,8 +130,8 @@ def test_a_rewriting_of_megabytes_is_neither_composed_nor_compared(labeler, edit
 
 
 @pytest.mark.parametrize("field", ["text", "note"])
-def test_megabytes_in_a_field_are_refused_before_they_are_composed(labeler, demonstrations, edits, field):
-    campaign = demonstrations() if field == "text" else edits()
+def test_megabytes_in_a_field_are_refused_before_they_are_composed(labeler, demonstrations, instructions, field):
+    campaign = demonstrations() if field == "text" else instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     typed = {"text": "Short.", "category": "generation", "reasons": ["other"]} | {field: MARKS}

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotate.accounts.models import Qualification
 from annotate.demonstrations.models import Demonstration
-from annotate.edits.models import Instruction
+from annotate.instructions.models import Instruction
 from annotate.rankings.models import Ranking
 from annotate.work import filling, leases, refusals, slots
 from annotate.work.campaigns import change_campaign, change_state
@@ -337,8 +337,8 @@ def test_the_draft_goes_with_the_submit(labeler, demonstrations):
     assert not Draft.objects.exists()
 
 
-def test_every_kind_of_work_is_submitted_the_same_way(labeler, demonstrations, rankings, edits):
-    written, ranked, edited = demonstrations(), rankings(k=5), edits()
+def test_every_kind_of_work_is_submitted_the_same_way(labeler, demonstrations, rankings, instructions):
+    written, ranked, edited = demonstrations(), rankings(k=5), instructions()
     me = labeler(written, ranked, edited)
     assert me.submit(me.take(written), text="An answer").status_code == 302
     assert me.submit(me.take(ranked), **marks(5)).status_code == 302

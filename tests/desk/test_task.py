@@ -248,7 +248,7 @@ def test_what_was_not_sent_back_is_not_taken_up(labeler, demonstrations):
     assert Assignment.objects.get(id=held.id).state == State.ACCEPTED
 
 
-@pytest.mark.parametrize(("kind", "queries"), [("demonstrations", 4), ("rankings", 6), ("edits", 4)])
+@pytest.mark.parametrize(("kind", "queries"), [("demonstrations", 4), ("rankings", 6), ("instructions", 4)])
 def test_the_queries_of_a_page_are_counted(request, labeler, django_assert_num_queries, kind, queries):
     campaign = request.getfixturevalue(kind)(2)
     me = labeler(campaign)

@@ -6,8 +6,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.demonstrations.models import Demonstration
-from annotate.edits.actions import become_prompt, sweep
-from annotate.edits.models import Instruction
+from annotate.instructions.actions import become_prompt, sweep
+from annotate.instructions.models import Instruction
 from annotate.rankings.models import Placing, Ranking
 from annotate.work.campaigns import change_state, settle
 from annotate.work.models import Assignment, Draft, Event, Hand
@@ -36,7 +36,7 @@ def test_the_text_is_in_the_form_again_and_counts_no_more(labeler, demonstration
     assert Demonstration.objects.get().text == "In peace"
 
 
-@pytest.mark.parametrize("kind", ["demonstrations", "rankings", "edits"])
+@pytest.mark.parametrize("kind", ["demonstrations", "rankings", "instructions"])
 def test_an_undo_that_comes_twice_leads_to_the_task_twice(request, labeler, kind):
     answer = {"text": "Write a poem about a frog.", "category": "generation", "reasons": ["unclear"], **marks(4)}
     campaign = request.getfixturevalue(kind)(prompts=1)
@@ -93,22 +93,22 @@ def test_a_ranking_is_back_with_its_marks(labeler, rankings):
 REWRITTEN = {"text": "Write about two frogs.", "category": "generation", "reasons": ["unclear"], "note": ""}
 
 
-def test_nobody_builds_on_an_instruction_while_it_can_be_taken_back(labeler, edits):
-    campaign = edits()
+def test_nobody_builds_on_an_instruction_while_it_can_be_taken_back(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **REWRITTEN)
     sweep(now=timezone.now())
-    assert not campaign.edits_settings.target_pool.prompts.exists()
+    assert not campaign.instructionsettings.target_pool.prompts.exists()
     undo(me, held)
     assert not Instruction.objects.exists()
     assert Draft.objects.get().body["text"] == ["Write about two frogs."]
     make_prompts()
-    assert not campaign.edits_settings.target_pool.prompts.exists()
+    assert not campaign.instructionsettings.target_pool.prompts.exists()
 
 
-def test_an_instruction_that_is_a_prompt_stays(labeler, edits):
-    campaign = edits()
+def test_an_instruction_that_is_a_prompt_stays(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **REWRITTEN)
@@ -119,8 +119,8 @@ def test_an_instruction_that_is_a_prompt_stays(labeler, edits):
     assert Instruction.objects.get().prompt is not None
 
 
-def test_one_that_earlier_versions_made_a_prompt_at_the_submit_stays(labeler, edits):
-    campaign = edits()
+def test_one_that_earlier_versions_made_a_prompt_at_the_submit_stays(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **REWRITTEN)
@@ -131,8 +131,8 @@ def test_one_that_earlier_versions_made_a_prompt_at_the_submit_stays(labeler, ed
     assert "cannot be taken back any more" in me.get("home").content.decode()
 
 
-def test_of_two_equal_instructions_each_is_taken_back_whichever_came_first(labeler, edits):
-    campaign = edits(prompts=2)
+def test_of_two_equal_instructions_each_is_taken_back_whichever_came_first(labeler, instructions):
+    campaign = instructions(prompts=2)
     first, second = labeler(campaign), labeler(campaign)
     mine, equal = first.take(campaign), second.take(campaign)
     first.submit(mine, **REWRITTEN)
@@ -141,7 +141,7 @@ def test_of_two_equal_instructions_each_is_taken_back_whichever_came_first(label
     mine.refresh_from_db()
     assert mine.state == State.LEASED
     make_prompts()
-    assert campaign.edits_settings.target_pool.prompts.get().author == second.user
+    assert campaign.instructionsettings.target_pool.prompts.get().author == second.user
 
 
 @pytest.mark.parametrize("why", ["late", "later answer", "decided", "read by an export", "final", "closed"])

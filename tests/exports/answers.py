@@ -5,7 +5,7 @@ from typing import Any
 
 from annotate.accounts.models import User
 from annotate.demonstrations.models import Demonstration
-from annotate.edits.models import Instruction
+from annotate.instructions.models import Instruction
 from annotate.pools.models import Kind, Prompt
 from annotate.rankings.models import Candidate, Placing, Ranking, Showing
 from annotate.samples.models import Completion

@@ -21,14 +21,14 @@ class Day:
     pool: Pool
     demonstrations: Campaign
     rankings: Campaign
-    edits: Campaign
+    instructions: Campaign
     labeler: User
     held_out: User
     groups: dict[str, object] = field(default_factory=dict)
 
     @property
     def campaigns(self) -> list[Campaign]:
-        return [self.demonstrations, self.rankings, self.edits]
+        return [self.demonstrations, self.rankings, self.instructions]
 
     def prompt(self, text: str, split: str = Split.TRAIN, source: str = Source.LABELER, **fields) -> Prompt:
         return make.prompt(self.pool, text, in_group=make.group(split=split), source=source, **fields)

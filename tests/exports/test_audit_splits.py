@@ -110,7 +110,7 @@ def test_a_labeler_and_a_writer_are_found_too(old):
 
 
 def test_edits_belong_to_the_owner_of_their_original(old):
-    """Whoever edits prompts of both sides is found on neither; an edit that left its original's side is."""
+    """Whoever instructions prompts of both sides is found on neither; an edit that left its original's side is."""
     editor = make.user()
     originals = [old(f"Original {split}.", split, source_user=f"c {split}") for split in Split]
     for original in originals:

@@ -32,7 +32,7 @@ def full(day):
         answers.ranking(
             day.slate(prompt, "ABCDE"), day.labeler, [1, 2, 2, 3, 4] if split == "train" else [1, 2, 3, 4, 5]
         )
-    answers.few_shot(day.edits, day.labeler, day.prompt("shots", kind=Kind.FEW_SHOT, shots=shots))
+    answers.few_shot(day.instructions, day.labeler, day.prompt("shots", kind=Kind.FEW_SHOT, shots=shots))
     return day
 
 

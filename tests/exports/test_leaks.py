@@ -4,8 +4,8 @@ import pytest
 from django.urls import reverse
 
 from annotate.accounts.models import Role
-from annotate.edits.actions import accept
-from annotate.edits.models import Brief, Instruction
+from annotate.instructions.actions import accept
+from annotate.instructions.models import Brief, Instruction
 from annotate.pools import actions as pools
 from annotate.pools.models import ExampleText, Kind, Prompt, PromptGroup, QuarantineReason, Source, Split
 from annotate.pools.rules import PromptDraft
@@ -49,7 +49,7 @@ def blocked(day, ask):
     customers = day.prompt(EXAMPLE, Split.VALID, Source.CUSTOMER, source_user="Acme")
     answers.demonstration(day.demonstrations, customers, day.labeler)
     made = day.prompt("What is shown.", Split.TRAIN, shots=SHOTS, kind=Kind.FEW_SHOT)
-    answers.few_shot(day.edits, day.labeler, made)
+    answers.few_shot(day.instructions, day.labeler, made)
     return ask(), customers, made
 
 
@@ -120,7 +120,7 @@ def test_an_accepted_instruction_whose_example_is_on_the_other_side_is_a_prompt_
     draft = PromptDraft(messages=[{"role": "user", "content": EXAMPLE}], **customer("acme", Split.VALID))
     equal = pools.add_prompt(pool=make.pool(), draft=draft, now=NOW)
     PromptGroup.objects.create(key=f"author:{day.labeler.id}", split=Split.TRAIN, created_at=NOW)
-    answer = answers.assignment(day.edits, None, day.labeler, State.SUBMITTED)
+    answer = answers.assignment(day.instructions, None, day.labeler, State.SUBMITTED)
     Instruction.objects.create(
         assignment=answer, kind=Kind.FEW_SHOT, text=SHOTS["instruction"], pairs=SHOTS["pairs"], written_at=NOW
     )
@@ -131,7 +131,7 @@ def test_an_accepted_instruction_whose_example_is_on_the_other_side_is_a_prompt_
     assert (instruction.prompt.quarantine_reason, instruction.prompt.quarantine_twin) == ("equal_example", equal)
     assert ExampleText.objects.filter(prompt=instruction.prompt).count() == 1
     assert export().manifest["left_out"]["quarantined"] == 1
-    assert left_out([day.edits])[LeftOut.QUARANTINED] == 1
+    assert left_out([day.instructions])[LeftOut.QUARANTINED] == 1
     reviewed = words(client_of(make.user(Role.MANAGER)).get(reverse("studio:review-answer", args=[answer.id])))
     assert "A manager decides whether it is used." in reviewed
 

@@ -81,7 +81,7 @@ def test_the_list_says_what_and_how_far(manager, day):
     export(day)
     export(day, ExportState.FAILED, error="No space left on device")
     page = manager.get(reverse("exports:exports")).content.decode()
-    assert "demonstrations of today, rankings of today, edits of today" in page
+    assert "demonstrations of today, rankings of today, instructions of today" in page
     assert 'data-state="failed"' in page
 
 

@@ -60,7 +60,7 @@ def test_a_few_shot_instruction_with_k_pairs_gives_k_examples(day, export):
         "pairs": [{"query": q, "response": r} for q, r in (("1 + 1", "2"), ("2 + 2", "4"), ("3 + 3", "6"))],
     }
     prompt = day.prompt("shots", kind=Kind.FEW_SHOT, shots=shots)
-    written = answers.few_shot(day.edits, day.labeler, prompt)
+    written = answers.few_shot(day.instructions, day.labeler, prompt)
     lines = export().lines("sft")
     assert [line["completion"][0]["content"] for line in lines] == ["2", "4", "6"]
     assert [line["example"] for line in lines] == ["few_shot"] * 3
@@ -214,8 +214,8 @@ def test_equal_customer_prompts_of_two_pools_are_one_ppo_prompt(day, export):
     asked = day.prompt("The same question.", source=Source.CUSTOMER)
     elsewhere = make.pool()
     make.prompt(elsewhere, "The same question.", in_group=asked.group, source=Source.CUSTOMER)
-    day.edits.pool = elsewhere
-    day.edits.save()
+    day.instructions.pool = elsewhere
+    day.instructions.save()
     written = export()
     assert [line["prompt_id"] for line in written.lines("ppo")] == [asked.id]
     assert written.manifest["left_out"]["ppo_equal_prompt"] == 1
@@ -279,7 +279,7 @@ def test_what_was_not_accepted_never_enters(day, export, state):
     answers.demonstration(day.demonstrations, prompt, day.labeler, state=state)
     answers.ranking(day.slate(prompt, "ABCD"), day.labeler, [1, 2, 3, 4], state=state)
     shots = {"instruction": "x", "pairs": [{"query": "a", "response": "b"}, {"query": "c", "response": "d"}]}
-    answers.few_shot(day.edits, day.labeler, day.prompt("shots", kind=Kind.FEW_SHOT, shots=shots), state=state)
+    answers.few_shot(day.instructions, day.labeler, day.prompt("shots", kind=Kind.FEW_SHOT, shots=shots), state=state)
     written = export()
     assert written.manifest["files"] == []
     reason = "waiting_for_review" if state == State.SUBMITTED else "not_accepted"
@@ -315,8 +315,8 @@ def test_a_prompt_that_a_held_out_labeler_wrote_never_enters(day, export):
 
 
 def test_instructions_that_give_no_example_are_counted(day, export):
-    answers.few_shot(day.edits, day.labeler, None)
-    plain = answers.few_shot(day.edits, day.labeler, day.prompt("Just an instruction."))
+    answers.few_shot(day.instructions, day.labeler, None)
+    plain = answers.few_shot(day.instructions, day.labeler, day.prompt("Just an instruction."))
     plain.kind = Kind.PLAIN
     plain.save()
     left_out = export().manifest["left_out"]

@@ -46,7 +46,7 @@ def test_the_rooms_keep_their_walls(copy: Path) -> None:
     [
         pytest.param("annotate/work", "import annotate.rankings", DOWNWARD, id="a lower room reaches up"),
         pytest.param("annotate/lib", "import annotate.accounts", DOWNWARD, id="lib reaches up"),
-        pytest.param("annotate/rankings", "import annotate.edits", DOWNWARD, id="a bench imports a bench"),
+        pytest.param("annotate/rankings", "import annotate.instructions", DOWNWARD, id="a bench imports a bench"),
         pytest.param("annotate/studio", "import annotate.desk", DOWNWARD, id="a front imports a front"),
         pytest.param("annotate/desk", "import exports", DOWNWARD, id="a front imports the exports"),
         pytest.param("exports", "import models_worker", DOWNWARD, id="the exports import the worker"),

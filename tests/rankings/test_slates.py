@@ -29,7 +29,7 @@ def pool():
 
 def campaign(pool, *policies, **fields):
     row = make.campaign("rankings", over=pool, **fields)
-    row.rankings_settings.policies.set(policies)
+    row.rankingsettings.policies.set(policies)
     return row
 
 

@@ -6,8 +6,8 @@ import pytest
 from django.urls import reverse
 
 from annotate.accounts.models import Role
-from annotate.edits.models import Brief
 from annotate.guidelines.models import Guideline
+from annotate.instructions.models import Brief
 from annotate.work import filling, leases, refusals
 from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Campaign, Task
@@ -76,13 +76,13 @@ def test_a_form_becomes_a_draft_of_its_kind(studio, manager):
     response = studio.post(reverse("studio:campaign-new", args=["rankings"]), form, follow=True)
     campaign = Campaign.objects.get()
     assert response.redirect_chain[-1][0] == reverse("studio:campaign", args=[campaign.id])
-    assert (campaign.workflow, campaign.rankings_settings.slate_max, campaign.state) == (
+    assert (campaign.workflow, campaign.rankingsettings.slate_max, campaign.state) == (
         "rankings",
         6,
         CampaignState.DRAFT,
     )
     assert (campaign.order, campaign.order_seed, campaign.skip_limit, campaign.undo_minutes) == ("random", 7, 2, 0)
-    assert (campaign.created_by, list(campaign.rankings_settings.policies.all())) == (manager, [policy])
+    assert (campaign.created_by, list(campaign.rankingsettings.policies.all())) == (manager, [policy])
     assert (fact(response, "order"), fact(response, "stop")) == ("Random, with seed 7", "after 2 skips")
     assert "final" in fact(response, "undo")
 
@@ -334,7 +334,7 @@ def test_another_campaigns_answer_is_not_found(studio):
 )
 @pytest.mark.django_db
 def test_new_instructions_are_asked_for(studio, form, made):
-    campaign = make.campaign("edits")
+    campaign = make.campaign("instructions")
     studio.post(reverse("studio:campaign-briefs", args=[campaign.id]), form)
     assert [brief.use_case for brief in Brief.objects.order_by("id")] == made
     assert Task.objects.filter(campaign=campaign, prompt=None).count() == len(made)
@@ -351,7 +351,7 @@ def test_new_instructions_are_asked_for(studio, form, made):
 )
 @pytest.mark.django_db
 def test_a_request_for_nothing_is_refused_on_the_campaigns_page(studio, form, field):
-    campaign = make.campaign("edits")
+    campaign = make.campaign("instructions")
     response = studio.post(reverse("studio:campaign-briefs", args=[campaign.id]), form)
     assert set(response.context["briefs_form"].errors) == {field}
     assert campaign.name in words(response)
@@ -363,7 +363,7 @@ def test_only_instruction_campaigns_take_briefs(studio):
     form = {"kind": "plain", "count": 1}
     other = make.campaign("demonstrations")
     assert studio.post(reverse("studio:campaign-briefs", args=[other.id]), form).status_code == 404
-    closed = make.campaign("edits", state=CampaignState.CLOSED, closed_at=make.NOW)
+    closed = make.campaign("instructions", state=CampaignState.CLOSED, closed_at=make.NOW)
     studio.post(reverse("studio:campaign-briefs", args=[closed.id]), form)
     assert not Brief.objects.exists()
 

@@ -182,7 +182,7 @@ def test_a_refused_form_comes_back_at_its_first_fault(page: Page):
     page.get_by_label("Name", exact=True).fill("owl")
     page.get_by_role("button", name="Register").click()
     expect(page.get_by_label("Folder, hub id or address")).to_be_focused()
-    campaign = make.campaign("edits")
+    campaign = make.campaign("instructions")
     page.goto(reverse("studio:campaign", args=[campaign.id]))
     page.get_by_role("button", name="Add briefs").click()
     expect(page.get_by_text("Say how many instructions you want")).to_be_in_viewport()

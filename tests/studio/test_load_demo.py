@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from annotate.accounts.models import Cohort, User
-from annotate.edits.models import Brief
 from annotate.guidelines.queries import current_version
+from annotate.instructions.models import Brief
 from annotate.pools.models import ImportJob
 from annotate.samples.models import SampleRun
 from annotate.samples.queries import current_policy
@@ -61,7 +61,7 @@ def test_a_labeler_has_work_at_once(environment):
     labeler = User.objects.get(username="labeler")
     open_to = {campaign.workflow: campaign for campaign in campaigns_for(labeler)}
     assert set(open_to) == set(WORKFLOWS)
-    for workflow in ("demonstrations", "edits"):
+    for workflow in ("demonstrations", "instructions"):
         assert Assignment.objects.filter(campaign=open_to[workflow], state="open").count() > 10
     assert set(Brief.objects.values_list("kind", flat=True)) == {"plain", "few_shot", "user_based"}
     for campaign in Campaign.objects.all():
@@ -72,7 +72,7 @@ def test_a_small_run_of_the_current_policy_waits_for_a_worker(environment):
     call_command("load_demo")
     run = SampleRun.objects.get()
     assert run.policy == current_policy("sft")
-    assert run.k >= Campaign.objects.get(workflow="rankings").rankings_settings.slate_min
+    assert run.k >= Campaign.objects.get(workflow="rankings").rankingsettings.slate_min
     assert run.requests.count() == demo.PROMPTS_SAMPLED
 
 

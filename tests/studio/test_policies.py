@@ -82,7 +82,7 @@ def test_a_policy_tells_where_it_is_used(studio, manager):
     prompt = make.prompt(pool)
     make.completion(prompt, policy)
     campaign = make.campaign("rankings", over=pool)
-    campaign.rankings_settings.policies.add(policy)
+    campaign.rankingsettings.policies.add(policy)
     run = runs.start(
         pool=pool,
         policy=policy,

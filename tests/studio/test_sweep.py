@@ -9,22 +9,22 @@ from annotate.work.states import CampaignState, State
 from exports.actions import request_export
 from exports.models import Export, ExportState
 from tests import factories as make
-from tests.desk.conftest import demonstrations, edits, labeler
-from tests.edits.test_submit import rewriting
+from tests.desk.conftest import demonstrations, instructions, labeler
+from tests.instructions.test_submit import rewriting
 
-__all__ = ["demonstrations", "edits", "labeler"]
+__all__ = ["demonstrations", "instructions", "labeler"]
 
 
 @pytest.fixture
-def work_for_every_sweep(transactional_db, labeler, edits, demonstrations, manager):
+def work_for_every_sweep(transactional_db, labeler, instructions, demonstrations, manager):
     """An ended lease, an instruction that cannot be taken back, a campaign without its tasks, a waiting export."""
-    campaign, other = edits(undo_minutes=0), demonstrations()
+    campaign, other = instructions(undo_minutes=0), demonstrations()
     me = labeler(campaign, other)
     me.submit(me.take(campaign), **rewriting())
     lost = me.take(other)
     Assignment.objects.filter(id=lost.id).update(leased_until=timezone.now() - make.MINUTE)
     # Over the pool that the instructions go to: its tasks come from what the sweep before has made.
-    onward = make.campaign(over=campaign.edits_settings.target_pool)
+    onward = make.campaign(over=campaign.instructionsettings.target_pool)
     return campaign, lost, onward, request_export(campaigns=[campaign], by=manager, now=timezone.now())
 
 
@@ -32,7 +32,7 @@ def all_done(campaign, lost, onward, export):
     lost.refresh_from_db()
     return (
         lost.state == State.OPEN
-        and campaign.edits_settings.target_pool.prompts.count() == 1
+        and campaign.instructionsettings.target_pool.prompts.count() == 1
         and onward.tasks.count() == 1
         and Export.objects.get(id=export.id).state == ExportState.DONE
     )
@@ -62,7 +62,7 @@ def test_one_that_fails_keeps_none_of_the_others_from_their_work_and_is_named(wo
     with pytest.raises(CommandError, match="free expired leases"):
         call_command("sweep")
     campaign, *_others = work_for_every_sweep
-    assert campaign.edits_settings.target_pool.prompts.count() == 1
+    assert campaign.instructionsettings.target_pool.prompts.count() == 1
     monkeypatch.undo()
     call_command("sweep")
     assert all_done(*work_for_every_sweep)

@@ -3,7 +3,7 @@
 import pytest
 
 from annotate.desk.forms import SkipForm
-from annotate.edits.forms import BriefsForm, InstructionForm, PairRow
+from annotate.instructions.forms import BriefsForm, InstructionForm, PairRow
 from annotate.rankings.forms import RankingForm
 from annotate.studio.forms import DecisionForm
 

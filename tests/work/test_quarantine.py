@@ -135,12 +135,14 @@ def test_a_closed_campaign_cancels_what_is_held(open_desk):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("workflow", ["demonstrations", "edits"])
+@pytest.mark.parametrize("workflow", ["demonstrations", "instructions"])
 def test_no_task_is_made_of_it_until_it_is_released(workflow, monkeypatch):
     monkeypatch.setattr("annotate.work.queries.LATE_IDS", 0)
     pool = make.pool()
     old, new = make.prompt(pool), make.prompt(pool)
-    campaign = make.campaign(workflow, over=pool, **({"target_pool": make.pool()} if workflow == "edits" else {}))
+    campaign = make.campaign(
+        workflow, over=pool, **({"target_pool": make.pool()} if workflow == "instructions" else {})
+    )
     away(old)
     fill_campaigns()
     assert list(campaign.tasks.values_list("prompt", flat=True)) == [new.id]

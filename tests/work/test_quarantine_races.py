@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 
-from annotate.edits import actions as edits
-from annotate.edits.rules import Text
+from annotate.instructions import actions as instructions
+from annotate.instructions.rules import Text
 from annotate.pools import actions as pools
 from annotate.pools.models import ExampleText, Prompt, QuarantineReason, Source, Split
 from annotate.pools.quarantine import Case
@@ -51,13 +51,13 @@ def wait_until_blocked(*, unless=None):
 @pytest.fixture
 def written(db):
     """An accepted rewriting that became a prompt: its labeler and assignment."""
-    campaign = make.campaign("edits", over=make.pool(), target_pool=make.pool(), review_percent=0)
+    campaign = make.campaign("instructions", over=make.pool(), target_pool=make.pool(), review_percent=0)
     source = make.prompt(campaign.pool, in_group=make.group(split=Split.TRAIN))
     filling.add_tasks(campaign=campaign, prompts=Prompt.objects.filter(id=source.id), now=NOW)
     labeler = make.user()
     make.acknowledge(labeler, campaign)
     held = leases.claim(campaign_id=campaign.id, labeler=labeler, now=NOW)
-    edits.submit(
+    instructions.submit(
         assignment_id=held.id,
         labeler=labeler,
         kind="plain",
@@ -75,8 +75,8 @@ def test_two_sweeps_and_an_equal_text_at_once_make_one_prompt(written):
     labeler, _held = written
     customer = draft(TEXT, source=Source.CUSTOMER, source_user=customer_of(Split.VALID))
     outcomes = at_once(
-        lambda: edits.sweep(now=LATER),
-        lambda: edits.sweep(now=LATER),
+        lambda: instructions.sweep(now=LATER),
+        lambda: instructions.sweep(now=LATER),
         lambda: pools.add_prompt(pool=make.pool(), draft=customer, now=NOW),
     )
     assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)], outcomes
@@ -90,8 +90,8 @@ def test_two_sweeps_and_an_equal_text_at_once_make_one_prompt(written):
 def test_an_undo_and_the_sweep_at_once_leave_a_draft_or_a_prompt(written, _round):
     labeler, held = written
     outcomes = at_once(
-        lambda: edits.undo(assignment_id=held.id, labeler=labeler, now=NOW),
-        lambda: edits.sweep(now=LATER),
+        lambda: instructions.undo(assignment_id=held.id, labeler=labeler, now=NOW),
+        lambda: instructions.sweep(now=LATER),
     )
     undone = not isinstance(outcomes[0], Exception)
     assert undone or isinstance(outcomes[0], refusals.UndoOver)

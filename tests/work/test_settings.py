@@ -48,7 +48,7 @@ def test_a_form_becomes_a_draft():
     [
         ("demonstrations", None),
         ("rankings", {"slate_min", "slate_max", "policies"}),
-        ("edits", {"target_pool", "rewrite_pool"}),
+        ("instructions", {"target_pool", "rewrite_pool"}),
     ],
 )
 @pytest.mark.django_db
@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_refused_at_its_field(changes, field):
     [
         ("rankings", {"slate_min": 6, "slate_max": 5}, "slate_max"),
         ("rankings", {"slate_min": 3, "slate_max": 5}, "slate_min"),
-        ("edits", {"target_pool": ""}, "target_pool"),
+        ("instructions", {"target_pool": ""}, "target_pool"),
     ],
 )
 @pytest.mark.django_db
@@ -108,7 +108,7 @@ def test_a_draft_changes_in_everything():
     campaign, pool, policy = draft_campaign(workflow="rankings"), make.pool(), make.policy()
     change_campaign(campaign=campaign, now=NOW, pool=pool, overlap=3, settings={"slate_max": 5, "policies": [policy]})
     campaign.refresh_from_db()
-    settings = campaign.rankings_settings
+    settings = campaign.rankingsettings
     assert (campaign.pool, campaign.overlap) == (pool, 3)
     assert (settings.slate_max, list(settings.policies.all())) == (5, [policy])
 
@@ -118,8 +118,8 @@ def test_the_settings_of_an_open_campaign_are_fixed():
     campaign = make.campaign("rankings")
     with pytest.raises(refusals.CampaignFixed):
         change_campaign(campaign=campaign, now=NOW, settings={"slate_max": 5})
-    campaign.rankings_settings.refresh_from_db()
-    assert campaign.rankings_settings.slate_max == 9
+    campaign.rankingsettings.refresh_from_db()
+    assert campaign.rankingsettings.slate_max == 9
 
 
 @pytest.mark.django_db
@@ -169,7 +169,7 @@ def test_an_open_campaign_is_never_left_without_people():
 
 @pytest.mark.django_db
 def test_the_order_stands_once_there_are_slots():
-    campaign = draft_campaign(workflow="edits")
+    campaign = draft_campaign(workflow="instructions")
     filling.add_task(campaign=campaign, now=NOW)
     for changed in ({"order": Order.RANDOM}, {"order_seed": 7}):
         with pytest.raises(refusals.OrderFixed):

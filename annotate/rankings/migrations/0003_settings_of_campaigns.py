@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
                     models.OneToOneField(
                         on_delete=django.db.models.deletion.CASCADE,
                         primary_key=True,
-                        related_name="%(app_label)s_settings",
+                        related_name="%(class)s",
                         serialize=False,
                         to="work.campaign",
                     ),

@@ -5,11 +5,11 @@ from django.db import transaction
 from django.http import QueryDict
 from django.utils import timezone
 
-from annotate.edits import actions as edits_actions
-from annotate.edits import tasks
-from annotate.edits.actions import add_briefs, settle, sweep
-from annotate.edits.models import Instruction, Reason
-from annotate.edits.workflow import EDITS
+from annotate.instructions import actions as edits_actions
+from annotate.instructions import tasks
+from annotate.instructions.actions import add_briefs, settle, sweep
+from annotate.instructions.models import Instruction, Reason
+from annotate.instructions.workflow import INSTRUCTIONS
 from annotate.pools.models import Category, Kind, Prompt, Source
 from annotate.pools.rules import content_hash
 from annotate.work.campaigns import change_campaign, change_state
@@ -32,7 +32,7 @@ def briefs(db):
     """An instruction campaign that asks for one new instruction of a kind."""
 
     def open_campaign(kind=Kind.PLAIN, **fields):
-        campaign = make.campaign("edits", rewrite_pool=False, target_pool=make.pool(), **fields)
+        campaign = make.campaign("instructions", rewrite_pool=False, target_pool=make.pool(), **fields)
         use_cases = ["Plan a trip"] if kind == Kind.USER_BASED else []
         add_briefs(campaign=campaign, kind=kind, count=1, use_cases=use_cases, now=make.NOW)
         return campaign
@@ -40,8 +40,8 @@ def briefs(db):
     return open_campaign
 
 
-def test_an_accepted_rewriting_becomes_a_prompt_with_its_lineage(labeler, edits):
-    campaign = edits()
+def test_an_accepted_rewriting_becomes_a_prompt_with_its_lineage(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     Prompt.objects.filter(id=held.task.prompt_id).update(language="de", licence="CC0")
@@ -53,7 +53,7 @@ def test_an_accepted_rewriting_becomes_a_prompt_with_its_lineage(labeler, edits)
     made = row.prompt
     assert made.messages == [{"role": "user", "content": "Write a poem about a frog."}]
     assert (made.pool, made.parent_id, made.author) == (
-        campaign.edits_settings.target_pool,
+        campaign.instructionsettings.target_pool,
         held.task.prompt_id,
         me.user,
     )
@@ -62,17 +62,17 @@ def test_an_accepted_rewriting_becomes_a_prompt_with_its_lineage(labeler, edits)
     assert made.group_id == held.task.prompt.group_id
 
 
-def test_it_becomes_one_when_it_cannot_be_taken_back_any_more(labeler, edits):
-    campaign = edits(prompts=3)
+def test_it_becomes_one_when_it_cannot_be_taken_back_any_more(labeler, instructions):
+    campaign = instructions(prompts=3)
     me, other = labeler(campaign), labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
     row = Instruction.objects.get()
     submitted = row.assignment.submitted_at
     sweep(now=submitted + 4 * make.MINUTE)
-    assert not campaign.edits_settings.target_pool.prompts.exists()
+    assert not campaign.instructionsettings.target_pool.prompts.exists()
     sweep(now=submitted + 5 * make.MINUTE)
     row.refresh_from_db()
-    assert row.prompt == campaign.edits_settings.target_pool.prompts.get()
+    assert row.prompt == campaign.instructionsettings.target_pool.prompts.get()
     # The manager allows more time from now on. Whoever submitted before has had theirs.
     change_campaign(campaign=campaign, undo_minutes=60)
     assert me.post("undo", row.assignment_id).url == "/desk/"
@@ -80,41 +80,41 @@ def test_it_becomes_one_when_it_cannot_be_taken_back_any_more(labeler, edits):
     assert row.assignment.state == State.ACCEPTED
     other.submit(other.take(campaign), **rewriting(text="Write to a frog."))
     sweep(now=submitted + 30 * make.MINUTE)
-    assert campaign.edits_settings.target_pool.prompts.count() == 1
+    assert campaign.instructionsettings.target_pool.prompts.count() == 1
 
 
-def test_a_worker_looks_every_half_minute(labeler, edits, settings):
-    campaign = edits(undo_minutes=0)
+def test_a_worker_looks_every_half_minute(labeler, instructions, settings):
+    campaign = instructions(undo_minutes=0)
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
     planned = settings.CELERY_BEAT_SCHEDULE["create prompts from instructions"]
     assert planned == {"task": tasks.sweep.name, "schedule": 30.0}
     tasks.sweep()
-    assert campaign.edits_settings.target_pool.prompts.count() == 1
+    assert campaign.instructionsettings.target_pool.prompts.count() == 1
 
 
-def test_in_a_closed_campaign_nothing_is_taken_back_so_it_becomes_one_at_once(labeler, edits):
-    campaign = edits()
+def test_in_a_closed_campaign_nothing_is_taken_back_so_it_becomes_one_at_once(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
     change_state(campaign=campaign, to=CampaignState.CLOSED, now=timezone.now())
     sweep(now=timezone.now())
-    assert campaign.edits_settings.target_pool.prompts.count() == 1
+    assert campaign.instructionsettings.target_pool.prompts.count() == 1
 
 
-def test_an_export_has_the_instructions_that_were_submitted_before_it(labeler, edits):
-    campaign = edits()
+def test_an_export_has_the_instructions_that_were_submitted_before_it(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **rewriting())
     settle(campaigns=[campaign.id], now=timezone.now())
-    assert campaign.edits_settings.target_pool.prompts.count() == 1
+    assert campaign.instructionsettings.target_pool.prompts.count() == 1
     me.post("undo", held.id)
     assert Instruction.objects.get().prompt is not None
 
 
-def test_an_instruction_that_fails_does_not_stop_the_others(labeler, edits, monkeypatch, caplog):
-    campaign = edits(prompts=3)
+def test_an_instruction_that_fails_does_not_stop_the_others(labeler, instructions, monkeypatch, caplog):
+    campaign = instructions(prompts=3)
     people = [labeler(campaign) for _ in range(2)]
     for number, me in enumerate(people):
         me.submit(me.take(campaign), **rewriting(text=f"Write to {number} frogs."))
@@ -128,10 +128,10 @@ def test_an_instruction_that_fails_does_not_stop_the_others(labeler, edits, monk
     monkeypatch.setattr(edits_actions, "add_prompt", fail_once)
     make_prompts()
     assert "could not become a prompt" in caplog.text
-    assert campaign.edits_settings.target_pool.prompts.get().text == "Write to 1 frogs."
+    assert campaign.instructionsettings.target_pool.prompts.get().text == "Write to 1 frogs."
     monkeypatch.undo()
     make_prompts()
-    assert campaign.edits_settings.target_pool.prompts.count() == 2
+    assert campaign.instructionsettings.target_pool.prompts.count() == 2
 
 
 def test_an_instruction_that_fails_when_an_export_begins_is_counted_as_left_out(labeler, briefs, monkeypatch):
@@ -151,25 +151,25 @@ def test_an_instruction_that_fails_when_an_export_begins_is_counted_as_left_out(
     assert not any(left_out([campaign]).values())
 
 
-def test_an_instruction_to_be_reviewed_becomes_a_prompt_when_it_is_accepted(labeler, edits):
-    campaign = edits(review_percent=100)
+def test_an_instruction_to_be_reviewed_becomes_a_prompt_when_it_is_accepted(labeler, instructions):
+    campaign = instructions(review_percent=100)
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **rewriting())
     assert Instruction.objects.get().prompt is None
-    accepted = EDITS.accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=make.NOW)
+    accepted = INSTRUCTIONS.accept(assignment_id=held.id, reviewer=make.user("reviewer"), comment="", now=make.NOW)
     assert accepted.state == State.ACCEPTED
     assert Instruction.objects.get().prompt.text == "Write a poem about a frog."
 
 
-def test_a_sent_back_instruction_becomes_none(labeler, edits):
-    campaign = edits(review_percent=100)
+def test_a_sent_back_instruction_becomes_none(labeler, instructions):
+    campaign = instructions(review_percent=100)
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **rewriting())
     with transaction.atomic():
         send_back(assignment_id=held.id, reviewer=make.user("reviewer"), comment="Clearer", now=make.NOW)
-    assert not campaign.edits_settings.target_pool.prompts.exists()
+    assert not campaign.instructionsettings.target_pool.prompts.exists()
     me.post("resume", held.id)
     assert me.get("task", held.id).context["form"]["text"].value() == "Write a poem about a frog."
     me.submit(held, **rewriting(text="Write two lines about a frog."))
@@ -178,40 +178,40 @@ def test_a_sent_back_instruction_becomes_none(labeler, edits):
     assert Instruction.objects.get().text == "Write two lines about a frog."
 
 
-def test_an_equal_prompt_in_the_pool_leaves_the_answer_accepted_with_the_reason(labeler, edits):
-    campaign = edits()
+def test_an_equal_prompt_in_the_pool_leaves_the_answer_accepted_with_the_reason(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     text = "Write a poem about a frog."
     same = content_hash([{"role": "user", "content": text}])
-    there = make.prompt(campaign.edits_settings.target_pool, text, content_hash=same)
+    there = make.prompt(campaign.instructionsettings.target_pool, text, content_hash=same)
     me.submit(held, **rewriting())
     make_prompts()
     row = Instruction.objects.get()
     assert row.assignment.state == State.ACCEPTED
     assert row.prompt is None
     assert str(there.id) in row.refusal
-    assert campaign.edits_settings.target_pool.prompts.count() == 1
+    assert campaign.instructionsettings.target_pool.prompts.count() == 1
 
 
 def test_what_the_campaign_brought_forth_is_not_to_be_rewritten_by_it(labeler):
     pool = make.pool()
     make.prompt(pool, "Say something")
-    campaign = filled(make.campaign("edits", over=pool, target_pool=pool))
+    campaign = filled(make.campaign("instructions", over=pool, target_pool=pool))
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting())
     make_prompts()
     assert pool.prompts.count() == 2
-    assert EDITS.fill(campaign=campaign, now=make.NOW) == 0
+    assert INSTRUCTIONS.fill(campaign=campaign, now=make.NOW) == 0
     # For another campaign it is a prompt like all others.
-    assert EDITS.fill(campaign=make.campaign("edits", over=pool), now=make.NOW) == 2
+    assert INSTRUCTIONS.fill(campaign=make.campaign("instructions", over=pool), now=make.NOW) == 2
 
 
 @pytest.mark.parametrize(
     "same", ["Write something about a frog, number 0.", "\r\n \r\nWrite something about a frog, number 0.\r\n"]
 )
-def test_an_unchanged_text_is_refused(labeler, edits, same):
-    campaign = edits()
+def test_an_unchanged_text_is_refused(labeler, instructions, same):
+    campaign = instructions()
     me = labeler(campaign)
     response = me.submit(me.take(campaign), **rewriting(text=same))
     assert response.status_code == 422
@@ -219,8 +219,8 @@ def test_an_unchanged_text_is_refused(labeler, edits, same):
     assert not Instruction.objects.exists()
 
 
-def test_changed_indentation_is_a_change_and_makes_a_prompt(labeler, edits):
-    campaign = edits()
+def test_changed_indentation_is_a_change_and_makes_a_prompt(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     response = me.submit(me.take(campaign), **rewriting(text="    Write something about a frog, number 0."))
     make_prompts()
@@ -243,8 +243,8 @@ def test_changed_indentation_is_a_change_and_makes_a_prompt(labeler, edits):
         ({"text": "a\x00b"}, "Null characters are not allowed."),
     ],
 )
-def test_what_is_wrong_is_said_and_what_was_typed_stays(labeler, edits, fields, words):
-    campaign = edits()
+def test_what_is_wrong_is_said_and_what_was_typed_stays(labeler, instructions, fields, words):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     response = me.submit(held, **rewriting(note="Keep this", **fields))
@@ -255,8 +255,8 @@ def test_what_is_wrong_is_said_and_what_was_typed_stays(labeler, edits, fields, 
     assert Assignment.objects.get(id=held.id).state == State.LEASED
 
 
-def test_a_rewriting_starts_from_its_source(labeler, edits):
-    campaign = edits()
+def test_a_rewriting_starts_from_its_source(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     form = me.get("task", me.take(campaign).id).context["form"]
     assert form["text"].value() == "Write something about a frog, number 0."
@@ -271,7 +271,7 @@ def test_the_last_message_of_a_conversation_is_rewritten(labeler):
         {"role": "user", "content": "Story?"},
     ]
     make.prompt(pool, "Hello", messages=turns)
-    campaign = filled(make.campaign("edits", over=pool, target_pool=make.pool()))
+    campaign = filled(make.campaign("instructions", over=pool, target_pool=make.pool()))
     me = labeler(campaign)
     me.submit(me.take(campaign), **rewriting(text="Tell me a story."))
     make_prompts()
@@ -351,7 +351,7 @@ def test_a_few_shot_prompt_of_the_pool_is_rewritten_pair_by_pair(labeler):
     pool = make.pool()
     shots = {"instruction": "Sentiment", "pairs": [{"query": "a", "response": "b"}, {"query": "c", "response": "d"}]}
     make.prompt(pool, "Sentiment", kind=Kind.FEW_SHOT, shots=shots)
-    campaign = filled(make.campaign("edits", over=pool, target_pool=make.pool()))
+    campaign = filled(make.campaign("instructions", over=pool, target_pool=make.pool()))
     me = labeler(campaign)
     held = me.take(campaign)
     assert me.get("task", held.id).context["form"].pairs == shots["pairs"]
@@ -360,8 +360,8 @@ def test_a_few_shot_prompt_of_the_pool_is_rewritten_pair_by_pair(labeler):
     assert Instruction.objects.get().prompt.shots["pairs"][1] == {"query": "c", "response": "x"}
 
 
-def test_the_answer_shows_what_changed_word_by_word(labeler, edits):
-    campaign = edits()
+def test_the_answer_shows_what_changed_word_by_word(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     me.submit(held, **rewriting(text="Write a poem about a frog, number 0."))
@@ -370,8 +370,8 @@ def test_the_answer_shows_what_changed_word_by_word(labeler, edits):
     assert "Something needed was missing" in page
 
 
-def test_what_changes_is_shown_while_one_types(labeler, edits):
-    campaign = edits()
+def test_what_changes_is_shown_while_one_types(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     part = me.post("compare", held.id, data={"text": "Write a poem about a frog, number 0."}).content.decode()
@@ -387,10 +387,10 @@ def test_where_nothing_is_rewritten_nothing_is_compared(labeler, briefs):
     assert me.post("compare", held.id, data={"text": "x"}).content.decode().strip() == ""
 
 
-def test_a_draft_that_is_no_form_of_ours_shows_the_form_all_the_same(labeler, edits):
-    campaign = edits()
+def test_a_draft_that_is_no_form_of_ours_shows_the_form_all_the_same(labeler, instructions):
+    campaign = instructions()
     me = labeler(campaign)
     held = me.take(campaign)
     draft = QueryDict("text=a&text=b&query=lonely")
-    shown = EDITS.show(assignment=held, labeler=me.user, draft=draft, now=make.NOW)
+    shown = INSTRUCTIONS.show(assignment=held, labeler=me.user, draft=draft, now=make.NOW)
     assert shown["form"]["text"].value() == "b"

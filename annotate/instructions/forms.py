@@ -5,9 +5,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from annotate.edits.actions import NoBriefs
-from annotate.edits.models import InstructionSettings, Reason
-from annotate.edits.rules import (
+from annotate.instructions.actions import NoBriefs
+from annotate.instructions.models import InstructionSettings, Reason
+from annotate.instructions.rules import (
     FEWEST_PAIRS,
     MOST_BRIEFS,
     MOST_PAIRS,

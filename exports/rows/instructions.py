@@ -6,8 +6,8 @@ from typing import cast
 from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from annotate.edits.actions import settle
-from annotate.edits.models import Instruction
+from annotate.instructions.actions import settle
+from annotate.instructions.models import Instruction
 from annotate.pools.models import Kind, Prompt
 from annotate.pools.rules import Shots, shot_examples
 from annotate.work.models import Assignment
@@ -47,7 +47,7 @@ def rows(*, exported: QuerySet[Assignment], names: Names) -> Iterator[Sequence[R
 
 
 EXPORT = WorkflowExport(
-    key="edits",
+    key="instructions",
     files=(sft.FILE,),
     statistics=(sft.STATISTIC,),
     answers=answers,

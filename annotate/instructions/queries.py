@@ -3,8 +3,8 @@ from dataclasses import dataclass
 from django.db.models import Exists, OuterRef, QuerySet
 
 from annotate.accounts.models import User
-from annotate.edits.models import Brief, Instruction
-from annotate.edits.rules import Original, original
+from annotate.instructions.models import Brief, Instruction
+from annotate.instructions.rules import Original, original
 from annotate.pools.models import Prompt
 from annotate.work.models import Campaign, Task
 

@@ -1,6 +1,6 @@
 import pytest
 
-from annotate.edits.workflow import EDITS
+from annotate.instructions.workflow import INSTRUCTIONS
 from annotate.work.models import Task
 from tests import factories as make
 
@@ -11,12 +11,12 @@ def test_every_prompt_of_the_pool_is_to_be_rewritten():
     pool = make.pool()
     for _ in range(2):
         make.prompt(pool)
-    campaign = make.campaign("edits", over=pool)
-    assert [EDITS.fill(campaign=campaign, now=make.NOW) for _ in range(2)] == [2, 0]
+    campaign = make.campaign("instructions", over=pool)
+    assert [INSTRUCTIONS.fill(campaign=campaign, now=make.NOW) for _ in range(2)] == [2, 0]
 
 
 def test_none_is_where_only_briefs_are_answered():
     pool = make.pool()
     make.prompt(pool)
-    assert EDITS.fill(campaign=make.campaign("edits", over=pool, rewrite_pool=False), now=make.NOW) == 0
+    assert INSTRUCTIONS.fill(campaign=make.campaign("instructions", over=pool, rewrite_pool=False), now=make.NOW) == 0
     assert not Task.objects.exists()

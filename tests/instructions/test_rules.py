@@ -1,6 +1,6 @@
 import pytest
 
-from annotate.edits.rules import Text, filled_pairs, needs_pairs, original, prompt_draft, unchanged
+from annotate.instructions.rules import Text, filled_pairs, needs_pairs, original, prompt_draft, unchanged
 from annotate.pools.models import Kind, Source
 from annotate.pools.rules import prepare
 

@@ -1,7 +1,7 @@
 import pytest
 
-from annotate.edits.actions import NoBriefs, TakesNoBriefs, TooManyBriefs, add_briefs
-from annotate.edits.models import Brief
+from annotate.instructions.actions import NoBriefs, TakesNoBriefs, TooManyBriefs, add_briefs
+from annotate.instructions.models import Brief
 from annotate.pools.models import Kind
 from annotate.work.models import Assignment
 from tests import factories as make
@@ -12,7 +12,7 @@ NOW = make.NOW
 
 @pytest.fixture
 def campaign():
-    return make.campaign("edits", rewrite_pool=False, overlap=2)
+    return make.campaign("instructions", rewrite_pool=False, overlap=2)
 
 
 @pytest.mark.parametrize("kind", [Kind.PLAIN, Kind.FEW_SHOT])
@@ -56,6 +56,6 @@ def test_a_campaign_of_another_kind_takes_none():
 
 
 def test_a_closed_campaign_takes_none():
-    closed = make.campaign("edits", state="closed", closed_at=NOW)
+    closed = make.campaign("instructions", state="closed", closed_at=NOW)
     with pytest.raises(TakesNoBriefs):
         add_briefs(campaign=closed, kind=Kind.PLAIN, count=1, now=NOW)

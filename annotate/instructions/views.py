@@ -9,10 +9,10 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.accounts.access import labelers, managers, person
-from annotate.edits.actions import add_briefs
-from annotate.edits.forms import BriefsForm
-from annotate.edits.models import Brief
-from annotate.edits.pages import changes
+from annotate.instructions.actions import add_briefs
+from annotate.instructions.forms import BriefsForm
+from annotate.instructions.models import Brief
+from annotate.instructions.pages import changes
 from annotate.lib.refusals import shown_in
 from annotate.pools.models import Kind
 from annotate.work.access import had
@@ -25,16 +25,16 @@ from annotate.work.workflow import Context
 def compare(request: HttpRequest, assignment_id: int) -> HttpResponse:
     """What the text typed so far changes in the prompt it rewrites."""
     assignment = had(person(request), assignment_id)
-    if assignment is None or not hasattr(assignment.campaign, "edits_settings"):
+    if assignment is None or not hasattr(assignment.campaign, "instructionsettings"):
         raise Http404
-    return render(request, "edits/_diff.html", changes(assignment.task, request.POST))
+    return render(request, "instructions/_diff.html", changes(assignment.task, request.POST))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """Ask for new instructions. A GET, or a form that was refused, shows the form on a page of its own."""
-    campaign = get_object_or_404(Campaign, id=campaign_id, edits_settings__isnull=False)
+    campaign = get_object_or_404(Campaign, id=campaign_id, instructionsettings__isnull=False)
     form = BriefsForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with shown_in(form):
@@ -50,7 +50,9 @@ def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
             )
             messages.success(request, report % {"count": len(made)})
             return redirect("studio:campaign", campaign.id)
-    return render(request, "edits/briefs.html", about_briefs(campaign) | {"campaign": campaign, "briefs_form": form})
+    return render(
+        request, "instructions/briefs.html", about_briefs(campaign) | {"campaign": campaign, "briefs_form": form}
+    )
 
 
 def about_briefs(campaign: Campaign) -> Context:

@@ -9,12 +9,12 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import Cohort, User
-from annotate.edits import actions, queries, views
-from annotate.edits.forms import InstructionForm, InstructionSettingsForm
-from annotate.edits.models import Instruction, InstructionSettings, Reason
-from annotate.edits.pages import compare, form_for, part, stored, typed_values, untouched
-from annotate.edits.rules import Text
-from annotate.edits.serializers import InstructionSettingsSerializer
+from annotate.instructions import actions, queries, views
+from annotate.instructions.forms import InstructionForm, InstructionSettingsForm
+from annotate.instructions.models import Instruction, InstructionSettings, Reason
+from annotate.instructions.pages import compare, form_for, part, stored, typed_values, untouched
+from annotate.instructions.rules import Text
+from annotate.instructions.serializers import InstructionSettingsSerializer
 from annotate.pools.actions import create_pool
 from annotate.pools.models import Kind, Pool, Prompt
 from annotate.work.filling import add_tasks
@@ -31,8 +31,8 @@ DEMO_USE_CASES = (
 )
 
 
-class Edits(Workflow):
-    key = "edits"
+class Instructions(Workflow):
+    key = "instructions"
     label = _("Instructions")
     description = _(
         "Labelers rewrite the prompts of a pool, or write new instructions that you ask for: plain, few-shot, or for a"
@@ -42,17 +42,17 @@ class Edits(Workflow):
     settings_model = InstructionSettings
     settings_form = InstructionSettingsForm
     settings_serializer = InstructionSettingsSerializer
-    task_template = "edits/_task.html"
-    answer_template = "edits/_answer.html"
+    task_template = "instructions/_task.html"
+    answer_template = "instructions/_answer.html"
     task_urls = views.task_urlpatterns
     campaign_urls = views.campaign_urlpatterns
 
     def prompts(self, *, campaign: Campaign) -> QuerySet[Prompt] | None:
-        return queries.prompts_of(campaign) if campaign.edits_settings.rewrite_pool else None
+        return queries.prompts_of(campaign) if campaign.instructionsettings.rewrite_pool else None
 
     def fill(self, *, campaign: Campaign, now: datetime) -> int:
         """Create tasks for the pool's prompts. `actions.add_briefs` creates those for new instructions."""
-        if not campaign.edits_settings.rewrite_pool:
+        if not campaign.instructionsettings.rewrite_pool:
             return 0
         missing = without_task(campaign, queries.prompts_of(campaign), FILL_BATCH)
         return len(add_tasks(campaign=campaign, prompts=missing, now=now))
@@ -114,15 +114,15 @@ class Edits(Workflow):
         }
 
     def settings_part(self, *, campaign: Campaign) -> Part:
-        return Part("edits/_settings.html", {"instruction_settings": campaign.edits_settings})
+        return Part("instructions/_settings.html", {"instruction_settings": campaign.instructionsettings})
 
     def campaign_part(self, *, campaign: Campaign) -> Part | None:
         if campaign.state == CampaignState.CLOSED:
             return None
-        return Part("edits/_briefs.html", views.about_briefs(campaign))
+        return Part("instructions/_briefs.html", views.about_briefs(campaign))
 
     def progress_part(self, *, campaign: Campaign) -> Part | None:
-        return None if campaign.edits_settings.rewrite_pool else Part("edits/_progress.html")
+        return None if campaign.instructionsettings.rewrite_pool else Part("instructions/_progress.html")
 
     def demo(self, *, pool: Pool, now: datetime) -> DemoCampaign:
         target = Pool.objects.filter(name="Instructions by labelers").first() or create_pool(
@@ -143,4 +143,4 @@ class Edits(Workflow):
         actions.add_briefs(campaign=campaign, kind=Kind.USER_BASED, use_cases=DEMO_USE_CASES, now=now)
 
 
-EDITS = Edits()
+INSTRUCTIONS = Instructions()

@@ -8,9 +8,9 @@ from django.db.models import F, Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts.models import User
-from annotate.edits.models import Brief, Instruction, InstructionSettings
-from annotate.edits.queries import original_of
-from annotate.edits.rules import MOST_BRIEFS, Text, prompt_draft
+from annotate.instructions.models import Brief, Instruction, InstructionSettings
+from annotate.instructions.queries import original_of
+from annotate.instructions.rules import MOST_BRIEFS, Text, prompt_draft
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank
 from annotate.pools.actions import DuplicatePrompt, add_prompt
@@ -131,7 +131,7 @@ def sweep(*, now: datetime) -> None:
     Before, nobody could build on them anyway: an undo that is refused because somebody has would tell the labeler that
     the instruction was not drawn for review. Idempotent and safe to run concurrently.
     """
-    own = Campaign.objects.filter(edits_settings__isnull=False)
+    own = Campaign.objects.filter(instructionsettings__isnull=False)
     for campaign in own.exclude(state=CampaignState.DRAFT).order_by("id"):
         closed = campaign.state == CampaignState.CLOSED
         until = now if closed else now - timedelta(minutes=campaign.undo_minutes)
@@ -193,7 +193,7 @@ def become_prompt(*, instruction: Instruction, now: datetime) -> None:
     """Put an accepted instruction into its campaign's target pool, or note why it could not go there."""
     assignment = instruction.assignment
     task = assignment.task
-    pool = assignment.campaign.edits_settings.target_pool
+    pool = assignment.campaign.instructionsettings.target_pool
     text = Text(instruction.text, tuple(instruction.pairs))
     draft = prompt_draft(text, kind=instruction.kind, category=instruction.category, source=original_of(task))
     try:

@@ -1,10 +1,10 @@
 """The parts of pages about an instruction: its form, and what it changes in the prompt it rewrites."""
 
-from annotate.edits import queries
-from annotate.edits.forms import InstructionForm
-from annotate.edits.models import Instruction
-from annotate.edits.queries import Wanted
-from annotate.edits.rules import Text, filled_pairs
+from annotate.instructions import queries
+from annotate.instructions.forms import InstructionForm
+from annotate.instructions.models import Instruction
+from annotate.instructions.queries import Wanted
+from annotate.instructions.rules import Text, filled_pairs
 from annotate.lib.diff import Piece, word_diff
 from annotate.lib.text import tidy
 from annotate.pools.rules import MAX_PROMPT_LENGTH

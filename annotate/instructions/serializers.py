@@ -1,7 +1,7 @@
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from annotate.edits.models import InstructionSettings
+from annotate.instructions.models import InstructionSettings
 
 NO_TARGET = _("Give the id of the pool that accepted instructions go to.")
 

@@ -1,4 +1,4 @@
-from annotate.edits.models import Brief, Instruction
+from annotate.instructions.models import Brief, Instruction
 from annotate.lib.admin import show
 
 show(Brief, Instruction)

@@ -1,5 +1,0 @@
-from django.apps import AppConfig
-
-
-class EditsConfig(AppConfig):
-    name = "annotate.edits"
