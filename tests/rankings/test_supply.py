@@ -434,7 +434,7 @@ def test_what_cannot_be_sampled_is_refused():
     campaign = campaign_of(1)
     imported = make.policy(origin=Origin.IMPORTED, location="")
     for wrong, words in [
-        (share(imported, 4), "only by its imported completions"),
+        (share(imported, 4), str(registry.NotSampledHere.message)),
         (current(4), "No policy of the stage SFT is current yet"),
         (current(4, pointer="previous"), "no policy was current before"),
     ]:
