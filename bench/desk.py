@@ -89,7 +89,7 @@ class Platform:
         return found
 
     def database_processes(self) -> list[psutil.Process]:
-        """The server and its processes, one per connection. PostgreSQL overwrites its environment, so this goes by parent."""
+        """The server and its child processes, found by parent because PostgreSQL overwrites its environment."""
         try:
             pid = int((self.var / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
             server = psutil.Process(pid)
@@ -338,10 +338,10 @@ class Labeler:
     port: int
     account: Account
     campaign: int
-    # The texts whose submit the platform has acknowledged.
+    # Texts whose submit the platform has confirmed.
     acknowledged: list[str] = field(default_factory=list)
     page: Page | None = None
-    # The next task's page, which the browser has already; and does the page shown come from there?
+    # The prefetched page of the next task, and whether the shown page was prefetched.
     ahead: dict[str, Page] = field(default_factory=dict)
     was_ahead: bool = False
 

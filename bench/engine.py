@@ -42,8 +42,8 @@ from annotate.work.states import CampaignState  # noqa: E402
 GUIDELINE = "bench"
 TASKS_AT_ONCE = 50_000
 
-# A hundred prompts of each customer; other columns as in the first prompt. Few different words, because the search index
-# is not measured.
+# A hundred prompts of each customer; other columns as in the first prompt. Few different words, because this does not
+# measure the search index.
 PROMPTS = """
 WITH grouped AS (
     INSERT INTO pools_promptgroup (key, split, created_at)
