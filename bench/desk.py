@@ -1,8 +1,8 @@
 """The running platform and the people who work on it, for the measuring programs of this folder.
 
-The platform is the one that bin/start brings up: gunicorn, the worker, beat and an embedded PostgreSQL of its own with
-its durable defaults. A labeler here does over HTTP what a browser does with the desk's pages: the same forms, keys,
-cookies and kept connections, as little else as possible. Whatever needs Django happens in bench/engine.py.
+bin/start runs the platform: gunicorn, the worker, beat and an embedded PostgreSQL with durable defaults. A labeler here
+sends the same requests as a browser with the desk's pages: the same forms, keys, cookies and persistent connections.
+Everything that needs Django is in bench/engine.py.
 """
 
 import asyncio
@@ -30,20 +30,20 @@ import psycopg2
 from annotate.launch import embedded_postgres, surroundings
 
 ROOT = Path(__file__).resolve().parent.parent
-# What this terminal may have set for a platform of its own.
+# Variables that this terminal may have set for another platform.
 OURS = ("DATABASE_URL", "SECRET_KEY", "SPLIT_KEY", "VAR_DIR", "DJANGO_SETTINGS_MODULE", "CELERY_BROKER_URL", "DEBUG")
 SECONDS_TO_START = 180
-# gunicorn closes a kept connection after 2 seconds without a request.
+# gunicorn closes a connection after 2 seconds without a request.
 KEPT = 1.0
 LONGEST_REQUEST = 60
 
 
 class Broken(Exception):
-    """The platform answered as it should not, or not at all."""
+    """A wrong answer of the platform, or none."""
 
 
 class Refused(Exception):
-    """The desk took the request and said no: the lease is lost, the text breaks a rule."""
+    """The desk refused the request, for example because the lease is lost."""
 
 
 @dataclass
@@ -72,11 +72,11 @@ class Platform:
         return self.rows(sql, values)[0][0]
 
     def surroundings(self) -> dict[str, str]:
-        """What a process of this platform finds in its environment."""
+        """The environment of the platform's processes."""
         return surroundings.complete(clean_environment() | self.environment | {"VAR_DIR": str(self.var)})
 
     def processes(self, pattern: str) -> list[psutil.Process]:
-        """Our processes whose command line matches, the database's not among them."""
+        """The platform's processes whose command line matches, without the database's."""
         found = []
         for process in psutil.process_iter():
             try:
@@ -89,7 +89,7 @@ class Platform:
         return found
 
     def database_processes(self) -> list[psutil.Process]:
-        """The server, and below it one process for each connection. PostgreSQL writes over its environment."""
+        """The server and its child processes, found by parent because PostgreSQL overwrites its environment."""
         try:
             pid = int((self.var / "postgres" / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
             server = psutil.Process(pid)
@@ -98,7 +98,7 @@ class Platform:
             return []
 
     def cpu(self) -> dict[str, float]:
-        """Seconds of processor time used so far, by part."""
+        """Seconds of processor time so far, by part."""
         parts = {"web": self.processes("gunicorn"), "worker": self.processes("celery")}
         parts["database"] = self.database_processes()
         return {name: sum(map(_cpu_of, processes)) for name, processes in parts.items()}
@@ -125,7 +125,7 @@ def free_port() -> int:
 
 @contextmanager
 def platform(**environment: str) -> Iterator[Platform]:
-    """bin/start's platform without sampling and demonstration data, in a temporary folder that goes in the end."""
+    """bin/start's platform in a temporary folder, without sampling and demonstration data."""
     folder = Path(tempfile.mkdtemp(prefix="annotate-bench-"))
     try:
         # Run by root, the database runs as another account and has to pass.
@@ -164,7 +164,7 @@ def _running(var: Path, environment: dict[str, str]) -> Iterator[Platform]:
 
 
 class Engine:
-    """bench/engine.py in a process of its own: one command a line, one answer a line."""
+    """bench/engine.py in another process: one command per line, one answer per line."""
 
     def __init__(self, platform: Platform) -> None:
         self._process = subprocess.Popen(
@@ -215,7 +215,7 @@ def engine(platform: Platform) -> Iterator[Engine]:
 
 @dataclass(frozen=True)
 class Account:
-    """Somebody with a session in the table, who has acknowledged the guideline."""
+    """A person with a session, who has acknowledged the guideline."""
 
     id: int
     session: str
@@ -233,13 +233,13 @@ class Page:
 
     @property
     def ahead_path(self) -> str | None:
-        """Where the page's script asks for the task after this one."""
+        """The address at which the page's script prefetches the next task."""
         found = re.search(rb'data-ahead-url="([^"]+)"', self.body)
         return found[1].decode() if found else None
 
     @property
     def task(self) -> int | None:
-        """The assignment whose form this page has; None where it has none."""
+        """The id of the assignment whose form this page has, or None."""
         found = re.search(rb'action="/desk/tasks/(\d+)/submit/"', self.body)
         return int(found[1]) if found else None
 
@@ -251,11 +251,11 @@ class Page:
 
 
 class Browser:
-    """One person's cookies and one kept connection."""
+    """One person's cookies and one persistent connection."""
 
     def __init__(self, port: int, session: str) -> None:
         self._port = port
-        # Any token of the right length that comes back in form and cookie is one.
+        # Django accepts any token of the right length that is in form and cookie.
         self.token = (uuid4().hex + uuid4().hex)[:32]
         self._cookies = {"sessionid": session, "csrftoken": self.token}
         self._wire: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -268,7 +268,7 @@ class Browser:
         return await self._request("POST", path, urlencode(fields).encode(), "application/x-www-form-urlencoded")
 
     async def send(self, path: str, body: Any) -> Page:
-        """As the page's scripts do."""
+        """A request as the page's scripts send it."""
         return await self._request("POST", path, json.dumps(body).encode(), "application/json")
 
     async def _request(self, method: str, path: str, body: bytes, kind: str) -> Page:
@@ -333,15 +333,15 @@ class Browser:
 
 @dataclass
 class Labeler:
-    """Takes tasks of one campaign and hands answers in, as a person with a browser does."""
+    """Takes tasks of one campaign and submits answers, as a person with a browser does."""
 
     port: int
     account: Account
     campaign: int
-    # The texts whose submit the platform has acknowledged.
+    # Texts whose submit the platform has confirmed.
     acknowledged: list[str] = field(default_factory=list)
     page: Page | None = None
-    # The next task's page, which the browser has already; and does the page shown come from there?
+    # The prefetched page of the next task, and whether the shown page was prefetched.
     ahead: dict[str, Page] = field(default_factory=dict)
     was_ahead: bool = False
 
@@ -353,14 +353,14 @@ class Labeler:
         return self.page is not None
 
     async def ask(self) -> bool:
-        """Press Start; True if there is a task. The page is not loaded yet: `follow` does that."""
+        """Press Start. Returns whether there is a task; `follow` loads its page."""
         answer = await self.browser.post(
             f"/desk/campaigns/{self.campaign}/next/", {"csrfmiddlewaretoken": self.browser.token}
         )
         return self._led_to_a_task(answer)
 
     async def follow(self) -> None:
-        """Load the page that the last answer led to, or show it where it is here already."""
+        """Load the page to which the last answer led, unless it was prefetched."""
         self.was_ahead = self._next in self.ahead
         page = self.ahead.pop(self._next, None) or await self.browser.get(self._next)
         if page.status == 200 and page.task:
@@ -370,7 +370,7 @@ class Labeler:
         # Else the task is not theirs any more, and the page leads elsewhere.
 
     async def look_ahead(self) -> bool:
-        """As the page's script does once somebody has begun to type; False where there is no task after this one."""
+        """Prefetch the next task, as the page's script does when somebody types. False if there is none."""
         path = self.page and self.page.ahead_path
         if not path:
             return False
@@ -392,7 +392,7 @@ class Labeler:
         return self.holds
 
     def form(self, text: str, *, stop: bool = False) -> "Form":
-        """The page filled in. Sent twice it is one submit, since its key stays."""
+        """The completed form. Its key makes a second submit harmless."""
         assert self.page
         fields = {
             "csrfmiddlewaretoken": self.page.field(b"csrfmiddlewaretoken"),
@@ -402,7 +402,7 @@ class Labeler:
         return Form(f"/desk/tasks/{self.page.task}/submit/", fields | ({"then": "stop"} if stop else {}))
 
     async def submit(self, form: "Form") -> bool:
-        """Press the button; True if the answer leads to a next task, to `follow`. Raises Refused or Broken."""
+        """Press Submit. Returns whether the answer leads to a next task. Raises Refused or Broken."""
         answer = await self.browser.post(form.path, form.fields)
         if answer.status in (409, 422):
             self.page = None
@@ -438,13 +438,13 @@ class Form:
 
 
 def answer_text() -> str:
-    """Different each time, so that its row can be found, and about as long as a short answer."""
+    """A unique text, about as long as a short answer."""
     return f"{uuid4()}:" + " because the parts that make it up pull at each other, and so it holds together." * 4
 
 
 @dataclass(frozen=True)
 class Standing:
-    """What the tables say afterwards, past all of our code."""
+    """What the tables contain at the end, by plain SQL."""
 
     acknowledged: int
     found: int
@@ -457,7 +457,7 @@ class Standing:
 
 
 def stand(platform: Platform, campaign: int, labelers: list[Labeler]) -> Standing:
-    """Is every acknowledged text stored once and its writer's, has no task too many answers, nobody two of one?"""
+    """Check that every confirmed text is stored once, and that no task or labeler has too many answers."""
     texts = {text: labeler.account.id for labeler in labelers for text in labeler.acknowledged}
     stored = platform.rows(
         "SELECT d.text, a.labeler_id FROM demonstrations_demonstration d JOIN work_assignment a"
@@ -483,7 +483,7 @@ def stand(platform: Platform, campaign: int, labelers: list[Labeler]) -> Standin
 
 
 def percentile(seconds: list[float], percent: float) -> float | None:
-    """In milliseconds, by the nearest rank; None of nothing."""
+    """In milliseconds, by the nearest rank; None for no values."""
     if not seconds:
         return None
     ordered = sorted(seconds)
@@ -491,7 +491,7 @@ def percentile(seconds: list[float], percent: float) -> float | None:
 
 
 def eventually(fact: Callable[[], Any], *, seconds: float, pause: float = 0.1) -> Any:
-    """Wait until the fact is truthy and return it; None when the time is over."""
+    """Wait until the fact is truthy and return it; None after the time limit."""
     deadline = time.monotonic() + seconds
     while not (found := fact()) and time.monotonic() < deadline:
         time.sleep(pause)

@@ -1,7 +1,7 @@
-"""What of the measuring needs Django: reads one command a line from its input, prints one answer a line.
+"""The part of the measurements that needs Django: reads one command per line, prints one answer per line.
 
-Started by the other programs of this folder as `python -m bench.engine`, with the environment of the platform that
-they measure. Whatever changes rows goes through the rooms' own functions, or is a row that they could have written.
+The other programs start it as `python -m bench.engine`, with the environment of the measured platform. Rows are written
+by the platform's own functions, or by SQL that gives the same rows.
 """
 
 import gc
@@ -43,8 +43,8 @@ from annotate.work.states import CampaignState  # noqa: E402
 GUIDELINE = "bench"
 TASKS_AT_ONCE = 50_000
 
-# A hundred prompts of each customer, like the first one in all that is not said here. Few different words: the pool's
-# search index is not what is measured.
+# A hundred prompts of each customer; other columns as in the first prompt. Few different words, because this does not
+# measure the search index.
 PROMPTS = """
 WITH grouped AS (
     INSERT INTO pools_promptgroup (key, split, created_at)
@@ -72,7 +72,7 @@ DIFFERENT = {
     "content_hash": "encode(sha256(words::bytea), 'hex')",
 }
 
-# Answers of one labeler who has worked their way along the queue: each in a slot of its own task.
+# Answers of one labeler, in slots of consecutive tasks.
 ANSWERS = """
 WITH chosen AS (
     SELECT id FROM work_assignment a
@@ -162,7 +162,7 @@ def pool(name: str, prompts: int) -> int:
 
 
 def campaign(name: str, pool: int, overlap: int, lease_minutes: int = 30) -> int:
-    """A draft over the pool, without tasks."""
+    """A draft campaign without tasks."""
     made = create_campaign(
         by=None,
         now=timezone.now(),
@@ -178,7 +178,7 @@ def campaign(name: str, pool: int, overlap: int, lease_minutes: int = 30) -> int
 
 
 def fill(campaign: int) -> int:
-    """Make the tasks of a draft, with the function that the worker uses; returns how many."""
+    """Make the tasks of a draft with the worker's function. Returns their number."""
     wanted = Campaign.objects.get(id=campaign)
     prompts = Prompt.objects.filter(pool=wanted.pool_id)
     ids = list(prompts.order_by("id").values_list("id", flat=True))
@@ -198,7 +198,7 @@ def open_campaign(campaign: int, wake_worker: bool) -> None:
 
 
 def answered(campaign: int, labeler: int, number: int, slot: int) -> None:
-    """Give the labeler so many answers: the first by the engine, which makes their seat, the rest by one statement."""
+    """Give the labeler answers: the first by the engine, which creates the seat, the rest by one statement."""
     person = User.objects.get(id=labeler)
     _submit(leases.claim(campaign_id=campaign, labeler=person, now=timezone.now()).id, person)
     more = {"number": number - 1, "slot": slot, "version": _version().id}
@@ -207,7 +207,7 @@ def answered(campaign: int, labeler: int, number: int, slot: int) -> None:
 
 
 def work(campaign: int, labelers: list[int], seconds: float) -> int:
-    """Each labeler in a thread claims and submits without a pause; returns how many tasks were handed in."""
+    """Each labeler claims and submits in a thread, without pauses. Returns the number of submits."""
     with ThreadPoolExecutor(len(labelers)) as threads:
         return sum(threads.map(lambda labeler: _work(campaign, labeler, seconds), labelers))
 
@@ -230,7 +230,7 @@ def take_turns(campaign: int, labelers: list[int], rounds: int) -> list[list[tup
     timed: list[list[tuple[float, float]]] = [[] for _ in persons]
     gc.disable()
     for number in range(rounds):
-        # Whoever comes second finds the index warm: everybody is second as often.
+        # Rotate the order, because the first one finds a cold index.
         for index in sorted(range(len(persons)), key=lambda index: (index + number) % len(persons)):
             before = time.perf_counter()
             claimed = leases.claim(campaign_id=campaign, labeler=persons[index], now=timezone.now())
@@ -253,7 +253,7 @@ def _submit(assignment_id: int, labeler: User) -> None:
 
 
 class Seen:
-    """The statements that reach the database: BEGIN and COMMIT are not among them, savepoints are."""
+    """The statements that reach the database, with savepoints, without BEGIN and COMMIT."""
 
     def __init__(self, *, explain: bool = False) -> None:
         self.statements: list[str] = []
@@ -267,7 +267,7 @@ class Seen:
         self.statements.append(sql)
         if self._explain and sql.split(None, 1)[0].upper() in ("SELECT", "INSERT", "UPDATE", "WITH"):
             with connection.connection.cursor() as cursor:
-                # What it changes is undone, so that the statement itself finds everything as it was.
+                # Undo its changes, so that the statement itself finds the same rows.
                 cursor.execute("SAVEPOINT explained")
                 cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {sql}", params)
                 plan = [line for (line,) in cursor.fetchall()]
@@ -278,7 +278,7 @@ class Seen:
 
 
 def queries(campaign: int, labeler: int) -> dict[str, list[str]]:
-    """The statements of a claim and of a submit, of the engine alone and of the desk's pages."""
+    """The statements of a claim and of a submit, by the engine and by the desk's pages."""
     person = User.objects.get(id=labeler)
     _submit(leases.claim(campaign_id=campaign, labeler=person, now=timezone.now()).id, person)  # the seat is there
     claiming, submitting, pressing, loading = Seen(), Seen(), Seen(), Seen()
@@ -302,7 +302,7 @@ def queries(campaign: int, labeler: int) -> dict[str, list[str]]:
 
 
 def explain(campaign: int, labeler: int) -> list[list[str]]:
-    """The statements of a claim, each with its plan as it ran; the claim itself is undone."""
+    """The statements of a claim with their plans. The claim is rolled back."""
     settings.PREPARED_STATEMENTS = False  # whose text and plan would stay hidden
     person = User.objects.get(id=labeler)
     watched = Seen(explain=True)

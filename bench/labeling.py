@@ -1,23 +1,23 @@
-"""How fast the desk hands out tasks and takes answers in, at the queue's real sizes, on whatever machine this is.
+"""Measure how fast the desk assigns tasks and stores answers, with up to a million tasks.
 
     python bench/labeling.py [--quick] [--only closed,open,opening,lone,floor,statements,plan] [--seconds 20]
 
-Brings up the platform as bin/start does (gunicorn, worker, beat, an embedded PostgreSQL with its durable defaults) in a
-temporary folder, and drives its pages from the same cores. A submit counts from the click until the answer that says
-that it is stored; a next task, or claim, counts from the same click until the next task's page is whole.
+Runs the platform as bin/start does (gunicorn, worker, beat, an embedded PostgreSQL with durable defaults) in a
+temporary folder, with clients on the same cores. The time of a submit is from the click to the answer that confirms it;
+that of a next task, or claim, from the same click until the next task's page is complete.
 
-    closed      32 labelers without a pause, campaigns of 10 thousand, 100 thousand and 1 million tasks, overlap 3
-    open        1,000 labelers at a task a minute each, with their drafts, heartbeats and pages made ready ahead;
+    closed      32 labelers without pauses, campaigns of 10 thousand, 100 thousand and 1 million tasks, overlap 3
+    open        1,000 labelers with one task a minute each, with drafts, heartbeats and prefetched pages;
                 latency counts from the time at which a click was due
-    opening     a campaign of 1 million tasks through the real worker, with a labeler at work in another one meanwhile
-    lone        a claim's cost among 1 million tasks after 1, 1,000 and 20,000 answers of the labeler's own
-    floor       the engine without HTTP, 8 labelers in as many processes as the web has, against pgbench with bare SQL
+    opening     a campaign of 1 million tasks is opened by the worker while a labeler works in another one
+    lone        the cost of a claim among 1 million tasks for labelers with 1, 1,000 and 20,000 answers
+    floor       the engine without HTTP, 8 labelers in as many processes as the web has, against pgbench with plain SQL
                 on the same table
-    statements  how many of them a claim and a submit send
+    statements  the number of SQL statements of a claim and of a submit
     plan        EXPLAIN (ANALYZE, BUFFERS) of a claim among 1 million tasks
 
-Afterwards the tables are asked whether every acknowledged answer is there once and no overlap is exceeded. Ends with
-one JSON line; what did not run is null.
+At the end it checks that every confirmed answer is stored once and that no task exceeds its overlap. Prints one JSON
+line; parts that did not run are null.
 """
 
 import argparse
@@ -59,13 +59,13 @@ A_TASK_SECONDS = 60.0
 WARM_UP = 3.0
 ROUNDS = 3
 LONGEST_OPENING = 3000
-# When, after their page is there, the crowd's browsers ask for the task after it, save drafts and send the heartbeat.
+# Seconds after loading a page at which the crowd's browsers prefetch, save drafts and send the heartbeat.
 AHEAD_AFTER = 5.0
 DRAFTS_AFTER = (20.0, 40.0)
 HEARTBEAT_AFTER = 55.0
 LEVELS = (1, 1000, 20_000)
 CLIENTS = 8
-# Same kind of load on the same machine at another time; what other tools reached, measured by their first-party pages.
+# Rates of other tools on the same machine with a similar load, measured with their own pages.
 OTHERS = (
     "Label Studio 1.23: 12.7 tasks/s at 10k, 6.4 at 100k (next task p50 2.5 s, p99 5.1 s); doccano, without overlap:"
     " 33-37; Potato: 23-25; a bare Django view with claim and store: 827 requests/s"
@@ -82,8 +82,8 @@ FIGURES = (
     *"queries_claim queries_submit queries_page_submit queries_page_task over_assigned doubled lost".split(),
 )
 
-# One transaction claims and one stores, as the engine's do. Each client has a labeler for each slot of a task, so that
-# it need not look whether it had the task before, and a cursor: the least that a queue in this table can do.
+# One transaction to claim and one to store, as in the engine. Each client has a cursor and a labeler for each slot of a
+# task, so that it need not check for earlier answers: the minimum for a queue in this table.
 FLOOR = """
 BEGIN;
 UPDATE work_assignment SET state = 'leased', labeler_id = :first + :client_id * 3 + slot - 1, claimed_at = now(),
@@ -106,7 +106,7 @@ COMMIT;
 
 @dataclass
 class Site:
-    """A platform with its campaigns by size, and who has worked in them."""
+    """A platform with its campaigns by size, and their labelers."""
 
     platform: desk.Platform
     engine: desk.Engine
@@ -130,7 +130,7 @@ class Site:
         return self.pools[size]
 
     def campaign(self, size: str) -> int:
-        """An open campaign of that size, with all its tasks."""
+        """An open campaign of this size, with all its tasks."""
         if size not in self.campaigns:
             self.campaigns[size] = self.new_campaign(size, size)
         return self.campaigns[size]
@@ -145,7 +145,7 @@ class Site:
         return made
 
     def settle(self) -> None:
-        """What autovacuum and the kernel do within a minute, so that each part begins with the same."""
+        """Run vacuum and flush writes, so that all parts start in the same state."""
         self.platform.rows("VACUUM (ANALYZE) work_task, work_assignment")
         os.sync()
 
@@ -169,18 +169,18 @@ class timed:  # noqa: N801
 
 @dataclass
 class Heard:
-    """Seconds of each request by kind, and what went wrong."""
+    """Seconds of each request by kind, and errors."""
 
     submit: list[float] = field(default_factory=list)
     next: list[float] = field(default_factory=list)
-    # Claiming and loading a page before it is wanted.
+    # Claiming and loading a page in advance.
     ahead: list[float] = field(default_factory=list)
     other: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
 class Load:
-    """The processor time that each part used while something was measured."""
+    """Processor time by part during a measurement."""
 
     def __init__(self, platform: desk.Platform) -> None:
         self._platform = platform
@@ -202,7 +202,7 @@ def main() -> None:
     largest = asked.sizes[-1]
     with ExitStack() as stack:
         large = stack.enter_context(site())
-        # The smallest campaign has a database of its own, so that it meets no large tables either.
+        # The smallest campaign has a database of its own, without large tables.
         apart = "closed" in asked.only and len(asked.sizes) > 1
         small = stack.enter_context(site()) if apart else large
         print_conditions(large.platform)
@@ -298,7 +298,7 @@ def closed(sites: dict[str, Site], asked: argparse.Namespace) -> Figures:
 async def run_closed(
     platform: desk.Platform, labelers: list[desk.Labeler], heard: Heard, warm_up: float, seconds: float
 ) -> dict[str, float]:
-    """Adds to `heard`; returns the processor time used by each part, and the seconds that passed."""
+    """Adds to `heard`. Returns the processor time of each part, and the elapsed seconds."""
     warming = Heard()
     end = time.monotonic() + warm_up
     await asyncio.gather(*(hurry(labeler, warming, end) for labeler in labelers))
@@ -307,7 +307,7 @@ async def run_closed(
     await asyncio.gather(*(hurry(labeler, heard, end) for labeler in labelers))
     used = before.so_far()
     for labeler in labelers:
-        # The next round has a loop of its own.
+        # The next round has another event loop.
         labeler.browser.close()
     return used
 
@@ -345,7 +345,7 @@ async def click(labeler: desk.Labeler, heard: Heard, due: float) -> None:
         await labeler.follow()
         heard.next.append(time.monotonic() - due)
     if more and labeler.was_ahead:
-        # A page that was made before its time begins with a heartbeat.
+        # A prefetched page starts with a heartbeat.
         before = time.monotonic()
         await labeler.renew()
         heard.other.append(time.monotonic() - before)
@@ -369,7 +369,7 @@ def print_used(used: dict[str, float], done: int) -> None:
 
 
 def crowd(where: Site, asked: argparse.Namespace) -> Figures:
-    """1,000 labelers at one task a minute, their clicks due at fixed times, whatever the platform does."""
+    """1,000 labelers with one task a minute. Clicks are due at fixed times, even if the platform is late."""
     labelers = where.new_labelers(asked.sizes[min(1, len(asked.sizes) - 1)], CROWD)
     heard, used = asyncio.run(run_crowd(where.platform, labelers, asked.open_seconds))
     done = len(heard.submit)
@@ -406,12 +406,12 @@ async def begin(labeler: desk.Labeler, few: asyncio.Semaphore) -> None:
 
 
 def plan_of(start: float, end: float, chance: random.Random) -> list[tuple[float, str]]:
-    """When one person clicks, and their browser does what it does; a task is under way."""
+    """The times at which one person clicks and their browser sends requests."""
     page_at = start - chance.uniform(0, A_TASK_SECONDS)
     moments: list[tuple[float, str]] = []
     while page_at < end:
         moments.append((page_at + AHEAD_AFTER, "ahead"))
-        # One or two drafts a task.
+        # One or two drafts per task.
         moments += [(page_at + after, "draft") for after in DRAFTS_AFTER[: chance.choice((1, 2))]]
         moments += [(page_at + HEARTBEAT_AFTER, "heartbeat"), (page_at + A_TASK_SECONDS, "click")]
         page_at += A_TASK_SECONDS
@@ -464,7 +464,7 @@ def opening(where: Site, asked: argparse.Namespace) -> Figures:
 async def run_opening(
     where: Site, campaign: int, tasks: int, labeler: desk.Labeler, heard: Heard
 ) -> tuple[dict[str, float], float, float]:
-    """Processor time by part, and megabytes of the worker before and at most."""
+    """Processor time by part, and the worker's memory in megabytes before and at its peak."""
     worker = where.platform.processes("celery.*worker")
     idle = peak = resident(worker)
     working = asyncio.create_task(hurry(labeler, heard, time.monotonic() + LONGEST_OPENING, pause=0.5))
@@ -492,7 +492,7 @@ def resident(processes: list[psutil.Process]) -> float:
 
 
 def lone(where: Site, size: str, asked: argparse.Namespace) -> Figures:
-    """Three labelers who differ in how much they have answered take turns, nobody else is there."""
+    """Three labelers with different numbers of answers take turns, without other load."""
     levels = [level for level in LEVELS if level < SIZES[size]]
     labelers = where.new_labelers(size, len(levels))
     campaign, ids = where.campaign(size), [labeler.account.id for labeler in labelers]
@@ -520,7 +520,7 @@ def lone(where: Site, size: str, asked: argparse.Namespace) -> Figures:
 
 
 async def run_pages(labelers: list[desk.Labeler], rounds: int) -> list[tuple[float, float]]:
-    """Medians by labeler: seconds until the claim is answered, and until the task's page is there."""
+    """Medians by labeler: seconds until the answer to the claim, and until the task's page."""
     timed: list[list[tuple[float, float]]] = [[] for _ in labelers]
     for number in range(rounds):
         for index in sorted(range(len(labelers)), key=lambda index: (index + number) % len(labelers)):
@@ -585,7 +585,7 @@ def floor(where: Site, asked: argparse.Namespace) -> Figures:
 
 
 def processor_time(platform: desk.Platform, engines: list[desk.Engine]) -> float:
-    """Seconds so far: the database, those engines and the programs that we have run to their end."""
+    """Seconds so far of the database, these engines and the finished child processes."""
     ended = os.times()
     return platform.cpu()["database"] + sum(one.cpu() for one in engines) + ended[2] + ended[3]
 
@@ -634,7 +634,7 @@ def plan(where: Site, size: str) -> None:
     where.engine.ask("work", campaign=campaign, labelers=[account.id], seconds=1)
     print(f"the statements of a claim among {SIZES[size]:,} tasks:")
     for written, *lines in where.engine.ask("explain", campaign=campaign, labeler=account.id):
-        # The columns that it fetches are many and say little.
+        # Omit the long list of columns.
         columns = re.compile(r'^SELECT ("\w+"\."\w+"(, )?){4,}')
         print(f"\n{columns.sub('SELECT … ', ' '.join(written.split()))}")
         print("\n".join(f"    {line}" for line in lines), flush=True)
@@ -642,7 +642,7 @@ def plan(where: Site, size: str) -> None:
 
 
 def check(sites: Iterable[Site]) -> Figures:
-    """Past all of our code: what do the tables hold?"""
+    """Check the tables by plain SQL."""
     found = [
         desk.stand(where.platform, where.campaigns[size], labelers)
         for where in sites
