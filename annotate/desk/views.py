@@ -37,6 +37,7 @@ from annotate.lib.wake import wake
 from annotate.samples.actions import FILL
 from annotate.work import drafts, leases, lost, refusals, submitting, times
 from annotate.work import queries as work
+from annotate.work.eligibility import is_eligible
 from annotate.work.models import Assignment, Campaign, Draft, Hand, Workflow
 from annotate.work.states import CampaignState, State
 from annotate.work.workflow import BadAnswer, Bench, Context
@@ -57,7 +58,7 @@ def _held_page(request: HttpRequest, campaign_id: int) -> str:
     held = [assignment.id for assignment in work.held(labeler) if assignment.campaign_id == campaign_id]
     if held:
         return reverse("desk:task", args=held[:1])
-    if not work.allowed(get_object_or_404(Campaign, id=campaign_id), labeler):
+    if not is_eligible(get_object_or_404(Campaign, id=campaign_id), labeler):
         raise Http404
     return reverse("desk:home")
 
@@ -285,7 +286,7 @@ def guideline(request: HttpRequest, campaign_id: int) -> HttpResponse:
     campaign = get_object_or_404(
         Campaign.objects.select_related("guideline").exclude(state=CampaignState.DRAFT), id=campaign_id
     )
-    if not work.allowed(campaign, labeler):
+    if not is_eligible(campaign, labeler):
         raise Http404
     if request.method == "POST":
         published = campaign.guideline.versions.exclude(published_at=None)

@@ -345,9 +345,7 @@ class PageVisit(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(
-                condition=Q(seconds__gte=0, reported__gte=F("seconds")), name="visit_counts_some"
-            )
+            models.CheckConstraint(condition=Q(seconds__gte=0, reported__gte=F("seconds")), name="visit_counts_some")
         ]
         indexes = [models.Index(fields=["task", "labeler"], name="visit_of_task")]
 

@@ -165,7 +165,9 @@ class Engine(RuleBasedStateMachine):
             again = leases.prefetch(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
             assert (again.id, again.leased_until) == (held[Hand.PREFETCHED].id, held[Hand.PREFETCHED].leased_until)
             return
-        refusal = self.refusal_of_new(labeler, choice, holds=False) if Hand.ACTIVE in held else [work_refusals.LeaseLost]
+        refusal = (
+            self.refusal_of_new(labeler, choice, holds=False) if Hand.ACTIVE in held else [work_refusals.LeaseLost]
+        )
         with refusing(*refusal):
             claimed = leases.prefetch(campaign_id=self.campaign.id, labeler=labeler, now=self.now)
         if not refusal:
