@@ -11,6 +11,9 @@ from typing import Any
 
 from annotate.lib.prepared import Shape
 
+# The values of a statement by name, of any type that psycopg2 adapts.
+Values = dict[str, Any]
+
 # Quoted text and casts come first, so that no colon in them starts a value.
 TOKEN = re.compile(r"'(?:[^']|'')*'|::|:([a-z_]+)|%")
 

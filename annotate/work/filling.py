@@ -10,7 +10,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from annotate.lib.sql import load_statements
+from annotate.lib.sql import Values, load_statements
 from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
 from annotate.work import queue
@@ -35,7 +35,7 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
     except EmptyResultSet:
         return []
     # Django writes the query set's SQL; its values stay parameters.
-    values = {f"chosen{number}": value for number, value in enumerate(params)}
+    values: Values = {f"chosen{number}": value for number, value in enumerate(params)}
     with transaction.atomic(), connection.cursor() as cursor:
         # A decision about quarantine that is being taken misses no task, even in a campaign that is newer than it.
         keep_quarantine(campaign.pool_id)
@@ -57,7 +57,7 @@ def add_task(*, campaign: Campaign, now: datetime) -> Task:
     return task
 
 
-def _slot_values(campaign: Campaign) -> dict[str, object]:
+def _slot_values(campaign: Campaign) -> Values:
     return {
         "campaign": campaign.id,
         "overlap": campaign.overlap,
@@ -117,7 +117,7 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
     return more
 
 
-def _is_short(values: dict[str, object]) -> bool:
+def _is_short(values: Values) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(SQL["has_missing_slots"], values)
         return bool(cursor.fetchone()[0])

@@ -47,7 +47,7 @@ def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
         # The sweep, or a skip in another tab, may have freed it since it was loaded: then claim another.
         if held.active and change_lease(held.active, leased_until=lease_end(campaign, now)):
             return held.active
-        _check_open(entry.eligibility, labeler)
+        _check_open(entry.eligibility)
         columns = Columns(
             hand=Hand.ACTIVE,
             leased_until=lease_end(campaign, now),
@@ -71,7 +71,7 @@ def prefetch(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
             raise LeaseLost
         if entry.held.prefetched:
             return entry.held.prefetched
-        _check_open(entry.eligibility, labeler)
+        _check_open(entry.eligibility)
         taken = _take_next(entry.eligibility, labeler, cursor, Hand.PREFETCHED, now)
     return _raise_refusal(taken)
 
@@ -175,11 +175,12 @@ def _enter(campaign_id: int, labeler: User) -> tuple[Entry, Cursor]:
     return (entry, entry.cursor) if entry.cursor else queue.enter_new_seat(campaign_id, labeler)
 
 
-def _check_open(eligibility: Eligibility, labeler: User) -> None:
+def _check_open(eligibility: Eligibility) -> None:
     if eligibility.campaign.state != CampaignState.OPEN:
         raise CampaignNotOpen
     if not eligibility.acknowledged:
-        raise NotAcknowledged(GuidelineVersion.objects.filter(id=eligibility.version_id).first())
+        version_id = eligibility.version_id
+        raise NotAcknowledged(GuidelineVersion.objects.get(id=version_id) if version_id else None)
 
 
 def held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> Held:

@@ -17,7 +17,7 @@ from psycopg2.extras import Json
 
 from annotate.accounts.models import User
 from annotate.lib.prepared import execute
-from annotate.lib.sql import load_statements
+from annotate.lib.sql import Values, load_statements
 from annotate.work.models import Assignment, Hand
 from annotate.work.refusals import Moved
 from annotate.work.shapes import SLOT
@@ -37,7 +37,7 @@ class Sql:
     """A statement, or the value of a column, as SQL text with named values."""
 
     text: str
-    values: Mapping[str, object]
+    values: Values
 
 
 class Columns(TypedDict, total=False):
@@ -83,7 +83,7 @@ def move(
     labeler or the round of the stored row differs from `slot`, and ValueError if states.MOVES does not allow the steps.
     """
     after = _state_after(State(slot.state), steps)
-    values: dict[str, object] = {
+    values: Values = {
         "id": slot.id,
         "before": slot.state,
         "labeler_before": slot.labeler_id,
@@ -134,7 +134,7 @@ def move_all(
     require_transaction()
     (after,) = {_state_after(before, moves) for before, moves in steps.items()}
     pairs = [(before, step) for before, moves in steps.items() for step in moves]
-    values = {
+    values: Values = {
         **selected.values,
         "limit": limit,
         "before": [before.value for before in steps],
@@ -160,13 +160,13 @@ def _state_after(state: State, steps: Sequence[Move]) -> State:
 
 def _event_values(
     steps: Sequence[Move], actor: User | None, now: datetime, detail: Mapping[str, object] | None
-) -> dict[str, object]:
+) -> Values:
     moves = [step.value for step in steps]
     return {"moves": moves, "actor": actor.id if actor else None, "now": now, "detail": Json(dict(detail or {}))}
 
 
 def _run(
-    statement: str, values: Mapping[str, object], state: State, columns: Columns, along: Sequence[Sql], found: str = ""
+    statement: str, values: Values, state: State, columns: Columns, along: Sequence[Sql], found: str = ""
 ) -> list[tuple[object, ...]]:
     """Complete a statement of moves.sql and execute it. The column names come from `Columns`, never from a request."""
     require_transaction()
@@ -179,9 +179,8 @@ def _run(
         columns=", ".join(f"{connection.ops.quote_name(name)} = {value.text}" for name, value in new_values.items()),
         along="".join(f", along_{number} AS ({part.text})" for number, part in enumerate(along)),
     )
-    all_values = dict(values)
     for part in (*new_values.values(), *along):
-        all_values |= part.values
+        values = values | part.values
     with connection.cursor() as cursor:
-        execute(cursor, text, all_values)
+        execute(cursor, text, values)
         return list(cursor.fetchall())

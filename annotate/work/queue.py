@@ -17,7 +17,7 @@ from psycopg2.extras import Json
 
 from annotate.accounts.models import User
 from annotate.lib.prepared import execute
-from annotate.lib.sql import load_statements
+from annotate.lib.sql import Values, load_statements
 from annotate.work.eligibility import Eligibility
 from annotate.work.models import START, Assignment, Campaign, Hand, Seat
 from annotate.work.moves import Sql
@@ -45,7 +45,7 @@ class Cursor:
     is_new: bool = False
 
     @property
-    def values(self) -> dict[str, object]:
+    def values(self) -> Values:
         return {
             "seat": self.seat_id,
             "cursor": self.position,
@@ -216,7 +216,7 @@ def waiting(campaigns: Sequence[Campaign], labeler: User, limit: int) -> dict[in
         pairs = [(campaign.id, language) for campaign in left for language in languages_for(campaign, labeler)]
         if not pairs:
             break
-        values = {
+        values: Values = {
             "labeler": labeler.id,
             "campaigns": [campaign for campaign, _language in pairs],
             "languages": [language for _campaign, language in pairs],
@@ -264,7 +264,7 @@ def returned_position(campaign_id: int) -> int:
 
 def _search_values(
     campaign: Campaign, labeler: User, cursor: Cursor, *, after: int = START, up_to: int = END
-) -> dict[str, object]:
+) -> Values:
     return {
         "campaign": campaign.id,
         "labeler": labeler.id,

@@ -85,6 +85,14 @@ def submit(
     if not reviewed:
         steps.append(Move.ACCEPT)
         columns["decided_at"] = now
+    columns |= Columns(
+        hand=Hand.ACTIVE,
+        submitted_at=now,
+        submit_key=submit_key,
+        needs_review=reviewed,
+        leased_until=None,
+        active_seconds=times.active_seconds(task_id, labeler),
+    )
     before = replaces(mine) if mine.rounds else None
     try:
         move(
@@ -94,12 +102,6 @@ def submit(
             now=now,
             detail={"replaces": before} if before else None,
             along=[drop_draft(task_id, labeler), *along],
-            hand=Hand.ACTIVE,
-            submitted_at=now,
-            submit_key=submit_key,
-            needs_review=reviewed,
-            leased_until=None,
-            active_seconds=times.active_seconds(task_id, labeler),
             **columns,
         )
     except IntegrityError as conflict:

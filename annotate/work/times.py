@@ -15,7 +15,7 @@ from django.db import connection, transaction
 
 from annotate.accounts.models import User
 from annotate.lib.prepared import execute
-from annotate.lib.sql import load_statements
+from annotate.lib.sql import Values, load_statements
 from annotate.work.moves import Sql
 
 SQL = load_statements(Path(__file__).parent / "sql/times.sql")
@@ -31,7 +31,7 @@ def count(*, task_id: int, labeler: User, visit: UUID, total: float, now: dateti
     """
     if not isfinite(total) or total <= 0:
         return
-    values: dict[str, object] = {"visit": visit, "task": task_id, "labeler": labeler.id, "total": total, "now": now}
+    values: Values = {"visit": visit, "task": task_id, "labeler": labeler.id, "total": total, "now": now}
     with transaction.atomic(), connection.cursor() as cursor:
         execute(cursor, SQL["lock_stopwatch"], values)
         row = cursor.fetchone()

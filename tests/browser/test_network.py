@@ -17,7 +17,7 @@ from playwright.sync_api import Page, Route, expect
 from annotate.accounts.models import User
 from annotate.demonstrations.models import Demonstration
 from annotate.demonstrations.workflow import DEMONSTRATIONS
-from annotate.work import leases
+from annotate.work import leases, refusals
 from annotate.work.models import Assignment, Draft, Event
 from annotate.work.states import Move
 from tests import factories as make
@@ -179,7 +179,7 @@ def test_a_task_that_went_to_somebody_else_meanwhile(sit):
     assert lines(Draft.objects.get(labeler=at.me).body["text"][0]) == TEXT
     at.page.get_by_role("link", name="Back to work").click()
     box = at.page.get_by_role("region", name="Answers in this browser")
-    expect(box).to_contain_text("was not submitted. Your time for this task ended")
+    expect(box).to_contain_text(f"was not submitted. {refusals.LeaseLost.message}")
     box.get_by_text("Your text").click()
     expect(box.get_by_role("textbox")).to_have_value(TEXT)
     box.get_by_role("button", name="Discard it").click()

@@ -6,6 +6,7 @@ import pytest
 
 from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment, Hand
+from annotate.work.refusals import NothingLeft
 from annotate.work.states import CampaignState, State
 from tests import factories as make
 from tests.desk.conftest import publish
@@ -94,7 +95,7 @@ def test_where_nothing_is_left_there_is_none_ahead(labeler, demonstrations):
     response = me.post("ahead", campaign.id)
     # Not a fault, or the browser's console would name one on every last task.
     assert (response.status_code, response.json()["page"]) == (200, None)
-    assert "nothing left" in response.json()["words"]
+    assert response.json()["words"] == str(NothingLeft.message)
 
 
 @pytest.mark.parametrize(

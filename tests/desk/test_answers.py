@@ -5,7 +5,7 @@ from django.db import transaction
 
 from annotate.instructions.actions import add_briefs
 from annotate.pools.models import Kind
-from annotate.work import review
+from annotate.work import refusals, review
 from annotate.work.campaigns import change_state
 from annotate.work.models import Assignment
 from annotate.work.review import accept, replace_sent_back
@@ -116,15 +116,15 @@ def test_an_answer_i_gave_up_stays_to_be_read(labeler, demonstrations):
 
 
 @pytest.mark.parametrize(
-    ("why", "words"),
+    ("why", "refusal"),
     [
-        ("replaced", "Another labeler was asked for this answer instead of you"),
-        ("given up", "You skipped this task"),
-        ("submitted again", "You have already submitted this answer"),
-        ("accepted", "You have already submitted this answer"),
+        ("replaced", refusals.Replaced),
+        ("given up", refusals.GivenUp),
+        ("submitted again", refusals.NotSentBack),
+        ("accepted", refusals.NotSentBack),
     ],
 )
-def test_an_answer_that_cannot_be_written_again_says_why(labeler, demonstrations, why, words):
+def test_an_answer_that_cannot_be_written_again_says_why(labeler, demonstrations, why, refusal):
     campaign = demonstrations(review_percent=100)
     me = labeler(campaign)
     held = me.take(campaign)
@@ -144,7 +144,7 @@ def test_an_answer_that_cannot_be_written_again_says_why(labeler, demonstrations
     me.get("home")
     before = Assignment.objects.values().get(id=held.id)
     page = me.post("resume", held.id, follow=True).content.decode()
-    assert words in page
+    assert str(refusal.message) in page
     assert Assignment.objects.values().get(id=held.id) == before
 
 

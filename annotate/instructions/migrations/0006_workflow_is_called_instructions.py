@@ -6,7 +6,7 @@ RENAME = "UPDATE work_campaign SET workflow = '{}' WHERE workflow = '{}'"
 class Migration(migrations.Migration):
     dependencies = [
         ("edits", "0005_settings_of_campaigns"),
-        ("work", "0008_settings_to_workflows"),
+        ("work", "0009_settings_to_workflows"),
     ]
 
     operations = [

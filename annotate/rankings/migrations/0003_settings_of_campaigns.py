@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
         ("work", "0006_defaults_in_the_database"),
     ]
     # The campaign loses these columns in that migration.
-    run_before = [("work", "0008_settings_to_workflows")]
+    run_before = [("work", "0009_settings_to_workflows")]
 
     operations = [
         migrations.CreateModel(

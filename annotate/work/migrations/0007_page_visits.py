@@ -32,14 +32,4 @@ class Migration(migrations.Migration):
             "labeler",
             models.ForeignKey(on_delete=models.PROTECT, related_name="page_visits", to="accounts.user"),
         ),
-        migrations.AlterField(
-            "Assignment",
-            "hand",
-            models.PositiveSmallIntegerField(choices=[(0, "Active"), (1, "Prefetched")], db_default=0, default=0),
-        ),
-        migrations.AlterField(
-            "Assignment",
-            "comment",
-            models.TextField(blank=True, db_default="", default="", help_text="the reviewer's comment on the answer"),
-        ),
     ]

@@ -6,7 +6,7 @@ class Migration(migrations.Migration):
     """The settings that only one workflow has move to a table of its own package, in a migration of that package."""
 
     dependencies = [
-        ("work", "0007_page_visits"),
+        ("work", "0008_plain_labels"),
     ]
 
     operations = [
