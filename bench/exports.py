@@ -56,9 +56,9 @@ INSERT INTO samples_completion (id, prompt_id, policy_id, text, text_hash, finis
            encode(sha256((p * 16 + k)::text::bytea), 'hex'), 'imported', 0, '{}', '1', '', '{}', now()
     FROM generate_series(1, %(n)s) p, generate_series(1, %(k)s) k;
 INSERT INTO work_campaign (id, name, workflow, pool_id, guideline_id, overlap, "order", order_seed, skip_limit,
-                           undo_minutes, lease_minutes, review_percent, cohorts, languages, slate_min, slate_max,
-                           rewrite_pool, state, created_at, opened_at)
-    VALUES (1, 'bench', 'rankings', 1, 1, 1, 'depth', 0, 3, 5, 30, 0, '["training"]', '["en"]', 4, 9, true, 'open',
+                           undo_minutes, lease_minutes, review_percent, cohorts, languages,
+                           state, created_at, opened_at)
+    VALUES (1, 'bench', 'rankings', 1, 1, 1, 'depth', 0, 3, 5, 30, 0, '["training"]', '["en"]', 'open',
             now(), now());
 INSERT INTO work_task (id, campaign_id, prompt_id, created_at, excused)
     SELECT i, 1, i, now(), 0 FROM generate_series(1, %(n)s) i;

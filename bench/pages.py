@@ -39,8 +39,7 @@ from django.urls import reverse  # noqa: E402
 
 from annotate.accounts import sessions  # noqa: E402
 from annotate.lib.templates import Loader  # noqa: E402
-from annotate.work.models import Workflow  # noqa: E402
-from annotate.workflows import WORKFLOWS  # noqa: E402
+from annotate.workflows.table import workflow_of  # noqa: E402
 from tests import factories as make  # noqa: E402
 
 SOURCES = ["django.template.loaders.filesystem.Loader", "django.template.loaders.app_directories.Loader"]
@@ -68,7 +67,7 @@ def pages() -> dict[str, Callable[[], None]]:
     for _ in range(PROMPTS):
         make.prompt(pool)
     campaign = make.campaign(over=pool)
-    while WORKFLOWS[Workflow(campaign.workflow)].fill(campaign, make.NOW):
+    while workflow_of(campaign).fill(campaign=campaign, now=make.NOW):
         pass
     labeler = make.user()
     make.acknowledge(labeler, campaign)

@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from django.db.models import Prefetch
 from django.http import FileResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -63,7 +64,7 @@ class ExportViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Cre
     """POST the campaigns, GET the export until `state` is `done`, then GET the files that the manifest names."""
 
     serializer_class = ExportSerializer
-    queryset = Export.objects.prefetch_related("campaigns").order_by("-id")
+    queryset = Export.objects.prefetch_related(Prefetch("campaigns", Campaign.objects.order_by("id"))).order_by("-id")
 
     def perform_create(self, serializer: serializers.BaseSerializer[Export]) -> None:
         serializer.instance = actions.request_export(

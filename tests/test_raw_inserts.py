@@ -16,8 +16,8 @@ MODELS = {model._meta.db_table: model for model in apps.get_models()}
 def inserts() -> Iterator[tuple[str, set[str]]]:
     """The table and the columns of each statement."""
     for package in ("annotate", "exports", "models_worker"):
-        for path in (ROOT / package).rglob("*.py"):
-            if path.parent.name != "migrations":
+        for path in (ROOT / package).rglob("*"):
+            if path.suffix in (".py", ".sql") and path.parent.name != "migrations":
                 for table, columns in INSERT.findall(path.read_text()):
                     yield table, {column.strip() for column in columns.split(",")}
 

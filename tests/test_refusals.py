@@ -36,7 +36,7 @@ WITHOUT_DJANGO = ("models_worker.engine.", "annotate.launch.", "annotate.launch.
 MADE_OF: dict[str, dict[str, Any]] = {
     "annotate.lib.objects.Repeated": {"name": "prompt"},
     "annotate.pools.actions.DuplicatePrompt": {"prompt": SimpleNamespace(id=7, pool=SimpleNamespace(name="everyday"))},
-    "annotate.pools.actions.OtherSide": {"group": "frogs", "wanted": "train", "side": "validation"},
+    "annotate.pools.actions.OtherSide": {"group": "frogs", "imported": "train", "side": "validation"},
     "annotate.work.refusals.NotAcknowledged": {"version": None},
     "annotate.work.quarantine.StillEqual": {"prompts": [SimpleNamespace(id=7)]},
     "exports.splits.Leak": {"owners": 1, "texts": 2, "cases": [SimpleNamespace(prompt_id=7)]},

@@ -8,9 +8,9 @@ from django.urls import reverse
 
 from annotate.accounts.models import Qualification, Role
 from annotate.api.serializers import NOT_STORED
-from annotate.api.views import NOT_RANKED
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool, Prompt
+from annotate.rankings.api import NOT_RANKED
 from annotate.rankings.serializers import POLICY_OR_POINTER
 from annotate.samples import policies, probes, runs
 from annotate.samples.models import CurrentPolicy, Policy, SampleRun
@@ -355,7 +355,7 @@ def test_a_run_of_more_tokens_than_a_column_holds_is_refused(api):
     assert "max_new_tokens" in api("post", "runs/", body, status=400)
 
 
-@pytest.mark.parametrize(("path", "queries"), [("runs", 4), ("campaigns", 7)])
+@pytest.mark.parametrize(("path", "queries"), [("runs", 4), ("campaigns", 6)])
 def test_a_list_costs_the_same_with_one_row_and_with_three(api, path, queries, django_assert_num_queries):
     def add():
         campaign = make.campaign()
@@ -393,14 +393,14 @@ def test_json_nested_beyond_reason_is_refused_in_words(client, manager):
         content_type="application/json",
         headers={"authorization": f"Token {token}"},
     )
-    assert (response.status_code, response.json()) == (400, {"detail": "This JSON is nested too deeply."})
+    assert (response.status_code, response.json()) == (400, {"detail": "This JSON is nested too deeply. Flatten it."})
 
 
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        (b'{"name": "A", "name": "B"}', "The field name occurs twice. Keep one of the two."),
-        (b'{"name": "A", "x": [{"y": 1, "y": 2}]}', "The field y occurs twice. Keep one of the two."),
+        (b'{"name": "A", "name": "B"}', "The field name occurs twice. Remove one of the two."),
+        (b'{"name": "A", "x": [{"y": 1, "y": 2}]}', "The field y occurs twice. Remove one of the two."),
         (b'{"name": "A"', "This is not valid JSON: "),
         (b'{"name": NaN}', "This is not valid JSON: "),
         (b'{"name": "\xff"}', "This is not valid JSON: "),

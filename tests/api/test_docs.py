@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from annotate.studio.tasks import fill_campaigns
 from django.core.files.storage import storages
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -24,6 +23,7 @@ from annotate.samples.models import FinishReason, SampleRun
 from annotate.samples.states import RunState
 from annotate.work import leases as work
 from annotate.work.models import Campaign
+from annotate.workflows.tasks import fill_campaigns
 from exports import leases as exports
 from exports.models import Export, ExportState
 from tests import factories as make
@@ -78,8 +78,10 @@ def endpoints(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, st
             yield from endpoints(entry, path)
         elif path.startswith("api/v1/") and isinstance(entry, URLPattern):
             pattern = "/" + path.removeprefix("api/v1/").removesuffix(r"\Z").removesuffix("$")
+            pattern = pattern.replace("<int:campaign_id>", "(?P<pk>[0-9]+)")
             address = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"{\1}", pattern).replace("{pk}", "{id}")
-            for method in getattr(entry.callback, "actions", None) or {"get": ""}:
+            known = [name for name in ("get", "post", "put") if hasattr(entry.callback.cls, name)]
+            for method in getattr(entry.callback, "actions", None) or known:
                 yield method.upper(), address, re.compile(pattern)
 
 

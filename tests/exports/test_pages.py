@@ -1,5 +1,7 @@
 """The manager's pages. Outsiders and strangers are tried on every address in tests/test_doors.py."""
 
+import re
+
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
@@ -81,7 +83,8 @@ def test_the_list_says_what_and_how_far(manager, day):
     export(day)
     export(day, ExportState.FAILED, error="No space left on device")
     page = manager.get(reverse("exports:exports")).content.decode()
-    assert "demonstrations of today, rankings of today, instructions of today" in page
+    names = [campaign.name for campaign in day.campaigns]
+    assert re.search(r",\s*".join(rf"<a [^>]*>{name}</a>" for name in names), page)
     assert 'data-state="failed"' in page
 
 

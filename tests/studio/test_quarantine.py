@@ -7,6 +7,7 @@ from annotate.accounts.models import Role
 from annotate.pools.importers import jobs
 from annotate.pools.importers.prompts import take
 from annotate.pools.models import ImportJob, ImportKind, Prompt, QuarantineReason
+from annotate.work.quarantine import NotInQuarantine, WrongSide
 from tests import factories as make
 from tests.pools.test_quarantine import assert_no_leak
 from tests.studio.conftest import client_of, told, words
@@ -76,7 +77,7 @@ def test_a_release_is_offered_once_nothing_is_equal(studio, twins):
     assert "You can release it." in words(studio.get(page_of(copy)))
     assert told(decide(studio, copy, "release")) == [f"Prompt {copy.id} is in use again."]
     assert not Prompt.objects.get(id=copy.id).quarantined_at
-    assert told(decide(studio, copy, "keep")) == ["This prompt is not in quarantine any more."]
+    assert told(decide(studio, copy, "keep")) == [NotInQuarantine.message]
 
 
 def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
@@ -86,7 +87,7 @@ def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
     page = words(studio.get(page_of(misplaced)))
     assert 'data-fact="not-movable"' in page
     assert 'value="instead"' not in page
-    assert "split never changes" in told(decide(studio, misplaced, "instead"))[0]
+    assert told(decide(studio, misplaced, "instead"))[0] == WrongSide.message
 
 
 def test_a_button_that_is_none_changes_nothing(studio, twins):

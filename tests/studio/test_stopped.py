@@ -6,6 +6,7 @@ from django.urls import reverse
 from annotate.accounts.models import Role
 from annotate.work import leases
 from annotate.work.models import Task
+from annotate.work.refusals import NotStopped
 from annotate.work.states import State
 from tests import factories as make
 from tests.studio.conftest import client_of, fact, told, words
@@ -59,7 +60,7 @@ def test_a_task_is_put_back_into_the_queue(studio):
     task = skipped_until_stopped(with_tasks(make.campaign(skip_limit=1, overlap=2)))
     assert "back in the queue" in told(decide(studio, task, "restart"))[-1]
     assert states(task) == [State.OPEN, State.OPEN]
-    assert "does not wait" in told(decide(studio, task, "restart"))[-1]
+    assert told(decide(studio, task, "restart"))[-1] == NotStopped.message
 
 
 def test_no_more_answers_of_a_task_are_wanted(studio):

@@ -18,7 +18,8 @@ from annotate.work.quarantine import NotInQuarantine, StillEqual, WrongSide, kee
 from annotate.work.queries import progress
 from annotate.work.states import CampaignState, Move, State
 from annotate.work.stopped import restart_task
-from annotate.workflows import counts, readmit
+from annotate.workflows import counts
+from annotate.workflows.actions import readmit
 from annotate.workflows.tasks import fill_campaigns
 from tests import factories as make
 from tests.factories import draft_of

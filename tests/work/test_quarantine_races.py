@@ -110,14 +110,14 @@ def test_a_quarantine_while_slates_are_made_waits_for_them(monkeypatch):
     sample(lambda run, prompt, k: "Alike." if prompt == short.id else another(run, prompt, k), most=2)
     assert SampleRequest.objects.get(prompt=waiting).state == RequestState.WAITING
     asked = threading.Event()
-    ask_more = supply.samples.ask_more
+    sample_more = supply.sampling.sample_more
 
     def ask_and_wait(**more):
-        ask_more(**more)
+        sample_more(**more)
         asked.set()
         wait_until_blocked()
 
-    monkeypatch.setattr(supply.samples, "ask_more", ask_and_wait)
+    monkeypatch.setattr(supply.sampling, "sample_more", ask_and_wait)
 
     def put_away():
         assert asked.wait(timeout=20)
@@ -200,14 +200,14 @@ def test_two_decisions_on_a_pool_without_campaigns_lock_its_runs_one_after_the_o
     for sampled in ([used, third], [wanted, third]):
         start_run(pool, k=1, temperature=1, prompts=Prompt.objects.filter(id__in=[prompt.id for prompt in sampled]))
     quarantine(cases=[Case(wanted.id, used.id, QuarantineReason.EQUAL_EXAMPLE)], by=None, now=NOW)
-    taken, take_up = threading.Event(), decisions.samples.take_up
+    taken, take_up = threading.Event(), decisions.runs.resume_prompts
 
     def take_up_and_wait(**options):
         take_up(**options)
         taken.set()
         wait_until_blocked()
 
-    monkeypatch.setattr(decisions.samples, "take_up", take_up_and_wait)
+    monkeypatch.setattr(decisions.runs, "resume_prompts", take_up_and_wait)
 
     def put_away():
         assert taken.wait(timeout=20)
