@@ -73,18 +73,22 @@ EXAMPLES = list(examples())
 def endpoints(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, str, re.Pattern[str]]]:
     """(method, address as the guide writes it, pattern of its path below /api/v1) of every endpoint."""
     for entry in resolver.url_patterns:
-        path = prefix + str(entry.pattern).lstrip("^")
+        path = prefix + re.sub(r"<int:(\w+)>", r"(?P<\1>[0-9]+)", str(entry.pattern).lstrip("^"))
         if isinstance(entry, URLResolver):
             yield from endpoints(entry, path)
         elif path.startswith("api/v1/") and isinstance(entry, URLPattern):
             pattern = "/" + path.removeprefix("api/v1/").removesuffix(r"\Z").removesuffix("$")
-            pattern = pattern.replace("<int:campaign_id>", "(?P<pk>[0-9]+)")
-            address = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"{\1}", pattern).replace("{pk}", "{id}")
-            known = [name for name in ("get", "post", "put") if hasattr(entry.callback.cls, name)]
-            for method in getattr(entry.callback, "actions", None) or known:
-                yield method.upper(), address, re.compile(pattern)
+            address = re.sub(r"\(\?P<(\w+)>[^)]+\)", r"{\1}", pattern)
+            for method in methods_of(entry.callback):
+                yield method.upper(), re.sub(r"{(?:pk|\w+_id)}", "{id}", address), re.compile(pattern)
 
 
+def methods_of(view: Any) -> list[str]:
+    """Of a view set those of this route, of another view all that it has."""
+    return list(getattr(view, "actions", None) or [name for name in METHODS if hasattr(view.cls, name)])
+
+
+METHODS = ("get", "post", "put", "patch", "delete")
 ENDPOINTS = list(endpoints(get_resolver()))
 
 
