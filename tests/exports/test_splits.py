@@ -10,6 +10,7 @@ from annotate.pools.quarantine import Case
 from annotate.pools.rules import content_hash
 from exports import manifest
 from exports.formats import jsonl
+from exports.rows import sft
 from exports.splits import Leak
 from tests import factories as make
 from tests.exports import answers
@@ -38,7 +39,7 @@ def prompts(written):
 
 
 def test_a_clean_export_passes(written):
-    assert manifest.survey(written.folder).rows("sft", Split.TRAIN) == 1
+    assert manifest.survey(written.folder).statistic(sft.STATISTIC, Split.TRAIN) == 1
 
 
 @pytest.mark.parametrize("kind", ["sft", "rm", "rm_pairs", "ppo"])
