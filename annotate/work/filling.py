@@ -48,7 +48,6 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
 
 
 def add_task(*, campaign: Campaign, now: datetime) -> Task:
-    """Make a task without a prompt, with its slots."""
     with transaction.atomic(), connection.cursor() as cursor:
         campaign = hold_campaign(campaign.id)
         task = Task.objects.create(campaign=campaign, prompt=None, created_at=now)
@@ -67,16 +66,13 @@ def _slot_values(campaign: Campaign) -> Values:
 
 
 def _named(sql: str) -> str:
-    """Rename Django's positional parameters to chosen0, chosen1, ..., because the statement has named ones."""
+    """Name Django's positional parameters chosen0, chosen1, ..."""
     numbers = count()
     return re.sub(r"%s", lambda _match: f"%(chosen{next(numbers)})s", sql)
 
 
 def _announce(campaign: Campaign, languages: set[str]) -> None:
-    """Add the languages of new slots to the campaign, and let the seats search for the slots.
-
-    The caller holds the campaign.
-    """
+    """Make new slots findable. The caller holds the campaign."""
     if not languages:
         return
     if languages - set(campaign.languages):
@@ -109,9 +105,8 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
         queue.hold_returns(campaign.id)
         cancelled = cancel_free_slots(Sql(SQL["surplus_slots"], values), now=now)
         if not cancelled.complete or _is_short(values):
-            # A locked slot may stay free, if a claim only looked at it. One that was returned just before may be
-            # cancelled by the old overlap. So repeat these tasks. Waiting for the lock here would block the labelers
-            # who return their slots, and one of them may hold it.
+            # A locked slot may stay free, and a slot returned just before may be cancelled by the old overlap. So
+            # repeat these tasks. Waiting for the lock here would block the labelers who return their slots.
             return True
         Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
     return more
@@ -142,12 +137,12 @@ def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
     """Change the priority of prompts and the positions of their open slots. Returns the number of prompts."""
     with transaction.atomic():
         chosen = list(prompts.order_by("id").values_list("id", flat=True))
-        # Also the campaigns that are making tasks of these prompts: such a task gets the new position, or is moved.
+        # Also the campaigns that are making tasks of these prompts.
         over = Campaign.objects.filter(order=Order.PRIORITY, pool__prompts__in=chosen)
         campaigns = sorted(set(over.values_list("id", flat=True)))
         for campaign in campaigns:
             hold_campaign(campaign)
-        # Locked in one order: of two concurrent changes the later one wins, for the prompts and for the slots.
+        # Locked in one order, so that the later of two concurrent changes wins for all rows.
         list(Prompt.objects.filter(id__in=chosen).order_by("id").select_for_update(no_key=True).values_list("id"))
         Prompt.objects.filter(id__in=chosen).update(priority=priority)
         # The seats come before the slots: a claim locks its seat first, too.

@@ -1,11 +1,8 @@
 """Claim, renew, release, skip and expire leases.
 
-A lease is a state of a row, never a lock in memory: an assignment is `leased` to a labeler until a time. The page's
-heartbeat extends the lease. When it ends, the sweep frees the slot. The draft stays, and the labeler can still submit
-while any slot of the task is free.
-
-A labeler holds up to two tasks of a campaign: the active one, and the next one, prefetched so that its page is ready
-when they submit. queue.py finds the next slot.
+A lease is a state of a row until a time. The page's heartbeat extends it, and the sweep frees the slot afterwards. The
+draft stays, and the labeler can still submit while any slot of the task is free. A labeler holds up to two tasks of a
+campaign: the active one and the prefetched next one. queue.py finds the next slot.
 """
 
 from datetime import datetime, timedelta
@@ -44,7 +41,7 @@ def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
     with transaction.atomic():
         entry, cursor = _enter(campaign_id, labeler)
         campaign, held = entry.eligibility.campaign, entry.held
-        # The sweep, or a skip in another tab, may have freed it since it was loaded: then claim another.
+        # The sweep or another tab may have freed it since it was loaded.
         if held.active and change_lease(held.active, leased_until=lease_end(campaign, now)):
             return held.active
         _check_open(entry.eligibility)
@@ -77,7 +74,6 @@ def prefetch(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def release_prefetched(*, campaign_id: int, labeler: User, now: datetime) -> None:
-    """Give the prefetched task to others: the labeler stops for now."""
     with transaction.atomic():
         slot = (
             Assignment.objects.select_for_update()
@@ -104,21 +100,19 @@ def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
 
 
 def release(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Return the task to the queue; the draft stays."""
     with transaction.atomic():
         assignment = _lock_held(own_or_refuse(assignment_id, labeler), labeler)
         return give_back(assignment, Move.RELEASE, actor=labeler, now=now)
 
 
 def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: datetime) -> Skip:
-    """Pass on a task for good: it does not come back to this labeler.
+    """Pass on a task for good. After the campaign's limit of skips the task stops and waits for a manager.
 
-    A skipped sent-back answer is cancelled, its writer keeps it, and a new slot takes its place. After the campaign's
-    limit of skips the task stops and waits for a manager.
+    A new slot replaces a skipped sent-back answer.
     """
     with transaction.atomic():
         requested = own_or_refuse(assignment_id, labeler)
-        # Concurrent skips wait here for each other, so the last one counts them all.
+        # Concurrent skips wait here, so the last one counts them all.
         campaign = hold_campaign(requested.campaign_id)
         hold_slots([requested.task_id])
         assignment = _lock_held(requested, labeler)
@@ -168,7 +162,6 @@ def lease_end(campaign: Campaign, now: datetime) -> datetime:
 
 
 def _enter(campaign_id: int, labeler: User) -> tuple[Entry, Cursor]:
-    """Lock the labeler's seat, which is made if they have none. Raises NotYours if the campaign is not open to them."""
     entry = queue.enter(campaign_id, labeler)
     if entry is None or not entry.eligibility.allows(labeler):
         raise NotYours
@@ -189,7 +182,7 @@ def held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> Held:
 
 
 def change_lease(lease: Assignment, **columns: Unpack[Columns]) -> bool:
-    """Change columns of a lease. False: the labeler does not hold it any more."""
+    """False: the labeler does not hold the lease any more."""
     held = Assignment.objects.filter(id=lease.id, labeler=lease.labeler_id, state=State.LEASED)
     return bool(held.update(**columns))
 
@@ -228,9 +221,9 @@ def _raise_refusal(taken: Assignment | NothingLeft | Busy) -> Assignment:
 def _check_daily_cap(labeler: User, now: datetime) -> None:
     if labeler.daily_cap is None:
         return
-    # Concurrent claims in several campaigns wait here for each other.
+    # Concurrent claims in several campaigns wait here.
     User.objects.select_for_update(no_key=True).get(id=labeler.id)
-    # A sent-back answer was submitted before, so it counts already.
+    # Sent-back answers count already.
     held = Assignment.objects.filter(labeler=labeler, state=State.LEASED, rounds=0).count()
     if held + queries.answered_today(labeler, now) >= labeler.daily_cap:
         raise DailyCap
@@ -247,7 +240,6 @@ def own_or_refuse(assignment_id: int, labeler: User) -> Assignment:
 
 
 def _lock_held(requested: Assignment, labeler: User) -> Assignment:
-    """Lock the row. Raises LeaseLost if the labeler does not hold it now."""
     assignment = Assignment.objects.select_for_update().get(id=requested.id)
     if assignment.labeler_id != labeler.id or assignment.state != State.LEASED:
         raise not_held(requested, labeler)

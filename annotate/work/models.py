@@ -122,7 +122,6 @@ class Task(models.Model):
 
     class Meta:
         constraints = [
-            # Concurrent fillings of a campaign make each task once.
             models.UniqueConstraint(
                 fields=["campaign", "prompt"],
                 condition=Q(prompt__isnull=False, retired_at=None),
@@ -130,7 +129,6 @@ class Task(models.Model):
             ),
         ]
         indexes = [
-            # match_overlap reads the tasks step by step.
             models.Index(fields=["campaign", "id"], name="task_of_campaign"),
             models.Index(fields=["campaign", "stopped_at"], condition=Q(stopped_at__isnull=False), name="task_stopped"),
         ]
@@ -169,9 +167,8 @@ class Assignment(models.Model):
     guideline_version = models.ForeignKey(
         GuidelineVersion, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False
     )
-    # See times.py. None: no browser reported any.
+    # None: no browser reported any.
     active_seconds = models.PositiveIntegerField(null=True)
-    # Drawn for review at the submit.
     needs_review = models.BooleanField(default=False, db_default=False)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     decided_at = models.DateTimeField(null=True)
@@ -184,11 +181,9 @@ class Assignment(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["task", "slot"], name="assignment_slot_once"),
-            # Nobody answers a task twice.
             models.UniqueConstraint(
                 fields=["task", "labeler"], condition=Q(labeler__isnull=False), name="assignment_labeler_once_a_task"
             ),
-            # One active and one prefetched lease per campaign, in all tabs.
             models.UniqueConstraint(
                 fields=["labeler", "campaign", "hand"], condition=Q(state=State.LEASED), name="assignment_one_lease"
             ),
@@ -224,29 +219,26 @@ class Assignment(models.Model):
             models.CheckConstraint(condition=~Q(decided_by=F("labeler")), name="assignment_decided_by_another"),
         ]
         indexes = [
-            # The claim: the next open slot after a position, in each language that the labeler reads.
+            # Claims.
             models.Index(
                 fields=["campaign", "language", "position"], condition=Q(state=State.OPEN), name="assignment_open"
             ),
-            # The sweep: leases that ended.
+            # The sweep.
             models.Index(fields=["leased_until"], condition=Q(state=State.LEASED), name="assignment_leased"),
-            # A labeler's answers, newest first, and their number today.
+            # A labeler's answers.
             models.Index(
                 fields=["labeler", "submitted_at", "id"],
                 condition=Q(submitted_at__isnull=False),
                 name="assignment_answers",
             ),
-            # A labeler's sent-back answers. The constraint on leases above has the index for held ones.
             models.Index(fields=["labeler"], condition=Q(state=State.SENT_BACK), name="assignment_sent_back"),
-            # The reviewer's queue.
             models.Index(
                 fields=["campaign", "submitted_at"],
                 condition=Q(state=State.SUBMITTED, needs_review=True),
                 name="assignment_to_review",
             ),
-            # Exports, agreement and progress; the campaign's page counts by labeler.
+            # Exports, agreement, progress.
             models.Index(fields=["campaign", "state", "labeler"], name="assignment_campaign_state"),
-            # The active time of a campaign's latest answers.
             models.Index(
                 fields=["campaign", "submitted_at"],
                 condition=Q(submitted_at__isnull=False, active_seconds__isnull=False),
@@ -307,7 +299,6 @@ class Draft(models.Model):
 
     @property
     def version(self) -> str:
-        """Changes with every save."""
         return self.saved_at.isoformat()
 
 
@@ -346,8 +337,6 @@ class SkipReason(models.TextChoices):
 
 
 class Skip(models.Model):
-    """A labeler's decision to pass on a task for good."""
-
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="skips")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="skips")
     reason = models.CharField(_("reason"), max_length=16, choices=SkipReason.choices)

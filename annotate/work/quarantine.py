@@ -134,7 +134,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
 
 
 def _hold_campaigns(prompts: Iterable[int]) -> list[Campaign]:
-    """Lock the campaigns that have, or may be making, tasks of these prompts."""
+    """Includes campaigns that may be making tasks of these prompts."""
     over = Campaign.objects.filter(pool__prompts__in=list(prompts)).values_list("id", flat=True)
     return [hold_campaign(campaign) for campaign in sorted(set(over))]
 
@@ -152,7 +152,6 @@ def _quarantined(rows: dict[int, Prompt], prompt_id: int) -> Prompt:
 
 
 def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None:
-    """Store the marks of prompts, and stop their slots and their sampling."""
     if not prompts:
         return
     Prompt.objects.bulk_update(prompts, MARKED)
@@ -161,7 +160,7 @@ def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None
     runs.withdraw_prompts(prompts=ids, now=now)
     tasks = list(Task.objects.filter(prompt__in=ids, held_at=None, retired_at=None).values_list("id", flat=True))
     hold_slots(tasks)
-    # A slot that is being returned waits for its task's row, and then finds the task held.
+    # A slot that is being returned waits here, and then finds the task held.
     list(Task.objects.filter(id__in=tasks).order_by("id").select_for_update(no_key=True).values_list("id"))
     Task.objects.filter(id__in=tasks).update(held_at=now)
     stop_slots(tasks, now=now)

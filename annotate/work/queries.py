@@ -20,7 +20,6 @@ SQL = load_statements(Path(__file__).parent / "sql/queries.sql")
 
 
 def campaigns_for(labeler: User) -> QuerySet[Campaign]:
-    """Open campaigns this labeler may work in, oldest first."""
     named = Campaign.labelers.through.objects.filter(campaign=OuterRef("id"))
     lacking = Campaign.qualifications.through.objects.filter(campaign=OuterRef("id")).exclude(
         qualification__in=labeler.qualifications.all()
@@ -35,7 +34,7 @@ def campaigns_for(labeler: User) -> QuerySet[Campaign]:
 
 
 def held(labeler: User) -> QuerySet[Assignment]:
-    """The labeler's active tasks, over all campaigns. Prefetched tasks are not shown to them yet."""
+    """The active tasks. Labelers do not see prefetched ones yet."""
     return (
         Assignment.objects.filter(labeler=labeler, state=State.LEASED, hand=Hand.ACTIVE)
         .select_related("campaign", "task__prompt")
@@ -44,7 +43,6 @@ def held(labeler: User) -> QuerySet[Assignment]:
 
 
 def sent_back(labeler: User) -> QuerySet[Assignment]:
-    """Sent-back answers of the labeler, oldest verdict first."""
     return (
         Assignment.objects.filter(labeler=labeler, state=State.SENT_BACK)
         .exclude(campaign__state=CampaignState.CLOSED)
@@ -54,7 +52,6 @@ def sent_back(labeler: User) -> QuerySet[Assignment]:
 
 
 def answers_of(labeler: User) -> QuerySet[Assignment]:
-    """What the labeler submitted, newest first."""
     return (
         Assignment.objects.filter(labeler=labeler, submitted_at__isnull=False)
         .select_related("campaign", "task__prompt")
@@ -63,7 +60,7 @@ def answers_of(labeler: User) -> QuerySet[Assignment]:
 
 
 def answered_today(labeler: User, now: datetime) -> int:
-    """The number of answers since midnight in the platform's time zone, including those sent back since."""
+    """Counts from midnight in the platform's time zone, including answers sent back since."""
     midnight = localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     return Assignment.objects.filter(labeler=labeler, submitted_at__gte=midnight).count()
 
@@ -75,7 +72,6 @@ def is_free(labeler: User, task_id: int) -> bool:
 
 
 def to_review(reviewer: User) -> QuerySet[Assignment]:
-    """Submitted answers that wait for a verdict, oldest first, without the reviewer's own."""
     return (
         Assignment.objects.filter(state=State.SUBMITTED, needs_review=True)
         .exclude(labeler=reviewer)
@@ -85,7 +81,7 @@ def to_review(reviewer: User) -> QuerySet[Assignment]:
 
 
 def has_held(labeler: User, task_id: int) -> bool:
-    """Whether this labeler ever had a slot of the task. If so they may read its text and keep their draft."""
+    """If so, the labeler may always read the task's text and keep their draft."""
     with connection.cursor() as cursor:
         execute(cursor, SQL["has_held"], {"task": task_id, "labeler": labeler.id})
         return bool(cursor.fetchone()[0])
@@ -166,7 +162,6 @@ def active_time(answers: QuerySet[Assignment]) -> float | None:
 
 
 def skips(campaign: Campaign) -> QuerySet[Skip]:
-    """The skips of a campaign, newest first."""
     return (
         Skip.objects.filter(task__campaign=campaign)
         .select_related("task__prompt", "labeler")
@@ -181,8 +176,8 @@ LATE_IDS = 100_000
 def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> QuerySet[Prompt]:
     """Up to `limit` of `prompts` that have no task in the campaign, by id.
 
-    Tasks are made in the order of the prompts' ids, so the search begins after the last prompt that has a task, and its
-    cost does not grow with the tasks. Then it looks for late prompts among the LATE_IDS before.
+    The search begins after the last prompt that has a task, so its cost does not grow with the tasks. Then it looks for
+    late prompts among the LATE_IDS before.
     """
     last = Task.objects.filter(campaign=campaign, prompt__isnull=False).aggregate(last=Max("prompt"))["last"] or 0
     new = prompts.filter(id__gt=last).order_by("id")[:limit]
@@ -193,7 +188,7 @@ def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> Q
 
 
 def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
-    """Tasks that wait for a manager after too many skips, longest waiting first, with their skips."""
+    """Tasks that stopped after too many skips, longest waiting first."""
     newest = Skip.objects.select_related("labeler").order_by("-skipped_at", "-id")
     return (
         Task.objects.filter(campaign=campaign, stopped_at__isnull=False)
@@ -204,7 +199,6 @@ def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
 
 
 def held_tasks(campaign: Campaign) -> QuerySet[Task]:
-    """Tasks whose prompts are in quarantine."""
     return Task.objects.filter(campaign=campaign, held_at__isnull=False, retired_at=None).order_by("id")
 
 
@@ -213,5 +207,4 @@ def history(assignment: Assignment) -> QuerySet[Event]:
 
 
 def overdue() -> QuerySet[Assignment]:
-    """All leases, in the order in which they end."""
     return Assignment.objects.filter(state=State.LEASED).order_by(F("leased_until"), "id")

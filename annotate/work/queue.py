@@ -1,10 +1,8 @@
-"""The order in which a campaign hands out its slots, and the search for the next slot of a labeler.
+"""Find the next slot of a labeler.
 
-Every slot has a position, and an index holds the open slots by campaign, language and position. A claim searches this
-index from the cursor in the labeler's Seat to the first slot that they may take. So its cost grows neither with the
-campaign nor with the labeler's answers, and the orders differ only in the positions (sql/filling.sql).
-
-Returned slots get positions below 0: somebody has begun them, so they go first.
+An index holds the open slots by campaign, language and position. A claim searches it from the cursor in the labeler's
+Seat, so its cost grows neither with the campaign nor with the labeler's answers. The orders differ only in the
+positions (sql/filling.sql). Returned slots get positions below 0, because somebody has begun them: they go first.
 """
 
 import json
@@ -31,7 +29,7 @@ RETURNS_LOCK = 314
 
 @dataclass
 class Cursor:
-    """A labeler's seat during a claim: where the search begins. Changes are in memory until they are stored."""
+    """A labeler's seat during a claim. Changes are in memory until `store`."""
 
     seat_id: int
     position: int
@@ -61,8 +59,6 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Held:
-    """The leases of a labeler in a campaign."""
-
     active: Assignment | None = None
     prefetched: Assignment | None = None
 
@@ -77,7 +73,6 @@ class Entry:
 
 
 def languages_for(campaign: Campaign, labeler: User) -> list[str]:
-    """The languages of the campaign's tasks that the labeler works in."""
     return [language for language in campaign.languages if speaks(language, labeler.languages)]
 
 
@@ -113,7 +108,6 @@ def enter(campaign_id: int, labeler: User) -> Entry | None:
 
 
 def enter_new_seat(campaign_id: int, labeler: User) -> tuple[Entry, Cursor]:
-    """Make the labeler's seat, and do as `enter`."""
     _make_seat(campaign_id, labeler)
     entry = enter(campaign_id, labeler)
     if entry is None or entry.cursor is None:
@@ -132,10 +126,7 @@ def _make_seat(campaign_id: int, labeler: User) -> None:
 
 
 def take_preferred(campaign: Campaign, labeler: User, cursor: Cursor) -> Assignment | None:
-    """Lock the slot that goes before all others: one that the labeler has a draft for, else a returned one.
-
-    Moves the cursor; the caller stores it with `store`.
-    """
+    """Lock a slot that the labeler has a draft for, else a returned one. Moves the cursor."""
     languages = languages_for(campaign, labeler)
     if set(languages) - set(cursor.languages):
         # The labeler has learned a language whose slots the search has passed.
@@ -155,8 +146,7 @@ def take_preferred(campaign: Campaign, labeler: User, cursor: Cursor) -> Assignm
 
 
 def searches(campaign: Campaign, labeler: User, cursor: Cursor) -> list[Sql]:
-    """The searches for a slot after `take_preferred`, in order: ahead of the cursor, then behind it unless a search
-    there found nothing before."""
+    """Searches ahead of the cursor, then behind it unless a search there found nothing before."""
     ranges = [(cursor.position, END)] if cursor.searched else [(cursor.position, END), (START, cursor.position)]
     return [
         Sql(SQL["take_next_slot"], _search_values(campaign, labeler, cursor, after=after, up_to=up_to))
@@ -179,7 +169,7 @@ def is_exhausted(campaign: Campaign, labeler: User, cursor: Cursor) -> bool:
     If so, the seat remembers it, and the next claim does not search the whole queue again.
     """
     with connection.cursor() as database:
-        # Everything that adds slots holds the campaign.
+        # Code that adds slots holds the campaign.
         database.execute(SQL["lock_against_new_slots"], {"campaign": campaign.id})
         nobody_adds = database.rowcount == 1
         database.execute(SQL["last_position"], {"campaign": campaign.id, "languages": cursor.languages})
@@ -200,7 +190,7 @@ def is_exhausted(campaign: Campaign, labeler: User, cursor: Cursor) -> bool:
     if later is not None:
         # The other slots of a task that the labeler holds are open to them again after they give it back.
         cursor.returned, cursor.position = min(cursor.returned, later - 1), min(cursor.position, later - 1)
-    # Everything that adds slots clears `searched`, but it cannot see a seat that is made in this transaction.
+    # Code that adds slots clears `searched`, but it cannot see a seat that is made in this transaction.
     cursor.searched = (cursor.searched or nobody_adds) and not cursor.is_new
     stored = store(cursor)
     with connection.cursor() as database:
@@ -241,7 +231,7 @@ def look_again(campaign_id: int, *, from_start: bool) -> None:
 
 
 def look_behind(campaign_id: int, labeler: User) -> None:
-    """Make the labeler's next claim search behind the cursor too. The caller has locked the seat."""
+    """Make the next claim search behind the cursor too. The caller has locked the seat."""
     Seat.objects.filter(campaign=campaign_id, labeler=labeler).update(searched=False)
 
 

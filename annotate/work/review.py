@@ -65,7 +65,6 @@ def hold_as_read(*, assignment_id: int, submitted_at: datetime | None) -> None:
 
 
 def _for_review(assignment_id: int, reviewer: User) -> Assignment:
-    """Lock the row: the workflow stores the consequences of the verdict in the same transaction."""
     assignment = Assignment.objects.select_for_update(of=("self",)).select_related("campaign").get(id=assignment_id)
     if assignment.labeler_id == reviewer.id:
         raise OwnAnswer

@@ -29,8 +29,7 @@ def may_work(*, role: str, cohort: str, cohorts: list[str], anyone_named: bool, 
 
 
 def speaks(language: str, languages: list[str]) -> bool:
-    """Whether somebody with these `languages` takes tasks in this language. No languages means all; a task without a
-    language is for everybody."""
+    """No languages means all; a task without a language is for everybody."""
     return not languages or not language or any(matches(spoken, language) for spoken in languages)
 
 
@@ -46,5 +45,5 @@ def needs_review(assignment_id: int, submitted_at: datetime, percent: int, key: 
 
 
 def stops(*, skips: int, excused: int, limit: int) -> bool:
-    """Whether a task has reached the limit of skips, not counting those that a manager has excused. Limit 0: never."""
+    """Limit 0: never. A manager has decided about `excused` skips."""
     return bool(limit) and skips - excused >= limit

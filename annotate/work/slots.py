@@ -40,10 +40,10 @@ SLOTS_A_STEP = 20_000
 
 
 def hold_campaign(campaign_id: int) -> Campaign:
-    """Lock the campaign's row, before all other locks.
+    """Lock the campaign before all other rows.
 
-    Everything that adds, cancels, stops, restarts or moves slots, or undoes an answer, takes this lock, so that no two
-    of these overlap. Claims, drafts and submits do not wait for it.
+    Code that adds, cancels, stops, restarts or moves slots, or undoes an answer, takes this lock. Claims, drafts and
+    submits do not wait for it.
     """
     return Campaign.objects.select_for_update(no_key=True).get(id=campaign_id)
 
@@ -58,7 +58,6 @@ def replace_answer(assignment: Assignment, step: Move, *, actor: User, now: date
 
 
 def _add_slot(task: Task) -> None:
-    """Add a slot to a task that others have answered. It goes first, like a returned slot."""
     last = task.assignments.order_by("-slot")[0]
     Assignment.objects.create(
         task=task,
@@ -92,7 +91,7 @@ def give_back(
             leased_until=None,
             hand=Hand.ACTIVE,
         )
-    # The lock keeps a task that stops now from keeping an open slot, and counts two returned slots one after the other.
+    # Without the lock a task that stops now could keep an open slot, and two returned slots could both stay.
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
     # Before the slots are counted: a change of the overlap waits for this lock, or is done.
     position = queue.returned_position(task.campaign_id)
@@ -135,16 +134,14 @@ class Cancelled:
 
 
 def cancel_free_slots(selected: Sql, *, now: datetime) -> Cancelled:
-    """Cancel up to SLOTS_A_STEP of the selected slots that nobody holds."""
     with transaction.atomic():
         counts = move_all(selected=selected, steps=CANCEL_FREE, actor=None, now=now, limit=SLOTS_A_STEP)
     return Cancelled(counts.moved, complete=counts.moved == counts.selected < SLOTS_A_STEP)
 
 
 def cancel_left_open(*, now: datetime) -> int:
-    """Cancel the free slots of closed campaigns, and return their number.
+    """Cancel the free slots that the closing of campaigns left, and return their number.
 
-    Closing a campaign cancels one step of them. Others were added, returned or locked just as the campaign was closed.
     Idempotent and safe to run concurrently.
     """
     cancelled = 0

@@ -46,7 +46,6 @@ def _lock_stopped(task_id: int) -> Task:
 
 
 def _excuse(task: Task) -> Task:
-    """Store that a manager has decided about all skips so far."""
     task.stopped_at, task.excused = None, task.skips.count()
     task.save(update_fields=["stopped_at", "excused", "dropped_at"])
     return task

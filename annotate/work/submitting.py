@@ -61,8 +61,8 @@ def submit(
 
     `replaces` returns the sent-back answer that this one replaces; the event keeps it.
 
-    After the lease has ended, even if the sweep has freed the slot, the answer is taken while any slot of the task is
-    free. An answer that is not drawn for review is accepted immediately.
+    After the lease has ended, the answer is taken while any slot of the task is free. An answer that is not drawn for
+    review is accepted immediately.
     Raises NotYours, AlreadySubmitted, KeyTaken or LeaseLost.
     """
     require_transaction()
@@ -145,7 +145,7 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def can_undo(assignment: Assignment, labeler: User, now: datetime) -> bool:
-    """Whether `undo` takes this answer back now. A workflow may refuse for reasons of its own."""
+    """A workflow may still refuse the undo."""
     return _may_undo(assignment, assignment.campaign, labeler, now)
 
 
@@ -178,7 +178,6 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def _may_undo(mine: Assignment, campaign: Campaign, labeler: User, now: datetime) -> bool:
-    """Whether the answer is undecided, recent enough, read by no export, and the labeler's last one."""
     if mine.labeler_id != labeler.id or mine.submitted_at is None or campaign.state == CampaignState.CLOSED:
         return False
     undecided = mine.state == State.SUBMITTED or (mine.state == State.ACCEPTED and mine.decided_by_id is None)
@@ -191,7 +190,7 @@ def _may_undo(mine: Assignment, campaign: Campaign, labeler: User, now: datetime
 
 
 def _load_request(assignment_id: int, labeler: User, key: UUID) -> Request:
-    """Lock the labeler's seat and the slots of the request. Raises NotYours if they never had the task."""
+    """Lock the labeler's seat and the slots of the request."""
     with connection.cursor() as cursor:
         values = {"labeler": labeler.id, "assignment": assignment_id, "key": key}
         execute(cursor, SQL["requested"], values, first=SQL["lock_seat"])
@@ -207,11 +206,8 @@ def _load_request(assignment_id: int, labeler: User, key: UUID) -> Request:
 
 
 def _is_this_submit(earlier: Assignment, task_id: int, labeler: User) -> bool:
-    """Whether `earlier` has the key from this very submit, and its answer is still as submitted.
-
-    The key of another task, or of an answer that was sent back since, comes from an old page with other text: reporting
-    it as submitted would lose that text.
-    """
+    """The key of another task, or of an answer that was sent back since, comes from an old page with other text:
+    reporting it as submitted would lose that text."""
     same = earlier.labeler_id == labeler.id and earlier.task_id == task_id
     return same and earlier.state in (State.SUBMITTED, State.ACCEPTED)
 
@@ -227,7 +223,6 @@ def _steps_to_submit(mine: Assignment, campaign: Campaign, labeler: User) -> lis
 
 
 def _free_slot(campaign: Campaign, task_id: int, assignment_id: int, labeler: User) -> Assignment:
-    """After an expired lease: lock the same slot, or another free one of the task."""
     slot = None
     if takes_late(campaign, task_id, labeler):
         free = Assignment.objects.select_for_update(skip_locked=True).filter(task_id=task_id, state=State.OPEN)
