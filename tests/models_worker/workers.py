@@ -62,7 +62,7 @@ class Workers:
         deadline = time.monotonic() + PATIENCE
         while not happened():
             assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def logs(self) -> str:
         return "\n".join(log.read_text() for log in sorted(self.folder.glob("*.log")))
