@@ -1,4 +1,4 @@
-"""What every test may ask for: a browser and a Redis of its own. Neither is ever skipped."""
+"""What every test may ask for: a database, a browser and a Redis server. None is ever skipped."""
 
 import os
 import shutil
@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.test import TransactionTestCase
 from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, expect, sync_playwright
+from pytest_django import DjangoDbBlocker
+
+from tests.databases import empty_tables, migrated_template
 
 pytest_plugins = ["tests.no_silent_skips"]
 
@@ -46,11 +50,23 @@ def pytest_configure() -> None:
     settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
     # Logins are many and need not be slow.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    TransactionTestCase._fixture_teardown = empty_tables
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith("tests/tour/"))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None, request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Each process's database is a copy of one that is migrated already. `migrate` runs on it all the same."""
+    if request.config.getvalue("reuse_db") and not request.config.getvalue("create_db"):
+        return
+    with django_db_blocker.unblock():
+        connection.settings_dict["TEST"]["TEMPLATE"] = migrated_template()
 
 
 @pytest.fixture(scope="module")

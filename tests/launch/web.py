@@ -17,6 +17,7 @@ from annotate.launch.bootstrap import ROOT
 from annotate.launch.start import services
 from annotate.launch.surroundings import make_folders, read_or_make_secrets
 from tests.conftest import free_port
+from tests.databases import migrated_cluster
 from tests.launch.processes import wait_until
 
 
@@ -47,6 +48,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, *options: str, **settings:
     """gunicorn over a PostgreSQL of its own; `options` are added to gunicorn's, `settings` to the environment."""
     var = tmp_path_factory.mktemp("web")
     make_folders(var)
+    migrated_cluster(var)
     url, port = embedded_postgres.ensure_running(var, durable=False), free_port()
     environment = {**os.environ, **read_or_make_secrets(var), "VAR_DIR": str(var), "DATABASE_URL": url, "DEBUG": "0"}
     temporary = tmp_path_factory.mktemp("temporary")

@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 from celery import Celery
 from django.conf import settings
-from django.db import connection
+
+from tests.databases import database_url
 
 COMMAND = ("-m", "celery", "-A", "annotate.celery", "worker", "-P", "solo", "--loglevel=INFO")
 PATIENCE = 300
@@ -62,7 +62,7 @@ class Workers:
         deadline = time.monotonic() + PATIENCE
         while not happened():
             assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def logs(self) -> str:
         return "\n".join(log.read_text() for log in sorted(self.folder.glob("*.log")))
@@ -72,11 +72,3 @@ class Workers:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
             process.wait(10)
-
-
-def database_url() -> str:
-    at = {
-        name: quote(str(connection.settings_dict[name] or ""), safe="") for name in ("USER", "PASSWORD", "HOST", "PORT")
-    }
-    port = f":{at['PORT']}" if at["PORT"] else ""
-    return f"postgresql://{at['USER']}:{at['PASSWORD']}@{at['HOST']}{port}/{connection.settings_dict['NAME']}"

@@ -19,6 +19,7 @@ from annotate.launch import embedded_postgres
 from annotate.launch.bootstrap import ROOT
 from annotate.launch.surroundings import make_demo_passwords
 from tests.conftest import free_port
+from tests.databases import migrated_cluster
 
 # Set for the tests in this process; the platform under test makes its own.
 OURS = ("DATABASE_URL", "SECRET_KEY", "SPLIT_KEY", "VAR_DIR", "DJANGO_SETTINGS_MODULE", "CELERY_BROKER_URL", "DEBUG")
@@ -109,7 +110,7 @@ def eventually(fact: Callable[[], Any], *, seconds: float = 60) -> Any:
 @contextmanager
 def running(var: Path) -> Iterator[Platform]:
     """Bring the platform up on a free port with its own embedded PostgreSQL, and down again."""
-    var.mkdir(parents=True, exist_ok=True)
+    migrated_cluster(var)
     port = free_port()
     output = (var / "start.log").open("a+")
     passwords = make_demo_passwords()
