@@ -1,4 +1,8 @@
-"""Who is behind a request: the session and its person, read by two prepared statements. Every page begins with them."""
+"""Reads the session and its person by two prepared statements, because every page begins with them.
+
+The gain: a task page takes 12.5 ms of CPU time, with the ORM 14.6 ms (.venv/bin/python bench/pages.py, variants
+alternating in one run, two shared cores). Remove this module if the gain falls below 10 %.
+"""
 
 from typing import Any
 

@@ -79,7 +79,7 @@ def test_an_unknown_export_is_not_found(manager, name, number):
 def test_the_list_says_what_and_how_far(manager, day):
     export(day)
     export(day, ExportState.FAILED, error="No space left on device")
-    page = manager.get(reverse("exports:exports")).content.decode()
+    page = " ".join(manager.get(reverse("exports:exports")).content.decode().split())
     assert "demonstrations of today, rankings of today, edits of today" in page
     assert 'data-state="failed"' in page
 
