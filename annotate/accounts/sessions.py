@@ -1,4 +1,8 @@
-"""Read the session and the user of a request with prepared statements."""
+"""Reads the session and its person by two prepared statements, because every page begins with them.
+
+The gain: a task page takes 12.5 ms of CPU time, with the ORM 14.6 ms (.venv/bin/python bench/pages.py, variants
+alternating in one run, two shared cores). Remove this module if the gain falls below 10 %.
+"""
 
 from allauth.account.auth_backends import AuthenticationBackend
 from django.contrib.sessions.backends import db

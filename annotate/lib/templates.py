@@ -1,7 +1,10 @@
-"""Templates whose constants are worked out when they are loaded.
+"""A template loader that renders constant tags once, when a template is loaded.
 
-A page has a hundred words to be translated and static files to be addressed, and with one language and stored addresses
-each comes to the same text for everybody. Here such a tag becomes that text once, and texts side by side become one.
+With one language, `{% translate %}` of a literal and `{% static %}` of a name give everybody the same text. The loader
+replaces such a tag by its text, and joins adjacent texts.
+
+The gain: a task page takes 12.5 ms of CPU time, with Django's cached loader 15.4 ms (.venv/bin/python bench/pages.py,
+variants alternating in one run, two shared cores). Remove this module if the gain falls below 10 %.
 """
 
 import threading
@@ -21,7 +24,7 @@ _folding = threading.Lock()
 class Loader(cached.Loader):
     def get_template(self, template_name: str, skip: Any = None) -> Template:
         template = super().get_template(template_name, skip)
-        # While somebody works on the templates, pages name the line at fault.
+        # With DEBUG error pages must show the line of the template.
         if not self.engine.debug:
             with _folding:
                 if not hasattr(template, "folded"):
@@ -33,7 +36,7 @@ class Loader(cached.Loader):
 
 
 def fold(nodes: NodeList, context: Context) -> None:
-    """Replace the constant tags among these nodes, and within them, by what they come to."""
+    """Replace the constant tags in these nodes, at any depth, by their text."""
     folded: list[Node] = []
     for node in nodes:
         if _is_constant(node):

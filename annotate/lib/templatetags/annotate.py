@@ -1,4 +1,4 @@
-"""What every page may load: {% load annotate %}."""
+"""Template tags and filters for all pages: {% load annotate %}."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ _COLUMNS = "columns_of_the_table"
 
 Items = tuple[tuple[str, Promise | str], ...]
 
-# By role, in the order of the header. The rooms above are named by address only.
+# By role, in the order of the header. Only names of addresses: this package must not import the packages above it.
 NAVIGATION: dict[str, Items] = {
     "labeler": (("desk:home", _("Work")), ("desk:answers", _("My answers"))),
     "reviewer": (("studio:review", _("Review")),),
@@ -55,28 +55,28 @@ class Item:
 
 @register.simple_tag
 def mail_is_set_up() -> bool:
-    """Whether a page may promise a mail."""
+    """Whether this platform sends mail."""
     return mail.is_set_up()
 
 
 @register.filter
 def markdown(text: str, top_heading: int = 3) -> SafeString:
-    """`{{ text|markdown }}`, or `{{ text|markdown:2 }}` where the text's headings stand right below the page's."""
+    """`{{ text|markdown }}`, or `{{ text|markdown:2 }}` if its headings are directly below the page's heading."""
     return markup.render(text or "", top_heading=top_heading)
 
 
 @register.filter
 def as_written(text: str) -> SafeString:
-    """`{{ text|as_written }}`: every character of the text as it is, in a `pre` of its own."""
+    """`{{ text|as_written }}`: the text unrendered, every character of it, in a `pre`."""
     return markup.as_written(text or "")
 
 
 @register.filter
 def short(text: object, length: int) -> SafeString:
-    """`{{ text|short:80 }}`: the beginning of a text in a list, at most that many characters.
+    """`{{ text|short:80 }}`: the beginning of a text, at most 80 characters.
 
-    It has its own direction, and codes as `visible` has, so that no text changes how its row is read. Django's
-    `truncatechars` first composes the whole text, which takes minutes for 200,000 marks on one character.
+    The text has its own direction and shows codes as `visible` does, so that it cannot change how its row reads.
+    Not Django's `truncatechars`: it normalises the whole text, which takes minutes for 200,000 marks on one character.
     """
     whole = str(text)
     beginning = whole if len(whole) <= length else f"{whole[: cut_before(whole, length - 1)]}…"
@@ -85,7 +85,7 @@ def short(text: object, length: int) -> SafeString:
 
 @register.filter
 def visible(text: object) -> SafeString:
-    """`{{ text|visible }}`: the text with a code in place of each character that nobody could see."""
+    """`{{ text|visible }}`: the text, with a code in place of each invisible character."""
     return markup.visible(str(text))
 
 
@@ -109,13 +109,13 @@ def ago(moment: datetime) -> str:
 
 @register.filter
 def blank(text: str) -> bool:
-    """`{% if text|blank %}`: is there nothing to see in it?"""
+    """`{% if text|blank %}`: whether the text has no visible character."""
     return is_blank(text)
 
 
 @register.filter
 def moment(at: datetime | None, what: str = "") -> SafeString | str:
-    """`{{ row.created_at|moment }}`, or without the day `|moment:"time"`; js/times.js has it by the reader's clock."""
+    """`{{ row.created_at|moment }}`, or `|moment:"time"` for the time alone. js/times.js shows it in local time."""
     if at is None:
         return ""
     local = localtime(at)
@@ -125,7 +125,7 @@ def moment(at: datetime | None, what: str = "") -> SafeString | str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """`{{ answer.active_seconds|duration }}`: as exact as a reader cares, 48 s, 3 min 20 s or 1 h 5 min."""
+    """`{{ answer.active_seconds|duration }}`: such as 48 s, 3 min 20 s or 1 h 5 min."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -139,7 +139,7 @@ def duration(seconds: float | None) -> str:
 
 @register.simple_tag
 def state_badge(row: Any, field: str = "state") -> SafeString:
-    """`{% state_badge campaign %}`: the name of a row's state, coloured by the state. `field` names another choice."""
+    """`{% state_badge row %}`: a row's state by name, with its colour. `field`: another field with choices."""
     return format_html(
         '<span class="badge" data-state="{}">{}</span>',
         getattr(row, field),
@@ -177,13 +177,13 @@ def _class_attribute(css_class: str) -> SafeString:
 
 @register.simple_tag
 def page_numbers(page: "Page[Any]") -> list[int | str]:
-    """The numbers a pagination shows: the ends, the neighbours of this page, and an ellipsis for what is between."""
+    """The page numbers to show: the ends and the neighbours of this page, with an ellipsis in each gap."""
     return list(page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))
 
 
 @register.simple_tag(takes_context=True)
 def navigation(context: template.Context) -> list[Item]:
-    """The header's items for the person who asks; the one with the longest address that leads here is current."""
+    """The items of the logged-in person. The one with the longest address that starts this page's is current."""
     request: HttpRequest = context["request"]
     links = [(reverse(name), label) for name, label in NAVIGATION.get(getattr(request.user, "role", ""), ())]
     here = max((url for url, _label in links if request.path.startswith(url)), key=len, default="")
