@@ -129,7 +129,7 @@ def test_a_registered_policy_gives_what_a_run_of_it_gives(tiny, tmp_path, monkey
 def test_a_prompt_that_does_not_fit_fails_alone(tiny, prompts):
     with prompts.open("a") as file:
         file.write(json.dumps({"id": "long", "prompt": "word " * 300}) + "\n")
-    with pytest.raises(CommandError, match="Start again"):
+    with pytest.raises(CommandError, match="Run the command again"):
         sample(prompts, checkpoint=str(tiny))
     assert len(prompts.with_name("out.jsonl").read_text().splitlines()) == 6
 
@@ -141,7 +141,7 @@ def test_a_prompt_that_does_not_fit_fails_alone(tiny, prompts):
         ("[]", "Line 4: It is not a JSON object."),
         ('{"text": "Hi"}', "Line 4: There is no prompt."),
         ('{"prompt": [{"role": "assistant", "content": "Hi"}]}', "Line 4: Message 1 must be"),
-        ('{"id": "sky", "prompt": "Hi"}', "Line 4: Line 1 has the id “sky”, too."),
+        ('{"id": "sky", "prompt": "Hi"}', "Line 4: Line 1 also has the id “sky”."),
     ],
 )
 def test_a_bad_line_is_named_before_anything_is_sampled(tiny, prompts, line, words):
