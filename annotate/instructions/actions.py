@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import User
 from annotate.instructions.models import Brief, Instruction, InstructionSettings
 from annotate.instructions.queries import original_of
-from annotate.instructions.rules import MOST_BRIEFS, Text, prompt_draft
+from annotate.instructions.rules import MAX_BRIEFS, Text, prompt_draft
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank
 from annotate.pools.actions import DuplicatePrompt, add_prompt
@@ -50,7 +50,7 @@ def add_briefs(
     cases = [case.strip() for case in use_cases if not is_blank(case)] if kind == Kind.USER_BASED else [""] * count
     if not cases:
         raise NoBriefs
-    if len(cases) > MOST_BRIEFS:
+    if len(cases) > MAX_BRIEFS:
         raise TooManyBriefs
     with transaction.atomic():
         tasks = [filling.add_task(campaign=campaign, now=now) for _case in cases]

@@ -8,9 +8,9 @@ from django.utils.translation import gettext_lazy as _
 from annotate.instructions.actions import NoBriefs
 from annotate.instructions.models import InstructionSettings, Reason
 from annotate.instructions.rules import (
-    FEWEST_PAIRS,
-    MOST_BRIEFS,
-    MOST_PAIRS,
+    MAX_BRIEFS,
+    MAX_PAIRS,
+    MIN_PAIRS,
     Original,
     Text,
     filled_pairs,
@@ -25,7 +25,7 @@ from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Pair, prepare
 from annotate.work.workflow import Typed
 
 # A longer text cannot become a prompt, even if composing its characters shortens it. It is refused before it is read.
-LONGEST_TYPED = 4 * MAX_PROMPT_LENGTH
+MAX_TYPED = 4 * MAX_PROMPT_LENGTH
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class InstructionForm(forms.Form):
         pairs = sum(len(pair["query"]) + len(pair["response"]) for pair in self.pairs)
         return len(self["text"].value() or "") + pairs
 
-    fewest_pairs = FEWEST_PAIRS
-    most_pairs = MOST_PAIRS
+    min_pairs = MIN_PAIRS
+    max_pairs = MAX_PAIRS
 
     @property
     def rows(self) -> list[PairRow]:
@@ -99,14 +99,14 @@ class InstructionForm(forms.Form):
             PairRow(number, pair["query"], pair["response"], complaints.get(number, ""))
             for number, pair in enumerate(self.pairs, start=1)
         ]
-        wanted = min(max(FEWEST_PAIRS + 1, len(filled) + 1), MOST_PAIRS)
+        wanted = min(max(MIN_PAIRS + 1, len(filled) + 1), MAX_PAIRS)
         return filled + [
             PairRow(number, error=complaints.get(number, "")) for number in range(len(filled) + 1, wanted + 1)
         ]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        if self.characters > LONGEST_TYPED:
+        if self.characters > MAX_TYPED:
             raise ValidationError(
                 _("The instruction is longer than %(most)s characters."), params={"most": f"{MAX_PROMPT_LENGTH:,}"}
             )
@@ -134,11 +134,11 @@ class InstructionForm(forms.Form):
                 self.pair_errors[number] = str(_("This pair has no response."))
         if self.pair_errors:
             self.add_error(None, _("Some pairs are incomplete: fill or empty both of their fields."))
-        elif len(self.pairs) < FEWEST_PAIRS:
+        elif len(self.pairs) < MIN_PAIRS:
             self.add_error(None, _("Write at least two pairs: one is asked, the others show how."))
             self.pair_errors[len(self.pairs) + 1] = str(_("This pair is missing."))
-        elif len(self.pairs) > MOST_PAIRS:
-            self.add_error(None, _("Write at most %(most)s pairs.") % {"most": MOST_PAIRS})
+        elif len(self.pairs) > MAX_PAIRS:
+            self.add_error(None, _("Write at most %(most)s pairs.") % {"most": MAX_PAIRS})
         return [Pair(query=tidy(pair["query"]), response=tidy(pair["response"])) for pair in self.pairs]
 
 
@@ -164,7 +164,7 @@ class BriefsForm(forms.Form):
         label=_("How many"),
         required=False,
         min_value=1,
-        max_value=MOST_BRIEFS,
+        max_value=MAX_BRIEFS,
         help_text=_("For plain and few-shot instructions, whose subject the labelers choose."),
     )
     use_cases = NoteField(

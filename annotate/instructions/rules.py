@@ -8,9 +8,9 @@ from annotate.lib.text import equal, is_blank
 from annotate.pools.models import Kind, Source
 from annotate.pools.rules import Message, Pair, PromptDraft, Shots
 
-FEWEST_PAIRS = 2
-MOST_PAIRS = 30
-MOST_BRIEFS = 500
+MIN_PAIRS = 2
+MAX_PAIRS = 30
+MAX_BRIEFS = 500
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.fields import NoteField
 from annotate.rankings import stock
-from annotate.rankings.models import MOST_AHEAD, Mix, MixPart, Pointer, RankingSettings
-from annotate.rankings.rules import LETTERS, MARKS, MOST, RATINGS, Mark, Share
+from annotate.rankings.models import MAX_AHEAD, Mix, MixPart, Pointer, RankingSettings
+from annotate.rankings.rules import LETTERS, MARKS, MAX_CANDIDATES, RATINGS, Mark, Share
 from annotate.samples.models import Policy, Stage
 from annotate.samples.queries import policies_to_sample
 from annotate.work.workflow import Typed
@@ -97,7 +97,7 @@ class MixForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        if values.get("low", 0) > values.get("high", MOST_AHEAD):
+        if values.get("low", 0) > values.get("high", MAX_AHEAD):
             self.add_error("high", str(MARKS))
         return values
 
@@ -106,7 +106,7 @@ class PartForm(forms.Form):
     """A part of a mix; one without a policy is no part."""
 
     source = forms.ChoiceField(label=_("Policy"), required=False)
-    count = forms.IntegerField(label=_("Completions"), min_value=1, max_value=MOST, initial=1)
+    count = forms.IntegerField(label=_("Completions"), min_value=1, max_value=MAX_CANDIDATES, initial=1)
     temperature = forms.FloatField(label=_("Temperature"), min_value=0, max_value=5, initial=1.0)
     top_p = forms.FloatField(label=_("Top-p"), min_value=0.01, max_value=1, initial=1.0)
     max_new_tokens = forms.IntegerField(label=_("Max new tokens"), min_value=1, max_value=2**31 - 1, initial=128)
@@ -143,8 +143,13 @@ def part_forms(parts: Iterable[MixPart], data: Typed | None = None) -> "BaseForm
         }
         for part in parts
     ]
-    forms_of = formset_factory(PartForm, extra=min(SPARE, MOST - len(initial)), max_num=MOST, absolute_max=MOST)
-    return forms_of(data, initial=initial, prefix="parts", form_kwargs={"sources": _sources()})
+    part_formset = formset_factory(
+        PartForm,
+        extra=min(SPARE, MAX_CANDIDATES - len(initial)),
+        max_num=MAX_CANDIDATES,
+        absolute_max=MAX_CANDIDATES,
+    )
+    return part_formset(data, initial=initial, prefix="parts", form_kwargs={"sources": _sources()})
 
 
 def _sources() -> list[Any]:

@@ -9,7 +9,7 @@ from annotate.rankings.states import SlateState, Why
 from annotate.samples.models import Completion, Policy, SampleRun, Stage
 from annotate.work.models import Assignment, Campaign, CampaignSettings, Task
 
-MOST_AHEAD = 5000
+MAX_AHEAD = 5000
 
 
 class RankingSettings(CampaignSettings):
@@ -42,12 +42,12 @@ class Mix(models.Model):
     low = models.PositiveSmallIntegerField(
         _("sample more when fewer slates are ready than"),
         default=20,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST_AHEAD)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_AHEAD)],
     )
     high = models.PositiveSmallIntegerField(
         _("and then until so many are ready"),
         default=60,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST_AHEAD)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_AHEAD)],
     )
     cut_off_allowed = models.BooleanField(_("cut-off completions may be ranked"), default=True)
     renew = models.BooleanField(_("replace slates that nobody has opened"), default=False)
@@ -58,7 +58,7 @@ class Mix(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(low__gte=1, low__lte=F("high"), high__lte=MOST_AHEAD), name="mix_marks")
+            models.CheckConstraint(condition=Q(low__gte=1, low__lte=F("high"), high__lte=MAX_AHEAD), name="mix_marks")
         ]
 
 

@@ -17,7 +17,7 @@ LETTERS = "ABCDEFGHI"
 RATINGS = range(1, 8)
 
 # The sizes of a slate.
-FEWEST, MOST = 4, 9
+MIN_CANDIDATES, MAX_CANDIDATES = 4, 9
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -49,7 +49,7 @@ class Share:
 def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
     """Raises BadMix. No shares at all are a mix too: that of the completions that are there."""
     total = sum(share.count for share in shares)
-    if shares and not FEWEST <= total <= MOST:
+    if shares and not MIN_CANDIDATES <= total <= MAX_CANDIDATES:
         raise BadMix(_("The parts add up to %(total)d completions. A slate has 4 to 9.") % {"total": total})
     for number, share in enumerate(shares):
         if share.temperature == 0 and share.count > 1:

@@ -5,8 +5,8 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from annotate.rankings.models import MOST_AHEAD, Pointer, RankingSettings
-from annotate.rankings.rules import MOST, Share
+from annotate.rankings.models import MAX_AHEAD, Pointer, RankingSettings
+from annotate.rankings.rules import MAX_CANDIDATES, Share
 from annotate.rankings.stock import Supply
 from annotate.samples.forms import draw_seed
 from annotate.samples.models import Policy, Stage
@@ -35,7 +35,7 @@ class ShareSerializer(serializers.Serializer[Any]):
     policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
     pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
     stage = serializers.ChoiceField(choices=Stage.choices, allow_blank=True, default="")
-    count = serializers.IntegerField(min_value=1, max_value=MOST)
+    count = serializers.IntegerField(min_value=1, max_value=MAX_CANDIDATES)
     temperature = serializers.FloatField(default=TEMPERATURE.default, **TEMPERATURE.limits)
     top_p = serializers.FloatField(default=TOP_P.default, **TOP_P.limits)
     max_new_tokens = serializers.IntegerField(default=MAX_NEW_TOKENS.default, **MAX_NEW_TOKENS.limits)
@@ -63,8 +63,8 @@ class MixSerializer(serializers.Serializer[Any]):
     """What the slates of a ranking campaign are sampled from. Without parts it ranks existing completions."""
 
     parts = ShareSerializer(many=True)
-    low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MOST_AHEAD)
-    high = serializers.IntegerField(source="mix.high", default=60, min_value=1, max_value=MOST_AHEAD)
+    low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MAX_AHEAD)
+    high = serializers.IntegerField(source="mix.high", default=60, min_value=1, max_value=MAX_AHEAD)
     renew = serializers.BooleanField(source="mix.renew", default=False)
     cut_off_allowed = serializers.BooleanField(source="mix.cut_off_allowed", default=True)
     seed = serializers.IntegerField(

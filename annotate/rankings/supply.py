@@ -20,7 +20,7 @@ from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
 from annotate.rankings import stock
 from annotate.rankings.models import Candidate, Mix, MixPart, MixVersion, Portion, Slate
-from annotate.rankings.rules import FEWEST, Share, check_mix, gather, part_seed
+from annotate.rankings.rules import MIN_CANDIDATES, Share, check_mix, gather, part_seed
 from annotate.rankings.states import SlateState, Why
 from annotate.samples import runs as sampling
 from annotate.samples.models import SampleRun
@@ -157,7 +157,7 @@ def _judge(mix: Mix, now: datetime) -> int:
                 if short:
                     more[run.id][slate.prompt_id] = short
             Slate.objects.filter(id=slate.id).update(rounds=F("rounds") + 1)
-        elif len(gathered.chosen) < _fewest(mix.campaign, runs):
+        elif len(gathered.chosen) < _min_candidates(mix.campaign, runs):
             _give_up(slate, Why(gathered.why))
         else:
             ready[slate.prompt_id] = gathered.chosen
@@ -175,8 +175,8 @@ def _stopped(found: stock.Found, slate: Slate, runs: Iterable[SampleRun]) -> Why
     return Why.FAILED if states != {RequestState.DONE} else None
 
 
-def _fewest(campaign: Campaign, runs: Iterable[SampleRun]) -> int:
-    return max(FEWEST, min(campaign.rankingsettings.slate_min, sum(run.k for run in runs)))
+def _min_candidates(campaign: Campaign, runs: Iterable[SampleRun]) -> int:
+    return max(MIN_CANDIDATES, min(campaign.rankingsettings.slate_min, sum(run.k for run in runs)))
 
 
 def _give_up(slate: Slate, why: Why) -> None:
