@@ -1,5 +1,3 @@
-"""JSON into the values of a ranking campaign, and its rows into JSON. Nothing here saves."""
-
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
@@ -7,7 +5,7 @@ from rest_framework import serializers
 
 from annotate.rankings.models import MAX_AHEAD, Pointer, RankingSettings
 from annotate.rankings.rules import MAX_CANDIDATES, Share
-from annotate.rankings.stock import Supply
+from annotate.rankings.slate_queries import SlateCounts
 from annotate.samples.forms import draw_seed
 from annotate.samples.models import Policy, Stage
 from annotate.samples.spec import MAX_NEW_TOKENS, SEED, TEMPERATURE, TOP_P
@@ -22,9 +20,9 @@ class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
         fields = ["slate_min", "slate_max", "policies"]
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        fewest = values.get("slate_min", self.instance.slate_min if self.instance else 4)
-        most = values.get("slate_max", self.instance.slate_max if self.instance else 9)
-        if fewest > most:
+        low = values.get("slate_min", self.instance.slate_min if self.instance else 4)
+        high = values.get("slate_max", self.instance.slate_max if self.instance else 9)
+        if low > high:
             raise serializers.ValidationError({"slate_max": SLATE_BOUNDS})
         return values
 
@@ -55,7 +53,7 @@ class SlatesSerializer(serializers.Serializer[Any]):
     retired = serializers.IntegerField()
     none = serializers.SerializerMethodField()
 
-    def get_none(self, supply: Supply) -> dict[str, int]:
+    def get_none(self, supply: SlateCounts) -> dict[str, int]:
         return {why.value: number for why, number in supply.none}
 
 
