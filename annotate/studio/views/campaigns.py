@@ -103,7 +103,7 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
 def campaign_progress(request: HttpRequest, campaign_id: int) -> HttpResponse:
     """The part of the campaign's page that keeps itself up to date."""
     campaign = get_object_or_404(_with_related(), id=campaign_id)
-    return render(request, "studio/_campaign_progress.html", _progress(campaign, younger=counts.FRESH))
+    return render(request, "studio/_campaign_progress.html", _progress(campaign, max_age=counts.FRESH))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -167,16 +167,16 @@ def _with_related() -> QuerySet[Campaign]:
     return with_settings(Campaign.objects.select_related("pool", "guideline"))
 
 
-def _progress(campaign: Campaign, *, younger: timedelta = counts.KEPT) -> dict[str, Any]:
-    standing = counts.standing(campaign, now=timezone.now(), younger=younger)
+def _progress(campaign: Campaign, *, max_age: timedelta = counts.CACHED) -> dict[str, Any]:
+    numbers = counts.numbers_of(campaign, now=timezone.now(), max_age=max_age)
     workflow = workflow_of(campaign)
     part = workflow.progress_part(campaign=campaign)
     return {
         "campaign": campaign,
         "workflow": workflow,
         "progress_part": part,
-        "standing": standing,
-        "progress": standing.progress,
+        "numbers": numbers,
+        "progress": numbers.progress,
         "running": campaign.state in (CampaignState.OPEN, CampaignState.PAUSED),
         "matched": work.matched_percent(campaign) if campaign.state != CampaignState.CLOSED else None,
     } | (part.context if part else {})
@@ -190,7 +190,7 @@ def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "cohorts": [Cohort(cohort).label for cohort in campaign.cohorts],
         "named": campaign.labelers.order_by("username"),
         "qualifications": campaign.qualifications.order_by("name"),
-        "labelers": queries.labelers_of(campaign, context["standing"].labelers),
+        "labelers": queries.labelers_of(campaign, context["numbers"].labelers),
         "stopped": 0 if campaign.state == CampaignState.CLOSED else work.stopped_tasks(campaign).count(),
         "active_time": work.active_time(Assignment.objects.filter(campaign=campaign)),
         "waiting": queries.waiting_for_writers(campaign),
