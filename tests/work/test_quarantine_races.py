@@ -200,14 +200,14 @@ def test_two_decisions_on_a_pool_without_campaigns_lock_its_runs_one_after_the_o
     for sampled in ([used, third], [wanted, third]):
         start_run(pool, k=1, temperature=1, prompts=Prompt.objects.filter(id__in=[prompt.id for prompt in sampled]))
     quarantine(cases=[Case(wanted.id, used.id, QuarantineReason.EQUAL_EXAMPLE)], by=None, now=NOW)
-    taken, take_up = threading.Event(), decisions.samples.take_up
+    taken, resume_prompts = threading.Event(), decisions.runs.resume_prompts
 
-    def take_up_and_wait(**options):
-        take_up(**options)
+    def resume_and_wait(**options):
+        resume_prompts(**options)
         taken.set()
         wait_until_blocked()
 
-    monkeypatch.setattr(decisions.samples, "take_up", take_up_and_wait)
+    monkeypatch.setattr(decisions.runs, "resume_prompts", resume_and_wait)
 
     def put_away():
         assert taken.wait(timeout=20)
