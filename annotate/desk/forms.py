@@ -1,9 +1,9 @@
 """Parse what the pages of the desk send."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -111,7 +111,7 @@ def draft_from_form(data: QueryDict) -> dict[str, list[str]]:
     return _kept(dict(data.lists()))
 
 
-def _kept(fields: dict[str, list[Any]]) -> dict[str, list[str]]:
+def _kept(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {
         _storable(name): [_storable(text) for text in values]
         for name, values in fields.items()
@@ -126,16 +126,16 @@ def _storable(text: str) -> str:
     return text.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def typed(body: dict[str, Any] | None) -> Typed | None:
+def typed(body: Mapping[str, list[str] | str] | None) -> Typed | None:
     """Turn a stored draft back into form data."""
     if body is None:
         return None
     return MultiValueDict({name: values if isinstance(values, list) else [values] for name, values in body.items()})
 
 
-def as_text(body: dict[str, Any]) -> str:
+def as_text(body: Mapping[str, Sequence[str]]) -> str:
     """A draft as one text to copy. With several texts, each has the name of its field."""
     lines = [(name, text) for name, values in body.items() for text in values if text.strip()]
     if len(lines) == 1:
-        return str(lines[0][1])
+        return lines[0][1]
     return "\n\n".join(f"{name}: {text}" for name, text in lines)

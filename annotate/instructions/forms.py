@@ -22,7 +22,7 @@ from annotate.lib.fields import NoteField
 from annotate.lib.text import is_blank, tidy
 from annotate.pools.models import Category, Kind, Pool
 from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Pair, prepare
-from annotate.work.workflow import Typed
+from annotate.work.workflow import Context, Typed
 
 # Characters. Unicode normalization shortens a text at most by this factor, so refuse longer ones before it.
 MAX_TYPED = 4 * MAX_PROMPT_LENGTH
@@ -75,7 +75,9 @@ class InstructionForm(forms.Form):
     )
     note = NoteField(label=_("Note for the reviewer"), longest=5000)
 
-    def __init__(self, data: Typed | None = None, *, kind: str, source: Original | None, initial: Any = None) -> None:
+    def __init__(
+        self, data: Typed | None = None, *, kind: str, source: Original | None, initial: Context | None = None
+    ) -> None:
         super().__init__(data, initial=initial)
         self.kind, self.source = kind, source
         self.few_shot = needs_pairs(kind, source)

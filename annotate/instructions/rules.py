@@ -1,6 +1,6 @@
 """Rules for the text of instructions, on plain values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,7 +76,7 @@ def prompt_draft(text: Text, *, kind: str, category: str, source: Original | Non
         columns |= {"language": source.language, "licence": source.licence}
     if text.pairs:
         return PromptDraft(shots={"instruction": text.instruction, "pairs": list(text.pairs)}, **columns)
-    before: Iterable[Mapping[str, Any]] = source.before if source else ()
+    before: Iterable[Message] = source.before if source else ()
     return PromptDraft(messages=[*before, Message(role="user", content=text.instruction)], **columns)
 
 

@@ -11,7 +11,10 @@ from annotate.rankings.models import MAX_AHEAD, Mix, MixPart, Pointer, RankingSe
 from annotate.rankings.rules import LETTERS, LOW_ABOVE_HIGH, MAX_CANDIDATES, RATINGS, Mark, Share
 from annotate.samples.models import Policy, Stage
 from annotate.samples.queries import policies_to_sample
-from annotate.work.workflow import Typed
+from annotate.work.workflow import Context, Typed, Words
+
+# Single choices, and groups of them under a title.
+Choices = list[tuple[Words, Words | list[tuple[str, Words]]]]
 
 MAX_BELOW_MIN = _("Enter a number that is not smaller than the minimum.")
 
@@ -44,7 +47,7 @@ class RankingForm(forms.Form):
 
     note = NoteField(label=_("Note"), longest=5000)
 
-    def __init__(self, data: Typed | None = None, *, candidates: int, initial: dict[str, Any] | None = None) -> None:
+    def __init__(self, data: Typed | None = None, *, candidates: int, initial: Context | None = None) -> None:
         super().__init__(data, initial=initial)
         self.letters: Sequence[str] = LETTERS[:candidates]
         for letter in self.letters:
@@ -72,7 +75,7 @@ class RankingForm(forms.Form):
         return {letter: Mark(values[f"rating-{letter}"], values[f"place-{letter}"]) for letter in self.letters}
 
 
-def _number(numbers: range, *, missing: Any) -> forms.TypedChoiceField:
+def _number(numbers: range, *, missing: Words) -> forms.TypedChoiceField:
     choices = [("", "–"), *((str(number), str(number)) for number in numbers)]
     return forms.TypedChoiceField(
         choices=choices, coerce=int, error_messages={"required": missing, "invalid_choice": missing}
@@ -112,7 +115,7 @@ class PartForm(forms.Form):
     top_p = forms.FloatField(label=_("Top-p"), min_value=0.01, max_value=1, initial=1.0)
     max_new_tokens = forms.IntegerField(label=_("Max new tokens"), min_value=1, max_value=2**31 - 1, initial=128)
 
-    def __init__(self, *args: Any, sources: Sequence[Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, sources: Choices, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["source"].choices = sources  # type: ignore[attr-defined]
 
@@ -152,13 +155,13 @@ def part_forms(parts: Iterable[MixPart], data: Typed | None = None) -> "BaseForm
     return part_formset(data, initial=initial, prefix="parts", form_kwargs={"sources": _sources()})
 
 
-def _sources() -> list[Any]:
-    pointers = []
+def _sources() -> Choices:
+    pointers: list[tuple[str, Words]] = []
     for stage in Stage:
         for pointer in Pointer:
             if policy := slate_queries.pointed_at(Share(pointer=pointer, stage=stage, count=1)):
                 label = _("%(stage)s: %(pointer)s (now %(policy)s)")
                 names = {"stage": stage.label, "pointer": pointer.label, "policy": policy}
                 pointers.append((f"{pointer}:{stage}", label % names))
-    policies = [(f"policy:{policy.id}", str(policy)) for policy in policies_to_sample()]
+    policies: list[tuple[str, Words]] = [(f"policy:{policy.id}", str(policy)) for policy in policies_to_sample()]
     return [("", "–"), (_("Follow the stage"), pointers), (_("Fixed policy"), policies)]

@@ -3,7 +3,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from annotate.rankings.models import MAX_AHEAD, Pointer, RankingSettings
+from annotate.rankings.models import MAX_AHEAD, MixPart, Pointer, RankingSettings
 from annotate.rankings.rules import MAX_CANDIDATES, Share
 from annotate.rankings.slate_queries import SlateCounts
 from annotate.samples.forms import draw_seed
@@ -27,7 +27,7 @@ class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
         return values
 
 
-class ShareSerializer(serializers.Serializer[Any]):
+class ShareSerializer(serializers.Serializer[MixPart]):
     """A part of a mix: completions of a policy, or of the current or previous policy of a stage."""
 
     policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
@@ -45,7 +45,7 @@ class ShareSerializer(serializers.Serializer[Any]):
         return values
 
 
-class SlatesSerializer(serializers.Serializer[Any]):
+class SlatesSerializer(serializers.Serializer[SlateCounts]):
     """The slates of a campaign by state, and the prompts without a slate by reason."""
 
     ready = serializers.IntegerField()
@@ -57,7 +57,7 @@ class SlatesSerializer(serializers.Serializer[Any]):
         return {why.value: number for why, number in supply.none}
 
 
-class MixSerializer(serializers.Serializer[Any]):
+class MixSerializer(serializers.Serializer[dict[str, object]]):
     """What the slates of a ranking campaign are sampled from. Without parts it ranks existing completions."""
 
     parts = ShareSerializer(many=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -171,10 +170,10 @@ def _part(form: RankingForm, shown: Iterable[Candidate]) -> Context:
     return {"form": form, "candidates": cards}
 
 
-def _card(letter: str, candidate: Candidate, **values: Any) -> Card:
+def _card(letter: str, candidate: Candidate, *, rating: str, place: str = "", errors: tuple[str, ...] = ()) -> Card:
     completion = candidate.completion
     note = CUT_OFF if completion.finish_reason == FinishReason.LENGTH else ""
-    return Card(letter, completion.text, finish_note=note, **values)
+    return Card(letter, completion.text, note, rating, place, errors)
 
 
 def _letter(card: Card) -> str:
