@@ -88,7 +88,7 @@ def measure_order(url: str, prompts: int, order: str) -> dict[str, float]:
     from django.conf import settings
     from django.utils import timezone
 
-    from annotate.rankings import stock, supply
+    from annotate.rankings import slate_queries, slate_supply
     from annotate.rankings.models import Mix, Slate
     from annotate.rankings.rules import Share
     from annotate.samples.models import Policy
@@ -101,16 +101,20 @@ def measure_order(url: str, prompts: int, order: str) -> dict[str, float]:
     campaign = Campaign.objects.create(name=order, workflow="rankings", order=order, created_at=now, **values)
     shares = [Share(policy_id=policy.id, count=4)]
     marks = {"low": 20, "high": 60, "cut_off_allowed": True, "renew": True}
-    supply.save_mix(campaign=campaign, shares=shares, seed=1, **marks)
+    slate_supply.save_mix(campaign=campaign, shares=shares, seed=1, **marks)
     mix = Mix.objects.get(campaign=campaign)
-    version = mix.versions.create(parts=stock.resolved(mix), made_at=now)
-    if order in stock.BY_ID:
+    version = mix.versions.create(parts=slate_queries.resolved(mix), made_at=now)
+    if order in slate_queries.BY_ID:
         # The position of the last used slate; other orders have no such position.
         Mix.objects.filter(campaign=campaign).update(reached=prompts // 2)
     run_sql(url, USED, {"campaign": campaign.id, "version": version.id, "half": prompts // 2})
     run_sql(url, "ANALYZE")
-    look = lambda: supply.supply(campaign=campaign, now=timezone.now())  # noqa: E731  # what is measured
-    figures = {"refill": timed(look, once=True), "full": timed(look), "page": timed(lambda: stock.supply_of(campaign))}
+    look = lambda: slate_supply.refill(campaign=campaign, now=timezone.now())  # noqa: E731  # what is measured
+    figures = {
+        "refill": timed(look, once=True),
+        "full": timed(look),
+        "page": timed(lambda: slate_queries.slate_counts(campaign)),
+    }
     # An exhausted pool: all further prompts have opened slates.
     Slate.objects.filter(campaign=campaign, state="sampling").delete()
     Mix.objects.filter(campaign=campaign).update(reached=prompts)

@@ -12,7 +12,7 @@ from annotate.work.submitting import Submission
 
 
 def submit(*, assignment_id: int, labeler: User, text: str, submit_key: UUID, now: datetime) -> Submission:
-    """Store the answer and hand it in, both or neither. Raises the engine's refusals."""
+    """Store the answer and submit it in one transaction. Raises a Refusal."""
     with transaction.atomic():
         return submitting.submit(
             assignment_id=assignment_id,
@@ -24,7 +24,7 @@ def submit(*, assignment_id: int, labeler: User, text: str, submit_key: UUID, no
         )
 
 
-# After an expired lease the slot may be another one than the page was opened with.
+# After an expired lease, the submit may have taken another slot of the task.
 STORE = """
 INSERT INTO demonstrations_demonstration (assignment_id, text, written_at)
 SELECT moved.id, %(text)s::text, %(now)s::timestamptz FROM moved
@@ -33,7 +33,7 @@ ON CONFLICT (assignment_id) DO UPDATE SET text = excluded.text, written_at = exc
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Take the last submit back: its text is the task's draft again. Raises the engine's refusals."""
+    """Undo the last submit and turn its text into the task's draft. Raises a Refusal."""
     with transaction.atomic():
         assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         answer = Demonstration.objects.get(assignment=assignment)
@@ -44,5 +44,5 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:
-    """A demonstration as its event keeps it when another takes its place."""
+    """The replaced demonstration, for the event log."""
     return {"text": assignment.demonstration.text}

@@ -5,9 +5,11 @@ from django.utils.translation import gettext_lazy as _
 from annotate.demonstrations.rules import MAX_CHARACTERS, length
 from annotate.lib.text import is_blank, tidy_within
 
+TOO_LONG = _("The answer has %(characters)s characters. Shorten it to at most %(limit)s.")
+
 
 class DemonstrationForm(forms.Form):
-    # No max_length: as an attribute of the textarea it would cut a paste short without a word.
+    # No max_length: the browser would silently cut a pasted text.
     text = forms.CharField(
         label=_("Your answer"),
         strip=False,
@@ -31,8 +33,8 @@ class DemonstrationForm(forms.Form):
         characters = length(text).characters
         if characters > MAX_CHARACTERS:
             raise ValidationError(
-                _("The answer has %(characters)s characters; the most are %(most)s."),
+                TOO_LONG,
                 "too_long",
-                {"characters": f"{characters:,}", "most": f"{MAX_CHARACTERS:,}"},
+                {"characters": f"{characters:,}", "limit": f"{MAX_CHARACTERS:,}"},
             )
         return text

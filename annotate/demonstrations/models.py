@@ -5,7 +5,7 @@ from annotate.work.models import Assignment
 
 
 class Demonstration(models.Model):
-    """The answer a labeler wrote to a prompt: what the policy should have said."""
+    """The answer that a labeler wrote to a prompt."""
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="demonstration")
     text = models.TextField(_("answer"))

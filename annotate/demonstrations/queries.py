@@ -7,10 +7,10 @@ from annotate.work.models import Campaign
 
 
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
-    """The pool's prompts, all but those in quarantine."""
+    """The pool's prompts, except those in quarantine."""
     return Prompt.objects.filter(pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
-def written(assignment_id: int, labeler: User) -> Demonstration | None:
-    """What this labeler handed in for the slot, to be written again. Somebody else's answer is never found."""
+def earlier_answer(assignment_id: int, labeler: User) -> Demonstration | None:
+    """This labeler's earlier answer for a sent-back slot."""
     return Demonstration.objects.filter(assignment=assignment_id, assignment__labeler=labeler).first()

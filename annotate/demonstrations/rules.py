@@ -1,5 +1,3 @@
-"""What counts as a demonstration, on plain text."""
-
 from dataclasses import dataclass
 
 MAX_CHARACTERS = 100_000
@@ -12,5 +10,5 @@ class Length:
 
 
 def length(text: str) -> Length:
-    """Words are runs between white space; characters count everything, as the limit does."""
+    """Count words between white space, and all characters, as the limit does."""
     return Length(words=len(text.split()), characters=len(text))

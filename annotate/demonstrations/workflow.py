@@ -1,4 +1,4 @@
-"""Demonstrations: labelers write the answer that the model should have given to a prompt."""
+"""The demonstrations workflow: labelers write the answer that the model should give to a prompt."""
 
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +49,7 @@ class Demonstrations(Workflow):
     def show(self, *, assignment: Assignment, labeler: User, draft: Typed | None, now: datetime) -> Context:
         if draft is not None:
             return _part(DemonstrationForm(initial={"text": draft.get("text", "")}))
-        earlier = queries.written(assignment.id, labeler) if assignment.rounds else None
+        earlier = queries.earlier_answer(assignment.id, labeler) if assignment.rounds else None
         return _part(DemonstrationForm(initial={"text": earlier.text if earlier else ""}))
 
     def submit(self, *, assignment_id: int, labeler: User, typed: Typed, submit_key: UUID, now: datetime) -> Submission:

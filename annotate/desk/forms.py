@@ -1,9 +1,9 @@
-"""What the desk's pages send, turned into values."""
+"""Parse what the pages of the desk send."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -19,20 +19,18 @@ from annotate.lib.text import storable
 from annotate.work.models import SkipReason
 from annotate.work.workflow import Typed
 
-# Fields of the page, not of the answer: they are not kept in a draft.
+# Fields that a draft does not store.
 PAGE_FIELDS = frozenset({"csrfmiddlewaretoken", "submit_key", "then", "active"})
 
 
 class SkipForm(forms.Form):
-    """Its names are its own: it stands on a page with the form of the task."""
-
-    prefix = "skip"
+    prefix = "skip"  # the task's form is on the same page
 
     reason = forms.ChoiceField(
         label=_("Why do you skip it?"),
         choices=SkipReason.choices,
         widget=forms.RadioSelect,
-        error_messages={"required": _("Choose a reason: it helps to repair the task or the guideline.")},
+        error_messages={"required": _("Choose a reason. It helps to improve the task or the guideline.")},
     )
     note = NoteField(label=_("Note"), longest=2000, rows=3, help_text=_("For the people who run this campaign."))
 
@@ -43,16 +41,16 @@ def fields(form: forms.Form) -> SafeString:
 
 @cache
 def empty_skip_fields(_language: str) -> SafeString:
-    """The fields as every task's page has them. To render them anew would be a third of such a page's cost."""
+    """The fields without values. Cached, because rendering them takes a third of the time of a task page."""
     return fields(SkipForm())
 
 
 class BadDraft(ValueError):
-    """The draft is not an object of form fields."""
+    """The request body is not a JSON object of form fields."""
 
 
 def submit_key(data: QueryDict) -> UUID | None:
-    """The key the page was made with; None if it is missing or none."""
+    """The page's submit key. None: it is missing or invalid."""
     try:
         return UUID(data.get("submit_key", ""))
     except ValueError:
@@ -61,38 +59,40 @@ def submit_key(data: QueryDict) -> UUID | None:
 
 @dataclass(frozen=True)
 class Active:
-    """What a page tells of its labeler's time: its own id, and how many active seconds it has seen in all."""
+    """The active seconds since a visit of the page began, in total."""
 
-    sitting: UUID
+    visit: UUID
     total: float
 
 
-def active(told: object) -> Active | None:
-    """Out of `id:seconds`, as static/js/active.js writes it; None where it is anything else."""
-    sitting, _colon, total = str(told).partition(":")
+def active(report: object) -> Active | None:
+    """Parse `id:seconds` as static/js/active.js writes it. None: invalid."""
+    visit, _colon, total = str(report).partition(":")
     try:
-        return Active(UUID(sitting), float(total))
+        return Active(UUID(visit), float(total))
     except ValueError:
         return None
 
 
 def number(data: QueryDict, name: str) -> int:
-    """0, the id of nothing, where no number was sent."""
+    """The id in a field. 0, which no row has: it is missing or invalid."""
     return id_in(data.get(name, "")) or 0
 
 
-def told(sent: bytes) -> dict[str, Any]:
-    """The JSON object of a page's heartbeat; an empty one where it is none."""
+def heartbeat(sent: bytes) -> dict[str, object]:
+    """The JSON object of a page's heartbeat. Empty: invalid."""
     try:
-        found = json.loads(sent or b"{}")
+        values = json.loads(sent or b"{}")
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
 def draft_from_json(sent: bytes) -> tuple[dict[str, list[str]], str | None]:
-    """{"body": {field: text or [texts]}, "seen": version} as the browser's autosave sends it: the body, and what it was
-    written over where the browser knows. Raises BadDraft."""
+    """Parse {"body": {field: text or [texts]}, "seen": version} from the autosave.
+
+    Returns the body, and the version of the draft that the page showed, if it sends one. Raises BadDraft.
+    """
     try:
         whole = json.loads(sent)
         body, seen = whole["body"], whole.get("seen")
@@ -107,11 +107,11 @@ def draft_from_json(sent: bytes) -> tuple[dict[str, list[str]], str | None]:
 
 
 def draft_from_form(data: QueryDict) -> dict[str, list[str]]:
-    """The same, out of a form that was sent whole."""
+    """The body of a draft from a submitted form."""
     return _kept(dict(data.lists()))
 
 
-def _kept(fields: dict[str, list[Any]]) -> dict[str, list[str]]:
+def _kept(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return {
         _storable(name): [_storable(text) for text in values]
         for name, values in fields.items()
@@ -120,22 +120,22 @@ def _kept(fields: dict[str, list[Any]]) -> dict[str, list[str]]:
 
 
 def _storable(text: str) -> str:
-    """A draft keeps what it can: half an emoji, cut by a keyboard, must not cost the rest of the text."""
+    """Replace characters that the database cannot store. Some keyboards send half an emoji."""
     if storable(text):
         return text
     return text.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def typed(body: dict[str, Any] | None) -> Typed | None:
-    """A stored draft as the form data it was."""
+def typed(body: Mapping[str, list[str] | str] | None) -> Typed | None:
+    """Turn a stored draft back into form data."""
     if body is None:
         return None
     return MultiValueDict({name: values if isinstance(values, list) else [values] for name, values in body.items()})
 
 
-def as_text(body: dict[str, Any]) -> str:
-    """A draft to be read and copied: one field's text alone, several with their names."""
+def as_text(body: Mapping[str, Sequence[str]]) -> str:
+    """A draft as one text to copy. With several texts, each has the name of its field."""
     lines = [(name, text) for name, values in body.items() for text in values if text.strip()]
     if len(lines) == 1:
-        return str(lines[0][1])
+        return lines[0][1]
     return "\n\n".join(f"{name}: {text}" for name, text in lines)

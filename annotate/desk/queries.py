@@ -1,5 +1,3 @@
-"""What one labeler finds on their desk."""
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,13 +14,13 @@ from annotate.work.models import Assignment, Campaign, Draft, Task
 from annotate.work.queries import campaigns_for
 from annotate.work.shapes import CAMPAIGN, DRAFT, SLOT
 
-# Whether a hundred tasks wait or a million makes no difference to the one who takes the next; counting them would.
+# Stop counting waiting tasks here. An exact count of a large campaign would be slow, and labelers do not need it.
 COUNTED = 100
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A campaign open to the labeler. `left` stops counting at COUNTED."""
+    """A campaign that the labeler may work in. `left`: waiting tasks, at most COUNTED."""
 
     campaign: Campaign
     version: GuidelineVersion | None
@@ -36,25 +34,25 @@ class Offer:
 
 
 def offers(labeler: User, held: Sequence[Assignment]) -> list[Offer]:
-    """The campaigns open to the labeler, those first in which they hold a task, and those last that have none left.
+    """The campaigns that the labeler may work in: those with a held task first, those without tasks last.
 
-    The number of queries does not grow with the campaigns.
+    A constant number of queries.
     """
     campaigns = list(campaigns_for(labeler))
     versions = _current_versions(campaigns, labeler)
     left = queue.waiting(campaigns, labeler, COUNTED)
-    in_hand = {assignment.campaign_id: assignment for assignment in held}
-    found = [
+    held_in = {assignment.campaign_id: assignment for assignment in held}
+    offers = [
         Offer(
             campaign=campaign,
             version=versions.get(campaign.guideline_id),
             acknowledged=bool(getattr(versions.get(campaign.guideline_id), "acknowledged", False)),
             left=left[campaign.id],
-            held=in_hand.get(campaign.id),
+            held=held_in.get(campaign.id),
         )
         for campaign in campaigns
     ]
-    return sorted(found, key=lambda offer: (offer.held is None, not offer.left))
+    return sorted(offers, key=lambda offer: (offer.held is None, not offer.left))
 
 
 def _current_versions(campaigns: list[Campaign], labeler: User) -> dict[int, GuidelineVersion]:
@@ -85,7 +83,7 @@ WHERE slot.id = %(assignment)s
 
 
 def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Draft | None] | None:
-    """The same with all that its page shows, and what the labeler has typed there."""
+    """As `had`, with the rows that the task page shows and the labeler's draft, in one query."""
     with connection.cursor() as cursor:
         execute(cursor, HAD_WITH_ITS_PAGE, {"assignment": assignment_id, "labeler": labeler.id})
         row = cursor.fetchone()
@@ -101,8 +99,8 @@ def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Dr
     return (assignment, draft) if is_theirs(assignment, labeler) else None
 
 
-def standing(labeler: User, assignment: Assignment) -> Assignment | None:
-    """The slot of the task that is the labeler's now: this one, or the one a late submit took instead."""
+def current_slot(labeler: User, assignment: Assignment) -> Assignment | None:
+    """The labeler's slot of the task: this one, or another one that a late submit took."""
     if assignment.labeler_id == labeler.id:
         return assignment
     return Assignment.objects.filter(task=assignment.task_id, labeler=labeler).first()

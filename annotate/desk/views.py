@@ -1,4 +1,4 @@
-"""A labeler's pages: take a task, work on it, hand it in. Each view loads, calls one action and answers."""
+"""The labeler's pages: claim a task, work on it, submit it."""
 
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers, patch_cache_control
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -42,17 +42,19 @@ from annotate.work.workflow import BadAnswer, Context
 from annotate.workflows.queries import titles
 from annotate.workflows.table import workflow_of
 
-# Markdown of a novel would keep a web worker busy for the sake of a look.
+# Characters. Rendering a longer text would block a web worker.
 PREVIEWED = 200_000
+UNDONE = gettext_lazy("Your answer is back. Change it, then submit it again.")
+NOT_A_DRAFT = gettext_lazy("The draft is not a JSON object of form fields. Load the task again.")
 
 
 def _task_page(request: HttpRequest, assignment_id: int) -> str:
-    """Where a form of this task is; for outsiders there is nothing."""
+    """The address of the task's page. 404 for other labelers."""
     return reverse("desk:task", args=[_had_or_404(person(request), assignment_id).id])
 
 
 def _held_page(request: HttpRequest, campaign_id: int) -> str:
-    """The task that the labeler works on in this campaign, or the list of campaigns."""
+    """The address of the labeler's task in this campaign, or of the list of campaigns."""
     labeler = person(request)
     held = [assignment.id for assignment in work.held(labeler) if assignment.campaign_id == campaign_id]
     if held:
@@ -72,7 +74,7 @@ def home(request: HttpRequest) -> HttpResponse:
     today = work.answered_today(labeler, now)
     context = {
         "offers": offers,
-        # A campaign may have been paused or closed since: what is held can be finished.
+        # Labelers finish tasks of campaigns that somebody paused or closed meanwhile.
         "elsewhere": [assignment for assignment in held if assignment.campaign_id not in offered],
         "sent_back": work.sent_back(labeler),
         "today": today,
@@ -85,14 +87,13 @@ def home(request: HttpRequest) -> HttpResponse:
 @labelers
 @post_or_redirect(_held_page)
 def next_task(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    return _go_on(request, campaign_id, timezone.now())
+    return _to_next_task(request, campaign_id, timezone.now())
 
 
 @require_safe
 @labelers
 def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """The page of a task. One that is ready ahead may be kept by the browser until its lease ends, to be shown at once
-    when its turn comes; every other is made anew whenever it is asked for."""
+    """The page of a task. The browser may cache a prefetched one until its lease ends."""
     labeler, now = person(request), timezone.now()
     assignment, draft = _page_or_404(labeler, assignment_id)
     response = _task(request, assignment, draft, now)
@@ -106,13 +107,13 @@ def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
 
 def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now: datetime) -> HttpResponse:
     labeler = person(request)
-    standing = queries.standing(labeler, assignment)
-    if standing and standing.state != State.LEASED:
-        return redirect("desk:answer", standing.id)
-    if standing and standing.id != assignment.id:
-        return redirect("desk:task", standing.id)
+    current = queries.current_slot(labeler, assignment)
+    if current and current.state != State.LEASED:
+        return redirect("desk:answer", current.id)
+    if current and current.id != assignment.id:
+        return redirect("desk:task", current.id)
     try:
-        # Looking at the page is a sign of life, also where no JavaScript sends heartbeats.
+        # Loading the page renews the lease, so that labelers without JavaScript keep it.
         leased_until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
     except refusals.LeaseLost:
         leased_until = None
@@ -128,7 +129,7 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
 @require_POST
 @labelers
 def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
-    """The page's script asks for the task after this one, and loads its page before it is wanted."""
+    """Claim the next task in advance, for the script that loads its page."""
     labeler, now = person(request), timezone.now()
     try:
         claimed = leases.prefetch(campaign_id=campaign_id, labeler=labeler, now=now)
@@ -136,7 +137,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
         raise Http404 from outsider
     except Refusal as refused:
         _ask_for_more(campaign_id, refused)
-        # That there is no next task is an answer, and no fault for the browser's console.
+        # Status 200, because an error would appear in the browser's console.
         return JsonResponse({"page": None, "words": str(refused)})
     return JsonResponse({"page": reverse("desk:task", args=[claimed.id]), "leased_until": claimed.leased_until})
 
@@ -144,13 +145,13 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
 @labelers
 @post_or_redirect(_task_page)
 def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """The whole form, or its fields from the page's script, which asks for JSON: a proxy's error page is no JSON."""
+    """Submit the answer. The page's script asks for JSON, which it can tell from the error page of a proxy."""
     labeler, now, scripted = person(request), timezone.now(), _scripted(request)
     assignment = _had_or_404(labeler, assignment_id)
     key = forms.submit_key(request.POST)
     if key is None:
-        words = _("This form is incomplete. Load the task again.")
-        return JsonResponse({"words": words}, status=400) if scripted else HttpResponseBadRequest(words)
+        message = _("This form is incomplete. Load the task again.")
+        return JsonResponse({"words": message}, status=400) if scripted else HttpResponseBadRequest(message)
     _count_time(assignment, labeler, request.POST.get("active", ""), now)
     workflow = workflow_of(assignment.campaign)
     try:
@@ -158,7 +159,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             assignment_id=assignment.id, labeler=labeler, typed=request.POST, submit_key=key, now=now
         )
     except BadAnswer as bad:
-        # The browser counts on a submit that arrived: whoever leaves the page that comes back finds this text again.
+        # After a submit the browser deletes its own copy of the text, so store the text as a draft.
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
         if scripted:
             return JsonResponse({"words": bad.words}, status=422)
@@ -171,11 +172,12 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             return JsonResponse({"words": str(refused)}, status=409)
         return _lost(request, assignment, body, refused, key=key, status=409)
     if scripted:
-        # The next page may be in the browser already: its script says what a message would.
-        taken_back = reverse("desk:undo", args=[submission.assignment.id]) if assignment.campaign.undo_minutes else None
-        return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": taken_back})
+        # The script shows the message itself, because it may have loaded the next page in advance.
+        can_undo = assignment.campaign.undo_minutes > 0
+        undo_address = reverse("desk:undo", args=[submission.assignment.id]) if can_undo else None
+        return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": undo_address})
     say_once(request, _("Submitted."))
-    # The next text gets the focus, also where no script gives it: people go on typing.
+    # Focus the next text field without JavaScript too, so that labelers continue typing.
     field = "#id_text" if workflow.writes_text else ""
     return _after_submit(request, assignment, now, field)
 
@@ -184,13 +186,13 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @labelers
 @refusals_as_json
 def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
-    """The page's autosave. Where there is no JavaScript, `release` and a refused submit keep the text."""
+    """Store the draft that the page's script sends."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     try:
         body, seen = forms.draft_from_json(request.body)
     except forms.BadDraft:
-        return JsonResponse({"words": _("This is no draft.")}, status=400)
+        return JsonResponse({"words": str(NOT_A_DRAFT)}, status=400)
     saved = drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now, seen=seen)
     return JsonResponse({"saved_at": saved.saved_at, "version": saved.version, "unseen": saved.unseen})
 
@@ -198,7 +200,7 @@ def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
 @labelers
 @post_or_redirect(_task_page, refused="desk:home")
 def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """Take the last submit back. What was claimed after it stays ready ahead."""
+    """Undo the last submit. A task claimed after it becomes a prefetched one."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     try:
@@ -206,10 +208,10 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
     except Refusal:
         current = _had_or_404(labeler, assignment_id)
         if current.labeler_id == labeler.id and current.state == State.LEASED:
-            # The first click of two, or another tab, has taken it back.
+            # A double click, or another tab, has already undone it.
             return redirect("desk:task", current.id)
         raise
-    messages.info(request, _("Your answer is taken back: change it, and hand it in again."))
+    messages.info(request, UNDONE)
     return redirect("desk:task", undone.id)
 
 
@@ -217,10 +219,10 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @labelers
 @refusals_as_json
 def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
-    """The page's heartbeat, with the active seconds it has seen so far."""
+    """Renew the lease and store the active time that the page reports."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
-    _count_time(assignment, labeler, forms.told(request.body).get("active", ""), now)
+    _count_time(assignment, labeler, forms.heartbeat(request.body).get("active", ""), now)
     until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
     return JsonResponse({"leased_until": until})
 
@@ -228,30 +230,30 @@ def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
 @labelers
 @post_or_redirect(_task_page, refused="desk:home")
 def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """Pass on the task. Without JavaScript the button sends the whole form, and a page of its own asks the reason."""
+    """Skip the task. Without JavaScript the button sends the task's form, and a separate page asks for the reason."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
-    asked = "skip-sent" in request.POST
-    form = forms.SkipForm(request.POST if asked else None)
-    if not asked:
+    has_reason = "skip-sent" in request.POST
+    form = forms.SkipForm(request.POST if has_reason else None)
+    if not has_reason:
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
     if not form.is_valid():
         context = {"assignment": assignment, "skip_fields": partial(forms.fields, form)}
-        return render(request, "desk/skip.html", context, status=422 if asked else 200)
+        return render(request, "desk/skip.html", context, status=422 if has_reason else 200)
     leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
-    messages.info(request, _("You skipped the task. It does not come back to you."))
-    return _go_on(request, assignment.campaign_id, now)
+    messages.info(request, _("You skipped the task. You will not see it again."))
+    return _to_next_task(request, assignment.campaign_id, now)
 
 
 @labelers
 @post_or_redirect(_task_page, refused="desk:home")
 def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """Put the task back. The button sends the whole form, so that its text is kept also without the autosave."""
+    """Return the task to the queue. The button sends the task's form, so the draft is stored without JavaScript too."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
     leases.release(assignment_id=assignment.id, labeler=labeler, now=now)
-    messages.info(request, _("The task is back in the queue. What you wrote is kept, in case you take it again."))
+    messages.info(request, _("The task is back in the queue. Your text is saved in case you get the task again."))
     return redirect("desk:home")
 
 
@@ -286,7 +288,7 @@ def guideline(request: HttpRequest, campaign_id: int) -> HttpResponse:
         published = campaign.guideline.versions.exclude(published_at=None)
         read = get_object_or_404(published, id=forms.number(request.POST, "version"))
         acknowledge(version=read, labeler=labeler, now=now)
-        return _go_on(request, campaign.id, now)
+        return _to_next_task(request, campaign.id, now)
     version, known = current_version(campaign.guideline), acknowledged_version(labeler, campaign.guideline)
     context = {"campaign": campaign, "version": version, "known": known, "pieces": _changes(known, version)}
     return render(request, "desk/guideline.html", context)
@@ -302,7 +304,7 @@ def answers(request: HttpRequest) -> HttpResponse:
 @require_safe
 @labelers
 def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """The labeler's own answer, to read, with the reviewer's words."""
+    """The labeler's own answer with the reviewer's comment."""
     assignment, _draft = _page_or_404(person(request), assignment_id)
     if assignment.labeler_id != person(request).id or assignment.submitted_at is None:
         raise Http404
@@ -317,7 +319,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
 
 
 def _had_or_404(labeler: User, assignment_id: int) -> Assignment:
-    """Somebody else's task looks as one that does not exist."""
+    """404 for the tasks of other labelers, so that nobody learns which exist."""
     assignment = had(labeler, assignment_id)
     if assignment is None:
         raise Http404
@@ -325,17 +327,17 @@ def _had_or_404(labeler: User, assignment_id: int) -> Assignment:
 
 
 def _page_or_404(labeler: User, assignment_id: int) -> tuple[Assignment, Draft | None]:
-    found = queries.had_with_its_page(labeler, assignment_id)
-    if found is None:
+    rows = queries.had_with_its_page(labeler, assignment_id)
+    if rows is None:
         raise Http404
-    return found
+    return rows
 
 
 def _page(
     request: HttpRequest, assignment: Assignment, part: Context, leased_until: datetime | None, *, status: int = 200
 ) -> HttpResponse:
-    """The task's page. Its submit key is made here: the same page sent twice is one submit."""
-    # A late page is opened under a slot that may be somebody else's by now, with what a reviewer wrote to them.
+    """The task's page, with a new submit key: sending one page twice is one submit."""
+    # After an expired lease the slot may belong to somebody else, and so may the reviewer's comment.
     sent_back = bool(assignment.rounds) and assignment.labeler_id == person(request).id
     workflow = workflow_of(assignment.campaign)
     context = {
@@ -348,7 +350,7 @@ def _page(
         "sent_back": sent_back,
         "leased_until": leased_until,
         "late": leased_until is None,
-        # Three heartbeats a lease, so that one may get lost, but no more than one a minute.
+        # Three heartbeats per lease, so that one may fail; at least one a minute.
         "renew_seconds": min(60, assignment.campaign.lease_minutes * 20),
     }
     return render(request, "desk/task.html", context | part, status=status)
@@ -357,23 +359,23 @@ def _page(
 def _lost(
     request: HttpRequest, assignment: Assignment, body: Context, refused: Exception, *, key: UUID | None, status: int
 ) -> HttpResponse:
-    """The task is not theirs to submit any more: their text, to be copied."""
+    """Show the labeler's text, to copy: they may not submit the task any more."""
     context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused), "submit_key": key}
     context["handed_in"] = isinstance(refused, refusals.AlreadySubmitted)
     context["skipped"] = isinstance(refused, refusals.Skipped)
     return render(request, "desk/lost.html", context, status=status)
 
 
-def _count_time(assignment: Assignment, labeler: User, told: object, now: datetime) -> None:
-    if active := forms.active(told):
-        times.count(task_id=assignment.task_id, labeler=labeler, visit=active.sitting, total=active.total, now=now)
+def _count_time(assignment: Assignment, labeler: User, report: object, now: datetime) -> None:
+    if active := forms.active(report):
+        times.count(task_id=assignment.task_id, labeler=labeler, visit=active.visit, total=active.total, now=now)
 
 
 def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -> None:
     try:
         drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
     except Refusal:
-        # It was handed in meanwhile, or is too long to be kept: the answer to the request says more.
+        # It is already submitted, or too long. The response to the request explains it.
         pass
 
 
@@ -386,14 +388,14 @@ def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime, f
         leases.release_prefetched(campaign_id=assignment.campaign_id, labeler=person(request), now=now)
         return redirect("desk:home")
     try:
-        return _go_on(request, assignment.campaign_id, now, field)
+        return _to_next_task(request, assignment.campaign_id, now, field)
     except Http404:
-        # The campaign is not open to them any more. What they handed in is handed in all the same.
+        # The labeler may not work in the campaign any more, but the submit is stored.
         return redirect("desk:home")
 
 
-def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "") -> HttpResponseRedirect:
-    """Redirect to the labeler's next task of the campaign, to this `#field` of it; where there is none, home with the
+def _to_next_task(request: HttpRequest, campaign_id: int, now: datetime, field: str = "") -> HttpResponseRedirect:
+    """Claim the labeler's next task and redirect to it, to this `#field`. Without a task, redirect home with the
     reason."""
     try:
         claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
@@ -402,7 +404,7 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
     except refusals.NotAcknowledged:
         return redirect("desk:guideline", campaign_id)
     except Refusal as refused:
-        # What lies ready in a campaign that was paused is in no list of theirs, and would count among what they hold.
+        # A prefetched task of a paused campaign is in no list, but would count as held.
         leases.release_prefetched(campaign_id=campaign_id, labeler=person(request), now=now)
         _ask_for_more(campaign_id, refused)
         messages.info(request, str(refused))
@@ -411,14 +413,14 @@ def _go_on(request: HttpRequest, campaign_id: int, now: datetime, field: str = "
 
 
 def _ask_for_more(campaign_id: int, refused: Refusal) -> None:
-    """Tell the workflow that a labeler has nothing left: it may be able to prepare tasks now."""
+    """Tell the workflow that a labeler found no task, so that it may prepare tasks now."""
     if isinstance(refused, refusals.NothingLeft):
         campaign = Campaign.objects.get(id=campaign_id)
         workflow_of(campaign).ran_out(campaign=campaign)
 
 
 def _changes(known: GuidelineVersion | None, version: GuidelineVersion | None) -> list[Piece]:
-    """What a new version changes in the one the labeler acknowledged."""
+    """The differences between the acknowledged version and the current one."""
     if known is None or version is None or known.id == version.id:
         return []
     return word_diff(known.body, version.body)

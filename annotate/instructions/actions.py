@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import User
 from annotate.instructions.models import Brief, Instruction, InstructionSettings
 from annotate.instructions.queries import original_of
-from annotate.instructions.rules import MOST_BRIEFS, Text, prompt_draft
+from annotate.instructions.rules import MAX_BRIEFS, Text, prompt_draft
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import is_blank
 from annotate.pools.actions import DuplicatePrompt, add_prompt
@@ -27,21 +27,21 @@ log = logging.getLogger(__name__)
 
 
 class NoBriefs(Refusal):
-    message = _("Say how many instructions you want, or for user-based ones write a use case on each line.")
+    message = _("Enter how many instructions you need. For user-based instructions, write one use case on each line.")
 
 
 class TooManyBriefs(Refusal):
-    message = _("Add at most 500 at a time.")
+    message = _("Add at most 500 briefs at a time.")
 
 
 class TakesNoBriefs(Refusal):
-    message = _("Only an instruction campaign that is not closed takes briefs.")
+    message = _("You can add briefs only to an instruction campaign that is not closed. Choose another campaign.")
 
 
 def add_briefs(
     *, campaign: Campaign, kind: Kind, count: int = 0, use_cases: Sequence[str] = (), now: datetime
 ) -> list[Brief]:
-    """Ask for new instructions: `count` plain or few-shot ones, or a user-based one for each use case.
+    """Request new instructions: `count` plain or few-shot ones, or a user-based one for each use case.
 
     Raises NoBriefs, TooManyBriefs or TakesNoBriefs.
     """
@@ -50,7 +50,7 @@ def add_briefs(
     cases = [case.strip() for case in use_cases if not is_blank(case)] if kind == Kind.USER_BASED else [""] * count
     if not cases:
         raise NoBriefs
-    if len(cases) > MOST_BRIEFS:
+    if len(cases) > MAX_BRIEFS:
         raise TooManyBriefs
     with transaction.atomic():
         tasks = [filling.add_task(campaign=campaign, now=now) for _case in cases]
@@ -71,10 +71,9 @@ def submit(
     submit_key: UUID,
     now: datetime,
 ) -> Submission:
-    """Store the instruction and hand it in, all or nothing.
+    """Store the instruction and submit it in one transaction. Raises a Refusal.
 
-    It becomes a prompt when a reviewer accepts it. Where nobody reviews it, `sweep` makes the prompt when the answer
-    cannot be taken back any more.
+    It becomes a prompt when a reviewer accepts it. Without a review, `sweep` makes the prompt after the undo time.
     """
     with transaction.atomic():
         outcome = submitting.submit(
@@ -85,7 +84,7 @@ def submit(
             replaces=_record,
         )
         if not outcome.repeated:
-            # After an expired lease the slot may be another one than the page was opened with.
+            # After an expired lease, the submit may have taken another slot of the task.
             Instruction.objects.update_or_create(
                 assignment=outcome.assignment,
                 defaults={
@@ -102,15 +101,15 @@ def submit(
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Take the last submit back: its text is the task's draft again.
+    """Undo the last submit and turn it into the task's draft. Raises a Refusal.
 
-    No prompt has come of it yet, so nobody has built on it. Raises the engine's refusals.
+    The instruction is not a prompt yet, so nothing uses it.
     """
     with transaction.atomic():
         assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         instruction = Instruction.objects.get(assignment=assignment)
         if instruction.prompt_id is not None:
-            raise UndoOver  # earlier versions made the prompt at the submit
+            raise UndoOver  # older releases made the prompt at the submit
         body = {
             "text": [instruction.text],
             "category": [instruction.category],
@@ -126,18 +125,18 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def sweep(*, now: datetime) -> None:
-    """Make prompts of the instructions that nobody reviews, once their labelers' minutes for an undo are over.
+    """Make prompts of instructions without a review when their undo time is over.
 
-    Before, nobody could build on them anyway: an undo that is refused because somebody has would tell the labeler that
-    the instruction was not drawn for review. Idempotent and safe to run concurrently.
+    A prompt that exists earlier could be in use and block the undo. The labeler would then know that the answer was not
+    drawn for review. Idempotent and safe to run concurrently.
     """
     own = Campaign.objects.filter(instructionsettings__isnull=False)
     for campaign in own.exclude(state=CampaignState.DRAFT).order_by("id"):
         closed = campaign.state == CampaignState.CLOSED
         until = now if closed else now - timedelta(minutes=campaign.undo_minutes)
         waiting = _waiting().filter(assignment__campaign=campaign, assignment__submitted_at__lte=until).exists()
-        # More minutes from now on do not make old answers young again. The drawn ones neither: if only they could be
-        # taken back then, their labelers would know that they are drawn.
+        # Settle, so that a longer undo time does not reopen old answers. Answers drawn for review are settled too:
+        # otherwise labelers could recognize them by the undo.
         if waiting or _to_settle(campaign, until).exists():
             work_campaigns.settle(campaigns=[campaign.id], now=until)
         if waiting:
@@ -145,20 +144,20 @@ def sweep(*, now: datetime) -> None:
 
 
 def _to_settle(campaign: Campaign, until: datetime) -> QuerySet[Assignment]:
-    """Answers that wait for a reviewer, were submitted by `until`, and would reopen if the undo time became longer."""
+    """Answers that wait for a review, were submitted by `until` and are not settled."""
     to_review = campaign.assignments.filter(state=State.SUBMITTED, needs_review=True, submitted_at__lte=until)
     return to_review.filter(submitted_at__gt=campaign.settled_at) if campaign.settled_at else to_review
 
 
 def settle(*, campaigns: Iterable[int], now: datetime) -> None:
-    """As work.campaigns.settle. Accepted instructions of the campaigns that nobody reviews then become prompts."""
-    settled = list(campaigns)
-    work_campaigns.settle(campaigns=settled, now=now)
-    _make_prompts(settled, now)
+    """As work.campaigns.settle; then make prompts of the instructions without a review."""
+    ids = list(campaigns)
+    work_campaigns.settle(campaigns=ids, now=now)
+    _make_prompts(ids, now)
 
 
 def _waiting() -> QuerySet[Instruction]:
-    """Accepted without a review, and neither a prompt yet nor refused by the pool."""
+    """Instructions accepted without a review that are not a prompt yet and not refused by the pool."""
     accepted = {"assignment__state": State.ACCEPTED, "assignment__decided_by": None}
     return Instruction.objects.filter(prompt=None, refusal="", **accepted)
 
@@ -169,15 +168,15 @@ def _make_prompts(campaigns: Sequence[int], now: datetime) -> None:
     for instruction_id in list(waiting.order_by("assignment__submitted_at", "id").values_list("id", flat=True)):
         try:
             with transaction.atomic():
-                # Another worker may be making its prompt: then it is not waiting any more.
-                waits = _waiting().select_for_update(of=("self",)).filter(id=instruction_id)
-                for instruction in waits:
+                # Another worker may have made its prompt.
+                locked = _waiting().select_for_update(of=("self",)).filter(id=instruction_id)
+                for instruction in locked:
                     become_prompt(instruction=instruction, now=now)
         except (OperationalError, InterfaceError):
-            # The database is away: the next sweep goes through all of them.
+            # The database is unavailable. The next sweep tries all instructions again.
             raise
         except Exception:
-            # An error in one instruction must not keep the others from becoming prompts.
+            # An error in one instruction must not stop the others.
             log.exception("instruction %s could not become a prompt", instruction_id)
 
 
@@ -190,7 +189,7 @@ def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -
 
 
 def become_prompt(*, instruction: Instruction, now: datetime) -> None:
-    """Put an accepted instruction into its campaign's target pool, or note why it could not go there."""
+    """Add an accepted instruction to its campaign's target pool, or store why the pool refuses it."""
     assignment = instruction.assignment
     task = assignment.task
     pool = assignment.campaign.instructionsettings.target_pool
@@ -208,6 +207,6 @@ def become_prompt(*, instruction: Instruction, now: datetime) -> None:
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:
-    """An instruction as its event keeps it when another takes its place."""
+    """The replaced instruction, for the event log."""
     instruction = assignment.instruction
     return {name: getattr(instruction, name) for name in ("text", "pairs", "category", "reasons", "note")}

@@ -1,4 +1,4 @@
-from annotate.instructions.models import Brief, Instruction
+from annotate.instructions.models import Brief, Instruction, InstructionSettings
 from annotate.lib.admin import show
 
-show(Brief, Instruction)
+show(InstructionSettings, Brief, Instruction)

@@ -3,5 +3,5 @@ from django.apps import AppConfig
 
 class InstructionsConfig(AppConfig):
     name = "annotate.instructions"
-    # The database has tables and migrations under the package's former name.
+    # Tables and migrations use the former name of this package.
     label = "edits"

@@ -8,9 +8,9 @@ from django.utils.translation import gettext_lazy as _
 from annotate.instructions.actions import NoBriefs
 from annotate.instructions.models import InstructionSettings, Reason
 from annotate.instructions.rules import (
-    FEWEST_PAIRS,
-    MOST_BRIEFS,
-    MOST_PAIRS,
+    MAX_BRIEFS,
+    MAX_PAIRS,
+    MIN_PAIRS,
     Original,
     Text,
     filled_pairs,
@@ -22,15 +22,21 @@ from annotate.lib.fields import NoteField
 from annotate.lib.text import is_blank, tidy
 from annotate.pools.models import Category, Kind, Pool
 from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Pair, prepare
-from annotate.work.workflow import Typed
+from annotate.work.workflow import Context, Typed
 
-# A longer text cannot become a prompt, even if composing its characters shortens it. It is refused before it is read.
-LONGEST_TYPED = 4 * MAX_PROMPT_LENGTH
+# Characters. Unicode normalization shortens a text at most by this factor, so refuse longer ones before it.
+MAX_TYPED = 4 * MAX_PROMPT_LENGTH
+
+
+NOTHING_CHANGED = _("You have not changed anything yet. If the instruction is good as it is, skip the task.")
+QUERY_MISSING = _("Write the query of this pair.")
+RESPONSE_MISSING = _("Write the response of this pair.")
+PAIRS_INCOMPLETE = _("Some pairs are incomplete. Fill in both fields of a pair, or leave both empty.")
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """A query/response pair on the page."""
+    """An example pair on the page."""
 
     number: int
     query: str = ""
@@ -39,7 +45,7 @@ class PairRow:
 
     @property
     def query_error(self) -> bool:
-        """Is the query at fault? Then it is empty; otherwise the response is."""
+        """Is the query the empty field?"""
         return bool(self.error) and is_blank(self.query)
 
     @property
@@ -48,7 +54,7 @@ class PairRow:
 
 
 class InstructionForm(forms.Form):
-    """A new instruction, or with `source` the rewriting of one. `cleaned_data` has `whole`, its text and pairs."""
+    """A new instruction, or an edit of `source`. `cleaned_data["whole"]`: the text with its pairs."""
 
     text = forms.CharField(
         label=_("Instruction"),
@@ -69,7 +75,9 @@ class InstructionForm(forms.Form):
     )
     note = NoteField(label=_("Note for the reviewer"), longest=5000)
 
-    def __init__(self, data: Typed | None = None, *, kind: str, source: Original | None, initial: Any = None) -> None:
+    def __init__(
+        self, data: Typed | None = None, *, kind: str, source: Original | None, initial: Context | None = None
+    ) -> None:
         super().__init__(data, initial=initial)
         self.kind, self.source = kind, source
         self.few_shot = needs_pairs(kind, source)
@@ -84,38 +92,37 @@ class InstructionForm(forms.Form):
 
     @property
     def characters(self) -> int:
-        """How many were typed, in the text and in all pairs."""
+        """The number of characters in the text and all pairs."""
         pairs = sum(len(pair["query"]) + len(pair["response"]) for pair in self.pairs)
         return len(self["text"].value() or "") + pairs
 
-    fewest_pairs = FEWEST_PAIRS
-    most_pairs = MOST_PAIRS
+    min_pairs = MIN_PAIRS
+    max_pairs = MAX_PAIRS
 
     @property
     def rows(self) -> list[PairRow]:
-        """The pairs to show: those filled and an empty one, and never fewer than are needed."""
-        complaints: dict[int, str] = getattr(self, "pair_errors", {})
+        """The pairs to show: the filled ones and an empty one, at least one more than necessary."""
+        errors: dict[int, str] = getattr(self, "pair_errors", {})
         filled = [
-            PairRow(number, pair["query"], pair["response"], complaints.get(number, ""))
+            PairRow(number, pair["query"], pair["response"], errors.get(number, ""))
             for number, pair in enumerate(self.pairs, start=1)
         ]
-        wanted = min(max(FEWEST_PAIRS + 1, len(filled) + 1), MOST_PAIRS)
-        return filled + [
-            PairRow(number, error=complaints.get(number, "")) for number in range(len(filled) + 1, wanted + 1)
-        ]
+        shown = min(max(MIN_PAIRS + 1, len(filled) + 1), MAX_PAIRS)
+        return filled + [PairRow(number, error=errors.get(number, "")) for number in range(len(filled) + 1, shown + 1)]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        if self.characters > LONGEST_TYPED:
+        if self.characters > MAX_TYPED:
             raise ValidationError(
-                _("The instruction is longer than %(most)s characters."), params={"most": f"{MAX_PROMPT_LENGTH:,}"}
+                _("The instruction is longer than %(limit)s characters. Shorten it."),
+                params={"limit": f"{MAX_PROMPT_LENGTH:,}"},
             )
         pairs = self._clean_pairs()
         if self.errors:
             return values
         whole = Text(tidy(values["text"]), tuple(pairs))
         if self.source and unchanged(self.source.text, whole):
-            self.add_error("text", _("Nothing is changed yet. If the instruction is good as it is, pass on the task."))
+            self.add_error("text", NOTHING_CHANGED)
             return values
         try:
             prepare(prompt_draft(whole, kind=self.kind, category=values["category"], source=self.source))
@@ -129,16 +136,16 @@ class InstructionForm(forms.Form):
             return []
         for number, pair in enumerate(self.pairs, start=1):
             if is_blank(pair["query"]):
-                self.pair_errors[number] = str(_("This pair has no query."))
+                self.pair_errors[number] = str(QUERY_MISSING)
             elif is_blank(pair["response"]):
-                self.pair_errors[number] = str(_("This pair has no response."))
+                self.pair_errors[number] = str(RESPONSE_MISSING)
         if self.pair_errors:
-            self.add_error(None, _("Some pairs are incomplete: fill or empty both of their fields."))
-        elif len(self.pairs) < FEWEST_PAIRS:
-            self.add_error(None, _("Write at least two pairs: one is asked, the others show how."))
-            self.pair_errors[len(self.pairs) + 1] = str(_("This pair is missing."))
-        elif len(self.pairs) > MOST_PAIRS:
-            self.add_error(None, _("Write at most %(most)s pairs.") % {"most": MOST_PAIRS})
+            self.add_error(None, PAIRS_INCOMPLETE)
+        elif len(self.pairs) < MIN_PAIRS:
+            self.add_error(None, _("Write at least two pairs. One becomes the question, the others are examples."))
+            self.pair_errors[len(self.pairs) + 1] = str(_("Write this pair."))
+        elif len(self.pairs) > MAX_PAIRS:
+            self.add_error(None, _("Write at most %(limit)s pairs.") % {"limit": MAX_PAIRS})
         return [Pair(query=tidy(pair["query"]), response=tidy(pair["response"])) for pair in self.pairs]
 
 
@@ -147,8 +154,8 @@ class InstructionSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         model = InstructionSettings
         fields = ["rewrite_pool", "target_pool"]
         help_texts = {
-            "rewrite_pool": _("Labelers rewrite every prompt of the pool. Otherwise they answer only your briefs."),
-            "target_pool": _("An accepted instruction becomes a prompt of this pool, with its lineage."),
+            "rewrite_pool": _("Labelers rewrite every prompt of the pool. Off: they only work on your briefs."),
+            "target_pool": _("Accepted instructions become prompts of this pool. Edits keep a link to their source."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -157,21 +164,19 @@ class InstructionSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class BriefsForm(forms.Form):
-    """New instructions asked of labelers: so many plain or few-shot ones, or one for each use case."""
-
     kind = forms.ChoiceField(label=_("Kind"), choices=Kind.choices)
     count = forms.IntegerField(
         label=_("How many"),
         required=False,
         min_value=1,
-        max_value=MOST_BRIEFS,
-        help_text=_("For plain and few-shot instructions, whose subject the labelers choose."),
+        max_value=MAX_BRIEFS,
+        help_text=_("For plain and few-shot instructions. Labelers choose the subject."),
     )
     use_cases = NoteField(
-        label=_("Use cases, one a line"),
+        label=_("Use cases, one per line"),
         longest=100_000,
         rows=4,
-        help_text=_("For user-based instructions: what somebody wants the model for, without names or other details."),
+        help_text=_("For user-based instructions. Describe what the model is for. Leave out names and details."),
     )
 
     def clean_use_cases(self) -> list[str]:

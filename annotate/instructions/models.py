@@ -7,8 +7,6 @@ from annotate.work.models import Assignment, CampaignSettings, Task
 
 
 class InstructionSettings(CampaignSettings):
-    """Where accepted instructions go, and whether the campaign rewrites its pool's prompts or answers briefs only."""
-
     target_pool = models.ForeignKey(
         Pool, on_delete=models.PROTECT, related_name="+", verbose_name=_("pool for accepted instructions")
     )
@@ -16,7 +14,7 @@ class InstructionSettings(CampaignSettings):
 
 
 class Brief(models.Model):
-    """What a new instruction shall be. A task without a brief is the edit of its prompt."""
+    """A request for a new instruction. A task without a brief asks for an edit of its prompt."""
 
     task = models.OneToOneField(Task, on_delete=models.PROTECT, related_name="brief")
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
@@ -34,16 +32,16 @@ class Brief(models.Model):
 class Reason(models.TextChoices):
     """Why an instruction was rewritten."""
 
-    UNCLEAR = "unclear", _("It was unclear what is asked")
-    UNDERSPECIFIED = "underspecified", _("Something needed was missing")
-    TOO_EASY = "too_easy", _("Too easy, or too close to others")
+    UNCLEAR = "unclear", _("The request was unclear")
+    UNDERSPECIFIED = "underspecified", _("Necessary information was missing")
+    TOO_EASY = "too_easy", _("Too easy, or too similar to others")
     UNSAFE = "unsafe", _("Unsafe, or contains personal data")
-    LANGUAGE = "language", _("Spelling, grammar, style")
+    LANGUAGE = "language", _("Spelling, grammar or style")
     OTHER = "other", _("Another reason")
 
 
 class Instruction(models.Model):
-    """An instruction a labeler wrote, or the rewriting of one; once accepted it is a prompt too."""
+    """A new instruction or an edit by a labeler. It becomes a prompt when it is accepted."""
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="instruction")
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
@@ -56,10 +54,10 @@ class Instruction(models.Model):
     note = models.TextField(_("note"), blank=True)
     written_at = models.DateTimeField()
     prompt = models.OneToOneField(Prompt, on_delete=models.PROTECT, null=True, related_name="written_as")
-    # Accepted, yet no prompt came of it: the sentence that says why (it equals one of the pool). One whose text is in
-    # use on the other side of the split is a prompt, in quarantine.
+    # Why an accepted instruction did not become a prompt. If its text is in use on the other side of the split, it is a
+    # prompt in quarantine instead.
     refusal = models.TextField(blank=True)
-    # The prompt of the pool that the instruction equals.
+    # The equal prompt in the pool.
     duplicate_of = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
@@ -68,6 +66,6 @@ class Instruction(models.Model):
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="instruction_kind_known"),
         ]
         indexes = [
-            # For the sweep, which makes prompts of them.
+            # For the sweep that makes prompts.
             models.Index(fields=["assignment"], condition=Q(prompt=None, refusal=""), name="instruction_waiting"),
         ]

@@ -1,9 +1,9 @@
-"""The parts of pages about an instruction: its form, and what it changes in the prompt it rewrites."""
+"""Contexts of the pages for an instruction: its form and its comparison with the source."""
 
 from annotate.instructions import queries
 from annotate.instructions.forms import InstructionForm
 from annotate.instructions.models import Instruction
-from annotate.instructions.queries import Wanted
+from annotate.instructions.queries import Request
 from annotate.instructions.rules import Text, filled_pairs
 from annotate.lib.diff import Piece, word_diff
 from annotate.lib.text import tidy
@@ -13,27 +13,27 @@ from annotate.work.workflow import Context, Typed
 
 
 def changes(task: Task, data: Typed) -> Context:
-    """What the text typed so far changes in the prompt it rewrites, as `changes_in`."""
-    wanted = queries.wanted(task)
-    return changes_in(wanted, form_for(wanted, initial=typed_values(data)))
+    """Compare the typed text with its source. Returns what `changes_in` returns."""
+    task_request = queries.request_of(task)
+    return changes_in(task_request, form_for(task_request, initial=typed_values(data)))
 
 
-def changes_in(wanted: Wanted, form: InstructionForm) -> Context:
-    """`pieces`: None where a new prompt is written, or where `too_long` to be compared."""
+def changes_in(task_request: Request, form: InstructionForm) -> Context:
+    """`pieces`: None for a new instruction, and for a text that is `too_long` to compare."""
     too_long = form.characters > MAX_PROMPT_LENGTH
-    return {"pieces": None if too_long else compare(wanted, _whole(form)), "too_long": too_long}
+    return {"pieces": None if too_long else compare(task_request, _whole(form)), "too_long": too_long}
 
 
-def compare(wanted: Wanted, text: Text) -> list[Piece] | None:
-    return word_diff(str(wanted.source.text), str(text)) if wanted.source else None
+def compare(task_request: Request, text: Text) -> list[Piece] | None:
+    return word_diff(str(task_request.source.text), str(text)) if task_request.source else None
 
 
-def form_for(wanted: Wanted, data: Typed | None = None, *, initial: Context | None = None) -> InstructionForm:
-    return InstructionForm(data, kind=wanted.kind, source=wanted.source, initial=initial)
+def form_for(task_request: Request, data: Typed | None = None, *, initial: Context | None = None) -> InstructionForm:
+    return InstructionForm(data, kind=task_request.kind, source=task_request.source, initial=initial)
 
 
-def part(wanted: Wanted, form: InstructionForm) -> Context:
-    return {"form": form, "brief": wanted.brief, "source": wanted.source, **changes_in(wanted, form)}
+def part(task_request: Request, form: InstructionForm) -> Context:
+    return {"form": form, "brief": task_request.brief, "source": task_request.source, **changes_in(task_request, form)}
 
 
 def _whole(form: InstructionForm) -> Text:
@@ -41,7 +41,7 @@ def _whole(form: InstructionForm) -> Text:
 
 
 def typed_values(data: Typed) -> Context:
-    """A form's initial values out of what was typed, complete or not."""
+    """A form's initial values from typed data, which may be incomplete."""
     return {
         "text": data.get("text", ""),
         "category": data.get("category", ""),
@@ -51,13 +51,13 @@ def typed_values(data: Typed) -> Context:
     }
 
 
-def stored(instruction: Instruction) -> Context:
+def stored_values(instruction: Instruction) -> Context:
     return {name: getattr(instruction, name) for name in ("text", "category", "reasons", "note", "pairs")}
 
 
-def untouched(wanted: Wanted) -> Context:
-    """A rewriting starts from its source."""
-    if wanted.source is None:
+def source_values(task_request: Request) -> Context:
+    """The initial values of an edit: its source. Empty for a new instruction."""
+    if task_request.source is None:
         return {}
-    text = wanted.source.text
-    return {"text": text.instruction, "pairs": list(text.pairs), "category": wanted.source.category}
+    text = task_request.source.text
+    return {"text": text.instruction, "pairs": list(text.pairs), "category": task_request.source.category}

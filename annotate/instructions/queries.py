@@ -10,14 +10,16 @@ from annotate.work.models import Campaign, Task
 
 
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
-    """The pool's prompts, all but those in quarantine and what the campaign itself brought forth: where source and
-    target are one pool it would never end."""
+    """The pool's prompts, except those in quarantine and the campaign's own.
+
+    The source pool may be the target pool: without this, a campaign would rewrite its own answers forever.
+    """
     own = Instruction.objects.filter(prompt=OuterRef("id"), assignment__campaign=campaign)
     return Prompt.objects.filter(~Exists(own), pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
 def original_of(task: Task) -> Original | None:
-    """The prompt to be rewritten; None where a new instruction is wanted."""
+    """The prompt to rewrite. None: the task asks for a new instruction."""
     prompt = task.prompt
     if prompt is None:
         return None
@@ -32,22 +34,22 @@ def original_of(task: Task) -> Original | None:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a task asks for: the rewriting of `source`, or what `brief` says."""
+class Request:
+    """What a task asks for: an edit of `source`, or an instruction for `brief`."""
 
     kind: str
     source: Original | None
     brief: Brief | None
 
 
-def wanted(task: Task) -> Wanted:
+def request_of(task: Task) -> Request:
     source = original_of(task)
     if source:
-        return Wanted(source.kind, source, None)
+        return Request(source.kind, source, None)
     brief = Brief.objects.get(task=task)
-    return Wanted(brief.kind, None, brief)
+    return Request(brief.kind, None, brief)
 
 
-def written(assignment_id: int, labeler: User) -> Instruction | None:
-    """What this labeler handed in for the slot, to be written again. Somebody else's text is never found."""
+def earlier_instruction(assignment_id: int, labeler: User) -> Instruction | None:
+    """This labeler's earlier instruction for a sent-back slot."""
     return Instruction.objects.filter(assignment=assignment_id, assignment__labeler=labeler).first()

@@ -1,6 +1,6 @@
-"""What an instruction is made of and what makes a rewriting one, on plain values."""
+"""Rules for the text of instructions, on plain values."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,27 +8,26 @@ from annotate.lib.text import equal, is_blank
 from annotate.pools.models import Kind, Source
 from annotate.pools.rules import Message, Pair, PromptDraft, Shots
 
-FEWEST_PAIRS = 2
-MOST_PAIRS = 30
-MOST_BRIEFS = 500
+MIN_PAIRS = 2
+MAX_PAIRS = 30
+MAX_BRIEFS = 500
 
 
 @dataclass(frozen=True)
 class Text:
-    """What a labeler writes: the instruction, and for a few-shot one its query/response pairs."""
+    """What a labeler writes: an instruction, and the example pairs of a few-shot one."""
 
     instruction: str
     pairs: tuple[Pair, ...] = ()
 
     def __str__(self) -> str:
-        """All of it in reading order, to be compared word by word."""
         shown = [f"Input: {pair['query']}\nOutput: {pair['response']}" for pair in self.pairs]
         return "\n\n".join([self.instruction, *shown])
 
 
 @dataclass(frozen=True)
 class Original:
-    """The prompt to be rewritten: its last message is the text, the conversation before it stays."""
+    """The prompt to rewrite: `text` is its last message, `before` the conversation that stays."""
 
     text: Text
     kind: str
@@ -47,7 +46,7 @@ def original(
 
 
 def unchanged(old: Text, new: Text) -> bool:
-    """Is this no rewriting? The prompt would be a duplicate of its own source. Changed indentation is a change."""
+    """Would the new prompt be a duplicate of its source? Changed indentation counts as a change."""
     return (
         equal(old.instruction, new.instruction)
         and len(old.pairs) == len(new.pairs)
@@ -60,7 +59,7 @@ def _same_pair(one: Pair, other: Pair) -> bool:
 
 
 def filled_pairs(queries: Sequence[str], responses: Sequence[str]) -> list[Pair]:
-    """Pairs as the form sends them, side by side; the ones left wholly empty do not count."""
+    """The pairs of a form, without those whose fields are both empty."""
     rows = max(len(queries), len(responses))
     padded = (Pair(query=q, response=r) for q, r in zip(_to(rows, queries), _to(rows, responses), strict=True))
     return [pair for pair in padded if not (is_blank(pair["query"]) and is_blank(pair["response"]))]
@@ -71,16 +70,16 @@ def _to(length: int, texts: Sequence[str]) -> list[str]:
 
 
 def prompt_draft(text: Text, *, kind: str, category: str, source: Original | None) -> PromptDraft:
-    """The prompt that comes of an instruction. A rewriting keeps its source's language, licence and conversation."""
+    """The prompt for an instruction. An edit keeps the language, licence and conversation of its source."""
     columns: dict[str, Any] = {"kind": kind, "source": Source.LABELER, "category": category}
     if source:
         columns |= {"language": source.language, "licence": source.licence}
     if text.pairs:
         return PromptDraft(shots={"instruction": text.instruction, "pairs": list(text.pairs)}, **columns)
-    before: Iterable[Mapping[str, Any]] = source.before if source else ()
+    before: Iterable[Message] = source.before if source else ()
     return PromptDraft(messages=[*before, Message(role="user", content=text.instruction)], **columns)
 
 
 def needs_pairs(kind: str, source: Original | None) -> bool:
-    """A new few-shot instruction has pairs; of the pool's few-shot prompts those that were not imported as one text."""
+    """Does the form have pairs? A few-shot source has none if it was imported as one text."""
     return bool(source.text.pairs) if source else kind == Kind.FEW_SHOT

@@ -10,8 +10,4 @@ class InstructionSettingsSerializer(serializers.ModelSerializer[InstructionSetti
     class Meta:
         model = InstructionSettings
         fields = ["target_pool", "rewrite_pool"]
-        extra_kwargs = {
-            "target_pool": {
-                "error_messages": {"required": _("Give the id of the pool that accepted instructions go to.")}
-            }
-        }
+        extra_kwargs = {"target_pool": {"error_messages": {"required": NO_TARGET}}}

@@ -1,4 +1,4 @@
-"""A labeler's comparison with the prompt that they rewrite, and a manager's briefs."""
+"""The labeler's comparison with the source, and the manager's briefs."""
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -23,7 +23,6 @@ from annotate.work.workflow import Context
 @require_POST
 @labelers
 def compare(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """What the text typed so far changes in the prompt it rewrites."""
     assignment = had(person(request), assignment_id)
     if assignment is None or not hasattr(assignment.campaign, "instructionsettings"):
         raise Http404
@@ -33,7 +32,7 @@ def compare(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def briefs(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """Ask for new instructions. A GET, or a form that was refused, shows the form on a page of its own."""
+    """Add briefs. Without JavaScript, and after an error, the form has its own page."""
     campaign = get_object_or_404(Campaign, id=campaign_id, instructionsettings__isnull=False)
     form = BriefsForm(request.POST or None)
     if request.method == "POST" and form.is_valid():

@@ -1,4 +1,4 @@
-"""Instructions: labelers rewrite the prompts of a pool, or write new instructions for a manager's briefs."""
+"""The instructions workflow: labelers rewrite prompts of a pool, or write new ones for a manager's briefs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from annotate.accounts.models import Cohort, User
 from annotate.instructions import actions, queries, views
 from annotate.instructions.forms import InstructionForm, InstructionSettingsForm
 from annotate.instructions.models import Instruction, InstructionSettings, Reason
-from annotate.instructions.pages import compare, form_for, part, stored, typed_values, untouched
+from annotate.instructions.pages import compare, form_for, part, source_values, stored_values, typed_values
 from annotate.instructions.rules import Text
 from annotate.instructions.serializers import InstructionSettingsSerializer
 from annotate.pools.actions import create_pool
@@ -51,38 +51,38 @@ class Instructions(Workflow):
         return queries.prompts_of(campaign) if campaign.instructionsettings.rewrite_pool else None
 
     def fill(self, *, campaign: Campaign, now: datetime) -> int:
-        """Create tasks for the pool's prompts. `actions.add_briefs` creates those for new instructions."""
+        """Create tasks for the pool's prompts. `actions.add_briefs` creates those of briefs."""
         if not campaign.instructionsettings.rewrite_pool:
             return 0
         missing = without_task(campaign, queries.prompts_of(campaign), FILL_BATCH)
         return len(add_tasks(campaign=campaign, prompts=missing, now=now))
 
     def readmit(self, *, campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
-        found = self.prompts(campaign=campaign)
-        return None if found is None else found.filter(id__in=prompts)
+        pool = self.prompts(campaign=campaign)
+        return None if pool is None else pool.filter(id__in=prompts)
 
     def heading(self, *, task: Task) -> Words:
         return _("Rewrite the prompt") if task.prompt_id else _("Write a new instruction")
 
     def show(self, *, assignment: Assignment, labeler: User, draft: Typed | None, now: datetime) -> Context:
-        wanted = queries.wanted(assignment.task)
+        request = queries.request_of(assignment.task)
         if draft is not None:
-            return part(wanted, form_for(wanted, initial=typed_values(draft)))
-        earlier = queries.written(assignment.id, labeler) if assignment.rounds else None
-        return part(wanted, form_for(wanted, initial=stored(earlier) if earlier else untouched(wanted)))
+            return part(request, form_for(request, initial=typed_values(draft)))
+        earlier = queries.earlier_instruction(assignment.id, labeler) if assignment.rounds else None
+        return part(request, form_for(request, initial=stored_values(earlier) if earlier else source_values(request)))
 
     def submit(self, *, assignment_id: int, labeler: User, typed: Typed, submit_key: UUID, now: datetime) -> Submission:
-        wanted = queries.wanted(Task.objects.select_related("prompt").get(assignments=assignment_id))
+        request = queries.request_of(Task.objects.select_related("prompt").get(assignments=assignment_id))
         if "more_pairs" in typed:
-            # Without JavaScript the button that adds a pair sends the form.
-            raise BadAnswer(part(wanted, form_for(wanted, initial=typed_values(typed))), "")
-        form: InstructionForm = form_for(wanted, typed)
+            # Without JavaScript, the button that adds a pair sends the form.
+            raise BadAnswer(part(request, form_for(request, initial=typed_values(typed))), "")
+        form: InstructionForm = form_for(request, typed)
         if not form.is_valid():
-            raise BadAnswer(part(wanted, form), faults(form))
+            raise BadAnswer(part(request, form), faults(form))
         return actions.submit(
             assignment_id=assignment_id,
             labeler=labeler,
-            kind=wanted.kind,
+            kind=request.kind,
             text=form.cleaned_data["whole"],
             category=form.cleaned_data["category"],
             reasons=form.cleaned_data.get("reasons", []),
@@ -100,17 +100,16 @@ class Instructions(Workflow):
 
     def answer(self, *, assignment: Assignment) -> Context:
         instruction = assignment.instruction
-        wanted = queries.wanted(assignment.task)
-        # The labeler reads this page too. What became of the instruction before a reviewer decided would show that the
-        # answer was not drawn for review.
+        request = queries.request_of(assignment.task)
+        # Labelers read this page too. Before a decision, the prompt would reveal that nobody reviews the answer.
         prompt = instruction.prompt if assignment.decided_by_id else None
         return {
             "instruction": instruction,
             "refusal": instruction.refusal if assignment.decided_by_id else "",
             "quarantined": prompt.get_quarantine_reason_display() if prompt and prompt.quarantined_at else "",
-            "brief": wanted.brief,
+            "brief": request.brief,
             "reasons": [Reason(code).label for code in instruction.reasons],
-            "pieces": compare(wanted, Text(instruction.text, tuple(instruction.pairs))),
+            "pieces": compare(request, Text(instruction.text, tuple(instruction.pairs))),
         }
 
     def settings_part(self, *, campaign: Campaign) -> Part:
@@ -137,7 +136,7 @@ class Instructions(Workflow):
         )
 
     def fill_demo(self, *, campaign: Campaign, now: datetime) -> None:
-        """Add briefs of every kind before the pool's prompts, so that a labeler meets every kind."""
+        """Add briefs of every kind before the pool's prompts, so that labelers see every kind first."""
         actions.add_briefs(campaign=campaign, kind=Kind.PLAIN, count=1, now=now)
         actions.add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=now)
         actions.add_briefs(campaign=campaign, kind=Kind.USER_BASED, use_cases=DEMO_USE_CASES, now=now)

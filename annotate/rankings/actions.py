@@ -1,7 +1,6 @@
 import random
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -20,19 +19,18 @@ FILL_BATCH = 500
 
 
 def open_slates(*, campaign: Campaign, now: datetime) -> int:
-    """Open the tasks of prompts whose slates are ready, with their candidates, and return how many were decided about.
+    """Open tasks for prompts with enough different completions. Return the number of decided prompts.
 
-    A prompt whose completions are too much alike gets none until further ones come.
-    Safe to run twice and at once: a task that somebody else opens meanwhile gets its candidates from them.
+    A prompt whose completions are too similar waits for further ones. Idempotent and safe to run concurrently: the
+    transaction that creates a task also adds its candidates.
     """
-    ready: Any = ready_prompts(campaign).only("id")[:FILL_BATCH]
-    texts: dict[int, int] = {prompt.id: prompt.texts for prompt in ready}
+    texts: dict[int, int] = dict(ready_prompts(campaign).values_list("id", "texts")[:FILL_BATCH])
     if not texts:
         return 0
     settings = campaign.rankingsettings
     choices = offers(campaign, list(texts))
     slates = {prompt: slate(choice, settings.slate_max) for prompt, choice in choices.items()}
-    none = [prompt for prompt, found in slates.items() if len(found.chosen) < settings.slate_min]
+    none = [prompt for prompt, gathered in slates.items() if len(gathered.chosen) < settings.slate_min]
     with transaction.atomic():
         for prompt in none:
             Slate.objects.update_or_create(
@@ -54,10 +52,9 @@ def open_slates(*, campaign: Campaign, now: datetime) -> int:
 
 
 def show(*, task: Task, labeler: User, now: datetime) -> list[Candidate]:
-    """The slate in this labeler's order: shuffled and stored the first time, the same ever after.
+    """Return the slate in this labeler's order. The first call shuffles and stores the order.
 
-    The order comes from the system's randomness, not from a seed: the row is the record, and nobody can work out
-    from ids which candidate stands where.
+    The system's randomness decides instead of a seed, so nobody can derive the order from ids.
     """
     candidates = {row.id: row for row in Candidate.objects.filter(task=task).select_related("completion")}
     order = sorted(candidates)
@@ -77,7 +74,7 @@ def submit(
     submit_key: UUID,
     now: datetime,
 ) -> Submission:
-    """Store the weak order, `marks` by candidate id, and hand it in, both or neither. Raises the engine's refusals."""
+    """Store the weak order and submit it in one transaction. `marks`: by candidate id. Raises a Refusal."""
     with transaction.atomic():
         outcome = submitting.submit(
             assignment_id=assignment_id,
@@ -87,7 +84,7 @@ def submit(
             replaces=_record,
         )
         if not outcome.repeated:
-            # After an expired lease the slot may be another one than the page was opened with.
+            # After an expired lease, the submit may have taken another slot of the task.
             ranking, _created = Ranking.objects.update_or_create(
                 assignment=outcome.assignment, defaults={"note": note, "ranked_at": now}
             )
@@ -101,7 +98,7 @@ def submit(
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Take the last submit back: its marks are the task's draft again. Raises the engine's refusals."""
+    """Undo the last submit and turn its marks into the task's draft. Raises a Refusal."""
     with transaction.atomic():
         assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         ranking = Ranking.objects.get(assignment=assignment)
@@ -114,6 +111,6 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def _record(assignment: Assignment) -> dict[str, object] | None:
-    """A ranking as its event keeps it when another takes its place."""
+    """The replaced ranking, for the event log."""
     rows = placings(assignment.ranking).values("candidate", "rating", "rank")
     return {"note": assignment.ranking.note, "placings": list(rows)}

@@ -1,4 +1,15 @@
 from annotate.lib.admin import show
-from annotate.rankings.models import Candidate, Mix, MixPart, MixVersion, Placing, Portion, Ranking, Showing, Slate
+from annotate.rankings.models import (
+    Candidate,
+    Mix,
+    MixPart,
+    MixVersion,
+    Placing,
+    Portion,
+    Ranking,
+    RankingSettings,
+    Showing,
+    Slate,
+)
 
-show(Mix, MixPart, MixVersion, Portion, Slate, Candidate, Showing, Ranking, Placing)
+show(RankingSettings, Mix, MixPart, MixVersion, Portion, Slate, Candidate, Showing, Ranking, Placing)

@@ -1,7 +1,5 @@
 """The API of a ranking campaign's mix, under the address of the campaign."""
 
-from typing import Any
-
 from django.shortcuts import get_object_or_404
 from django.urls import path
 from django.utils import timezone
@@ -12,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotate.rankings import stock, supply
+from annotate.rankings import slate_queries, slate_supply
 from annotate.rankings.models import Mix, RankingSettings
 from annotate.rankings.serializers import MixSerializer
 from annotate.work.models import Campaign
@@ -21,7 +19,7 @@ NOT_RANKED = _("“%(name)s” is not a ranking campaign, so it has no mix. Use 
 
 
 class MixView(APIView):
-    """What a campaign's slates are sampled from, and how many are ready."""
+    """The mix of a ranking campaign, with the numbers of its slates."""
 
     @extend_schema(operation_id="campaigns_mix_retrieve", responses=MixSerializer)
     def get(self, request: Request, campaign_id: int) -> Response:
@@ -32,17 +30,17 @@ class MixView(APIView):
         campaign = _campaign(campaign_id)
         form = MixSerializer(data=request.data)
         form.is_valid(raise_exception=True)
-        supply.save_mix(campaign=campaign, **form.validated_data)
+        slate_supply.save_mix(campaign=campaign, **form.validated_data)
         return Response(_mix(campaign))
 
 
 class ContinueView(APIView):
-    """Sample for the campaign again, after it stopped by itself or a run was cancelled."""
+    """Resume sampling after it stopped or a run was cancelled."""
 
     @extend_schema(operation_id="campaigns_go_on_create", request=None, responses=MixSerializer)
     def post(self, request: Request, campaign_id: int) -> Response:
         campaign = _campaign(campaign_id)
-        supply.go_on(campaign=campaign, now=timezone.now())
+        slate_supply.resume_sampling(campaign=campaign, now=timezone.now())
         return Response(_mix(campaign))
 
 
@@ -53,10 +51,10 @@ def _campaign(campaign_id: int) -> Campaign:
     return campaign
 
 
-def _mix(campaign: Campaign) -> Any:
+def _mix(campaign: Campaign) -> object:
     mix = Mix.objects.filter(campaign=campaign).first() or Mix(campaign=campaign)
-    found = {"mix": mix, "parts": stock.parts_of(campaign), "supply": stock.supply_of(campaign)}
-    return MixSerializer(found).data
+    values = {"mix": mix, "parts": slate_queries.parts_of(campaign), "supply": slate_queries.slate_counts(campaign)}
+    return MixSerializer(values).data
 
 
 urlpatterns = [

@@ -6,12 +6,17 @@ from django.forms import BaseFormSet, BoundField, formset_factory
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.fields import NoteField
-from annotate.rankings import stock
-from annotate.rankings.models import MOST_AHEAD, Mix, MixPart, Pointer, RankingSettings
-from annotate.rankings.rules import LETTERS, MARKS, MOST, RATINGS, Mark, Share
+from annotate.rankings import slate_queries
+from annotate.rankings.models import MAX_AHEAD, Mix, MixPart, Pointer, RankingSettings
+from annotate.rankings.rules import LETTERS, LOW_ABOVE_HIGH, MAX_CANDIDATES, RATINGS, Mark, Share
 from annotate.samples.models import Policy, Stage
 from annotate.samples.queries import policies_to_sample
-from annotate.work.workflow import Typed
+from annotate.work.workflow import Context, Typed, Words
+
+# Single choices, and groups of them under a title.
+Choices = list[tuple[Words, Words | list[tuple[str, Words]]]]
+
+MAX_BELOW_MIN = _("Enter a number that is not smaller than the minimum.")
 
 
 class RankingSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -20,9 +25,9 @@ class RankingSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ["slate_min", "slate_max", "policies"]
         widgets = {"policies": forms.CheckboxSelectMultiple}
         help_texts = {
-            "slate_min": _("A task opens when a prompt has this many different completions. At least 4."),
-            "slate_max": _("A task shows no more than this many. At most 9."),
-            "policies": _("Rank only completions of these policies. None chosen: those of every policy."),
+            "slate_min": _("A task opens when a prompt has this many different completions. Enter at least 4."),
+            "slate_max": _("A task shows no more than this many candidates. Enter at most 9."),
+            "policies": _("Rank only completions of these policies. Choose none to rank those of every policy."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -31,18 +36,18 @@ class RankingSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        fewest, most = values.get("slate_min"), values.get("slate_max")
-        if fewest and most and fewest > most:
-            self.add_error("slate_max", _("Enter at least the fewest candidates."))
+        low, high = values.get("slate_min"), values.get("slate_max")
+        if low and high and low > high:
+            self.add_error("slate_max", MAX_BELOW_MIN)
         return values
 
 
 class RankingForm(forms.Form):
-    """A rating and a place for each candidate shown, called by its letter. Nothing is chosen beforehand."""
+    """A rating and a place for each candidate, by its letter. Nothing is preselected, which would bias the labeler."""
 
     note = NoteField(label=_("Note"), longest=5000)
 
-    def __init__(self, data: Typed | None = None, *, candidates: int, initial: dict[str, Any] | None = None) -> None:
+    def __init__(self, data: Typed | None = None, *, candidates: int, initial: Context | None = None) -> None:
         super().__init__(data, initial=initial)
         self.letters: Sequence[str] = LETTERS[:candidates]
         for letter in self.letters:
@@ -61,17 +66,16 @@ class RankingForm(forms.Form):
 
     @property
     def is_incomplete(self) -> bool:
-        """Does a candidate lack its rating or its place?"""
         return any(name.startswith(("rating-", "place-")) for name in self.errors)
 
     @property
     def marks(self) -> dict[str, Mark]:
-        """By letter; of a valid form."""
+        """By letter. Valid forms only."""
         values = self.cleaned_data
         return {letter: Mark(values[f"rating-{letter}"], values[f"place-{letter}"]) for letter in self.letters}
 
 
-def _number(numbers: range, *, missing: Any) -> forms.TypedChoiceField:
+def _number(numbers: range, *, missing: Words) -> forms.TypedChoiceField:
     choices = [("", "–"), *((str(number), str(number)) for number in numbers)]
     return forms.TypedChoiceField(
         choices=choices, coerce=int, error_messages={"required": missing, "invalid_choice": missing}
@@ -83,56 +87,55 @@ class MixForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Mix
         fields = ["low", "high", "renew", "cut_off_allowed"]
         help_texts = {
-            "low": _("Workers refill the store when fewer slates than this are ready."),
-            "high": _("The more are ready, the older a policy's completions may be when somebody ranks them."),
+            "low": _("Sampling starts when fewer slates than this are ready."),
+            "high": _("A larger number means older completions when labelers rank them."),
             "renew": _(
-                "When a policy of the mix moves on, or you change the mix: slates that nobody has opened are sampled "
-                "again, and replaced when the new ones are ready. Slates that somebody has opened always stay."
+                "When you change the mix, or a policy of the mix changes, new slates replace those that nobody has "
+                "opened. Opened slates never change."
             ),
             "cut_off_allowed": _(
-                "Without it, a completion that reaches the max new tokens is sampled again, and left out if the new one"
-                " reaches them too."
+                "If you turn this off, a completion that reaches the max new tokens is sampled again, and left out if"
+                " the new one reaches them too."
             ),
         }
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
-        if values.get("low", 0) > values.get("high", MOST_AHEAD):
-            self.add_error("high", str(MARKS))
+        if values.get("low", 0) > values.get("high", MAX_AHEAD):
+            self.add_error("high", str(LOW_ABOVE_HIGH))
         return values
 
 
 class PartForm(forms.Form):
-    """A part of a mix; one without a policy is no part."""
+    """A part of a mix. A part without a policy is ignored."""
 
     source = forms.ChoiceField(label=_("Policy"), required=False)
-    count = forms.IntegerField(label=_("Completions"), min_value=1, max_value=MOST, initial=1)
+    count = forms.IntegerField(label=_("Completions"), min_value=1, max_value=MAX_CANDIDATES, initial=1)
     temperature = forms.FloatField(label=_("Temperature"), min_value=0, max_value=5, initial=1.0)
     top_p = forms.FloatField(label=_("Top-p"), min_value=0.01, max_value=1, initial=1.0)
     max_new_tokens = forms.IntegerField(label=_("Max new tokens"), min_value=1, max_value=2**31 - 1, initial=128)
 
-    def __init__(self, *args: Any, sources: Sequence[Any], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, sources: Choices, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["source"].choices = sources  # type: ignore[attr-defined]
 
     @property
     def share(self) -> Share | None:
-        """Of a valid form."""
-        kind, _colon, named = self.cleaned_data["source"].partition(":")
-        values = {name: value for name, value in self.cleaned_data.items() if name != "source"}
+        """None: the part is empty. Valid forms only."""
+        kind, _colon, name = self.cleaned_data["source"].partition(":")
+        values = {field: value for field, value in self.cleaned_data.items() if field != "source"}
         if not kind:
             return None
         if kind == "policy":
-            return Share(policy_id=int(named), **values)
-        return Share(pointer=kind, stage=named, **values)
+            return Share(policy_id=int(name), **values)
+        return Share(pointer=kind, stage=name, **values)
 
 
-# So many empty parts a page offers; saving it offers more.
+# Empty parts on a page. After saving, the page shows further ones.
 SPARE = 2
 
 
 def part_forms(parts: Iterable[MixPart], data: Typed | None = None) -> "BaseFormSet[PartForm]":
-    """The parts there are, and room for more."""
     initial = [
         {
             "source": f"policy:{part.policy_id}" if part.policy_id else f"{part.pointer}:{part.stage}",
@@ -143,17 +146,22 @@ def part_forms(parts: Iterable[MixPart], data: Typed | None = None) -> "BaseForm
         }
         for part in parts
     ]
-    forms_of = formset_factory(PartForm, extra=min(SPARE, MOST - len(initial)), max_num=MOST, absolute_max=MOST)
-    return forms_of(data, initial=initial, prefix="parts", form_kwargs={"sources": _sources()})
+    part_formset = formset_factory(
+        PartForm,
+        extra=min(SPARE, MAX_CANDIDATES - len(initial)),
+        max_num=MAX_CANDIDATES,
+        absolute_max=MAX_CANDIDATES,
+    )
+    return part_formset(data, initial=initial, prefix="parts", form_kwargs={"sources": _sources()})
 
 
-def _sources() -> list[Any]:
-    pointers = []
+def _sources() -> Choices:
+    pointers: list[tuple[str, Words]] = []
     for stage in Stage:
         for pointer in Pointer:
-            if policy := stock.pointed_at(Share(pointer=pointer, stage=stage, count=1)):
-                words = _("%(stage)s: %(pointer)s (now %(policy)s)")
+            if policy := slate_queries.pointed_at(Share(pointer=pointer, stage=stage, count=1)):
+                label = _("%(stage)s: %(pointer)s (now %(policy)s)")
                 names = {"stage": stage.label, "pointer": pointer.label, "policy": policy}
-                pointers.append((f"{pointer}:{stage}", words % names))
-    policies = [(f"policy:{policy.id}", str(policy)) for policy in policies_to_sample()]
-    return [("", "–"), (_("Whichever it is by then"), pointers), (_("Always the same"), policies)]
+                pointers.append((f"{pointer}:{stage}", label % names))
+    policies: list[tuple[str, Words]] = [(f"policy:{policy.id}", str(policy)) for policy in policies_to_sample()]
+    return [("", "–"), (_("Follow the stage"), pointers), (_("Fixed policy"), policies)]

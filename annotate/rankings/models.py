@@ -9,17 +9,17 @@ from annotate.rankings.states import SlateState, Why
 from annotate.samples.models import Completion, Policy, SampleRun, Stage
 from annotate.work.models import Assignment, Campaign, CampaignSettings, Task
 
-MOST_AHEAD = 5000
+MAX_AHEAD = 5000
 
 
 class RankingSettings(CampaignSettings):
-    """How many candidates a slate has, and whose completions it may have (no policy named: those of all)."""
+    """The limits of a slate, and the policies whose completions it may include. No policy: those of every policy."""
 
     slate_min = models.PositiveSmallIntegerField(
-        _("fewest candidates"), default=4, validators=[MinValueValidator(4), MaxValueValidator(9)]
+        _("minimum candidates"), default=4, validators=[MinValueValidator(4), MaxValueValidator(9)]
     )
     slate_max = models.PositiveSmallIntegerField(
-        _("most candidates"), default=9, validators=[MinValueValidator(4), MaxValueValidator(9)]
+        _("maximum candidates"), default=9, validators=[MinValueValidator(4), MaxValueValidator(9)]
     )
     policies = models.ManyToManyField(Policy, blank=True, related_name="+", verbose_name=_("policies"))
 
@@ -33,42 +33,42 @@ class RankingSettings(CampaignSettings):
 
 
 class Mix(models.Model):
-    """How a campaign comes by its slates: sampled from these parts ahead of its labelers, and what may stand in them.
+    """How a campaign samples its slates in advance.
 
-    Without a mix, or with one that has no parts, a campaign ranks the completions that are there.
+    Without a mix, or with a mix that has no parts, a campaign ranks existing completions.
     """
 
     campaign = models.OneToOneField(Campaign, on_delete=models.PROTECT, related_name="mix")
     low = models.PositiveSmallIntegerField(
-        _("sample more when fewer slates are ready than"),
+        _("start sampling when fewer slates are ready than"),
         default=20,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST_AHEAD)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_AHEAD)],
     )
     high = models.PositiveSmallIntegerField(
-        _("and then until so many are ready"),
+        _("stop sampling when this many are ready"),
         default=60,
-        validators=[MinValueValidator(1), MaxValueValidator(MOST_AHEAD)],
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_AHEAD)],
     )
     cut_off_allowed = models.BooleanField(_("cut-off completions may be ranked"), default=True)
     renew = models.BooleanField(_("replace slates that nobody has opened"), default=False)
-    # Of all its runs; each part's seed comes from it.
+    # The seed of each part's run derives from it.
     seed = models.BigIntegerField()
-    # No prompt up to this one is still to be asked.
+    # The cursor of the supply: prompts up to this id need no slate.
     reached = models.BigIntegerField(default=0)
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(low__gte=1, low__lte=F("high"), high__lte=MOST_AHEAD), name="mix_marks")
+            models.CheckConstraint(condition=Q(low__gte=1, low__lte=F("high"), high__lte=MAX_AHEAD), name="mix_marks")
         ]
 
 
 class Pointer(models.TextChoices):
-    CURRENT = "current", _("the current one")
-    PREVIOUS = "previous", _("the one before the current")
+    CURRENT = "current", _("current policy")
+    PREVIOUS = "previous", _("previous policy")
 
 
 class MixPart(models.Model):
-    """So many completions of every slate: of a policy, or of whichever one a stage's pointer is at by then."""
+    """`count` completions of every slate: of a policy, or of the policy that a stage's pointer then names."""
 
     mix = models.ForeignKey(Mix, on_delete=models.CASCADE, related_name="parts", db_index=False)
     place = models.PositiveSmallIntegerField()
@@ -93,16 +93,16 @@ class MixPart(models.Model):
 
 
 class MixVersion(models.Model):
-    """A mix as it was at a time: which policies its pointers were at, and with what they were asked."""
+    """A mix at one time, with its pointers resolved. Never changes."""
 
     mix = models.ForeignKey(Mix, on_delete=models.PROTECT, related_name="versions")
-    # Of each part policy, count, temperature, top_p, max_new_tokens, resample_cut_off.
+    # A list of slate_queries.ResolvedPart.
     parts = models.JSONField()
     made_at = models.DateTimeField()
 
 
 class Portion(models.Model):
-    """The run that samples a part of a version. Versions that have a part in common share its run."""
+    """The run that samples a part of a version. Versions with an equal part share a run."""
 
     version = models.ForeignKey(MixVersion, on_delete=models.PROTECT, related_name="portions", db_index=False)
     place = models.PositiveSmallIntegerField()
@@ -113,10 +113,9 @@ class Portion(models.Model):
 
 
 class Slate(models.Model):
-    """A prompt on its way to the candidates of a task: sampled for a mix, or found unfit for one.
+    """The state of a prompt's slate before and after its task opens.
 
-    Tasks whose completions were simply there have none; a prompt that had enough of those, but not enough that
-    differ, has one without a version.
+    A slate that a mix samples has a version. Without a mix, only prompts whose completions are too similar have a row.
     """
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="slates", db_index=False)
@@ -124,15 +123,15 @@ class Slate(models.Model):
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="slates")
     state = models.CharField(max_length=16, choices=SlateState.choices, default=SlateState.SAMPLING)
     why = models.CharField(max_length=16, choices=Why.choices, blank=True)
-    # How often further completions were asked for in place of some that did not pass.
+    # How often further completions were requested in place of rejected ones.
     rounds = models.PositiveSmallIntegerField(default=0)
-    # Without a version: how many different texts the prompt had when they were judged.
+    # Without a version: the number of different texts when they were rejected.
     texts = models.PositiveSmallIntegerField(null=True)
     task = models.OneToOneField(Task, on_delete=models.PROTECT, null=True, related_name="slate")
 
     class Meta:
         constraints = [
-            # Two workers that ask for the next prompts ask for each once.
+            # Concurrent workers request each prompt once.
             models.UniqueConstraint(
                 fields=["version", "prompt"], condition=Q(version__isnull=False), name="slate_once_a_version"
             ),
@@ -151,7 +150,7 @@ class Slate(models.Model):
             ),
         ]
         indexes = [
-            # How many are ready, how many on their way, and which of them; never the many that were used.
+            # Counts by state and reason.
             models.Index(fields=["campaign", "state", "why"], name="slate_of_campaign"),
         ]
 
@@ -167,11 +166,11 @@ class Candidate(models.Model):
 
 
 class Showing(models.Model):
-    """The order in which a labeler was shown a slate, kept so that position bias can be measured."""
+    """The order in which a labeler sees a slate, stored to measure position bias."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="showings")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="showings")
-    # Candidate ids, first shown first: the first is A.
+    # Candidate ids in the order shown: the first is A.
     order = models.JSONField()
     shown_at = models.DateTimeField()
 
@@ -180,7 +179,7 @@ class Showing(models.Model):
 
 
 class Ranking(models.Model):
-    """A labeler's weak order over a slate; its places are the rows below."""
+    """A labeler's weak order over a slate. Its ranks are rows of Placing."""
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="ranking")
     note = models.TextField(_("note"), blank=True)

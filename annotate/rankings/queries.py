@@ -1,5 +1,3 @@
-"""Which prompts have completions enough for a slate, and what a labeler saw and said of one."""
-
 from collections.abc import Iterable
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
@@ -15,17 +13,17 @@ from annotate.work.models import Assignment, Campaign, Task
 
 
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
-    """The pool's prompts, all but those in quarantine: whichever has completions enough one day is ranked."""
+    """The pool's prompts, except those in quarantine. Each is ranked when it has enough completions."""
     return Prompt.objects.filter(pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
 def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
-    """Prompts without a task that have enough different completions, and none still on its way, oldest first.
+    """Prompts without a task that have enough different completions, by id.
 
-    A slate is fixed when its task opens, so it waits for what is being sampled or imported.
+    A slate is fixed when its task opens, so prompts with completions being sampled or imported wait.
     """
-    asked = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"), retired_at=None)
-    # Found too much alike, and nothing has come since.
+    has_task = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"), retired_at=None)
+    # The number of texts when they were last rejected as too similar. Try again when there are more.
     judged = Slate.objects.filter(campaign=campaign, version=None, prompt=OuterRef("id")).values("texts")
     policies = _policies(campaign)
     on_its_way = SampleRequest.objects.filter(
@@ -41,15 +39,15 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
     texts = Count("completions__text_hash", distinct=True, filter=_by(policies, "completions__"))
     return (
         prompts_of(campaign)
-        .filter(~Exists(asked), ~Exists(on_its_way), ~Exists(importing))
+        .filter(~Exists(has_task), ~Exists(on_its_way), ~Exists(importing))
         .annotate(texts=texts, judged=Subquery(judged))
         .filter(Q(judged=None) | Q(texts__gt=F("judged")), texts__gte=campaign.rankingsettings.slate_min)
     )
 
 
 def offers(campaign: Campaign, prompts: list[int]) -> dict[int, list[Offer]]:
-    """What could stand in the slate of each prompt."""
-    found: dict[int, list[Offer]] = {prompt: [] for prompt in prompts}
+    """The completions that the slate of each prompt may include, by prompt id."""
+    by_prompt: dict[int, list[Offer]] = {prompt: [] for prompt in prompts}
     rows = (
         Completion.objects.filter(_by(_policies(campaign)), prompt__in=prompts)
         .only("prompt_id", "policy_id", "run_id", "k", "text", "finish_reason")
@@ -59,8 +57,8 @@ def offers(campaign: Campaign, prompts: list[int]) -> dict[int, list[Offer]]:
     refused = FinishReason.LENGTH if cut_off_allowed is False else None
     for row in rows:
         cut_off = row.finish_reason == refused
-        found[row.prompt_id].append(Offer(row.id, row.policy_id, row.run_id, row.k, read(row.text), cut_off))
-    return found
+        by_prompt[row.prompt_id].append(Offer(row.id, row.policy_id, row.run_id, row.k, read(row.text), cut_off))
+    return by_prompt
 
 
 def _policies(campaign: Campaign) -> list[int]:
@@ -68,24 +66,24 @@ def _policies(campaign: Campaign) -> list[int]:
 
 
 def _by(policies: list[int], path: str = "") -> Q:
-    """Where a campaign names no policy, everybody's completions may be ranked."""
+    """Match completions of these policies. Without policies, match all completions."""
     return Q(**{f"{path}policy__in": policies}) if policies else Q()
 
 
-def written(assignment_id: int, labeler: User) -> Ranking | None:
-    """What this labeler handed in for the slot, to be ranked again. Somebody else's ranking is never found."""
+def earlier_ranking(assignment_id: int, labeler: User) -> Ranking | None:
+    """This labeler's earlier ranking for a sent-back slot."""
     return Ranking.objects.filter(assignment=assignment_id, assignment__labeler=labeler).first()
 
 
 def shown_to(assignment: Assignment) -> list[Candidate]:
-    """The slate in the order in which the assignment's labeler saw it."""
+    """The candidates in the order that the assignment's labeler saw."""
     order = Showing.objects.get(task=assignment.task_id, labeler=assignment.labeler_id).order
     candidates = {row.id: row for row in Candidate.objects.filter(task=assignment.task_id).select_related("completion")}
     return [candidates[candidate] for candidate in order]
 
 
 def typed(ranking: Ranking, shown: Iterable[Candidate]) -> dict[str, str]:
-    """A ranking as the form's fields, by the letters that its labeler saw."""
+    """Turn a ranking into the values of the form's fields."""
     rows = {row.candidate_id: row for row in placings(ranking)}
     values = {"note": ranking.note}
     for letter, candidate in zip(LETTERS, shown, strict=False):

@@ -1,41 +1,42 @@
-"""Mixes, slates and weak orders, on plain values."""
+"""Rules for mixes, slates and weak orders, on plain values."""
 
 from collections import Counter, deque
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.refusals import Refusal
 from annotate.samples.gate import RESAMPLINGS, Flaw, Reading, flaw
 
-# What a labeler calls the candidates, in the order shown: nothing about a letter says who wrote the text.
+# Labelers see candidates under these letters, in the order shown. A letter does not reveal the policy.
 LETTERS = "ABCDEFGHI"
 RATINGS = range(1, 8)
 
-# The sizes of a slate.
-FEWEST, MOST = 4, 9
+# Candidates of a slate.
+MIN_CANDIDATES, MAX_CANDIDATES = 4, 9
 
 Name = TypeVar("Name", bound=Hashable)
 
-
-MARKS = _("It cannot be less than the number under which more are sampled.")
+LOW_ABOVE_HIGH = _("Enter a number that is not smaller than the one that starts sampling.")
+EQUAL_COMPLETIONS = _("At temperature 0, all completions are equal. Enter 1 completion, or a higher temperature.")
 
 
 class BadMix(Refusal):
-    """No slate can be made of these parts. `part`: which of them is wrong, None for all together."""
+    """The mix is invalid. `part`: the index of the wrong part; None: the mix as a whole."""
 
-    def __init__(self, words: Any, part: int | None = None) -> None:
-        super().__init__(str(words))
+    def __init__(self, message: str | Promise, part: int | None = None) -> None:
+        super().__init__(str(message))
         self.part = part
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A part of a mix: so many completions of a slate, of a policy or of whichever a stage's pointer is at."""
+    """A part of a mix: `count` completions of a policy, or of the policy that a stage's pointer names."""
 
     policy_id: int | None = None
     pointer: str = ""
@@ -47,25 +48,25 @@ class Share:
 
 
 def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
-    """Raises BadMix. No shares at all are a mix too: that of the completions that are there."""
+    """Raise BadMix for invalid shares. No shares are valid: the campaign then ranks existing completions."""
     total = sum(share.count for share in shares)
-    if shares and not FEWEST <= total <= MOST:
+    if shares and not MIN_CANDIDATES <= total <= MAX_CANDIDATES:
         raise BadMix(_("The parts add up to %(total)d completions. A slate has 4 to 9.") % {"total": total})
     for number, share in enumerate(shares):
         if share.temperature == 0 and share.count > 1:
-            raise BadMix(_("At temperature 0 all completions of a prompt are equal: take one of them."), number)
+            raise BadMix(EQUAL_COMPLETIONS, number)
     if low > high:
-        raise BadMix(MARKS)
+        raise BadMix(LOW_ABOVE_HIGH)
 
 
 def part_seed(seed: int, place: int) -> int:
-    """The seed of a part's run, below 2**31: parts of one policy must not write the same."""
+    """The seed of a part's run, below 2**31. It differs per part, so equal parts do not sample equal texts."""
     return int.from_bytes(blake2b(f"{seed}\0{place}".encode(), digest_size=8).digest(), "big") % 2**31
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A completion that could stand in a slate."""
+    """A completion that a slate may include."""
 
     completion_id: int
     policy_id: int
@@ -77,7 +78,10 @@ class Offer:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The completions of a slate, and what kept others out of it. `short`: of each part, how many others might help."""
+    """The completions chosen for a slate, and the flaws of those left out.
+
+    `short`: for each part, how many further completions are worth sampling.
+    """
 
     chosen: list[int]
     flaws: Counter[Flaw] = field(default_factory=Counter)
@@ -85,14 +89,12 @@ class Gathered:
 
     @property
     def why(self) -> Flaw:
-        """What kept most of them out; where nothing did there were too few that differ."""
+        """The most common flaw. Without any flaw there were too few different completions."""
         return max(Flaw, key=lambda flaw: self.flaws[flaw]) if self.flaws else Flaw.ALIKE
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """A completion of a part, its attempt and whether it was cut off."""
-
     completion_id: int
     text: Reading
     cut_off: bool
@@ -101,7 +103,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a slate: how many it takes of what was sampled for it, and whether another seed gives another text."""
+    """A part of a slate: its completions, and how many the slate takes. `seeded`: another seed gives another text."""
 
     count: int
     sampled: Sequence[Sampled]
@@ -109,10 +111,10 @@ class Part:
 
 
 def gather(parts: Iterable[Part]) -> Gathered:
-    """The slate of a mix: of each part in turn its first `count` completions that pass the gate.
+    """Choose a slate for a mix: from each part in turn the first `count` completions that pass the gate.
 
-    Whoever comes later in the mix gives way, so the same completions give the same slate. A completion that was sampled
-    anew as often as the gate allows is not asked for once more.
+    Deterministic: of two similar completions, the one from the earlier part stays. `short` excludes completions that
+    were already sampled as often as the gate allows.
     """
     chosen: dict[int, Reading] = {}
     flaws: Counter[Flaw] = Counter()
@@ -122,39 +124,37 @@ def gather(parts: Iterable[Part]) -> Gathered:
         for each in part.sampled:
             if taken == part.count:
                 break
-            found = flaw(each.text, cut_off=each.cut_off, others=chosen.values())
-            if found is None:
+            reason = flaw(each.text, cut_off=each.cut_off, others=chosen.values())
+            if reason is None:
                 chosen[each.completion_id] = each.text
                 taken += 1
             else:
-                flaws[found] += 1
+                flaws[reason] += 1
                 hopeful += part.seeded and each.attempt < RESAMPLINGS
         short.append(min(part.count - taken, hopeful))
     return Gathered(list(chosen), flaws, tuple(short))
 
 
-def slate(offers: Iterable[Offer], most: int) -> Gathered:
-    """The completions of a slate, at most `most` and no two alike: the same offers give the same slate.
+def slate(offers: Iterable[Offer], limit: int) -> Gathered:
+    """Choose at most `limit` existing completions for a slate, no two alike. Deterministic.
 
-    One may be empty: nobody can sample it anew here, and saying nothing is an answer too.
-
-    Policies take turns, the newest first, each giving its next text that is not there yet, newest run first. So a
-    slate with room for only some of the completions compares as many policies as it can, in equal parts, and none
-    fills it for having been sampled more often.
+    Policies take turns, the newest first, and give their next new text, newest run first. So the slate compares as many
+    policies as possible in equal parts, however often each was sampled. One text may be empty, because an empty answer
+    is an answer too and cannot be sampled again here.
     """
     newest_first = sorted(offers, key=_newest_first)
-    turns = deque(deque(hand) for _policy, hand in groupby(newest_first, key=lambda offer: offer.policy_id))
+    turns = deque(deque(texts) for _policy, texts in groupby(newest_first, key=lambda offer: offer.policy_id))
     chosen: dict[int, Reading] = {}
     flaws: Counter[Flaw] = Counter()
-    while turns and len(chosen) < most:
-        hand = turns.popleft()
-        while hand and (found := _flaw(hand[0], chosen.values())):
-            flaws[found] += 1
-            hand.popleft()
-        if hand:
-            offer = hand.popleft()
+    while turns and len(chosen) < limit:
+        remaining = turns.popleft()
+        while remaining and (reason := _flaw(remaining[0], chosen.values())):
+            flaws[reason] += 1
+            remaining.popleft()
+        if remaining:
+            offer = remaining.popleft()
             chosen[offer.completion_id] = offer.text
-            turns.append(hand)
+            turns.append(remaining)
     return Gathered(list(chosen), flaws)
 
 
@@ -163,19 +163,19 @@ def _flaw(offer: Offer, chosen: Iterable[Reading]) -> Flaw | None:
 
 
 def _newest_first(offer: Offer) -> tuple[int, int, int, int]:
-    # Imported completions have neither run nor k: they stand in the order they came.
+    # Imported completions have no run and no k. They keep the order of their ids.
     return -offer.policy_id, -(offer.run_id or 0), offer.k or 0, offer.completion_id
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What a labeler said about one candidate: a rating, 1 worst to 7 best, and a place, 1 best."""
+    """A labeler's rating of a candidate, 1 (worst) to 7 (best), and its place, 1 for the best."""
 
     rating: int
     place: int
 
 
 def dense(places: Mapping[Name, int]) -> dict[Name, int]:
-    """Ranks without gaps, 1 is best: places 2, 2, 5 are ranks 1, 1, 2. Equal places stay equal."""
+    """Turn places into ranks without gaps: places 2, 2, 5 become ranks 1, 1, 2."""
     ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())), start=1)}
     return {name: ranks[place] for name, place in places.items()}

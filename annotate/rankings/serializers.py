@@ -1,13 +1,11 @@
-"""JSON into the values of a ranking campaign, and its rows into JSON. Nothing here saves."""
-
 from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from annotate.rankings.models import MOST_AHEAD, Pointer, RankingSettings
-from annotate.rankings.rules import MOST, Share
-from annotate.rankings.stock import Supply
+from annotate.rankings.models import MAX_AHEAD, MixPart, Pointer, RankingSettings
+from annotate.rankings.rules import MAX_CANDIDATES, Share
+from annotate.rankings.slate_queries import SlateCounts
 from annotate.samples.forms import draw_seed
 from annotate.samples.models import Policy, Stage
 from annotate.samples.spec import MAX_NEW_TOKENS, SEED, TEMPERATURE, TOP_P
@@ -22,20 +20,20 @@ class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
         fields = ["slate_min", "slate_max", "policies"]
 
     def validate(self, values: dict[str, Any]) -> dict[str, Any]:
-        fewest = values.get("slate_min", self.instance.slate_min if self.instance else 4)
-        most = values.get("slate_max", self.instance.slate_max if self.instance else 9)
-        if fewest > most:
+        low = values.get("slate_min", self.instance.slate_min if self.instance else 4)
+        high = values.get("slate_max", self.instance.slate_max if self.instance else 9)
+        if low > high:
             raise serializers.ValidationError({"slate_max": SLATE_BOUNDS})
         return values
 
 
-class ShareSerializer(serializers.Serializer[Any]):
+class ShareSerializer(serializers.Serializer[MixPart]):
     """A part of a mix: completions of a policy, or of the current or previous policy of a stage."""
 
     policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
     pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
     stage = serializers.ChoiceField(choices=Stage.choices, allow_blank=True, default="")
-    count = serializers.IntegerField(min_value=1, max_value=MOST)
+    count = serializers.IntegerField(min_value=1, max_value=MAX_CANDIDATES)
     temperature = serializers.FloatField(default=TEMPERATURE.default, **TEMPERATURE.limits)
     top_p = serializers.FloatField(default=TOP_P.default, **TOP_P.limits)
     max_new_tokens = serializers.IntegerField(default=MAX_NEW_TOKENS.default, **MAX_NEW_TOKENS.limits)
@@ -47,7 +45,7 @@ class ShareSerializer(serializers.Serializer[Any]):
         return values
 
 
-class SlatesSerializer(serializers.Serializer[Any]):
+class SlatesSerializer(serializers.Serializer[SlateCounts]):
     """The slates of a campaign by state, and the prompts without a slate by reason."""
 
     ready = serializers.IntegerField()
@@ -55,16 +53,16 @@ class SlatesSerializer(serializers.Serializer[Any]):
     retired = serializers.IntegerField()
     none = serializers.SerializerMethodField()
 
-    def get_none(self, supply: Supply) -> dict[str, int]:
+    def get_none(self, supply: SlateCounts) -> dict[str, int]:
         return {why.value: number for why, number in supply.none}
 
 
-class MixSerializer(serializers.Serializer[Any]):
+class MixSerializer(serializers.Serializer[dict[str, object]]):
     """What the slates of a ranking campaign are sampled from. Without parts it ranks existing completions."""
 
     parts = ShareSerializer(many=True)
-    low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MOST_AHEAD)
-    high = serializers.IntegerField(source="mix.high", default=60, min_value=1, max_value=MOST_AHEAD)
+    low = serializers.IntegerField(source="mix.low", default=20, min_value=1, max_value=MAX_AHEAD)
+    high = serializers.IntegerField(source="mix.high", default=60, min_value=1, max_value=MAX_AHEAD)
     renew = serializers.BooleanField(source="mix.renew", default=False)
     cut_off_allowed = serializers.BooleanField(source="mix.cut_off_allowed", default=True)
     seed = serializers.IntegerField(

@@ -1,4 +1,4 @@
-"""Rankings: labelers rate and rank the candidates of a slate. Candidates go out under their letters alone."""
+"""The rankings workflow: labelers rate and rank the candidates of a slate without knowing their policies."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -15,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import Cohort, User
 from annotate.lib.wake import wake
 from annotate.pools.models import Pool, Prompt
-from annotate.rankings import actions, api, queries, stock, supply, views
+from annotate.rankings import actions, api, queries, slate_queries, slate_supply, views
 from annotate.rankings.forms import RankingForm, RankingSettingsForm
 from annotate.rankings.models import Candidate, RankingSettings
 from annotate.rankings.rules import LETTERS
@@ -32,7 +31,7 @@ CUT_OFF = _("Cut off at the length limit")
 
 @dataclass(frozen=True)
 class Card:
-    """A candidate as a labeler may see it: nothing here says who wrote it."""
+    """A candidate as a labeler sees it: without its policy."""
 
     letter: str
     text: str
@@ -65,15 +64,15 @@ class Rankings(Workflow):
         return queries.prompts_of(campaign)
 
     def fill(self, *, campaign: Campaign, now: datetime) -> int:
-        if stock.parts_of(campaign):
-            return supply.supply(campaign=campaign, now=now)
+        if slate_queries.parts_of(campaign):
+            return slate_supply.refill(campaign=campaign, now=now)
         return actions.open_slates(campaign=campaign, now=now)
 
     def readmit(self, *, campaign: Campaign, prompts: list[int]) -> None:
-        supply.look_from(campaign=campaign, prompt_id=min(prompts))
+        slate_supply.revisit_prompts_from(campaign=campaign, prompt_id=min(prompts))
 
     def ran_out(self, *, campaign: Campaign) -> None:
-        """Sample more slates now: the next sweep is too late for a labeler who has nothing left."""
+        """Sample more slates now. A labeler is waiting, and the next sweep may be minutes away."""
         wake(FILL, campaign.pool_id)
 
     def campaigns_with(self, *, policy: Policy) -> QuerySet[Campaign]:
@@ -83,7 +82,7 @@ class Rankings(Workflow):
         return Campaign.objects.filter(mix__versions__portions__run=run).first()
 
     def retrying(self, *, run: SampleRun) -> AbstractContextManager[None]:
-        return supply.retrying(run=run)
+        return slate_supply.retrying(run=run)
 
     def heading(self, *, task: Task) -> Words:
         return _("Rate and rank the candidates")
@@ -94,7 +93,7 @@ class Rankings(Workflow):
         if draft is not None:
             initial = draft.dict()
         else:
-            earlier = queries.written(assignment.id, labeler) if assignment.rounds else None
+            earlier = queries.earlier_ranking(assignment.id, labeler) if assignment.rounds else None
             initial = {**queries.typed(earlier, shown)} if earlier else {}
         return _part(RankingForm(candidates=len(shown), initial=initial), shown)
 
@@ -118,7 +117,7 @@ class Rankings(Workflow):
     accept = staticmethod(accept)
 
     def answer(self, *, assignment: Assignment) -> Context:
-        """The places of a ranking, best first, each with its candidates as their labeler saw them."""
+        """The ranks with their candidates, best first, under the letters that the labeler saw."""
         ranking = assignment.ranking
         shown = queries.shown_to(assignment)
         letters = {candidate.id: (letter, candidate) for letter, candidate in zip(LETTERS, shown, strict=False)}
@@ -136,7 +135,7 @@ class Rankings(Workflow):
             {
                 "ranking": settings,
                 "policies": settings.policies.order_by("name", "revision"),
-                "mixed": bool(stock.parts_of(campaign)),
+                "mixed": bool(slate_queries.parts_of(campaign)),
             },
         )
 
@@ -144,7 +143,7 @@ class Rankings(Workflow):
         return Part("rankings/_slates.html", views.about_slates(campaign))
 
     def progress_part(self, *, campaign: Campaign) -> Part:
-        context = {"ranking": campaign.rankingsettings, "mixed": bool(stock.parts_of(campaign))}
+        context = {"ranking": campaign.rankingsettings, "mixed": bool(slate_queries.parts_of(campaign))}
         return Part("rankings/_progress.html", context)
 
     def demo(self, *, pool: Pool, now: datetime) -> DemoCampaign:
@@ -171,10 +170,10 @@ def _part(form: RankingForm, shown: Iterable[Candidate]) -> Context:
     return {"form": form, "candidates": cards}
 
 
-def _card(letter: str, candidate: Candidate, **values: Any) -> Card:
+def _card(letter: str, candidate: Candidate, *, rating: str, place: str = "", errors: tuple[str, ...] = ()) -> Card:
     completion = candidate.completion
     note = CUT_OFF if completion.finish_reason == FinishReason.LENGTH else ""
-    return Card(letter, completion.text, finish_note=note, **values)
+    return Card(letter, completion.text, note, rating, place, errors)
 
 
 def _letter(card: Card) -> str:

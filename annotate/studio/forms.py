@@ -1,5 +1,3 @@
-"""What the studio's lists are narrowed down by, and what a reviewer writes."""
-
 from datetime import datetime
 from typing import Any
 
@@ -24,9 +22,9 @@ class PeopleFilter(forms.Form):
     )
 
     def condition(self) -> Q:
-        """Which people are meant; what was typed into the address by hand and makes no sense narrows nothing."""
+        """The filter for users. Ignores invalid values, which only a hand-typed address can have."""
         self.full_clean()
-        chosen: dict[str, Any] = self.cleaned_data
+        chosen = self.cleaned_data
         condition = Q()
         for field in ("role", "cohort"):
             if chosen.get(field):
@@ -44,15 +42,15 @@ class PeopleFilter(forms.Form):
 
 
 class DecisionForm(forms.Form):
-    """A reviewer's verdict: the button that was pressed, and what there is to say."""
+    """A reviewer's verdict. The button that was pressed sends `decision`."""
 
     comment = NoteField(
         label=_("Comment"),
         longest=5000,
         rows=4,
-        help_text=_("The labeler reads it. Needed when you send the answer back."),
+        help_text=_("The labeler reads it. You need a comment to send the answer back."),
     )
-    # When the answer that the reviewer opened was submitted: another may have taken its place.
+    # When the answer that the reviewer read was submitted. The labeler may have replaced it since.
     read = forms.CharField(widget=forms.HiddenInput, max_length=50)
     decision = forms.ChoiceField(choices=[("accept", _("Accept")), ("send_back", _("Send back"))])
 
@@ -71,16 +69,10 @@ class DecisionForm(forms.Form):
 
 
 class StoppedForm(forms.Form):
-    """What becomes of a stopped task: the button that was pressed."""
-
-    decision = forms.ChoiceField(
-        choices=[("restart", _("Put back into the queue")), ("drop", _("Want no more answers"))]
-    )
+    decision = forms.ChoiceField(choices=[("restart", _("Put back into the queue")), ("drop", _("End the task"))])
 
 
 class QuarantineForm(forms.Form):
-    """What becomes of a prompt in quarantine: the button that was pressed."""
-
     decision = forms.ChoiceField(
         choices=[
             ("keep", _("Keep in quarantine")),

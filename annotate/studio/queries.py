@@ -1,4 +1,4 @@
-"""What the studio's pages count over several rooms at once."""
+"""Queries over several packages."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,14 +16,14 @@ from annotate.workflows.counts import Counts, counts_by
 
 
 def campaigns() -> QuerySet[Campaign]:
-    """What is going on first: open, paused, draft, closed; the newest first among each."""
+    """Open campaigns first, then paused, drafts and closed; the newest first within each state."""
     order = [CampaignState.OPEN, CampaignState.PAUSED, CampaignState.DRAFT, CampaignState.CLOSED]
-    standing = Case(*(When(state=state, then=Value(place)) for place, state in enumerate(order)))
-    return Campaign.objects.select_related("pool", "guideline").order_by(standing, "-created_at", "-id")
+    rank = Case(*(When(state=state, then=Value(place)) for place, state in enumerate(order)))
+    return Campaign.objects.select_related("pool", "guideline").order_by(rank, "-created_at", "-id")
 
 
 def labelers_of(campaign: Campaign, counts: Mapping[int, Counts]) -> list[tuple[User, Counts]]:
-    """Everybody in `counts`, and who skipped something in the campaign, by name, with what they skipped."""
+    """The labelers in `counts` and those who skipped a task, by name, with their skips."""
     skipped = counts_by(Assignment.objects.none(), Skip.objects.filter(task__campaign=campaign), by="labeler")
     people = User.objects.filter(id__in=counts.keys() | skipped.keys()).order_by("username")
     nothing = Counts()
@@ -34,7 +34,7 @@ def labelers_of(campaign: Campaign, counts: Mapping[int, Counts]) -> list[tuple[
 
 
 def campaigns_of(person: User) -> list[tuple[Campaign, Counts]]:
-    """The campaigns somebody worked in, newest first."""
+    """The campaigns that a person worked in, newest first."""
     assignments = Assignment.objects.filter(labeler=person)
     counts = counts_by(assignments, Skip.objects.filter(labeler=person), by="campaign", skips_by="task__campaign")
     campaigns = Campaign.objects.filter(id__in=counts).order_by("-created_at", "-id")
@@ -42,7 +42,7 @@ def campaigns_of(person: User) -> list[tuple[Campaign, Counts]]:
 
 
 def counts_of(people: Iterable[User]) -> dict[int, Counts]:
-    """By person, over all campaigns; nothing for those who never worked."""
+    """By person id, over all campaigns. Contains only people who worked."""
     chosen = [person.id for person in people]
     return counts_by(
         Assignment.objects.filter(labeler__in=chosen), Skip.objects.filter(labeler__in=chosen), by="labeler"
@@ -50,7 +50,7 @@ def counts_of(people: Iterable[User]) -> dict[int, Counts]:
 
 
 def waiting_for_writers(campaign: Campaign) -> QuerySet[Assignment]:
-    """Sent-back answers, longest waiting first."""
+    """Sent-back answers, the oldest decision first."""
     return (
         Assignment.objects.filter(campaign=campaign, state=State.SENT_BACK)
         .select_related("task__prompt", "labeler", "decided_by")
@@ -59,14 +59,14 @@ def waiting_for_writers(campaign: Campaign) -> QuerySet[Assignment]:
 
 
 def campaigns_to_review(reviewer: User) -> QuerySet[Campaign]:
-    """Campaigns with answers that this reviewer may decide about, each with how many are `waiting`."""
+    """Campaigns with answers that this reviewer may decide about; `waiting`: their number."""
     waiting = Q(assignments__in=to_review(reviewer).order_by())
     counted = Campaign.objects.annotate(waiting=Count("assignments", filter=waiting))
     return counted.filter(waiting__gt=0).order_by("name")
 
 
 def next_to_review(reviewer: User, after: Assignment, *, campaign: int | None) -> Assignment | None:
-    """The answer that follows in the queue; behind its end the oldest one, unless that is `after` itself."""
+    """The answer after `after` in the queue; at the end of the queue, the first one. Never `after` itself."""
     queue = to_review(reviewer).exclude(id=after.id)
     if campaign:
         queue = queue.filter(campaign=campaign)
@@ -75,20 +75,19 @@ def next_to_review(reviewer: User, after: Assignment, *, campaign: int | None) -
 
 
 def policies() -> QuerySet[Policy]:
-    """By name, the newest revision first, each with whether it `is_current` of its stage and how many `runs_made`."""
+    """By name, the newest revision first. `is_current`: of its stage; `runs_made`: the number of its runs."""
     pointers = CurrentPolicy.objects.filter(policy=OuterRef("id"))
     counted = Policy.objects.annotate(is_current=Exists(pointers), runs_made=Count("runs"))
     return counted.select_related("probe").order_by("name", "-created_at", "-id")
 
 
 def runs() -> QuerySet[SampleRun]:
-    """Newest first."""
     return SampleRun.objects.select_related("pool", "policy__probe", "created_by").order_by("-created_at", "-id")
 
 
 @dataclass(frozen=True)
 class PoolCounts:
-    """A pool's prompts, by split, source and kind: {value: number}."""
+    """The prompts of a pool, counted by split, source and kind."""
 
     splits: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
@@ -100,20 +99,20 @@ class PoolCounts:
 
 
 def prompts_by_pool(pools: Iterable[Pool]) -> dict[int, PoolCounts]:
-    """By pool, in one query."""
+    """By pool id, in one query."""
     counts = {pool.id: PoolCounts() for pool in pools}
     columns = ("pool", "group__split", "source", "kind")
     rows = Prompt.objects.filter(pool__in=counts).order_by().values_list(*columns).annotate(prompts=Count("id"))
     for pool_id, split, source, kind, number in rows:
-        found = counts[pool_id]
-        found.splits[split] += number
-        found.sources[source] += number
-        found.kinds[kind] += number
+        pool = counts[pool_id]
+        pool.splits[split] += number
+        pool.sources[source] += number
+        pool.kinds[kind] += number
     return counts
 
 
 def tasks_of(prompt: Prompt) -> QuerySet[Task]:
-    """In which campaigns the prompt is worked on, each task with how many answers are `wanted` and `answered`."""
+    """The tasks of a prompt; `wanted` and `answered`: numbers of answers."""
     wanted = Count("assignments", filter=~Q(assignments__state=State.CANCELLED))
     answered = Count("assignments", filter=Q(assignments__state__in=[State.SUBMITTED, State.ACCEPTED]))
     return (

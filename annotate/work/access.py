@@ -1,5 +1,3 @@
-"""Which assignments a labeler may open."""
-
 from django.db import connection
 
 from annotate.accounts.models import User
@@ -16,10 +14,7 @@ WHERE slot.id = %(assignment)s
 
 
 def had(labeler: User, assignment_id: int) -> Assignment | None:
-    """The assignment with its campaign, if the labeler has it or ever had its task.
-
-    Somebody else's assignment looks like one that does not exist.
-    """
+    """The assignment with its campaign, if the labeler holds it or ever held its task. None: otherwise."""
     with connection.cursor() as cursor:
         execute(cursor, HAD, {"assignment": assignment_id})
         row = cursor.fetchone()

@@ -1,5 +1,3 @@
-"""What a manager types about a campaign, turned into the values that create_campaign and change_campaign take."""
-
 from typing import Any
 
 from django import forms
@@ -13,8 +11,9 @@ from annotate.work.models import Campaign
 from annotate.work.refusals import NobodyMayWork, OrderFixed
 from annotate.work.rules import CHANGEABLE
 from annotate.work.states import CampaignState
+from annotate.work.workflow import Words
 
-# The groups of fields on a page.
+# The groups of fields on the page.
 GROUPS = (
     (_("What"), ("name", "pool", "guideline")),
     (_("Who"), ("cohorts", "labelers", "qualifications")),
@@ -24,14 +23,14 @@ GROUPS = (
 
 
 class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The fields that every campaign has and that its state allows to change."""
+    """The fields of every campaign. Includes only those that the campaign's state allows to change."""
 
     cohorts = forms.MultipleChoiceField(
         label=_("Cohorts"),
         choices=Cohort.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text=_("Every labeler of these cohorts may work in it. Answers of held-out labelers are never exported."),
+        help_text=_("All labelers of these cohorts may work here. Answers of held-out labelers are never exported."),
     )
 
     class Meta:
@@ -56,23 +55,23 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             "qualifications": forms.CheckboxSelectMultiple,
         }
         help_texts = {
-            "name": _("Labelers see it in their list of work."),
-            "guideline": _("Labelers acknowledge its latest published version before their first task."),
+            "name": _("Labelers see this name in their list of campaigns."),
+            "guideline": _("Labelers must read its latest published version before their first task."),
             "overlap": _(
-                "How many different labelers answer each task; two or more let agreement be measured. It can be raised"
-                " and lowered later, for the tasks that are there too: what somebody holds or has answered stays."
+                "How many different labelers answer each task. Choose 2 or more to measure agreement. You can change it"
+                " later, also for existing tasks: tasks that labelers hold and answers stay."
             ),
-            "order": _("Tasks that came back go first, whatever the order."),
-            "order_seed": _("Only for the random order: the same seed gives the same order."),
-            "qualifications": _("Only labelers who hold all of these may work in it."),
-            "skip_limit": _("After this many skips a task is paused for your decision. 0: never."),
-            "undo_minutes": _("How long a labeler may take back their last answer. 0: a submit is final."),
+            "order": _("Tasks that labelers returned come first in every order."),
+            "order_seed": _("Used only for the random order. The same seed gives the same order."),
+            "qualifications": _("Only labelers with all of these qualifications may work in the campaign."),
+            "skip_limit": _("After this many skips, a task stops until you decide about it. 0 = never."),
+            "undo_minutes": _("How long a labeler can undo their last submit. 0 = never."),
             "review_percent": _(
-                "This share of the answers, drawn at random, counts when a reviewer accepts it. The others count"
-                " at once."
+                "Reviewers decide about this percentage of the answers, drawn at random. The other answers are accepted"
+                " without a review."
             ),
-            "lease_minutes": _("How long a task stays with a labeler who left the page, before another may take it."),
-            "labelers": _("If you name people, only they may work in it, whatever their cohort."),
+            "lease_minutes": _("How long a task stays reserved for a labeler who left its page."),
+            "labelers": _("If you choose people here, only they may work in the campaign. Cohorts then do not matter."),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -97,10 +96,10 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.fields[name].disabled = True
                 self.fields[name].help_text = OrderFixed.message
 
-    def groups(self) -> list[tuple[Any, list[forms.BoundField]]]:
-        """The fields that are there, under the titles of GROUPS."""
-        found = [(title, [self[name] for name in names if name in self.fields]) for title, names in GROUPS]
-        return [(title, fields) for title, fields in found if fields]
+    def groups(self) -> list[tuple[Words, list[forms.BoundField]]]:
+        """The fields of this form under the titles of GROUPS."""
+        groups = [(title, [self[name] for name in names if name in self.fields]) for title, names in GROUPS]
+        return [(title, fields) for title, fields in groups if fields]
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}

@@ -1,8 +1,7 @@
-"""What a workflow offers to the rest of the platform: the `Workflow` protocol.
+"""The `Workflow` protocol: what each workflow, such as rankings, provides to the rest of the platform.
 
-A workflow is a kind of work: rankings, for example. Its package has one object of a class that derives from `Workflow`,
-and annotate/workflows/table.py lists these objects. The pages, the API and the commands know workflows only through
-this protocol. The engine (annotate/work) never calls a workflow.
+annotate/workflows/table.py lists one object per workflow. Pages, API and commands use only this protocol. The engine
+(annotate/work) never calls a workflow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from annotate.work.submitting import Submission
 
 # The context of a template part.
 Context = dict[str, Any]
-# The fields of a form as a browser sends them and as a draft keeps them: every field has a list of texts.
+# The fields of a form as a browser sends them and a draft stores them: a list of texts for each field.
 if TYPE_CHECKING:
     Typed = MultiValueDict[str, str]
 else:
@@ -39,7 +38,7 @@ Words = str | Promise
 class BadAnswer(Exception):
     """The answer breaks a rule of its workflow.
 
-    `context`: the task part again, with what was typed and what is wrong. `words`: all that is wrong, in one line.
+    `context`: the task part with the typed values and the errors. `words`: all errors, in one line.
     """
 
     def __init__(self, context: Context, words: str) -> None:
@@ -48,7 +47,7 @@ class BadAnswer(Exception):
 
 
 def faults(form: BaseForm) -> str:
-    """All that is wrong with a form, in one line."""
+    """All errors of a form, in one line."""
     return " ".join(dict.fromkeys(str(text) for texts in form.errors.values() for text in texts))
 
 
@@ -62,7 +61,7 @@ class Part:
 
 @dataclass(frozen=True)
 class DemoCampaign:
-    """A campaign for the demonstration data: its guideline, its columns and its workflow's settings."""
+    """A campaign of the demonstration data. `columns`: of Campaign; `settings`: of the workflow's settings."""
 
     name: str
     guideline: str
@@ -72,34 +71,34 @@ class DemoCampaign:
 
 
 class Workflow(Protocol):
-    """A kind of work. Derive from it and fill in what has no default here."""
+    """A kind of work. Derive from this class and define everything that has no default."""
 
-    # Stored in Campaign.workflow and used in addresses and in the API. Never change it.
+    # Stored in Campaign.workflow and used in addresses and the API. Never change it.
     key: ClassVar[str]
     label: ClassVar[Words]
     # For the manager who chooses a workflow for a new campaign.
     description: ClassVar[Words]
     needs: ClassVar[Words] = ""
-    # True: the labeler writes a text into the field `text`. It gets the focus, and the page gives it the room.
+    # True: the answer is the field `text`. The page gives it the focus and most of the space.
     writes_text: ClassVar[bool] = True
-    # True: every prompt of the pool gets a task soon; the campaign's page shows how many have one.
+    # True: every prompt gets a task soon, and the campaign's page shows how many have one.
     follows_prompts: ClassVar[bool] = True
-    # True: the export app measures inter-annotator agreement for it.
+    # True: exports measure inter-annotator agreement.
     measures_agreement: ClassVar[bool] = False
     # What lists show for a task without a prompt.
     untitled: ClassVar[Words] = ""
 
-    # The workflow's own settings of a campaign: their table, their form and their serializer; None: it has none.
+    # The table, form and serializer of the settings that only this workflow has.
     settings_model: ClassVar[type[CampaignSettings] | None] = None
     settings_form: ClassVar["type[ModelForm[Any]] | None"] = None
     settings_serializer: ClassVar["type[ModelSerializer[Any]] | None"] = None
 
-    # Templates of the task page's form and of an answer, for review and history.
+    # Templates: the form on the task page; an answer, for review and history.
     task_template: ClassVar[str]
     answer_template: ClassVar[str]
 
-    # Views with addresses of their own: under a task (argument `assignment_id`, for its labeler), under a campaign in
-    # the studio (argument `campaign_id`, for managers), and under a campaign in the API.
+    # Further addresses: of a task (argument `assignment_id`), of a campaign in the studio and of a campaign in the API
+    # (argument `campaign_id`). Each view checks who may use it.
     task_urls: ClassVar[Sequence[URLPattern]] = ()
     campaign_urls: ClassVar[Sequence[URLPattern]] = ()
     api_urls: ClassVar[Sequence[URLPattern]] = ()
@@ -107,22 +106,22 @@ class Workflow(Protocol):
     # Tasks
 
     def prompts(self, *, campaign: Campaign) -> QuerySet[Prompt] | None:
-        """The prompts that get a task sooner or later; None where the campaign makes no tasks from prompts."""
+        """The prompts that get a task at some time. None: the campaign creates no tasks from prompts."""
         ...
 
     def fill(self, *, campaign: Campaign, now: datetime) -> int:
-        """Make missing tasks, a bounded number per call, and return the number. The caller repeats it until 0."""
+        """Create a bounded number of missing tasks and return it. The caller repeats this until 0."""
         ...
 
     def readmit(self, *, campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
-        """Prepare for prompts that leave quarantine, because `fill` may have passed them.
+        """Include prompts that leave quarantine, which `fill` may have passed.
 
-        Return those that get tasks immediately, or None. The caller has not locked the campaign's row yet.
+        Return those that need a task now, or None. The caller has not locked the campaign's row yet.
         """
         ...
 
     def ran_out(self, *, campaign: Campaign) -> None:
-        """A labeler found no task. A workflow that prepares tasks in advance can start now."""
+        """A labeler found no task. Start preparing tasks now, if the workflow prepares them in advance."""
         return
 
     # Policies and sampling runs
@@ -132,39 +131,39 @@ class Workflow(Protocol):
         return Campaign.objects.none()
 
     def campaign_of(self, *, run: SampleRun) -> Campaign | None:
-        """The campaign that the run samples for, if this workflow has started it."""
+        """The campaign of the run, if this workflow started the run."""
         return None
 
     def retrying(self, *, run: SampleRun) -> AbstractContextManager[None]:
-        """Surround the retry of a run's failed prompts: take locks before it, adjust own rows after it."""
+        """Surround the retry of a run's failed prompts: take locks before it, update rows after it."""
         return nullcontext()
 
     # The labeler's pages
 
     def heading(self, *, task: Task) -> Words:
-        """What the labeler is to do, in a few words."""
+        """What the labeler does, in a few words."""
         ...
 
     def show(self, *, assignment: Assignment, labeler: User, draft: Typed | None, now: datetime) -> Context:
-        """The context of the task part: filled from the draft, else from the sent-back answer, else empty."""
+        """The context of `task_template`, filled from the draft, else from the sent-back answer, else empty."""
         ...
 
     def submit(self, *, assignment_id: int, labeler: User, typed: Typed, submit_key: UUID, now: datetime) -> Submission:
-        """Read the form, store the answer and submit, in one transaction. Raises BadAnswer or a Refusal."""
+        """Check the form, store the answer and submit it in one transaction. Raises BadAnswer or a Refusal."""
         ...
 
     def undo(self, *, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-        """Take the labeler's last submit back. Its text becomes the task's draft again. Raises a Refusal."""
+        """Undo the labeler's last submit and turn it into the task's draft. Raises a Refusal."""
         ...
 
     def titles(self, *, assignments: Sequence[Assignment]) -> dict[int, str]:
-        """Titles for submitted answers whose tasks have no prompt, by assignment id."""
+        """Titles of answers whose tasks have no prompt, by assignment id."""
         return {}
 
     # Review
 
     def accept(self, *, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-        """Accept the answer, with the consequences that this workflow adds. Raises a Refusal."""
+        """Accept the answer, with this workflow's consequences. Raises a Refusal."""
         ...
 
     def answer(self, *, assignment: Assignment) -> Context:
@@ -174,7 +173,7 @@ class Workflow(Protocol):
     # The manager's pages
 
     def settings_part(self, *, campaign: Campaign) -> Part | None:
-        """Rows (dt, dd) for the settings on the campaign's page."""
+        """Rows (dt, dd) of the settings on the campaign's page."""
         return None
 
     def campaign_part(self, *, campaign: Campaign) -> Part | None:
@@ -182,7 +181,7 @@ class Workflow(Protocol):
         return None
 
     def progress_part(self, *, campaign: Campaign) -> Part | None:
-        """Notes for the progress of a campaign, such as why it has no tasks yet. The page adds its own context."""
+        """Notes on the progress, such as why there are no tasks yet. The page adds its own context."""
         return None
 
     # Demonstration data
@@ -192,5 +191,5 @@ class Workflow(Protocol):
         return None
 
     def fill_demo(self, *, campaign: Campaign, now: datetime) -> None:
-        """Add work of its own to the demonstration campaign before it opens."""
+        """Add further tasks to the demonstration campaign before it opens."""
         return

@@ -1,4 +1,4 @@
-"""Actions that need the campaign's workflow: pages, API and commands call them, and so have the same consequences."""
+"""Actions that involve the campaign's workflow. Pages, API and commands share them."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -25,7 +25,7 @@ from annotate.workflows.table import WORKFLOWS, workflow_of
 
 
 class NoSuchWorkflow(Refusal):
-    message = _("There is no such workflow. Choose one of those that the page for a new campaign lists.")
+    message = _("This workflow does not exist. Choose one of those on the page for a new campaign.")
 
 
 def create_campaign(
@@ -38,7 +38,7 @@ def create_campaign(
     settings: Mapping[str, object] | None = None,
     **columns: Any,
 ) -> Campaign:
-    """Create a draft. `columns` are columns of Campaign, `settings` those of the workflow's settings.
+    """Create a draft. `columns`: of Campaign; `settings`: of the workflow's settings.
 
     Raises NoSuchWorkflow or NameTaken.
     """
@@ -56,10 +56,10 @@ def create_campaign(
 def change_campaign(
     *, campaign: Campaign, now: datetime, settings: Mapping[str, object] | None = None, **columns: Any
 ) -> Campaign:
-    """Change what is given. A changed overlap adds or cancels slots of existing tasks.
+    """Change the given columns and settings. A changed overlap adds or cancels slots of existing tasks.
 
-    The first step of that is done here, and for most campaigns it is the only one. A worker does the others. Raises
-    CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
+    One step of that happens here, which is enough for most campaigns. A worker does the rest. Raises CampaignFixed,
+    OrderFixed, NobodyMayWork or NameTaken.
     """
     with transaction.atomic():
         if settings:
@@ -73,8 +73,10 @@ def change_campaign(
 
 
 def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Campaign:
-    """Open, pause, reopen or close a campaign. A worker makes the tasks of an open one. Raises NoSuchMove,
-    NothingPublished or NobodyMayWork."""
+    """Open, pause, reopen or close a campaign. A worker creates the tasks of an open one.
+
+    Raises NoSuchMove, NothingPublished or NobodyMayWork.
+    """
     with transaction.atomic():
         campaign = campaigns.change_state(campaign=campaign, to=to, now=now)
         if to == CampaignState.OPEN:
@@ -83,7 +85,7 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
 
 
 def settings_of(campaign: Campaign) -> CampaignSettings:
-    """The row with the workflow's own settings; only for workflows that have some."""
+    """The row of the workflow's settings. LookupError: the workflow has none."""
     model = workflow_of(campaign).settings_model
     if model is None:
         raise LookupError(f"the workflow {campaign.workflow} has no settings of its own")
@@ -92,7 +94,7 @@ def settings_of(campaign: Campaign) -> CampaignSettings:
 
 
 def with_settings(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
-    """Load the workflows' settings together with the campaigns."""
+    """Load the campaigns with their workflow settings."""
     for workflow in WORKFLOWS.values():
         if model := workflow.settings_model:
             campaigns = campaigns.select_related(relation(model))
@@ -102,7 +104,7 @@ def with_settings(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
 
 
 def relation(model: type[CampaignSettings]) -> str:
-    """The name of a campaign's attribute for its settings."""
+    """The attribute of a campaign that holds these settings."""
     return str(model._meta.get_field("campaign").remote_field.get_accessor_name())
 
 
@@ -118,9 +120,9 @@ def _store(row: CampaignSettings, values: Mapping[str, object]) -> None:
 def decide(
     *, assignment: Assignment, read_at: datetime | None, accepted: bool, reviewer: User, comment: str, now: datetime
 ) -> Assignment:
-    """Accept an answer, or send it back, as the reviewer has read it: `read_at` is when that text was submitted.
+    """Accept an answer or send it back. `read_at`: when the text that the reviewer read was submitted.
 
-    Raises Moved where another text has taken its place, else what accepting or sending back raises.
+    Raises Moved if the labeler has replaced that text, and what accepting or sending back raises.
     """
     with transaction.atomic():
         review.hold_as_read(assignment_id=assignment.id, submitted_at=read_at)
@@ -131,7 +133,7 @@ def decide(
 
 
 def release(*, prompt: Prompt, by: User | None, now: datetime, instead: bool = False) -> Prompt:
-    """Release a prompt from quarantine and have its tasks created. Raises what quarantine.release raises."""
+    """Release a prompt from quarantine and create its tasks. Raises what quarantine.release raises."""
     with transaction.atomic():
         prompt = quarantine.release(prompt_id=prompt.id, by=by, now=now, readmit=readmit, instead=instead)
         wake(FILL, prompt.pool_id)
@@ -139,13 +141,11 @@ def release(*, prompt: Prompt, by: User | None, now: datetime, instead: bool = F
 
 
 def readmit(campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
-    """As Workflow.readmit, by the campaign's workflow."""
     return workflow_of(campaign).readmit(campaign=campaign, prompts=prompts)
 
 
 def retry_failed(*, run: SampleRun) -> int:
-    """Try the prompts of a run that failed again. Returns the number of prompts. Raises what runs.retry_failed
-    raises."""
+    """Retry the failed prompts of a run and return their number. Raises what runs.retry_failed raises."""
     with transaction.atomic(), ExitStack() as surrounding:
         for workflow in WORKFLOWS.values():
             surrounding.enter_context(workflow.retrying(run=run))
@@ -153,14 +153,14 @@ def retry_failed(*, run: SampleRun) -> int:
 
 
 def campaigns_with(policy: Policy) -> QuerySet[Campaign]:
-    """The campaigns whose settings name the policy, by name."""
-    found = Campaign.objects.none()
+    """The campaigns whose settings name the policy."""
+    campaigns = Campaign.objects.none()
     for workflow in WORKFLOWS.values():
-        found |= workflow.campaigns_with(policy=policy)
-    return found.order_by("name")
+        campaigns |= workflow.campaigns_with(policy=policy)
+    return campaigns.order_by("name")
 
 
 def campaign_of(run: SampleRun) -> Campaign | None:
-    """The campaign that a workflow has started this run for; None: somebody has started it by hand."""
-    found = (workflow.campaign_of(run=run) for workflow in WORKFLOWS.values())
-    return next((campaign for campaign in found if campaign), None)
+    """The campaign whose workflow started this run. None: a manager started it."""
+    campaigns = (workflow.campaign_of(run=run) for workflow in WORKFLOWS.values())
+    return next((campaign for campaign in campaigns if campaign), None)

@@ -1,4 +1,4 @@
-"""Where a campaign stands, in numbers. Those of large campaigns are kept: 3 million answers take a second to count."""
+"""The numbers of a campaign. Those of large campaigns are cached: counting 3 million answers takes a second."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from annotate.work.queries import Progress
 from annotate.work.states import CampaignState, State
 from annotate.workflows.table import workflow_of
 
-# With more answers than this a campaign's numbers are kept. Fewer are counted in milliseconds.
+# Cache the numbers of campaigns with more answers than this.
 LARGE = 100_000
-KEPT = timedelta(hours=1)
-# The part of a page that keeps itself up to date counts anew after this.
+CACHED = timedelta(hours=1)
+# The section that refreshes itself accepts cached numbers of this age.
 FRESH = timedelta(seconds=15)
 
 
@@ -26,7 +26,7 @@ COUNTED = (State.LEASED, State.SUBMITTED, State.ACCEPTED, State.SENT_BACK)
 
 @dataclass(frozen=True)
 class Counts:
-    """What somebody holds, has answered and has skipped."""
+    """The numbers of one labeler, or of one campaign of a labeler."""
 
     leased: int = 0
     submitted: int = 0
@@ -40,8 +40,8 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """`tasks` are made of prompts, `prompts` are those they are made of; None where a campaign makes none of them."""
+class CampaignNumbers:
+    """`prompts`: those that get a task; None: the campaign creates no tasks from prompts now. `tasks`: of prompts."""
 
     progress: Progress
     labelers: dict[int, Counts]
@@ -59,18 +59,18 @@ class Standing:
         return max(0, self.prompts - self.tasks) if self.prompts is not None else 0
 
 
-def standing(campaign: Campaign, *, now: datetime, younger: timedelta) -> Standing:
-    """Of a large campaign what was counted before, if that is younger."""
-    kept = cast(Standing | None, cache.get(_key(campaign)))
-    return kept if kept and now - kept.counted_at < younger else count(campaign, now=now)
+def numbers_of(campaign: Campaign, *, now: datetime, max_age: timedelta) -> CampaignNumbers:
+    """Return the cached numbers if they are younger than `max_age`, else count."""
+    cached = cast(CampaignNumbers | None, cache.get(_key(campaign)))
+    return cached if cached and now - cached.counted_at < max_age else count(campaign, now=now)
 
 
-def count(campaign: Campaign, *, now: datetime) -> Standing:
-    """Count, and keep what took long."""
+def count(campaign: Campaign, *, now: datetime) -> CampaignNumbers:
+    """Count, and cache the numbers of a large campaign."""
     prompts = None
     if campaign.state in (CampaignState.OPEN, CampaignState.PAUSED):
         prompts = workflow_of(campaign).prompts(campaign=campaign)
-    counted = Standing(
+    counted = CampaignNumbers(
         progress=work.progress([campaign])[campaign.id],
         labelers=counts_in(campaign),
         tasks=0 if prompts is None else _tasks(campaign),
@@ -78,43 +78,45 @@ def count(campaign: Campaign, *, now: datetime) -> Standing:
         counted_at=now,
     )
     if counted.large:
-        cache.set(_key(campaign), counted, KEPT.total_seconds())
+        cache.set(_key(campaign), counted, CACHED.total_seconds())
     return counted
 
 
 def _tasks(campaign: Campaign) -> int:
-    """Those that are made of prompts, without those whose prompt is in quarantine."""
+    """The tasks of prompts, except those whose prompt is in quarantine."""
     return campaign.tasks.filter(prompt__isnull=False, retired_at=None, held_at=None).count()
 
 
 def progress(campaigns: Iterable[Campaign], *, now: datetime) -> dict[int, Progress]:
-    """By campaign id, for a list: one query for those whose numbers are not kept."""
+    """By campaign id, for a list. One query for all campaigns whose numbers are not cached."""
     by_key = {_key(campaign): campaign for campaign in campaigns}
-    kept = {by_key[key].id: cast(Standing, found).progress for key, found in cache.get_many(by_key).items()}
-    others = [campaign for campaign in by_key.values() if campaign.id not in kept]
+    cached = {
+        by_key[key].id: cast(CampaignNumbers, numbers).progress for key, numbers in cache.get_many(by_key).items()
+    }
+    others = [campaign for campaign in by_key.values() if campaign.id not in cached]
     counted = work.progress(others)
     for campaign in others:
         if counted[campaign.id].total > LARGE:
             count(campaign, now=now)
-    return kept | counted
+    return cached | counted
 
 
 def _key(campaign: Campaign) -> str:
-    # A state of its own: what was counted of the open campaign is not said of the closed one.
-    return f"standing:{campaign.id}:{campaign.state}"
+    # With the state, because a closed campaign needs other numbers than an open one.
+    return f"campaign-numbers:{campaign.id}:{campaign.state}"
 
 
 def counts_in(campaign: Campaign) -> dict[int, Counts]:
-    """What everybody holds and has answered in the campaign, by labeler id, without skips."""
+    """The numbers of each labeler in the campaign, without skips, by labeler id."""
     return counts_by(Assignment.objects.filter(campaign=campaign), Skip.objects.none(), by="labeler")
 
 
 def counts_by(
     assignments: QuerySet[Assignment], skips: QuerySet[Skip], *, by: str, skips_by: str = ""
 ) -> dict[int, Counts]:
-    """Two queries, however many rows."""
+    """Group by a column of the assignments, and by `skips_by` (default: the same) of the skips. Two queries."""
     answers: dict[int, dict[str, int]] = {}
-    # Not the ids, and the states as groups: an index of a campaign's answers has all of that.
+    # Count(*) by state reads only an index; counting ids would read the rows.
     for key, state, number in (
         assignments.filter(state__in=COUNTED).order_by().values_list(by, "state").annotate(n=Count("*"))
     ):

@@ -1,5 +1,3 @@
-"""What lists of answers show, by workflow."""
-
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -8,12 +6,12 @@ from annotate.workflows.table import WORKFLOWS
 
 
 def titles(assignments: Sequence[Assignment]) -> dict[int, str]:
-    """By assignment id: the title of an answer whose task has no prompt. At most one query per workflow."""
+    """Titles of answers whose tasks have no prompt, by assignment id. At most one query per workflow."""
     by_workflow: dict[str, list[Assignment]] = defaultdict(list)
     for assignment in assignments:
         if assignment.task.prompt_id is None:
             by_workflow[assignment.campaign.workflow].append(assignment)
-    found: dict[int, str] = {}
+    titles: dict[int, str] = {}
     for key, answers in by_workflow.items():
-        found |= WORKFLOWS[key].titles(assignments=answers)
-    return found
+        titles |= WORKFLOWS[key].titles(assignments=answers)
+    return titles

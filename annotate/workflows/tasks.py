@@ -13,7 +13,7 @@ from annotate.workflows.table import workflow_of
 
 log = logging.getLogger(__name__)
 
-# After so many new tasks PostgreSQL should look at its tables anew, or it goes on planning for small ones.
+# After this many new tasks PostgreSQL needs new statistics. Otherwise it plans queries for small tables.
 LARGE_FILL = 50_000
 # Seconds to wait before retrying a step that another transaction's lock kept from finishing.
 RETRY_SECONDS = 0.01
@@ -21,10 +21,9 @@ RETRY_SECONDS = 0.01
 
 @shared_task(name="workflows.fill_campaigns")
 def fill_campaigns(pool_id: int | None = None) -> None:
-    """Make the tasks that open campaigns miss: for new prompts, ready slates, a campaign just opened. Where a
-    campaign's overlap was changed, also of a paused one, make or cancel the slots that this takes.
+    """Create missing tasks of open campaigns. Match the slots of open and paused campaigns to a changed overlap.
 
-    Safe to run twice and at once: unique indexes and the campaign's row decide which of two does what.
+    Idempotent and safe to run concurrently: unique indexes and the lock on the campaign's row prevent duplicates.
     """
     states = [CampaignState.OPEN, CampaignState.PAUSED]
     campaigns = Campaign.objects.filter(state__in=states).select_related("pool").order_by("id")
@@ -32,13 +31,13 @@ def fill_campaigns(pool_id: int | None = None) -> None:
         campaigns = campaigns.filter(pool=pool_id)
     for campaign in campaigns:
         try:
-            # Wherever a worker left a change of the overlap, the next one goes on.
+            # Each step commits, so another worker can continue after a crash.
             while campaign.matched_to is not None and filling.match_overlap(campaign=campaign, now=timezone.now()):
                 time.sleep(RETRY_SECONDS)
             if campaign.state == CampaignState.OPEN:
                 _fill(campaign)
         except Exception:
-            # Whatever is wrong with one campaign, the others still want their tasks.
+            # An error in one campaign must not stop the others.
             log.exception("campaign %s could not be filled", campaign.id)
 
 
@@ -47,11 +46,11 @@ def _fill(campaign: Campaign) -> None:
     made = 0
     while new := workflow.fill(campaign=campaign, now=timezone.now()):
         made += new
-        # A campaign that is paused or closed meanwhile gets no further tasks.
+        # Stop when somebody pauses or closes the campaign.
         if not Campaign.objects.filter(id=campaign.id, state=CampaignState.OPEN).exists():
             break
     if made >= LARGE_FILL:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE work_task, work_assignment")
-        # Whoever opens the campaign's page next need not wait for its numbers.
+        # Cache the numbers for the next visit of the campaign's page.
         counts.count(campaign, now=timezone.now())

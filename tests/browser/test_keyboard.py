@@ -7,7 +7,7 @@ from django.urls import reverse
 from playwright.sync_api import Locator, Page, expect
 
 from annotate.demonstrations.models import Demonstration
-from annotate.instructions.models import Instruction
+from annotate.instructions.models import Instruction, Reason
 from annotate.rankings.models import Placing
 from annotate.work.models import Skip, SkipReason
 from tests.browser.world import PASSWORD, reviewable
@@ -170,7 +170,7 @@ def test_a_prompt_is_rewritten(page, world):
     press(page, "Control+a")
     page.keyboard.type("What is a toad, and what is it not?")
     expect(page.get_by_role("insertion").first).to_be_visible()
-    tab_to(page, page.get_by_role("checkbox", name="It was unclear what is asked"))
+    tab_to(page, page.get_by_role("checkbox", name=str(Reason.UNCLEAR.label)))
     press(page, "Space")
     tab_to(page, page.get_by_role("combobox", name="Use case"))
     page.keyboard.type("Open")

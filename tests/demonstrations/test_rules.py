@@ -1,6 +1,6 @@
 import pytest
 
-from annotate.demonstrations.forms import DemonstrationForm
+from annotate.demonstrations.forms import TOO_LONG, DemonstrationForm
 from annotate.demonstrations.rules import MAX_CHARACTERS, Length, length
 
 
@@ -28,7 +28,7 @@ def test_an_empty_answer_is_refused(text):
 
 def test_a_hundred_thousand_characters_are_the_most():
     assert errors("x" * MAX_CHARACTERS) == []
-    assert errors("x" * (MAX_CHARACTERS + 1)) == ["The answer has 100,001 characters; the most are 100,000."]
+    assert errors("x" * (MAX_CHARACTERS + 1)) == [TOO_LONG % {"characters": "100,001", "limit": "100,000"}]
 
 
 def test_the_browsers_line_ends_do_not_count_twice():

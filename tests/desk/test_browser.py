@@ -10,7 +10,8 @@ from annotate.accounts import actions as accounts
 from annotate.accounts.models import Role
 from annotate.demonstrations.models import Demonstration
 from annotate.instructions.actions import add_briefs
-from annotate.instructions.models import Instruction
+from annotate.instructions.forms import NOTHING_CHANGED, PAIRS_INCOMPLETE, RESPONSE_MISSING
+from annotate.instructions.models import Instruction, Reason
 from annotate.pools.models import Kind
 from annotate.rankings.models import Placing, Showing
 from annotate.work.models import Assignment, Draft, Skip
@@ -113,7 +114,7 @@ def test_a_rewriting_by_keyboard_alone_with_its_changes_shown(sit, instructions)
     page.keyboard.type("Write a poem about a frog, number 0.")
     expect(page.locator("ins")).to_have_text("a poem")
     press(page, "Tab", "Tab", "Space")
-    expect(page.get_by_label("Something needed was missing")).to_be_checked()
+    expect(page.get_by_label(str(Reason.UNDERSPECIFIED.label))).to_be_checked()
     press(page, "Control+Enter")
     expect(page.get_by_text("Submitted.")).to_be_visible()
     row = Instruction.objects.get()
@@ -219,7 +220,7 @@ def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, instruction
     begin(page)
     page.get_by_label("Instruction").fill("Write a poem about a frog.")
     expect(page.locator("ins").first).to_be_visible()
-    page.get_by_label("Something needed was missing").check()
+    page.get_by_label(str(Reason.UNDERSPECIFIED.label)).check()
     page.get_by_role("heading", name="Your changes").click()
     by_mouse(page)
     expect(page.get_by_text("Submitted.")).to_be_visible()
@@ -367,8 +368,8 @@ def test_an_incomplete_rewriting_is_pointed_at(sit, instructions, by, width):
     expect(bar).to_have_text(re.compile("Still missing: Instruction and Why did you change it\\?"))
     page.get_by_label("Instruction").fill("Write a poem about a frog.")
     by(page)
-    reason = page.get_by_label("Something needed was missing")
-    seen(page.get_by_label("It was unclear what is asked"))
+    reason = page.get_by_label(str(Reason.UNDERSPECIFIED.label))
+    seen(page.get_by_label(str(Reason.UNCLEAR.label)))
     expect(bar).to_have_text("Not submitted yet. Still missing: Why did you change it?")
     reason.check()
     expect(bar).to_be_hidden()
@@ -377,7 +378,7 @@ def test_an_incomplete_rewriting_is_pointed_at(sit, instructions, by, width):
     # What only the server can see is said in the bar as well.
     page.get_by_label("Instruction").fill("Write something about a frog, number 0.")
     by(page)
-    expect(bar).to_contain_text("Not submitted yet. Nothing is changed yet.")
+    expect(bar).to_contain_text(f"Not submitted yet. {NOTHING_CHANGED}")
     seen(page.get_by_label("Instruction"))
 
 
@@ -419,9 +420,9 @@ def test_pairs_of_white_space_are_pointed_at_by_the_server(sit, by):
         page.get_by_label(f"Query {number}").fill(str(number))
         page.get_by_label(f"Response {number}").fill(" ")
     by(page)
-    expect(page.get_by_text("This pair has no response.").first).to_be_visible()
+    expect(page.get_by_text(str(RESPONSE_MISSING)).first).to_be_visible()
     seen(page.get_by_label("Response 1"))
-    expect(page.locator("[data-incomplete]")).to_contain_text("Not submitted yet. Some pairs are incomplete")
+    expect(page.locator("[data-incomplete]")).to_contain_text(f"Not submitted yet. {PAIRS_INCOMPLETE}")
 
 
 def submits(page):

@@ -229,7 +229,10 @@ def test_an_answer_from_before_an_upgrade_is_taken_back_neither_drawn_nor_undraw
     if percent == NOT_DRAWN:
         # Earlier versions did so at the submit.
         become_prompt(instruction=Instruction.objects.get(), now=timezone.now())
+    # The workflow had another name then.
+    Campaign.objects.update(workflow="edits")
     migration.settle(apps, None)
+    Campaign.objects.update(workflow="instructions")
     assert undo_of(held) not in me.get("answer", held.id).content.decode()
     me.post("undo", held.id)
     assert Assignment.objects.get(id=held.id).state != State.LEASED

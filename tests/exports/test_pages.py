@@ -84,7 +84,7 @@ def test_the_list_says_what_and_how_far(manager, day):
     export(day, ExportState.FAILED, error="No space left on device")
     page = manager.get(reverse("exports:exports")).content.decode()
     names = [campaign.name for campaign in day.campaigns]
-    assert re.search(r",\s*".join(rf"<a [^>]*>{name}</a>" for name in names), page)
+    assert re.search(r",\s*".join(names), page)
     assert 'data-state="failed"' in page
 
 

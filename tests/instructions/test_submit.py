@@ -8,6 +8,7 @@ from django.utils import timezone
 from annotate.instructions import actions as edits_actions
 from annotate.instructions import tasks
 from annotate.instructions.actions import add_briefs, settle, sweep
+from annotate.instructions.forms import NOTHING_CHANGED, QUERY_MISSING, RESPONSE_MISSING
 from annotate.instructions.models import Instruction, Reason
 from annotate.instructions.workflow import INSTRUCTIONS
 from annotate.pools.models import Category, Kind, Prompt, Source
@@ -215,7 +216,7 @@ def test_an_unchanged_text_is_refused(labeler, instructions, same):
     me = labeler(campaign)
     response = me.submit(me.take(campaign), **rewriting(text=same))
     assert response.status_code == 422
-    assert "Nothing is changed yet" in response.content.decode()
+    assert str(NOTHING_CHANGED) in response.content.decode()
     assert not Instruction.objects.exists()
 
 
@@ -320,8 +321,8 @@ def test_a_few_shot_instruction_becomes_one_prompt_with_its_pairs(labeler, brief
     [
         ({}, "Write at least two pairs"),
         ({"query": ["a"], "response": ["b"]}, "Write at least two pairs"),
-        ({"query": ["a", "c"], "response": ["b", ""]}, "This pair has no response."),
-        ({"query": ["a", " "], "response": ["b", "d"]}, "This pair has no query."),
+        ({"query": ["a", "c"], "response": ["b", ""]}, str(RESPONSE_MISSING)),
+        ({"query": ["a", " "], "response": ["b", "d"]}, str(QUERY_MISSING)),
         ({"query": ["q"] * 31, "response": ["r"] * 31}, "Write at most 30 pairs."),
     ],
 )
@@ -367,7 +368,7 @@ def test_the_answer_shows_what_changed_word_by_word(labeler, instructions):
     me.submit(held, **rewriting(text="Write a poem about a frog, number 0."))
     page = me.get("answer", held.id).content.decode()
     assert "<del>something</del><ins>a poem</ins>" in page
-    assert "Something needed was missing" in page
+    assert str(Reason.UNDERSPECIFIED.label) in page
 
 
 def test_what_changes_is_shown_while_one_types(labeler, instructions):

@@ -53,7 +53,7 @@ def test_a_full_disk_is_named_to_whoever_uploads_a_file(
         reverse("studio:import-new", args=[make.pool().id]), {"file": file}, headers={"Accept": accept}
     )
     assert response.status_code == 507
-    assert "disk is full" in response.content.decode()
+    assert "disk of the server is full" in response.content.decode()
     assert response["Cache-Control"] == "no-store"
     assert not ImportJob.objects.exists()
     assert not list(tmp_path.iterdir())

@@ -41,7 +41,7 @@ def test_a_tag_has_one_written_form(tag, written):
     "tag", ["", " ", "German", "Portuguese", "jp", "en--GB", "en_US.UTF-8", "en-ZZZZZ-", "<b>", "x" * 99]
 )
 def test_what_is_not_a_registered_tag_is_refused_by_its_name(tag):
-    with pytest.raises(BadLanguage, match="is not a language tag; write one such as en or pt-BR"):
+    with pytest.raises(BadLanguage, match="is not a language tag"):
         canonical(tag)
 
 

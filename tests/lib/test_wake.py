@@ -52,4 +52,4 @@ def test_a_broker_that_is_down_is_noted_and_soon_given_up(on_broker, scheme, cap
     began = time.monotonic()
     wake("models_worker.sample_run", 7)
     assert time.monotonic() - began < 4
-    assert "models_worker.sample_run(7,) was not announced, its sweep will find it" in caplog.text
+    assert "models_worker.sample_run(7,) was not sent, but a sweep will find it" in caplog.text

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from annotate.rankings import supply
+from annotate.rankings import slate_supply
 from annotate.rankings.models import Candidate
 from annotate.rankings.rules import Share
 from annotate.workflows.tasks import fill_campaigns
@@ -46,8 +46,8 @@ def test_a_slate_is_the_same_however_it_was_come_by(folders, monkeypatch):
     ]
     marks = {"renew": False, "cut_off_allowed": True, "seed": 5}
     at_once, bit_by_bit = (make.campaign("rankings", over=pool) for _ in range(2))
-    supply.save_mix(campaign=at_once, shares=shares, low=4, high=4, **marks)
-    supply.save_mix(campaign=bit_by_bit, shares=shares, low=1, high=1, **marks)
+    slate_supply.save_mix(campaign=at_once, shares=shares, low=4, high=4, **marks)
+    slate_supply.save_mix(campaign=bit_by_bit, shares=shares, low=1, high=1, **marks)
     for chunk in (16, 1, 1, 1, 1, 1):
         monkeypatch.setattr(runner, "CHUNK", chunk)
         fill_campaigns()

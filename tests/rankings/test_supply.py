@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from annotate.rankings import stock, supply
+from annotate.rankings import slate_queries, slate_supply
 from annotate.rankings.models import Candidate, Mix, Slate
-from annotate.rankings.rules import BadMix, Share
+from annotate.rankings.rules import EQUAL_COMPLETIONS, BadMix, Share, part_seed
 from annotate.rankings.states import SlateState, Why
 from annotate.samples import policies as registry
 from annotate.samples import requests as sampling_requests
@@ -38,7 +38,7 @@ def campaign_of(prompts=9, **fields):
 
 def mixed(campaign, *shares, **fields):
     values = {"low": LOW, "high": HIGH, "cut_off_allowed": True, "renew": False, "seed": 3} | fields
-    return supply.save_mix(campaign=campaign, shares=shares, **values)
+    return slate_supply.save_mix(campaign=campaign, shares=shares, **values)
 
 
 def share(policy=None, count=2, **fields):
@@ -109,7 +109,7 @@ def test_a_slate_has_exactly_the_parts_of_the_mix():
     rows = Candidate.objects.filter(task__campaign=campaign).select_related("completion__run")
     made = sorted((row.completion.policy_id, row.completion.run.temperature) for row in rows)
     assert made == sorted([(new.id, 1.0), (new.id, 1.0), (old.id, 1.0), (new.id, 1.4)])
-    assert [run.seed for run in SampleRun.objects.order_by("id")] == [supply.part_seed(3, place) for place in range(3)]
+    assert [run.seed for run in SampleRun.objects.order_by("id")] == [part_seed(3, place) for place in range(3)]
 
 
 def test_completions_that_are_there_already_are_not_taken_into_a_mix():
@@ -200,7 +200,7 @@ def test_a_full_store_costs_few_queries_and_an_exhausted_pool_no_search(django_a
         sample()
     fill_campaigns()
     with django_assert_max_num_queries(12):
-        supply.supply(campaign=campaign, now=NOW)
+        slate_supply.refill(campaign=campaign, now=NOW)
     for _ in range(HIGH):
         claimed(campaign)
     fill_campaigns()
@@ -234,9 +234,9 @@ def test_what_stays_alike_is_one_card_and_with_fewer_than_four_there_is_no_slate
     fill_campaigns()
     assert Candidate.objects.filter(task__campaign=wide).count() == 4
     assert not Task.objects.filter(campaign=narrow).exists()
-    assert stock.supply_of(narrow).none == [(Why.ALIKE, 1)]
+    assert slate_queries.slate_counts(narrow).none == [(Why.ALIKE, 1)]
     asked = SampleRequest.objects.get(run__policy=two, run__pool=narrow.pool)
-    assert (asked.state, asked.extra) == (RequestState.DONE, 2 * supply.ROUNDS)
+    assert (asked.state, asked.extra) == (RequestState.DONE, 2 * slate_supply.ROUNDS)
 
 
 def test_nothing_is_asked_for_where_the_worker_has_tried_often_enough_or_no_seed_would_help():
@@ -260,7 +260,7 @@ def test_cut_off_completions_stand_in_a_slate_only_where_they_may(allowed, made)
     sample(reason=FinishReason.LENGTH, attempt=3)
     fill_campaigns()
     assert ready(campaign) == made
-    assert stock.supply_of(campaign).none == ([] if allowed else [(Why.CUT_OFF, 1)])
+    assert slate_queries.slate_counts(campaign).none == ([] if allowed else [(Why.CUT_OFF, 1)])
 
 
 def test_a_failing_policy_stops_no_other_and_its_slates_wait_until_it_is_tried_again():
@@ -271,7 +271,7 @@ def test_a_failing_policy_stops_no_other_and_its_slates_wait_until_it_is_tried_a
     sample(failing=[broken])
     fill_campaigns()
     assert set(SampleRequest.objects.filter(run__policy=sound).values_list("state", flat=True)) == {RequestState.DONE}
-    assert stock.supply_of(campaign).none == [(Why.FAILED, 4)]
+    assert slate_queries.slate_counts(campaign).none == [(Why.FAILED, 4)]
     assert retry_failed(run=SampleRun.objects.get(policy=broken)) == 4
     fill_campaigns()
     sample()
@@ -286,10 +286,10 @@ def test_a_mix_that_makes_no_slates_does_not_eat_the_pool_until_somebody_says_go
         fill_campaigns()
         sample(failing=[broken])
     fill_campaigns()
-    assert SampleRequest.objects.count() == stock.FRUITLESS
+    assert SampleRequest.objects.count() == slate_queries.FRUITLESS
     mix = Mix.objects.get()
-    assert stock.stall(mix, stock.resolved(mix)).fruitless == stock.FRUITLESS
-    supply.go_on(campaign=campaign, now=NOW)
+    assert slate_queries.stall(mix, slate_queries.resolved(mix)).fruitless == slate_queries.FRUITLESS
+    slate_supply.resume_sampling(campaign=campaign, now=NOW)
     fill_campaigns()
     # First those that have failed, in the run that is there.
     assert SampleRequest.objects.filter(state=RequestState.WAITING).count() == 10
@@ -308,9 +308,9 @@ def test_a_cancelled_run_stops_the_mix_until_somebody_says_go_on():
     sample()
     fill_campaigns()
     mix = Mix.objects.get()
-    assert stock.stall(mix, stock.resolved(mix)).run == first
-    assert stock.supply_of(campaign).none == [(Why.CANCELLED, 4)]
-    supply.go_on(campaign=campaign, now=NOW)
+    assert slate_queries.stall(mix, slate_queries.resolved(mix)).run == first
+    assert slate_queries.slate_counts(campaign).none == [(Why.CANCELLED, 4)]
+    slate_supply.resume_sampling(campaign=campaign, now=NOW)
     fill_campaigns()
     sample()
     fill_campaigns()
@@ -419,7 +419,7 @@ def test_a_change_of_the_overlap_gives_retired_tasks_no_slots():
     [
         ([{"count": 3}], None, "The parts add up to 3 completions. A slate has 4 to 9."),
         ([{"count": 9}, {"count": 1}], None, "The parts add up to 10 completions. A slate has 4 to 9."),
-        ([{"count": 2}, {"count": 2, "temperature": 0}], 1, "At temperature 0 all completions"),
+        ([{"count": 2}, {"count": 2, "temperature": 0}], 1, str(EQUAL_COMPLETIONS)),
     ],
 )
 def test_parts_that_make_no_slate_are_refused(shares, part, words):
@@ -435,16 +435,16 @@ def test_what_cannot_be_sampled_is_refused():
     imported = make.policy(origin=Origin.IMPORTED, location="")
     for wrong, words in [
         (share(imported, 4), str(registry.NotSampledHere.message)),
-        (current(4), "No policy of the stage SFT is current yet"),
-        (current(4, pointer="previous"), "no policy was current before"),
+        (current(4), slate_queries.NO_POLICY["current"] % {"stage": "SFT"}),
+        (current(4, pointer="previous"), slate_queries.NO_POLICY["previous"] % {"stage": "SFT"}),
     ]:
         with pytest.raises(BadMix, match=words):
             mixed(campaign, wrong)
     change_state(campaign=campaign, to="closed", now=NOW)
-    with pytest.raises(supply.MixFixed):
+    with pytest.raises(slate_supply.MixFixed):
         mixed(campaign)
-    with pytest.raises(supply.NoMix):
-        supply.go_on(campaign=campaign, now=NOW)
+    with pytest.raises(slate_supply.NoMix):
+        slate_supply.resume_sampling(campaign=campaign, now=NOW)
 
 
 def at_once(*calls):

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
+from annotate.instructions.actions import NoBriefs
 from annotate.pools import tasks
 from annotate.pools.models import Kind
 from annotate.work import filling
@@ -185,4 +186,4 @@ def test_a_refused_form_comes_back_at_its_first_fault(page: Page):
     campaign = make.campaign("instructions")
     page.goto(reverse("studio:campaign", args=[campaign.id]))
     page.get_by_role("button", name="Add briefs").click()
-    expect(page.get_by_text("Say how many instructions you want")).to_be_in_viewport()
+    expect(page.get_by_text(str(NoBriefs.message))).to_be_in_viewport()

@@ -3,8 +3,9 @@
 import pytest
 from django.urls import reverse
 
-from annotate.rankings import stock, supply
+from annotate.rankings import slate_queries, slate_supply
 from annotate.rankings.models import Mix, Slate
+from annotate.rankings.rules import EQUAL_COMPLETIONS, LOW_ABOVE_HIGH
 from annotate.rankings.states import SlateState
 from annotate.samples import runs
 from annotate.samples.models import SampleRequest, SampleRun
@@ -43,11 +44,11 @@ def test_a_mix_is_set_and_changed(studio, campaign):
     assert "the one before" not in words(studio.get(page("campaign-mix", campaign)))
     move_to(new)
     text = words(studio.get(page("campaign-mix", campaign)))
-    assert "SFT: the current one (now owl · 1)" in text
-    assert "SFT: the one before the current (now wren · 1)" in text
+    assert "SFT: current policy (now owl · 1)" in text
+    assert "SFT: previous policy (now wren · 1)" in text
     form = filled(("current:sft", 2, 1), ("previous:sft", 1, 1), ("", 1, 1), (f"policy:{old.id}", 1, 1.4))
     assert studio.post(page("campaign-mix", campaign), form).url == page("campaign", campaign)
-    parts = stock.parts_of(campaign)
+    parts = slate_queries.parts_of(campaign)
     assert [(part.pointer, part.policy_id, part.count, part.temperature) for part in parts] == [
         ("current", None, 2, 1.0),
         ("previous", None, 1, 1.0),
@@ -66,8 +67,8 @@ def test_a_mix_is_set_and_changed(studio, campaign):
     ("parts", "fields", "words_of_refusal"),
     [
         ([("current:sft", 3, 1)], {}, "The parts add up to 3 completions. A slate has 4 to 9."),
-        ([("", 1, 1), ("current:sft", 4, 0)], {}, "At temperature 0 all completions of a prompt are equal"),
-        ([("current:sft", 4, 1)], {"low": 9}, "cannot be less than the number under which"),
+        ([("", 1, 1), ("current:sft", 4, 0)], {}, str(EQUAL_COMPLETIONS)),
+        ([("current:sft", 4, 1)], {"low": 9}, str(LOW_ABOVE_HIGH)),
         ([("current:sft", 10, 1)], {}, "less than or equal to 9"),
         ([("policy:999", 4, 1)], {}, "policy:999 is not one of the available choices"),
     ],
@@ -108,7 +109,7 @@ def test_the_campaigns_page_tells_how_its_slates_stand(studio, campaign):
     part = page("campaign-slates", campaign)
     text = words(studio.get(part))
     assert f'hx-get="{part}"' in text
-    assert "SFT, the current one" in text
+    assert "SFT, current policy" in text
     assert reverse("studio:run", args=[SampleRun.objects.get().id]) in text
     run = studio.get(reverse("studio:run", args=[SampleRun.objects.get().id]))
     assert fact(run, "campaign") == campaign.name
@@ -137,10 +138,10 @@ def test_a_mix_that_stopped_goes_on_by_a_button(studio, campaign):
 
 
 def test_there_is_nothing_to_go_on_with_where_nothing_is_sampled(studio, campaign):
-    assert told(studio.post(page("mix-go-on", campaign), follow=True)) == [str(supply.NoMix.message)]
+    assert told(studio.post(page("mix-go-on", campaign), follow=True)) == [str(slate_supply.NoMix.message)]
     type(campaign).objects.update(state="closed", closed_at=make.NOW)
     response = studio.post(page("campaign-mix", campaign), filled())
-    assert response.context["form"].non_field_errors() == [str(supply.MixFixed.message)]
+    assert response.context["form"].non_field_errors() == [str(slate_supply.MixFixed.message)]
 
 
 def test_other_kinds_of_work_have_no_slates(studio, db):

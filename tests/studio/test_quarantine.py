@@ -7,7 +7,11 @@ from annotate.accounts.models import Role
 from annotate.pools.importers import jobs
 from annotate.pools.importers.prompts import take
 from annotate.pools.models import ImportJob, ImportKind, Prompt, QuarantineReason
+<<<<<<< HEAD
 from annotate.work.quarantine import NotInQuarantine, WrongSide
+=======
+from annotate.studio.views.quarantine import NO_DECISION, RELEASED
+>>>>>>> refs/heads/flows
 from tests import factories as make
 from tests.pools.test_quarantine import assert_no_leak
 from tests.studio.conftest import client_of, told, words
@@ -75,7 +79,7 @@ def test_a_release_is_offered_once_nothing_is_equal(studio, twins):
     used, copy = twins
     used.delete()
     assert "You can release it." in words(studio.get(page_of(copy)))
-    assert told(decide(studio, copy, "release")) == [f"Prompt {copy.id} is in use again."]
+    assert told(decide(studio, copy, "release")) == [RELEASED % {"id": copy.id}]
     assert not Prompt.objects.get(id=copy.id).quarantined_at
     assert told(decide(studio, copy, "keep")) == [NotInQuarantine.message]
 
@@ -91,7 +95,7 @@ def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
 
 
 def test_a_button_that_is_none_changes_nothing(studio, twins):
-    assert told(decide(studio, twins[1], "burn")) == ["Choose what should become of the prompt."]
+    assert told(decide(studio, twins[1], "burn")) == [str(NO_DECISION)]
     reloaded = studio.get(reverse("studio:quarantine-decide", args=[twins[1].id]))
     assert reloaded.url == reverse("studio:prompt", args=[twins[1].id])
     assert Prompt.objects.get(id=twins[1].id).quarantined_at

@@ -30,5 +30,5 @@ def test_use_cases_that_show_nothing_are_none():
 
 
 def test_the_fault_of_a_pair_is_at_the_query_that_shows_nothing():
-    row = PairRow(1, query="\u200b", response="Positive", error="This pair has no query.")
+    row = PairRow(1, query="\u200b", response="Positive", error="Write it.")
     assert (row.query_error, row.response_error) == (True, False)

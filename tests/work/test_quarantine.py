@@ -6,7 +6,7 @@ from annotate.accounts.models import Role
 from annotate.pools import actions as pools
 from annotate.pools.models import Prompt, PromptGroup, QuarantineMove, QuarantineReason, Source, Split
 from annotate.pools.quarantine import Case
-from annotate.rankings import supply
+from annotate.rankings import slate_supply
 from annotate.rankings.models import Slate
 from annotate.samples import requests, runs
 from annotate.samples.models import SampleRun
@@ -239,20 +239,20 @@ def test_a_mix_passes_it_by_and_comes_back_for_it(when):
     mixed(campaign, share(make.policy(), count=4), low=3)
     if when == "before it is asked":
         away(prompt)
-    supply.supply(campaign=campaign, now=NOW)
+    slate_supply.refill(campaign=campaign, now=NOW)
     if when == "while it is sampled":
         away(prompt)
     sample()
-    supply.supply(campaign=campaign, now=NOW)
+    slate_supply.refill(campaign=campaign, now=NOW)
     if when == "when it is ready":
         away(prompt)
-        supply.supply(campaign=campaign, now=NOW)
+        slate_supply.refill(campaign=campaign, now=NOW)
     open_slots = campaign.assignments.filter(state=State.OPEN)
     assert {slot.task.prompt_id for slot in open_slots} == {other.id for other in others}
     back(prompt)
-    supply.supply(campaign=campaign, now=NOW)
+    slate_supply.refill(campaign=campaign, now=NOW)
     sample()
-    supply.supply(campaign=campaign, now=NOW)
+    slate_supply.refill(campaign=campaign, now=NOW)
     assert {slot.task.prompt_id for slot in open_slots.all()} == {prompt.id, *(other.id for other in others)}
     assert Slate.objects.filter(prompt=prompt).count() == 1
     assert not SampleRun.objects.filter(state=RunState.CANCELLED).exists()

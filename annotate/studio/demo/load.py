@@ -1,4 +1,7 @@
-"""Every row comes from the action a person would use, and one that is there already is left as it is."""
+"""Create people, guidelines, prompts, a small policy and open campaigns, through the actions that the pages use.
+
+Existing rows stay as they are.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -25,10 +28,10 @@ from annotate.workflows.actions import change_state, create_campaign
 from annotate.workflows.table import WORKFLOWS
 from annotate.workflows.tasks import fill_campaigns
 
-# The worker's room is above this one: its folder is named, its code is not imported.
+# A path and not an import: this package must not import the worker.
 POLICY = settings.BASE_DIR / "models_worker" / "demo_policy"
 PROMPTS = POLICY / "prompts.jsonl"
-# Enough for rankings to appear while somebody reads the guideline; the tour samples the rest.
+# Enough for the first rankings. The tour samples the rest.
 PROMPTS_SAMPLED = 8
 CANDIDATES = 4
 
@@ -42,11 +45,11 @@ PEOPLE = (
 
 class NoPrompts(Refusal):
     def __str__(self) -> str:
-        return gettext("%(file)s is missing: the demonstration needs its prompts.") % {"file": PROMPTS}
+        return gettext("%(file)s is missing. Restore it: the demonstration needs its prompts.") % {"file": PROMPTS}
 
 
 def load(*, passwords: Mapping[Role, str], now: datetime) -> list[str]:
-    """All or nothing. Returns the logins that were created, with the `passwords` of their roles. Raises NoPrompts."""
+    """Load the data in one transaction. Return the created logins. Raises NoPrompts."""
     with transaction.atomic():
         manager, created = _people(passwords, now)
         pool = _prompts(now)
@@ -73,7 +76,7 @@ def _people(passwords: Mapping[Role, str], now: datetime) -> tuple[User, list[st
     created = []
     manager = User.objects.filter(username="manager").first()
     if manager is None:
-        # Nobody is there yet who could invite the first one.
+        # Nobody can invite the first user.
         manager = User.objects.create_user("manager", password=passwords[Role.MANAGER], role=Role.MANAGER)
         created.append(manager.username)
     for username, role, cohort in PEOPLE:
@@ -83,7 +86,7 @@ def _people(passwords: Mapping[Role, str], now: datetime) -> tuple[User, list[st
             user.set_password(passwords[role])
             user.save(update_fields=["password"])
             created.append(username)
-    # After their passwords: a password that somebody else sets later makes an account of theirs.
+    # After the passwords, because setting one clears this flag.
     User.objects.filter(username__in=created).update(is_demo=True)
     return manager, created
 

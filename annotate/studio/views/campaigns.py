@@ -1,7 +1,6 @@
 """Campaigns: set up, open, watch, pause, close."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.contrib import messages
 from django.db.models import QuerySet
@@ -26,7 +25,7 @@ from annotate.work import refusals, review
 from annotate.work.forms import CampaignForm
 from annotate.work.models import Assignment, Campaign, CampaignSettings
 from annotate.work.states import CAMPAIGN_MOVES, CampaignState
-from annotate.work.workflow import Workflow
+from annotate.work.workflow import Context, Workflow
 from annotate.workflows import counts
 from annotate.workflows.actions import change_campaign, change_state, create_campaign, settings_of, with_settings
 from annotate.workflows.table import WORKFLOWS, workflow_of, workflow_or_404
@@ -86,7 +85,7 @@ def campaign_edit(request: HttpRequest, campaign_id: int) -> HttpResponse:
             )
             messages.success(request, _("The campaign was changed."))
             return redirect("studio:campaign", campaign.id)
-    # The form has written into the campaign what was typed: a refused name must not stand in the title.
+    # The form has changed the campaign object. The title must not show a refused name.
     context = {"form": form, "settings_form": settings, "campaign": campaign, "name": name}
     return render(request, "studio/campaign_edit.html", context)
 
@@ -101,16 +100,16 @@ def campaign(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @require_safe
 @managers
 def campaign_progress(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """The part of the campaign's page that keeps itself up to date."""
+    """The section of the campaign's page that refreshes itself."""
     campaign = get_object_or_404(_with_related(), id=campaign_id)
-    return render(request, "studio/_campaign_progress.html", _progress(campaign, younger=counts.FRESH))
+    return render(request, "studio/_campaign_progress.html", _progress(campaign, max_age=counts.FRESH))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 @refusals_lead_to("studio:campaign", "campaign_id")
 def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpResponse:
-    """Says what the move will do, and does it when that is confirmed."""
+    """Explain the move, and make it after confirmation."""
     campaign = get_object_or_404(Campaign.objects.select_related("guideline", "pool"), id=campaign_id)
     if to not in CampaignState:
         raise Http404
@@ -125,17 +124,17 @@ def campaign_state(request: HttpRequest, campaign_id: int, to: str) -> HttpRespo
 @managers
 @post_or_redirect("studio:campaign", "campaign_id")
 def replace_sent_back(request: HttpRequest, campaign_id: int, assignment_id: int) -> HttpResponse:
-    """Ask another labeler instead of waiting for the writer of a sent-back answer."""
+    """Free the slot of a sent-back answer for another labeler."""
     get_object_or_404(Assignment, id=assignment_id, campaign=campaign_id)
     review.replace_sent_back(assignment_id=assignment_id, by=person(request), now=timezone.now())
-    messages.success(request, _("Another labeler will be asked."))
+    messages.success(request, _("Another labeler gets the task."))
     return redirect("studio:campaign", campaign_id)
 
 
 def _settings_form(
     request: HttpRequest, workflow: Workflow, campaign: Campaign | None = None
 ) -> "ModelForm[CampaignSettings] | None":
-    """The form for what only this workflow asks; None where it asks nothing."""
+    """The form of the workflow's own settings, if it has any."""
     if workflow.settings_form is None:
         return None
     return workflow.settings_form(request.POST or None, instance=settings_of(campaign) if campaign else None)
@@ -150,15 +149,15 @@ def _are_valid(form: CampaignForm, settings: "ModelForm[CampaignSettings] | None
 def _move(request: HttpRequest, campaign: Campaign, to: CampaignState) -> HttpResponse:
     again = campaign.state == CampaignState.PAUSED
     change_state(campaign=campaign, to=to, now=timezone.now())
-    messages.success(request, _said(to, again))
+    messages.success(request, _success_message(to, again))
     return redirect("studio:campaign", campaign.id)
 
 
-def _said(to: CampaignState, again: bool) -> str:
-    opened = _("The campaign is open again.") if again else _("The campaign is open. Its tasks are being made.")
+def _success_message(to: CampaignState, again: bool) -> str:
+    opened = _("The campaign is open again.") if again else _("The campaign is open. Its tasks are being created.")
     return {
         CampaignState.OPEN: opened,
-        CampaignState.PAUSED: _("The campaign is paused. Labelers finish what they hold and get nothing new."),
+        CampaignState.PAUSED: _("The campaign is paused. Labelers can finish their current tasks and get no new ones."),
         CampaignState.CLOSED: _("The campaign is closed."),
     }[to]
 
@@ -167,22 +166,22 @@ def _with_related() -> QuerySet[Campaign]:
     return with_settings(Campaign.objects.select_related("pool", "guideline"))
 
 
-def _progress(campaign: Campaign, *, younger: timedelta = counts.KEPT) -> dict[str, Any]:
-    standing = counts.standing(campaign, now=timezone.now(), younger=younger)
+def _progress(campaign: Campaign, *, max_age: timedelta = counts.CACHED) -> Context:
+    numbers = counts.numbers_of(campaign, now=timezone.now(), max_age=max_age)
     workflow = workflow_of(campaign)
     part = workflow.progress_part(campaign=campaign)
     return {
         "campaign": campaign,
         "workflow": workflow,
         "progress_part": part,
-        "standing": standing,
-        "progress": standing.progress,
+        "numbers": numbers,
+        "progress": numbers.progress,
         "running": campaign.state in (CampaignState.OPEN, CampaignState.PAUSED),
         "matched": work.matched_percent(campaign) if campaign.state != CampaignState.CLOSED else None,
     } | (part.context if part else {})
 
 
-def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
+def _campaign(request: HttpRequest, campaign: Campaign) -> Context:
     context = _progress(campaign)
     context |= {
         "version": current_version(campaign.guideline),
@@ -190,7 +189,7 @@ def _campaign(request: HttpRequest, campaign: Campaign) -> dict[str, Any]:
         "cohorts": [Cohort(cohort).label for cohort in campaign.cohorts],
         "named": campaign.labelers.order_by("username"),
         "qualifications": campaign.qualifications.order_by("name"),
-        "labelers": queries.labelers_of(campaign, context["standing"].labelers),
+        "labelers": queries.labelers_of(campaign, context["numbers"].labelers),
         "stopped": 0 if campaign.state == CampaignState.CLOSED else work.stopped_tasks(campaign).count(),
         "active_time": work.active_time(Assignment.objects.filter(campaign=campaign)),
         "waiting": queries.waiting_for_writers(campaign),

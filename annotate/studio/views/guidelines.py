@@ -1,7 +1,3 @@
-"""Guidelines: write the draft, compare, publish, see who acknowledged."""
-
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -17,6 +13,7 @@ from annotate.lib.diff import word_diff
 from annotate.lib.methods import refusals_lead_to
 from annotate.lib.paging import page_of
 from annotate.lib.refusals import shown_in
+from annotate.work.workflow import Context
 
 
 @require_safe
@@ -54,7 +51,7 @@ def guideline(request: HttpRequest, guideline_id: int) -> HttpResponse:
 @require_safe
 @managers
 def version(request: HttpRequest, guideline_id: int, number: int) -> HttpResponse:
-    """One text, and who acknowledged it."""
+    """One version, with the people who acknowledged it."""
     version = _version(guideline_id, number)
     people = page_of(request, queries.acknowledgements(version), size=50)
     return render(request, "studio/guideline_version.html", {"version": version, "page": people})
@@ -63,37 +60,36 @@ def version(request: HttpRequest, guideline_id: int, number: int) -> HttpRespons
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def draft(request: HttpRequest, guideline_id: int) -> HttpResponse:
-    """Write into the draft; the first save after a publication begins the next version."""
+    """Edit the draft. The first save after a publication creates the next version."""
     guideline = get_object_or_404(Guideline, id=guideline_id)
-    begun, current = queries.draft_version(guideline), queries.current_version(guideline)
-    latest = begun or current
-    initial = {"body": latest.body if latest else "", "summary": begun.summary if begun else ""}
+    draft, current = queries.draft_version(guideline), queries.current_version(guideline)
+    latest = draft or current
+    initial = {"body": latest.body if latest else "", "summary": draft.summary if draft else ""}
     form = DraftForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         actions.save_draft(guideline=guideline, **form.cleaned_data, by=person(request), now=timezone.now())
         messages.success(request, _("The draft is saved. Labelers see it when you publish it."))
         return redirect("studio:guideline", guideline.id)
-    context = {"guideline": guideline, "form": form, "begun": begun, "current": current}
+    context = {"guideline": guideline, "form": form, "begun": draft, "current": current}
     return render(request, "studio/guideline_draft.html", context)
 
 
 @require_POST
 @managers
 def preview(request: HttpRequest) -> HttpResponse:
-    """What is being typed, as labelers will see it."""
     return render(request, "studio/_guideline_text.html", {"body": request.POST.get("body", "")})
 
 
 @require_safe
 @managers
 def compare(request: HttpRequest, guideline_id: int) -> HttpResponse:
-    """Two versions, word by word: those of `?from=` and `?to=`, else the latest and the one before."""
+    """Compare two versions: those of `?from=` and `?to=`, by default the latest two."""
     guideline = get_object_or_404(Guideline, id=guideline_id)
     versions = list(queries.versions(guideline))
     new = _chosen(request, "to", versions) or versions[0]
     earlier = [version for version in versions if version.number < new.number]
     old = _chosen(request, "from", versions) or (earlier[0] if earlier else new)
-    context: dict[str, Any] = {"guideline": guideline, "versions": versions, "old": old, "new": new}
+    context: Context = {"guideline": guideline, "versions": versions, "old": old, "new": new}
     return render(request, "studio/guideline_compare.html", context | {"pieces": word_diff(old.body, new.body)})
 
 
@@ -101,7 +97,7 @@ def compare(request: HttpRequest, guideline_id: int) -> HttpResponse:
 @managers
 @refusals_lead_to("studio:guideline", "guideline_id")
 def publish(request: HttpRequest, guideline_id: int) -> HttpResponse:
-    """Says what publishing does, and does it when that is confirmed."""
+    """Explain the publication, and publish after confirmation."""
     guideline = get_object_or_404(Guideline, id=guideline_id)
     if request.method == "POST":
         published = actions.publish(guideline=guideline, now=timezone.now())

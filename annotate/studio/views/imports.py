@@ -1,6 +1,4 @@
-"""Imports: hand a file over, watch it go in, read what became of each line."""
-
-from typing import Any
+"""Imports: upload a file, follow the progress, read the report."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +15,7 @@ from annotate.lib.refusals import shown_in
 from annotate.pools import actions, queries
 from annotate.pools.forms import ImportForm
 from annotate.pools.models import ImportJob, ImportState, Pool
+from annotate.work.workflow import Context
 
 RUNNING = (ImportState.WAITING, ImportState.RUNNING)
 
@@ -45,7 +44,7 @@ def import_new(request: HttpRequest, pool_id: int) -> HttpResponse:
 @require_safe
 @managers
 def imported(request: HttpRequest, job_id: int) -> HttpResponse:
-    """How far the file is, and its report: what was refused first, or with `?show=taken` what was taken."""
+    """The progress and the report: refused lines by default, accepted ones with `?show=taken`."""
     job = _job(job_id)
     refused = request.GET.get("show", "refused" if job.refused else "taken") == "refused"
     lines = queries.import_lines(job, refused_only=refused)
@@ -56,7 +55,7 @@ def imported(request: HttpRequest, job_id: int) -> HttpResponse:
 @require_safe
 @managers
 def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
-    """The part that keeps itself up to date; with the end of the import the whole page, and its report, is loaded."""
+    """The section that refreshes itself. At the end of the import, the page loads again with its report."""
     job = _job(job_id)
     response = render(request, "studio/_import_progress.html", _progress(job))
     if job.state not in RUNNING:
@@ -67,7 +66,7 @@ def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:import", "job_id")
 def import_decide(request: HttpRequest, job_id: int) -> HttpResponse:
-    """Import the file without the fields that would be dropped, or not at all."""
+    """Import the file without its unknown fields, or cancel the import."""
     job, decision = _job(job_id), request.POST.get("decision")
     if decision == "drop":
         actions.drop_fields(job=job)
@@ -82,5 +81,5 @@ def _job(job_id: int) -> ImportJob:
     return get_object_or_404(ImportJob.objects.select_related("pool", "created_by"), id=job_id)
 
 
-def _progress(job: ImportJob) -> dict[str, Any]:
+def _progress(job: ImportJob) -> Context:
     return {"job": job, "running": job.state in RUNNING}

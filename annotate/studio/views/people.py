@@ -1,7 +1,3 @@
-"""People: who is here, in which role and cohort; letting in and letting go."""
-
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -21,6 +17,7 @@ from annotate.studio import queries
 from annotate.studio.forms import PeopleFilter
 from annotate.work import queries as work
 from annotate.work.models import Assignment
+from annotate.work.workflow import Context
 from annotate.workflows.counts import Counts
 
 # Rows of an account's history on its page.
@@ -46,14 +43,14 @@ def invite(request: HttpRequest) -> HttpResponse:
             invitation = actions.invite(
                 **form.cleaned_data, site=_site(request), by=person(request), now=timezone.now()
             )
-            return _hand_over(request, invitation)
+            return _invited(request, invitation)
     return render(request, "studio/invite.html", {"form": form})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
-    """One person: their work, and their role to change."""
+    """One person. A POST changes the role."""
     user = get_object_or_404(User.objects.prefetch_related("qualifications"), id=user_id)
     form = RoleForm(request.POST or None, initial={"role": user.role, "cohort": user.cohort})
     if request.method == "POST" and form.is_valid():
@@ -67,18 +64,18 @@ def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:person", "user_id")
 def person_work(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Which languages, qualifications and how much a day a labeler is given."""
+    """Change a labeler's languages, qualifications and daily limit."""
     user = get_object_or_404(User, id=user_id, role=Role.LABELER)
     form = WorkForm(request.POST)
     if form.is_valid():
         actions.change_work(user=user, **form.cleaned_data)
-        messages.success(request, _("Saved. It holds from the next task on."))
+        messages.success(request, _("Saved. The changes apply from the next task."))
         return redirect("studio:person", user.id)
     return render(request, "studio/person.html", _person(user) | {"work_form": form})
 
 
-def _person(user: User) -> dict[str, Any]:
-    known = {
+def _person(user: User) -> Context:
+    work_values = {
         "languages": ", ".join(user.languages),
         "qualifications": user.qualifications.all(),
         "daily_cap": user.daily_cap,
@@ -86,7 +83,7 @@ def _person(user: User) -> dict[str, Any]:
     return {
         "somebody": user,
         "form": RoleForm(initial={"role": user.role, "cohort": user.cohort}),
-        "work_form": WorkForm(initial=known) if user.role == Role.LABELER else None,
+        "work_form": WorkForm(initial=work_values) if user.role == Role.LABELER else None,
         "campaigns": queries.campaigns_of(user),
         "link": links.working(user, timezone.now()),
         "history": accounts.history(user)[:HISTORY],
@@ -99,7 +96,7 @@ def _person(user: User) -> dict[str, Any]:
 def new_link(request: HttpRequest, user_id: int) -> HttpResponse:
     user = get_object_or_404(User, id=user_id)
     invitation = actions.new_link(user=user, site=_site(request), by=person(request), now=timezone.now())
-    return _hand_over(request, invitation)
+    return _invited(request, invitation)
 
 
 @managers
@@ -133,6 +130,6 @@ def _site(request: HttpRequest) -> str:
     return request.build_absolute_uri("/")
 
 
-def _hand_over(request: HttpRequest, invitation: actions.Invitation) -> HttpResponse:
-    """Shows the link in the answer to the POST itself: it opens an account, and is stored nowhere."""
+def _invited(request: HttpRequest, invitation: actions.Invitation) -> HttpResponse:
+    """Show the link in the response to the POST, because it is a secret that nothing stores."""
     return render(request, "studio/invited.html", {"invitation": invitation})

@@ -1,7 +1,3 @@
-"""Policies: register them, say which one is current, and find out what a server can do."""
-
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,6 +15,7 @@ from annotate.samples.forms import PolicyForm
 from annotate.samples.models import CurrentPolicy, Origin, Policy, ServerProbe
 from annotate.samples.states import ProbeState
 from annotate.studio import queries
+from annotate.work.workflow import Context
 from annotate.workflows.actions import campaigns_with
 
 
@@ -43,7 +40,6 @@ def policy_new(request: HttpRequest) -> HttpResponse:
 @require_safe
 @managers
 def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
-    """What it is and where it is used."""
     policy = get_object_or_404(Policy.objects.select_related("probe"), id=policy_id)
     context = {
         **_probe(getattr(policy, "probe", None)),
@@ -62,15 +58,15 @@ def policy(request: HttpRequest, policy_id: int) -> HttpResponse:
 def make_current(request: HttpRequest, policy_id: int) -> HttpResponse:
     policy = get_object_or_404(Policy, id=policy_id)
     registered.move_current(stage=policy.stage, policy=policy, by=person(request), now=timezone.now())
-    said = _("%(policy)s is the current %(stage)s policy. New sampling runs start from it.")
-    messages.success(request, said % {"policy": policy, "stage": policy.get_stage_display()})
+    message = _("%(policy)s is now the current %(stage)s policy. New sampling runs start from it.")
+    messages.success(request, message % {"policy": policy, "stage": policy.get_stage_display()})
     return redirect("studio:policies")
 
 
 @managers
 @post_or_redirect("studio:policy", "policy_id")
 def probe(request: HttpRequest, policy_id: int) -> HttpResponse:
-    """Have a worker ask the server once more what it can do."""
+    """Request a new probe of the policy's server."""
     policy = get_object_or_404(Policy, id=policy_id)
     probes.ask(policy=policy, now=timezone.now())
     return redirect("studio:policy", policy.id)
@@ -79,7 +75,7 @@ def probe(request: HttpRequest, policy_id: int) -> HttpResponse:
 @require_safe
 @managers
 def probe_progress(request: HttpRequest, policy_id: int) -> HttpResponse:
-    """The part of a policy's page that keeps itself up to date; with the probe's end the whole page is loaded."""
+    """The section that refreshes itself. At the end of the probe, the page loads again."""
     probe = get_object_or_404(ServerProbe.objects.select_related("policy"), policy=policy_id)
     response = render(request, "studio/_policy_probe.html", {"policy": probe.policy, **_probe(probe)})
     if probe.state in (ProbeState.DONE, ProbeState.FAILED):
@@ -87,7 +83,7 @@ def probe_progress(request: HttpRequest, policy_id: int) -> HttpResponse:
     return response
 
 
-def _probe(probe: ServerProbe | None) -> dict[str, Any]:
+def _probe(probe: ServerProbe | None) -> Context:
     return {
         "probe": probe,
         "probing": probe is not None and probe.state in (ProbeState.WAITING, ProbeState.RUNNING),

@@ -1,7 +1,3 @@
-"""Pools: what prompts there are, and everything that hangs on one of them."""
-
-from typing import Any
-
 from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -21,6 +17,7 @@ from annotate.pools.models import Pool, Prompt
 from annotate.samples.queries import completions_of
 from annotate.studio import queries
 from annotate.work.filling import prioritise
+from annotate.work.workflow import Context
 
 
 @require_safe
@@ -39,7 +36,7 @@ def pool_new(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with shown_in(form, "name"):
             pool = actions.create_pool(**form.cleaned_data, now=timezone.now())
-            messages.success(request, _("The pool is there. Import prompts into it."))
+            messages.success(request, _("The pool is created. Now import prompts into it."))
             return redirect("studio:import-new", pool.id)
     return render(request, "studio/pool_new.html", {"form": form})
 
@@ -47,7 +44,6 @@ def pool_new(request: HttpRequest) -> HttpResponse:
 @require_safe
 @managers
 def pool(request: HttpRequest, pool_id: int) -> HttpResponse:
-    """What is in it, to browse and to search."""
     pool = get_object_or_404(Pool, id=pool_id)
     form = PromptSearchForm(request.GET)
     context = {
@@ -65,7 +61,6 @@ def pool(request: HttpRequest, pool_id: int) -> HttpResponse:
 @require_safe
 @managers
 def prompt(request: HttpRequest, prompt_id: int) -> HttpResponse:
-    """One prompt: its messages, where it comes from, what came of it."""
     prompt = get_object_or_404(_prompts(), id=prompt_id)
     return render(request, "studio/prompt.html", _prompt(request, prompt))
 
@@ -73,7 +68,7 @@ def prompt(request: HttpRequest, prompt_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:prompt", "prompt_id")
 def prompt_priority(request: HttpRequest, prompt_id: int) -> HttpResponse:
-    """Where the prompt stands in campaigns that go by priority, in those under way too."""
+    """Change the prompt's priority, also in running campaigns."""
     prompt = get_object_or_404(_prompts(), id=prompt_id)
     form = PriorityForm(request.POST)
     if form.is_valid():
@@ -88,7 +83,7 @@ def _prompts() -> QuerySet[Prompt]:
     return Prompt.objects.select_related(*related).defer("search", "parent__search", "quarantine_twin__search")
 
 
-def _prompt(request: HttpRequest, prompt: Prompt) -> dict[str, Any]:
+def _prompt(request: HttpRequest, prompt: Prompt) -> Context:
     return {
         "prompt": prompt,
         "priority_form": PriorityForm(initial={"priority": prompt.priority}),

@@ -1,5 +1,3 @@
-"""Qualifications: what labelers can have shown they can do, and campaigns can ask for."""
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,12 +17,12 @@ from annotate.lib.refusals import shown_in
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def qualifications(request: HttpRequest) -> HttpResponse:
-    """All there are; a POST adds one."""
+    """All qualifications. A POST adds one."""
     form = QualificationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         with shown_in(form, "name"):
             actions.save_qualification(qualification=Qualification(), **form.cleaned_data)
-            messages.success(request, _("The qualification is there. Give it to people on their pages."))
+            messages.success(request, _("The qualification is created. Add it to people on their pages."))
             return redirect("studio:qualifications")
     context = {"page": page_of(request, accounts.qualifications()), "form": form}
     return render(request, "studio/qualifications.html", context)
@@ -33,7 +31,7 @@ def qualifications(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def qualification(request: HttpRequest, qualification_id: int) -> HttpResponse:
-    """One: who has it, which campaigns ask for it; a POST changes its words."""
+    """A qualification with its people and campaigns. A POST changes it."""
     found = get_object_or_404(Qualification, id=qualification_id)
     name = found.name
     form = QualificationForm(request.POST or None, instance=found)
@@ -57,5 +55,5 @@ def qualification(request: HttpRequest, qualification_id: int) -> HttpResponse:
 def qualification_delete(request: HttpRequest, qualification_id: int) -> HttpResponse:
     found = get_object_or_404(Qualification, id=qualification_id)
     actions.delete_qualification(qualification=found)
-    messages.success(request, _("The qualification is gone."))
+    messages.success(request, _("The qualification is deleted."))
     return redirect("studio:qualifications")

@@ -1,4 +1,4 @@
-"""Prompts in quarantine: why they must not be used, and a manager's decision about each."""
+"""Prompts in quarantine and the manager's decision about each."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -6,6 +6,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
@@ -17,6 +18,9 @@ from annotate.pools.quarantine import in_the_way
 from annotate.studio.forms import QuarantineForm
 from annotate.work import quarantine as actions
 from annotate.workflows.actions import release
+
+NO_DECISION = gettext_lazy("Choose what happens to the prompt.")
+RELEASED = gettext_lazy("Prompt %(id)d is released.")
 
 
 @require_safe
@@ -30,12 +34,12 @@ def quarantine(request: HttpRequest, pool_id: int) -> HttpResponse:
 
 
 def _movable(prompt: Prompt) -> bool:
-    """Can a release make sense at all? The side of a customer or writer never changes."""
+    """Can the prompt be released? The side of a customer or writer never changes."""
     return prompt.quarantine_reason != QuarantineReason.OTHER_SIDE
 
 
 def _list_page(request: HttpRequest, prompt_id: int) -> str:
-    """The page of the pool's quarantine from which the decision was sent."""
+    """The page of the list that sent the decision."""
     prompt = get_object_or_404(Prompt.objects.only("pool"), id=prompt_id)
     return back_to(reverse("studio:quarantine", args=[prompt.pool_id]), request)
 
@@ -47,7 +51,7 @@ def decide(request: HttpRequest, prompt_id: int) -> HttpResponse:
     prompt = get_object_or_404(Prompt.objects.only("id", "pool"), id=prompt_id)
     form = QuarantineForm(request.POST)
     if not form.is_valid():
-        messages.error(request, _("Choose what should become of the prompt."))
+        messages.error(request, str(NO_DECISION))
     else:
         messages.success(request, _decided(prompt, form.cleaned_data["decision"], request))
     return redirect(_list_page(request, prompt_id))
@@ -61,5 +65,5 @@ def _decided(prompt: Prompt, decision: str, request: HttpRequest) -> str:
     instead = decision == "instead"
     release(prompt=prompt, by=by, now=now, instead=instead)
     if instead:
-        return _("Prompt %(id)d is in use. The equal prompts are in quarantine instead.") % {"id": prompt.id}
-    return _("Prompt %(id)d is in use again.") % {"id": prompt.id}
+        return _("Prompt %(id)d is released. The equal prompts are in quarantine instead.") % {"id": prompt.id}
+    return RELEASED % {"id": prompt.id}

@@ -1,6 +1,4 @@
-"""Review: the queue of answers that wait for a decision, and the page where one is decided."""
-
-from typing import Any
+"""Review: the queue of answers and the page of a decision."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -9,6 +7,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from annotate.accounts.access import person, reviewers
@@ -23,14 +22,19 @@ from annotate.work import refusals
 from annotate.work.models import Assignment
 from annotate.work.refusals import Moved
 from annotate.work.states import State
+from annotate.work.workflow import Context
 from annotate.workflows.actions import decide
 from annotate.workflows.table import workflow_of
+
+CHANGED = gettext_lazy(
+    "The labeler has changed this answer since you opened it. Your decision was not stored. Read the answer again."
+)
 
 
 @require_safe
 @reviewers
 def review(request: HttpRequest) -> HttpResponse:
-    """What waits, oldest first; of one campaign where `?campaign=` names it."""
+    """The queue, oldest first. `?campaign=` filters by campaign."""
     queue = work.to_review(person(request))
     chosen = _campaign(request)
     context = {
@@ -44,7 +48,7 @@ def review(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reviewers
 def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """One answer with all that a decision about it needs; a POST decides and goes on to the next."""
+    """An answer to review. A POST decides and leads to the next one."""
     reviewed = Assignment.objects.filter(needs_review=True, submitted_at__isnull=False)
     related = ("campaign", "task__prompt", "labeler", "decided_by", "guideline_version__guideline")
     assignment = get_object_or_404(reviewed.select_related(*related), id=assignment_id)
@@ -60,16 +64,15 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
             assignment.refresh_from_db()
             decided = _is_decided_so(assignment, person(request), form)
         if decided:
-            say_once(request, _said(form))
+            say_once(request, _success_message(form))
             return redirect(_next(request, assignment) or _queue(request))
         messages.error(request, _moved(assignment, person(request)))
-        # A form for the answer as it is now; whoever wrote the comment may still want it.
+        # A form for the current answer. Keep the reviewer's comment.
         form = DecisionForm(initial={"read": _read(assignment), "comment": form.cleaned_data["comment"]})
     return render(request, "studio/review_answer.html", _answer(request, assignment, form))
 
 
 def _decide(assignment: Assignment, reviewer: User, form: DecisionForm) -> None:
-    """Raises Moved also where the answer was written anew since the reviewer opened it."""
     values = form.cleaned_data
     decide(
         assignment=assignment,
@@ -82,7 +85,7 @@ def _decide(assignment: Assignment, reviewer: User, form: DecisionForm) -> None:
 
 
 def _is_decided_so(assignment: Assignment, reviewer: User, form: DecisionForm) -> bool:
-    """Has the first click of two, or another tab, stored this very decision?"""
+    """Has a double click, or another tab, already stored this decision?"""
     values = form.cleaned_data
     state = State.ACCEPTED if values["decision"] == "accept" else State.SENT_BACK
     stored = (assignment.decided_by_id, assignment.submitted_at, assignment.state, assignment.comment)
@@ -90,11 +93,11 @@ def _is_decided_so(assignment: Assignment, reviewer: User, form: DecisionForm) -
 
 
 def _read(assignment: Assignment) -> str:
-    """Which answer the page shows. An undo takes it back, and then there is none."""
+    """When the shown answer was submitted. Empty after an undo."""
     return assignment.submitted_at.isoformat() if assignment.submitted_at else ""
 
 
-def _answer(request: HttpRequest, assignment: Assignment, form: DecisionForm) -> dict[str, Any]:
+def _answer(request: HttpRequest, assignment: Assignment, form: DecisionForm) -> Context:
     workflow = workflow_of(assignment.campaign)
     return {
         "assignment": assignment,
@@ -119,7 +122,6 @@ def _queue(request: HttpRequest) -> str:
 
 
 def _next(request: HttpRequest, assignment: Assignment) -> str | None:
-    """The address of the next answer that waits; after the last one, of the oldest that was left out."""
     chosen = _campaign(request)
     following = queries.next_to_review(person(request), assignment, campaign=chosen)
     if following is None:
@@ -130,9 +132,7 @@ def _next(request: HttpRequest, assignment: Assignment) -> str | None:
 
 def _moved(assignment: Assignment, reviewer: User) -> str:
     if assignment.state == State.SUBMITTED:
-        return _(
-            "The labeler has written this answer anew since you opened it. Nothing was decided; please read it again."
-        )
+        return str(CHANGED)
     if assignment.decided_by_id == reviewer.id:
         return _("You have already decided about this answer. Your second decision was not stored.")
     return _("%(name)s decided about this answer while you were reading it. Your decision was not stored.") % {
@@ -140,5 +140,5 @@ def _moved(assignment: Assignment, reviewer: User) -> str:
     }
 
 
-def _said(form: DecisionForm) -> str:
+def _success_message(form: DecisionForm) -> str:
     return _("Accepted.") if form.cleaned_data["decision"] == "accept" else _("Sent back with your comment.")

@@ -1,7 +1,3 @@
-"""Sampling runs: start one, watch it, cancel it, try again what failed."""
-
-from typing import Any
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -21,9 +17,10 @@ from annotate.samples.forms import SampleRunForm, StopStrings
 from annotate.samples.models import SampleRun
 from annotate.samples.states import RunState
 from annotate.studio import queries
+from annotate.work.workflow import Context
 from annotate.workflows.actions import campaign_of, retry_failed
 
-# How many completions a run's page shows.
+# Completions on a run's page.
 SHOWN = 8
 
 
@@ -36,15 +33,15 @@ def runs(request: HttpRequest) -> HttpResponse:
 @require_safe
 @managers
 def runs_progress(request: HttpRequest) -> HttpResponse:
-    """The part of the list that keeps itself up to date."""
+    """The section of the list that refreshes itself."""
     return render(request, "studio/_runs.html", _runs(request))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @managers
 def run_new(request: HttpRequest) -> HttpResponse:
-    asked = {name: request.GET[name] for name in ("pool", "policy") if request.GET.get(name, "").isdecimal()}
-    form = SampleRunForm(request.POST or None, initial=asked)
+    chosen = {name: request.GET[name] for name in ("pool", "policy") if request.GET.get(name, "").isdecimal()}
+    form = SampleRunForm(request.POST or None, initial=chosen)
     if request.method == "POST" and form.is_valid():
         with shown_in(form):
             run = sampling.start(**form.cleaned_data, by=person(request), now=timezone.now())
@@ -75,7 +72,7 @@ def run(request: HttpRequest, run_id: int) -> HttpResponse:
 @require_safe
 @managers
 def run_progress(request: HttpRequest, run_id: int) -> HttpResponse:
-    """The part of the run's page that keeps itself up to date; with the end of the run the whole page is loaded."""
+    """The section that refreshes itself. At the end of the run, the page loads again."""
     run = _run(run_id)
     response = render(request, "studio/_run_progress.html", _progress(run))
     if run.state != RunState.RUNNING:
@@ -87,7 +84,7 @@ def run_progress(request: HttpRequest, run_id: int) -> HttpResponse:
 @post_or_redirect("studio:run", "run_id")
 def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
     sampling.cancel(run=_run(run_id), now=timezone.now())
-    messages.success(request, _("The run is cancelled. The completions it has are kept."))
+    messages.success(request, _("The run is cancelled. Its completions stay."))
     return redirect("studio:run", run_id)
 
 
@@ -95,8 +92,8 @@ def run_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
 @post_or_redirect("studio:run", "run_id")
 def run_retry(request: HttpRequest, run_id: int) -> HttpResponse:
     count = retry_failed(run=_run(run_id))
-    said = ngettext("%(count)d prompt is tried again.", "%(count)d prompts are tried again.", count)
-    messages.success(request, said % {"count": count})
+    message = ngettext("%(count)d prompt is tried again.", "%(count)d prompts are tried again.", count)
+    messages.success(request, message % {"count": count})
     return redirect("studio:run", run_id)
 
 
@@ -104,7 +101,7 @@ def _run(run_id: int) -> SampleRun:
     return get_object_or_404(queries.runs(), id=run_id)
 
 
-def _runs(request: HttpRequest) -> dict[str, Any]:
+def _runs(request: HttpRequest) -> Context:
     page = page_of(request, queries.runs())
     progress = samples.progress(page, now=timezone.now())
     return {
@@ -114,7 +111,7 @@ def _runs(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _progress(run: SampleRun) -> dict[str, Any]:
+def _progress(run: SampleRun) -> Context:
     progress = samples.progress([run], now=timezone.now()).get(run.id)
     left = progress.seconds_left if progress else None
     return {
@@ -127,7 +124,7 @@ def _progress(run: SampleRun) -> dict[str, Any]:
 
 
 def _waits(run: SampleRun) -> str:
-    """Why nobody samples it at this moment."""
+    """What the run waits for."""
     if run.policy.needs_gpu:
         return _("a worker with a GPU")
     if other := samples.being_sampled(run):
@@ -136,7 +133,6 @@ def _waits(run: SampleRun) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """As exact as a forecast is: seconds under two minutes, minutes under two hours, else hours."""
     if seconds < 120:
         return ngettext("%(n)d second", "%(n)d seconds", round(seconds)) % {"n": round(seconds)}
     if seconds < 7200:

@@ -1,4 +1,4 @@
-"""Tasks that stopped because so many people skipped them: why they did, and what becomes of the task."""
+"""Tasks that stopped after too many skips, and the manager's decision about each."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -30,7 +30,7 @@ def stopped(request: HttpRequest, campaign_id: int) -> HttpResponse:
 
 
 def _list_page(request: HttpRequest, campaign_id: int, task_id: int) -> str:
-    """The page of the stopped tasks from which the decision was sent."""
+    """The page of the list that sent the decision."""
     return back_to(reverse("studio:stopped", args=[campaign_id]), request)
 
 
@@ -38,15 +38,14 @@ def _list_page(request: HttpRequest, campaign_id: int, task_id: int) -> str:
 @post_or_redirect("studio:stopped", "campaign_id")
 @refusals_lead_to(_list_page)
 def decide(request: HttpRequest, campaign_id: int, task_id: int) -> HttpResponse:
-    """Put the task back into the queue, or want no more answers of it."""
     task = get_object_or_404(Task, id=task_id, campaign=campaign_id)
     form = StoppedForm(request.POST)
     if not form.is_valid():
-        messages.error(request, _("Choose what should become of the task."))
+        messages.error(request, _("Choose what happens to the task."))
     elif form.cleaned_data["decision"] == "restart":
         restart_task(task_id=task.id, now=timezone.now(), by=person(request))
-        messages.success(request, _("The task is back in the queue, before all others."))
+        messages.success(request, _("The task is back at the front of the queue."))
     else:
         drop_task(task_id=task.id, now=timezone.now())
-        messages.success(request, _("No more answers of the task are wanted. Those that are there stay."))
+        messages.success(request, _("The task collects no more answers. Existing answers stay."))
     return redirect(_list_page(request, campaign_id, task_id))

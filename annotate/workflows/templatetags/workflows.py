@@ -24,5 +24,4 @@ def untitled(campaign: Campaign) -> Words:
 
 @register.filter
 def of(values: Mapping[int, str], key: int) -> str:
-    """The value of a dictionary for this key; empty where it has none."""
     return values.get(key, "")

@@ -17,10 +17,10 @@ PASSWORDS = {
 
 
 class Command(BaseCommand):
-    help = "Load the demonstration: people, guidelines, prompts, a small policy, three open campaigns. Twice is once."
+    help = "Load the demonstration: people, guidelines, prompts, a small policy, open campaigns. Existing rows stay."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--logins", type=Path, metavar="FILE", help="write the logins that were created into FILE")
+        parser.add_argument("--logins", type=Path, metavar="FILE", help="write the created logins into FILE")
 
     def handle(self, **options: Any) -> None:
         passwords = {role: env.text(name, "") for role, name in PASSWORDS.items()}

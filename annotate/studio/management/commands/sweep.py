@@ -10,13 +10,13 @@ log = logging.getLogger(__name__)
 
 class Command(BaseCommand):
     help = (
-        "Do once, in this process, what beat asks the workers to do every few seconds: free ended leases, make prompts "
-        "of instructions and tasks of prompts, write waiting exports, wake workers for imports and sampling. "
-        "Safe to run at any time, also while the workers do the same."
+        "Run once, in this process, the tasks that beat sends to the workers every few seconds: free expired leases, "
+        "create prompts and tasks, write waiting exports, wake workers for imports and sampling. Safe to run at any "
+        "time, also while workers run."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # By their names: some of these tasks belong to rooms above this one.
+        # By name: some tasks belong to packages that this one must not import.
         current_app.loader.import_default_modules()
         failed = []
         for what, entry in settings.CELERY_BEAT_SCHEDULE.items():
@@ -24,8 +24,8 @@ class Command(BaseCommand):
             try:
                 current_app.tasks[str(entry["task"])]()
             except Exception:
-                # Whatever is wrong with one sweep, the others have work of their own.
+                # An error in one task must not stop the others.
                 log.exception("%s failed", entry["task"])
                 failed.append(what)
         if failed:
-            raise CommandError("Some of it failed, see the log: " + "; ".join(failed))
+            raise CommandError("Some tasks failed. Read the log: " + "; ".join(failed))

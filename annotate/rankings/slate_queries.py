@@ -1,9 +1,9 @@
-"""What a mix names at this time, what was sampled for it, and how its slates stand."""
+"""Read side of slate supply: resolve a mix, load its samples, count its slates."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from django.db.models import Count, Exists, OuterRef, QuerySet, TextField, Value
 from django.db.models.functions import MD5, Cast, Concat
@@ -21,19 +21,35 @@ from annotate.samples.states import RequestState, RunState
 from annotate.work.models import Assignment, Campaign, Order, Task
 from annotate.work.states import State
 
-# Orders in which prompts are worked on as they came.
+# In these orders prompts come by id, so a cursor can skip those already sampled.
 BY_ID = (Order.DEPTH, Order.BREADTH)
-# A mix stops after so many prompts in a row without a slate, or after as many as its high mark if that is more.
+# Sampling stops after this many consecutive prompts without a slate, or after `Mix.high` if that is more.
 FRUITLESS = 20
+
+NO_POLICY = {
+    Pointer.CURRENT: _("The stage %(stage)s has no current policy. Make a policy current first."),
+    Pointer.PREVIOUS: _("The stage %(stage)s has no previous policy. Choose the current one or name a policy."),
+}
+
+
+class ResolvedPart(TypedDict):
+    """A part of a mix whose pointer is resolved to the id of a policy, as `MixVersion.parts` stores it."""
+
+    policy: int
+    count: int
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    resample_cut_off: bool
 
 
 def parts_of(campaign: Campaign) -> list[MixPart]:
-    """The parts of the campaign's mix; none where it ranks the completions that are there."""
+    """The parts of the campaign's mix. Empty: the campaign ranks existing completions."""
     return list(MixPart.objects.filter(mix__campaign=campaign).order_by("place"))
 
 
 def pointed_at(part: MixPart | Share) -> Policy | None:
-    """The policy of a part at this time; None where its pointer was never set, or never moved."""
+    """The current policy of a part. None: its pointer was never set, or has no previous policy."""
     if part.policy_id:
         return policy(part.policy_id)
     return (current_policy if part.pointer == Pointer.CURRENT else previous_policy)(part.stage)
@@ -44,22 +60,18 @@ def policy(policy_id: int) -> Policy:
 
 
 def check_pointer(share: Share, number: int) -> None:
-    """Raises BadMix where the part names nothing that can be sampled."""
-    found = pointed_at(share)
-    if found is None:
-        words = {
-            Pointer.CURRENT: _("No policy of the stage %(stage)s is current yet. Make one current first."),
-            Pointer.PREVIOUS: _("In the stage %(stage)s no policy was current before the one that is now."),
-        }
-        raise BadMix(words[Pointer(share.pointer)] % {"stage": Stage(share.stage).label}, number)
-    if found.origin == Origin.IMPORTED:
+    """Raise BadMix if the part has no policy that can be sampled."""
+    policy = pointed_at(share)
+    if policy is None:
+        raise BadMix(NO_POLICY[Pointer(share.pointer)] % {"stage": Stage(share.stage).label}, number)
+    if policy.origin == Origin.IMPORTED:
         raise BadMix(NotSampledHere.message, number)
 
 
-def resolved(mix: Mix) -> list[dict[str, Any]] | None:
-    """The parts of a mix with the policies that its pointers are at; None where it has none or one points nowhere."""
-    found = [(part, pointed_at(part)) for part in parts_of(mix.campaign)]
-    if not found or not all(policy for _part, policy in found):
+def resolved(mix: Mix) -> list[ResolvedPart] | None:
+    """Resolve the pointers of a mix to policies. None: the mix has no parts, or a pointer has no policy."""
+    policies = [(part, pointed_at(part)) for part in parts_of(mix.campaign)]
+    if not policies or not all(policy for _part, policy in policies):
         return None
     return [
         {
@@ -70,7 +82,7 @@ def resolved(mix: Mix) -> list[dict[str, Any]] | None:
             "max_new_tokens": part.max_new_tokens,
             "resample_cut_off": not mix.cut_off_allowed,
         }
-        for part, policy in found
+        for part, policy in policies
         if policy
     ]
 
@@ -79,8 +91,8 @@ def latest_version(mix: Mix) -> MixVersion | None:
     return mix.versions.order_by("-id").first()
 
 
-def run_of_part(mix: Mix, version: MixVersion, place: int, part: dict[str, Any]) -> SampleRun | None:
-    """The run of a part of this version, or of an earlier one that had the same part in its place."""
+def run_of_part(mix: Mix, version: MixVersion, place: int, part: ResolvedPart) -> SampleRun | None:
+    """The run of this part in this version, or in an earlier version with an equal part in the same place."""
     portions = Portion.objects.select_related("run", "version").filter(version__mix=mix, place=place)
     if own := portions.filter(version=version).first():
         return own.run
@@ -91,7 +103,7 @@ def run_of_part(mix: Mix, version: MixVersion, place: int, part: dict[str, Any])
 
 
 def opened_tasks(campaign: Campaign) -> QuerySet[Task]:
-    """Tasks of which somebody has had a slot, or of which none is free any more."""
+    """Tasks that a labeler has had, or that have no free slot left."""
     slots = Assignment.objects.filter(task=OuterRef("id"))
     touched = slots.exclude(state=State.CANCELLED).exclude(state=State.OPEN, position__gte=0)
     free = slots.filter(state=State.OPEN)
@@ -99,28 +111,31 @@ def opened_tasks(campaign: Campaign) -> QuerySet[Task]:
 
 
 def sampled_slates(mix: Mix) -> QuerySet[Slate]:
-    """Slates of which nothing is on its way any more, oldest first."""
+    """Slates whose sampling requests are all finished, oldest first."""
     pending = SampleRequest.objects.filter(
         run__portions__version=OuterRef("version"),
         prompt=OuterRef("prompt"),
         state__in=[RequestState.WAITING, RequestState.LEASED],
     )
-    # Those of a prompt in quarantine wait for the manager's decision.
+    # Slates of quarantined prompts wait for the manager's decision.
     sampling = Slate.objects.filter(campaign=mix.campaign_id, state=SlateState.SAMPLING, prompt__quarantined_at=None)
     return sampling.filter(~Exists(pending)).order_by("id")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was sampled for some slates: by version its runs in the order of the mix, by run and prompt what became of
-    the request and the completions in the order of k."""
+class SampledSlates:
+    """The samples of some slates.
+
+    `runs`: by version id, in the order of the mix. `states` (of requests) and `sampled` (in the order of k): by run id
+    and prompt id.
+    """
 
     runs: dict[int, list[SampleRun]]
     states: dict[tuple[int, int], str] = field(default_factory=dict)
     sampled: dict[tuple[int, int], list[Completion]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
-    def of(cls, slates: Sequence[Slate]) -> "Found":
+    def of(cls, slates: Sequence[Slate]) -> "SampledSlates":
         found = cls({slate.version_id: [] for slate in slates if slate.version_id})
         for portion in Portion.objects.filter(version__in=found.runs).select_related("run").order_by("place"):
             found.runs[portion.version_id].append(portion.run)
@@ -144,8 +159,8 @@ class Found:
         return Part(run.k, sampled, seeded=run.temperature > 0)
 
 
-def ahead(mix: Mix) -> int:
-    """How many slates are ready or on their way; one that will take an unopened one's place is not counted twice."""
+def count_ahead(mix: Mix) -> int:
+    """Count prompts with a slate that is ready or being sampled. A replacement does not count twice."""
     live = Slate.objects.filter(
         campaign=mix.campaign_id,
         state__in=[SlateState.READY, SlateState.SAMPLING],
@@ -155,8 +170,8 @@ def ahead(mix: Mix) -> int:
     return live.values("prompt").distinct().count()
 
 
-def to_ask_again(mix: Mix, version: MixVersion) -> QuerySet[Slate, int]:
-    """Prompts that made no slate only because an earlier version's policy failed or its run was cancelled."""
+def prompts_to_retry(mix: Mix, version: MixVersion) -> QuerySet[Slate, int]:
+    """Prompts to sample again: they have no slate because an earlier version's run failed or was cancelled."""
     live = Task.objects.filter(campaign=mix.campaign_id, prompt=OuterRef("prompt"), retired_at=None)
     left = Slate.objects.filter(
         ~Exists(live),
@@ -170,7 +185,7 @@ def to_ask_again(mix: Mix, version: MixVersion) -> QuerySet[Slate, int]:
 
 
 def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
-    """The pool's prompts that have neither a slate nor a task and are not in quarantine, in the campaign's order."""
+    """The prompts that the mix has not sampled yet, in the campaign's order."""
     campaign = mix.campaign
     slates = Slate.objects.filter(campaign=campaign, version__isnull=False, prompt=OuterRef("id"))
     tasks = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"), retired_at=None)
@@ -180,7 +195,7 @@ def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
     if campaign.order == Order.PRIORITY:
         left = left.order_by("-priority", "id")
     elif campaign.order == Order.RANDOM:
-        # As in annotate/work/sql/filling.sql.
+        # The same order as in annotate/work/sql/filling.sql.
         left = left.order_by(MD5(Concat(Value(f"{campaign.order_seed}:"), Cast("id", TextField()))), "id")
     else:
         left = left.order_by("id")
@@ -189,29 +204,29 @@ def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
 
 @dataclass(frozen=True)
 class Stall:
-    """Why nothing more is sampled: a run of the mix was cancelled, or so many prompts in a row made no slate."""
+    """Why sampling stopped: `run` was cancelled, or `fruitless` consecutive prompts made no slate."""
 
     run: SampleRun | None = None
     fruitless: int = 0
 
 
-def stall(mix: Mix, parts: list[dict[str, Any]]) -> Stall | None:
+def stall(mix: Mix, parts: list[ResolvedPart]) -> Stall | None:
     latest = latest_version(mix)
     if not latest or latest.parts != parts:
         return None
     cancelled = SampleRun.objects.filter(portions__version=latest, state=RunState.CANCELLED).order_by("id").first()
     if cancelled:
         return Stall(run=cancelled)
-    most = max(FRUITLESS, mix.high)
-    states = list(latest.slates.order_by("-id").values_list("state", flat=True)[:most])
-    if len(states) == most and set(states) == {SlateState.NONE}:
-        return Stall(fruitless=most)
+    limit = max(FRUITLESS, mix.high)
+    states = list(latest.slates.order_by("-id").values_list("state", flat=True)[:limit])
+    if len(states) == limit and set(states) == {SlateState.NONE}:
+        return Stall(fruitless=limit)
     return None
 
 
 @dataclass(frozen=True)
-class Supply:
-    """How a campaign's slates stand: ready, on their way, replaced unopened, and by reason how many there are not."""
+class SlateCounts:
+    """A campaign's slates by state, and its prompts without a slate by reason. Opened slates are not counted."""
 
     ready: int
     sampling: int
@@ -223,10 +238,10 @@ class Supply:
         return sum(number for _why, number in self.none)
 
 
-def supply_of(campaign: Campaign) -> Supply:
+def slate_counts(campaign: Campaign) -> SlateCounts:
     rows = Slate.objects.filter(campaign=campaign).exclude(state=SlateState.USED).order_by("state", "why")
     counts = {(state, why): number for state, why, number in rows.values_list("state", "why").annotate(n=Count("id"))}
-    return Supply(
+    return SlateCounts(
         counts.get((SlateState.READY, ""), 0),
         counts.get((SlateState.SAMPLING, ""), 0),
         counts.get((SlateState.RETIRED, ""), 0),

@@ -1,14 +1,13 @@
-"""Slates that are sampled for their campaign, ahead of its labelers: judged, opened, replaced, and more asked for.
+"""Slate supply: sample slates in advance from a campaign's mix, check them, open their tasks and replace old ones.
 
-A campaign's Mix says of what. Whoever supplies a campaign holds the mix's row, so that workers do it one after another,
-and whatever a worker left undone the next one finds in the rows.
+A refill locks the mix's row, so workers refill a campaign one after another. The rows hold all progress: after a crash
+the next worker continues from them.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Exists, F, Max, OuterRef
@@ -18,9 +17,10 @@ from annotate.lib.refusals import Refusal
 from annotate.lib.wake import wake
 from annotate.pools.actions import keep_quarantine
 from annotate.pools.models import Prompt
-from annotate.rankings import stock
+from annotate.rankings import slate_queries
 from annotate.rankings.models import Candidate, Mix, MixPart, MixVersion, Portion, Slate
-from annotate.rankings.rules import FEWEST, Share, check_mix, gather, part_seed
+from annotate.rankings.rules import MIN_CANDIDATES, Share, check_mix, gather, part_seed
+from annotate.rankings.slate_queries import ResolvedPart
 from annotate.rankings.states import SlateState, Why
 from annotate.samples import runs as sampling
 from annotate.samples.models import SampleRun
@@ -30,19 +30,19 @@ from annotate.work import filling
 from annotate.work.models import Campaign, Task
 from annotate.work.states import CampaignState
 
-# Slates judged in one transaction.
+# Slates checked in one transaction.
 BATCH = 200
-# How often further completions are asked for in place of some that did not pass. The worker has then tried each of them
-# several times, but knows only its own part of the mix.
+# How often a slate requests further completions. The worker already sampled each rejected one several times, but it
+# compares completions only within its own part of the mix.
 ROUNDS = 2
 
 
 class MixFixed(Refusal):
-    message = _("This campaign is closed: nothing is sampled for it any more.")
+    message = _("This campaign is closed. You cannot change its mix any more.")
 
 
 class NoMix(Refusal):
-    message = _("Nothing is sampled for this campaign: it ranks the completions that are there.")
+    message = _("This campaign has not sampled any slates. Save a mix for it first.")
 
 
 def save_mix(
@@ -55,14 +55,14 @@ def save_mix(
     renew: bool,
     seed: int,
 ) -> Mix:
-    """Say how the campaign comes by its slates. The seed is that of a new mix; one that is there keeps its own.
+    """Store the campaign's mix. An existing mix keeps its seed.
 
-    Slates that are open stay as they are, unless nobody has opened them and the mix says `renew`.
+    With `renew`, a refill replaces slates that nobody has opened. Opened slates never change.
     Raises BadMix or MixFixed.
     """
     check_mix(shares, low=low, high=high)
     for number, share in enumerate(shares):
-        stock.check_pointer(share, number)
+        slate_queries.check_pointer(share, number)
     with transaction.atomic():
         if Campaign.objects.get(id=campaign.id).state == CampaignState.CLOSED:
             raise MixFixed
@@ -75,23 +75,20 @@ def save_mix(
     return mix
 
 
-def go_on(*, campaign: Campaign, now: datetime) -> None:
-    """Sample for the campaign again, after a run was cancelled or too many prompts in a row made no slate.
-
-    Raises NoMix.
-    """
+def resume_sampling(*, campaign: Campaign, now: datetime) -> None:
+    """Resume sampling after a run was cancelled or too many consecutive prompts made no slate. Raises NoMix."""
     with transaction.atomic():
         mix = Mix.objects.select_for_update().filter(campaign=campaign).first()
-        latest = stock.latest_version(mix) if mix else None
+        latest = slate_queries.latest_version(mix) if mix else None
         if not mix or not latest:
             raise NoMix
-        # A version of its own, equal to the last: its failures are counted anew, and what was cancelled gets a new run.
+        # An equal new version restarts the count of failures and gets new runs in place of cancelled ones.
         MixVersion.objects.create(mix=mix, parts=latest.parts, made_at=now)
         wake(FILL, campaign.pool_id)
 
 
-def look_from(*, campaign: Campaign, prompt_id: int) -> None:
-    """Let the supply look at this prompt and the later ones again: it may have passed one that was in quarantine."""
+def revisit_prompts_from(*, campaign: Campaign, prompt_id: int) -> None:
+    """Move the cursor back to this prompt: a refill may have passed it while it was in quarantine."""
     with transaction.atomic():
         mix = Mix.objects.select_for_update().filter(campaign=campaign).first()
         if mix and mix.reached >= prompt_id:
@@ -101,9 +98,9 @@ def look_from(*, campaign: Campaign, prompt_id: int) -> None:
 
 @contextmanager
 def retrying(*, run: SampleRun) -> Iterator[None]:
-    """Surround the retry of a run's failed prompts: their slates wait for them again.
+    """Surround the retry of a run's failed prompts: their slates wait for completions again.
 
-    The mixes are locked first, in the order in which a supply locks them.
+    Lock the mixes before the run, as a refill does, to prevent a deadlock.
     """
     mixes = Mix.objects.filter(versions__portions__run=run).values("id")
     list(Mix.objects.filter(id__in=mixes).order_by("id").select_for_update())
@@ -113,37 +110,38 @@ def retrying(*, run: SampleRun) -> Iterator[None]:
     Slate.objects.filter(id__in=failed.values("id")).update(state=SlateState.SAMPLING, why="")
 
 
-def supply(*, campaign: Campaign, now: datetime) -> int:
-    """Open the slates of a campaign whose completions are all there, and have more sampled where few are left.
+def refill(*, campaign: Campaign, now: datetime) -> int:
+    """Open the slates whose completions are all sampled, and request more if fewer than `Mix.low` are left.
 
-    Returns how many prompts it decided about. Safe to run twice and at once.
+    Return the number of decided prompts. Idempotent and safe to run concurrently.
     """
     with transaction.atomic():
-        # add_tasks takes it too, but then runs are locked already.
+        # Take this lock before those of the runs. `add_tasks` takes it too, but too late.
         keep_quarantine(campaign.pool_id)
         mix = Mix.objects.select_for_update().select_related("campaign").get(campaign=campaign)
         _notice_opened(mix)
-        decided = _judge(mix, now)
-        if (parts := stock.resolved(mix)) is not None:
+        decided = _decide(mix, now)
+        if (parts := slate_queries.resolved(mix)) is not None:
             if mix.renew:
                 _replace_stale(mix, parts, now)
-            _feed(mix, parts, now)
+            _request_slates(mix, parts, now)
     return decided
 
 
 def _notice_opened(mix: Mix) -> None:
-    """Mark the slates that somebody has opened since, and want no newer one in their place."""
-    opened = stock.opened_tasks(mix.campaign)
+    """Mark newly opened slates as used, and delete the replacements that were being sampled for them."""
+    opened = slate_queries.opened_tasks(mix.campaign)
     slates = Slate.objects.filter(campaign=mix.campaign)
     slates.filter(Exists(opened.filter(id=OuterRef("task"))), state=SlateState.READY).update(state=SlateState.USED)
     slates.filter(Exists(opened.filter(prompt=OuterRef("prompt"))), state=SlateState.SAMPLING).delete()
 
 
-def _judge(mix: Mix, now: datetime) -> int:
-    slates = list(stock.sampled_slates(mix)[:BATCH])
+def _decide(mix: Mix, now: datetime) -> int:
+    """Open, give up or extend the slates that are sampled. Return the number of decided prompts."""
+    slates = list(slate_queries.sampled_slates(mix)[:BATCH])
     if not slates:
         return 0
-    found = stock.Found.of(slates)
+    found = slate_queries.SampledSlates.of(slates)
     ready: dict[int, list[int]] = {}
     more: dict[int, dict[int, int]] = defaultdict(dict)
     for slate in slates:
@@ -157,7 +155,7 @@ def _judge(mix: Mix, now: datetime) -> int:
                 if short:
                     more[run.id][slate.prompt_id] = short
             Slate.objects.filter(id=slate.id).update(rounds=F("rounds") + 1)
-        elif len(gathered.chosen) < _fewest(mix.campaign, runs):
+        elif len(gathered.chosen) < _min_candidates(mix.campaign, runs):
             _give_up(slate, Why(gathered.why))
         else:
             ready[slate.prompt_id] = gathered.chosen
@@ -167,16 +165,16 @@ def _judge(mix: Mix, now: datetime) -> int:
     return len(slates) - len(ready) + opened
 
 
-def _stopped(found: stock.Found, slate: Slate, runs: Iterable[SampleRun]) -> Why | None:
-    """A slate has all of its parts or is none: it would compare something else than its manager asked for."""
+def _stopped(found: slate_queries.SampledSlates, slate: Slate, runs: Iterable[SampleRun]) -> Why | None:
+    """Why the slate lacks a part. An incomplete slate would compare other policies than the manager chose."""
     states = {found.states.get((run.id, slate.prompt_id)) for run in runs}
     if RequestState.CANCELLED in states:
         return Why.CANCELLED
     return Why.FAILED if states != {RequestState.DONE} else None
 
 
-def _fewest(campaign: Campaign, runs: Iterable[SampleRun]) -> int:
-    return max(FEWEST, min(campaign.rankingsettings.slate_min, sum(run.k for run in runs)))
+def _min_candidates(campaign: Campaign, runs: Iterable[SampleRun]) -> int:
+    return max(MIN_CANDIDATES, min(campaign.rankingsettings.slate_min, sum(run.k for run in runs)))
 
 
 def _give_up(slate: Slate, why: Why) -> None:
@@ -184,8 +182,8 @@ def _give_up(slate: Slate, why: Why) -> None:
 
 
 def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[int]], now: datetime) -> int:
-    """Open the tasks of these prompts, and return how many. An older task of a prompt is retired; one that somebody has
-    opened, or claims at this moment, stays in its place."""
+    """Open tasks for these prompts and return their number. Retire the prompts' older tasks, except those that somebody
+    has opened or is claiming now."""
     if not slates:
         return 0
     older = Task.objects.filter(campaign=campaign, prompt__in=slates, retired_at=None).values_list("id", flat=True)
@@ -200,58 +198,59 @@ def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[i
     return len(made)
 
 
-def _replace_stale(mix: Mix, parts: list[dict[str, Any]], now: datetime) -> None:
-    """Have those slates sampled anew that nobody has opened and that another version of the mix made.
+def _replace_stale(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
+    """Sample new slates for prompts whose unopened slate comes from another version of the mix.
 
-    They stay open until the new ones are there, so nobody waits for these.
+    The old slates stay open until the new ones are ready, so no labeler waits.
     """
     slates = Slate.objects.filter(campaign=mix.campaign)
     if not slates.filter(state__in=[SlateState.READY, SlateState.SAMPLING], version__isnull=False).exists():
         return
     version = _version(mix, parts, now)
     stale = slates.exclude(version=version).filter(version__isnull=False)
-    asked = Slate.objects.filter(version=version, prompt=OuterRef("prompt"))
-    replaced = stale.filter(~Exists(asked), state=SlateState.READY).values_list("prompt", flat=True)
+    requested = Slate.objects.filter(version=version, prompt=OuterRef("prompt"))
+    replaced = stale.filter(~Exists(requested), state=SlateState.READY).values_list("prompt", flat=True)
     unfinished = stale.filter(state=SlateState.SAMPLING)
     prompts = {*replaced, *unfinished.values_list("prompt", flat=True)}
     unfinished.delete()
     if not prompts:
         return
-    _ask(mix, version, sorted(prompts), now)
+    _request(mix, version, sorted(prompts), now)
     kept = SampleRun.objects.filter(portions__version=version)
     for run in SampleRun.objects.filter(portions__version__mix=mix, state=RunState.RUNNING).exclude(id__in=kept):
         sampling.cancel(run=run, now=now)
 
 
-def _feed(mix: Mix, parts: list[dict[str, Any]], now: datetime) -> None:
-    ahead = stock.ahead(mix)
-    if ahead >= mix.low or stock.stall(mix, parts):
+def _request_slates(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
+    """Request slates up to `Mix.high` if fewer than `Mix.low` are left."""
+    ahead = slate_queries.count_ahead(mix)
+    if ahead >= mix.low or slate_queries.stall(mix, parts):
         return
     version = _version(mix, parts, now)
-    wanted = mix.high - ahead
-    again = list(stock.to_ask_again(mix, version)[:wanted])
-    fresh = list(stock.next_prompts(mix)[: wanted - len(again)])
-    if mix.campaign.order in stock.BY_ID and fresh:
+    missing = mix.high - ahead
+    again = list(slate_queries.prompts_to_retry(mix, version)[:missing])
+    fresh = list(slate_queries.next_prompts(mix)[: missing - len(again)])
+    if mix.campaign.order in slate_queries.BY_ID and fresh:
         mix.reached = fresh[-1]
-    elif len(again) + len(fresh) < wanted:
-        # There are no more: nobody looks through the pool again until a prompt comes.
+    elif len(again) + len(fresh) < missing:
+        # The pool is exhausted: do not scan it again until it gets a new prompt.
         newest = Prompt.objects.filter(pool=mix.campaign.pool_id).aggregate(newest=Max("id"))["newest"]
         mix.reached = newest or 0
     mix.save(update_fields=["reached"])
     Slate.objects.filter(campaign=mix.campaign, prompt__in=again, state=SlateState.NONE, version__isnull=False).delete()
-    _ask(mix, version, again + fresh, now)
+    _request(mix, version, again + fresh, now)
 
 
-def _version(mix: Mix, parts: list[dict[str, Any]], now: datetime) -> MixVersion:
-    """The mix as it is at this time: the last version, if nothing has changed since."""
-    latest = stock.latest_version(mix)
+def _version(mix: Mix, parts: list[ResolvedPart], now: datetime) -> MixVersion:
+    """The latest version if its parts are equal, else a new one."""
+    latest = slate_queries.latest_version(mix)
     if latest and latest.parts == parts:
         return latest
     return MixVersion.objects.create(mix=mix, parts=parts, made_at=now)
 
 
-def _ask(mix: Mix, version: MixVersion, prompts: Sequence[int], now: datetime) -> None:
-    """Have the completions of these prompts sampled, part by part."""
+def _request(mix: Mix, version: MixVersion, prompts: Sequence[int], now: datetime) -> None:
+    """Request the completions of these prompts, one sampling run per part."""
     if not prompts:
         return
     Slate.objects.bulk_create(
@@ -259,13 +258,13 @@ def _ask(mix: Mix, version: MixVersion, prompts: Sequence[int], now: datetime) -
     )
     chosen = Prompt.objects.filter(id__in=prompts)
     for place, part in enumerate(version.parts):
-        run = stock.run_of_part(mix, version, place, part)
+        run = slate_queries.run_of_part(mix, version, place, part)
         if run:
             sampling.add_prompts(run=run, prompts=chosen)
         else:
             run = sampling.start(
                 pool=mix.campaign.pool,
-                policy=stock.policy(part["policy"]),
+                policy=slate_queries.policy(part["policy"]),
                 k=part["count"],
                 temperature=part["temperature"],
                 top_p=part["top_p"],
