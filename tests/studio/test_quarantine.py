@@ -7,11 +7,8 @@ from annotate.accounts.models import Role
 from annotate.pools.importers import jobs
 from annotate.pools.importers.prompts import take
 from annotate.pools.models import ImportJob, ImportKind, Prompt, QuarantineReason
-<<<<<<< HEAD
-from annotate.work.quarantine import NotInQuarantine, WrongSide
-=======
 from annotate.studio.views.quarantine import NO_DECISION, RELEASED
->>>>>>> refs/heads/flows
+from annotate.work.quarantine import NotInQuarantine, WrongSide
 from tests import factories as make
 from tests.pools.test_quarantine import assert_no_leak
 from tests.studio.conftest import client_of, told, words

@@ -110,22 +110,14 @@ def test_a_quarantine_while_slates_are_made_waits_for_them(monkeypatch):
     sample(lambda run, prompt, k: "Alike." if prompt == short.id else another(run, prompt, k), most=2)
     assert SampleRequest.objects.get(prompt=waiting).state == RequestState.WAITING
     asked = threading.Event()
-<<<<<<< HEAD
-    sample_more = supply.sampling.sample_more
-=======
     sample_more = slate_supply.sampling.sample_more
->>>>>>> refs/heads/flows
 
     def ask_and_wait(**more):
         sample_more(**more)
         asked.set()
         wait_until_blocked()
 
-<<<<<<< HEAD
-    monkeypatch.setattr(supply.sampling, "sample_more", ask_and_wait)
-=======
     monkeypatch.setattr(slate_supply.sampling, "sample_more", ask_and_wait)
->>>>>>> refs/heads/flows
 
     def put_away():
         assert asked.wait(timeout=20)
@@ -208,22 +200,14 @@ def test_two_decisions_on_a_pool_without_campaigns_lock_its_runs_one_after_the_o
     for sampled in ([used, third], [wanted, third]):
         start_run(pool, k=1, temperature=1, prompts=Prompt.objects.filter(id__in=[prompt.id for prompt in sampled]))
     quarantine(cases=[Case(wanted.id, used.id, QuarantineReason.EQUAL_EXAMPLE)], by=None, now=NOW)
-<<<<<<< HEAD
-    taken, take_up = threading.Event(), decisions.runs.resume_prompts
-=======
     taken, resume_prompts = threading.Event(), decisions.runs.resume_prompts
->>>>>>> refs/heads/flows
 
     def resume_and_wait(**options):
         resume_prompts(**options)
         taken.set()
         wait_until_blocked()
 
-<<<<<<< HEAD
-    monkeypatch.setattr(decisions.runs, "resume_prompts", take_up_and_wait)
-=======
     monkeypatch.setattr(decisions.runs, "resume_prompts", resume_and_wait)
->>>>>>> refs/heads/flows
 
     def put_away():
         assert taken.wait(timeout=20)
