@@ -1,5 +1,3 @@
-"""Parse what the pages of the desk send."""
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +105,6 @@ def draft_from_json(sent: bytes) -> tuple[dict[str, list[str]], str | None]:
 
 
 def draft_from_form(data: QueryDict) -> dict[str, list[str]]:
-    """The body of a draft from a submitted form."""
     return _kept(dict(data.lists()))
 
 
@@ -127,7 +124,6 @@ def _storable(text: str) -> str:
 
 
 def typed(body: Mapping[str, list[str] | str] | None) -> Typed | None:
-    """Turn a stored draft back into form data."""
     if body is None:
         return None
     return MultiValueDict({name: values if isinstance(values, list) else [values] for name, values in body.items()})

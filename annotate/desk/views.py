@@ -1,5 +1,3 @@
-"""The labeler's pages: claim a task, work on it, submit it."""
-
 from datetime import datetime
 from functools import partial
 from uuid import UUID, uuid4
@@ -113,7 +111,7 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
     if current and current.id != assignment.id:
         return redirect("desk:task", current.id)
     try:
-        # Loading the page renews the lease, so that labelers without JavaScript keep it.
+        # Labelers without JavaScript send no heartbeats.
         leased_until = leases.renew(assignment_id=assignment.id, labeler=labeler, now=now)
     except refusals.LeaseLost:
         leased_until = None
@@ -129,7 +127,6 @@ def _task(request: HttpRequest, assignment: Assignment, draft: Draft | None, now
 @require_POST
 @labelers
 def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
-    """Claim the next task in advance, for the script that loads its page."""
     labeler, now = person(request), timezone.now()
     try:
         claimed = leases.prefetch(campaign_id=campaign_id, labeler=labeler, now=now)
@@ -137,7 +134,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
         raise Http404 from outsider
     except Refusal as refused:
         _ask_for_more(campaign_id, refused)
-        # Status 200, because an error would appear in the browser's console.
+        # Not an error status, which the browser's console would show.
         return JsonResponse({"page": None, "words": str(refused)})
     return JsonResponse({"page": reverse("desk:task", args=[claimed.id]), "leased_until": claimed.leased_until})
 
@@ -145,7 +142,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
 @labelers
 @post_or_redirect(_task_page)
 def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """Submit the answer. The page's script asks for JSON, which it can tell from the error page of a proxy."""
+    """Submit the answer. Scripts get JSON, which they can tell from the error page of a proxy."""
     labeler, now, scripted = person(request), timezone.now(), _scripted(request)
     assignment = _had_or_404(labeler, assignment_id)
     key = forms.submit_key(request.POST)
@@ -159,7 +156,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             assignment_id=assignment.id, labeler=labeler, typed=request.POST, submit_key=key, now=now
         )
     except BadAnswer as bad:
-        # After a submit the browser deletes its own copy of the text, so store the text as a draft.
+        # The browser may delete its copy of the text, so store a draft.
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
         if scripted:
             return JsonResponse({"words": bad.words}, status=422)
@@ -172,12 +169,12 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             return JsonResponse({"words": str(refused)}, status=409)
         return _lost(request, assignment, body, refused, key=key, status=409)
     if scripted:
-        # The script shows the message itself, because it may have loaded the next page in advance.
+        # No message: the script shows one, because it may have prefetched the next page.
         can_undo = assignment.campaign.undo_minutes > 0
         undo_address = reverse("desk:undo", args=[submission.assignment.id]) if can_undo else None
         return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": undo_address})
     say_once(request, _("Submitted."))
-    # Focus the next text field without JavaScript too, so that labelers continue typing.
+    # Without JavaScript, the address gives the next text field the focus.
     field = "#id_text" if workflow.writes_text else ""
     return _after_submit(request, assignment, now, field)
 
@@ -186,7 +183,6 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @labelers
 @refusals_as_json
 def draft(request: HttpRequest, assignment_id: int) -> JsonResponse:
-    """Store the draft that the page's script sends."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     try:
@@ -208,7 +204,6 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
     except Refusal:
         current = _had_or_404(labeler, assignment_id)
         if current.labeler_id == labeler.id and current.state == State.LEASED:
-            # A double click, or another tab, has already undone it.
             return redirect("desk:task", current.id)
         raise
     messages.info(request, UNDONE)
@@ -375,8 +370,7 @@ def _keep(assignment: Assignment, labeler: User, body: Context, now: datetime) -
     try:
         drafts.save_draft(task_id=assignment.task_id, labeler=labeler, body=body, now=now)
     except Refusal:
-        # It is already submitted, or too long. The response to the request explains it.
-        pass
+        pass  # the response explains it
 
 
 def _scripted(request: HttpRequest) -> bool:
@@ -395,8 +389,7 @@ def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime, f
 
 
 def _to_next_task(request: HttpRequest, campaign_id: int, now: datetime, field: str = "") -> HttpResponseRedirect:
-    """Claim the labeler's next task and redirect to it, to this `#field`. Without a task, redirect home with the
-    reason."""
+    """Claim the labeler's next task and redirect to it. Without a task, redirect home with the reason."""
     try:
         claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
     except refusals.NotYours as outsider:
@@ -413,14 +406,12 @@ def _to_next_task(request: HttpRequest, campaign_id: int, now: datetime, field: 
 
 
 def _ask_for_more(campaign_id: int, refused: Refusal) -> None:
-    """Tell the workflow that a labeler found no task, so that it may prepare tasks now."""
     if isinstance(refused, refusals.NothingLeft):
         campaign = Campaign.objects.get(id=campaign_id)
         workflow_of(campaign).ran_out(campaign=campaign)
 
 
 def _changes(known: GuidelineVersion | None, version: GuidelineVersion | None) -> list[Piece]:
-    """The differences between the acknowledged version and the current one."""
     if known is None or version is None or known.id == version.id:
         return []
     return word_diff(known.body, version.body)

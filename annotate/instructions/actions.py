@@ -101,10 +101,7 @@ def submit(
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Undo the last submit and turn it into the task's draft. Raises a Refusal.
-
-    The instruction is not a prompt yet, so nothing uses it.
-    """
+    """Undo the last submit and turn it into the task's draft. Raises a Refusal."""
     with transaction.atomic():
         assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         instruction = Instruction.objects.get(assignment=assignment)
@@ -127,16 +124,16 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 def sweep(*, now: datetime) -> None:
     """Make prompts of instructions without a review when their undo time is over.
 
-    A prompt that exists earlier could be in use and block the undo. The labeler would then know that the answer was not
-    drawn for review. Idempotent and safe to run concurrently.
+    An earlier prompt could be in use and block the undo, which would show labelers that nobody reviews the answer.
+    Idempotent and safe to run concurrently.
     """
     own = Campaign.objects.filter(instructionsettings__isnull=False)
     for campaign in own.exclude(state=CampaignState.DRAFT).order_by("id"):
         closed = campaign.state == CampaignState.CLOSED
         until = now if closed else now - timedelta(minutes=campaign.undo_minutes)
         waiting = _waiting().filter(assignment__campaign=campaign, assignment__submitted_at__lte=until).exists()
-        # Settle, so that a longer undo time does not reopen old answers. Answers drawn for review are settled too:
-        # otherwise labelers could recognize them by the undo.
+        # Settle, so that a longer undo time does not reopen old answers. Otherwise an undo would show which answers are
+        # drawn for review.
         if waiting or _to_settle(campaign, until).exists():
             work_campaigns.settle(campaigns=[campaign.id], now=until)
         if waiting:
@@ -144,7 +141,6 @@ def sweep(*, now: datetime) -> None:
 
 
 def _to_settle(campaign: Campaign, until: datetime) -> QuerySet[Assignment]:
-    """Answers that wait for a review, were submitted by `until` and are not settled."""
     to_review = campaign.assignments.filter(state=State.SUBMITTED, needs_review=True, submitted_at__lte=until)
     return to_review.filter(submitted_at__gt=campaign.settled_at) if campaign.settled_at else to_review
 
@@ -176,12 +172,10 @@ def _make_prompts(campaigns: Sequence[int], now: datetime) -> None:
             # The database is unavailable. The next sweep tries all instructions again.
             raise
         except Exception:
-            # An error in one instruction must not stop the others.
             log.exception("instruction %s could not become a prompt", instruction_id)
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-    """Accept the instruction, and make it a prompt in the same transaction."""
     with transaction.atomic():
         assignment = review.accept(assignment_id=assignment_id, reviewer=reviewer, comment=comment, now=now)
         become_prompt(instruction=Instruction.objects.get(assignment=assignment), now=now)

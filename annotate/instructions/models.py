@@ -57,7 +57,6 @@ class Instruction(models.Model):
     # Why an accepted instruction did not become a prompt. If its text is in use on the other side of the split, it is a
     # prompt in quarantine instead.
     refusal = models.TextField(blank=True)
-    # The equal prompt in the pool.
     duplicate_of = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
@@ -66,6 +65,5 @@ class Instruction(models.Model):
             models.CheckConstraint(condition=Q(kind__in=Kind.values), name="instruction_kind_known"),
         ]
         indexes = [
-            # For the sweep that makes prompts.
             models.Index(fields=["assignment"], condition=Q(prompt=None, refusal=""), name="instruction_waiting"),
         ]

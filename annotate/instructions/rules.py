@@ -1,5 +1,3 @@
-"""Rules for the text of instructions, on plain values."""
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any

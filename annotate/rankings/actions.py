@@ -24,7 +24,7 @@ def open_slates(*, campaign: Campaign, now: datetime) -> int:
     A prompt whose completions are too similar waits for further ones. Idempotent and safe to run concurrently: the
     transaction that creates a task also adds its candidates.
     """
-    texts: dict[int, int] = dict(ready_prompts(campaign).values_list("id", "texts")[:FILL_BATCH])
+    texts: dict[int, int] = dict(ready_prompts(campaign)[:FILL_BATCH])
     if not texts:
         return 0
     settings = campaign.rankingsettings

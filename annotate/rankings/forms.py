@@ -75,7 +75,7 @@ class RankingForm(forms.Form):
         return {letter: Mark(values[f"rating-{letter}"], values[f"place-{letter}"]) for letter in self.letters}
 
 
-def _number(numbers: range, *, missing: Words) -> forms.TypedChoiceField:
+def _number(numbers: range, *, missing: str) -> forms.TypedChoiceField:
     choices = [("", "–"), *((str(number), str(number)) for number in numbers)]
     return forms.TypedChoiceField(
         choices=choices, coerce=int, error_messages={"required": missing, "invalid_choice": missing}

@@ -13,7 +13,7 @@ MAX_AHEAD = 5000
 
 
 class RankingSettings(CampaignSettings):
-    """The limits of a slate, and the policies whose completions it may include. No policy: those of every policy."""
+    """The limits of a slate and its policies. No policy: all policies."""
 
     slate_min = models.PositiveSmallIntegerField(
         _("minimum candidates"), default=4, validators=[MinValueValidator(4), MaxValueValidator(9)]
@@ -51,7 +51,6 @@ class Mix(models.Model):
     )
     cut_off_allowed = models.BooleanField(_("cut-off completions may be ranked"), default=True)
     renew = models.BooleanField(_("replace slates that nobody has opened"), default=False)
-    # The seed of each part's run derives from it.
     seed = models.BigIntegerField()
     # The cursor of the supply: prompts up to this id need no slate.
     reached = models.BigIntegerField(default=0)
@@ -113,10 +112,7 @@ class Portion(models.Model):
 
 
 class Slate(models.Model):
-    """The state of a prompt's slate before and after its task opens.
-
-    A slate that a mix samples has a version. Without a mix, only prompts whose completions are too similar have a row.
-    """
+    """The state of a prompt's slate. Without a mix (no version), only prompts with too similar completions have one."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="slates", db_index=False)
     version = models.ForeignKey(MixVersion, on_delete=models.PROTECT, null=True, related_name="slates", db_index=False)
@@ -150,13 +146,12 @@ class Slate(models.Model):
             ),
         ]
         indexes = [
-            # Counts by state and reason.
             models.Index(fields=["campaign", "state", "why"], name="slate_of_campaign"),
         ]
 
 
 class Candidate(models.Model):
-    """One completion of a task's slate. A slate is 4 to 9 candidates of one prompt, fixed when its task opens."""
+    """One completion of a slate. A slate never changes after its task opens."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="candidates")
     completion = models.ForeignKey(Completion, on_delete=models.PROTECT, related_name="candidates")
@@ -187,7 +182,7 @@ class Ranking(models.Model):
 
 
 class Placing(models.Model):
-    """One candidate's rating and rank in a ranking. Equal ranks are a tie; ranks are dense, 1 is best."""
+    """A candidate's rating and rank. Rank 1 is best, equal ranks are ties, and ranks have no gaps."""
 
     ranking = models.ForeignKey(Ranking, on_delete=models.CASCADE, related_name="placings")
     candidate = models.ForeignKey(Candidate, on_delete=models.PROTECT, related_name="placings")

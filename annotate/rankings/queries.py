@@ -17,8 +17,8 @@ def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
     return Prompt.objects.filter(pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
-def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
-    """Prompts without a task that have enough different completions, by id.
+def ready_prompts(campaign: Campaign) -> QuerySet[Prompt, tuple[int, int]]:
+    """Prompts without a task that have enough different completions: the id and the number of texts, by id.
 
     A slate is fixed when its task opens, so prompts with completions being sampled or imported wait.
     """
@@ -42,6 +42,7 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt]:
         .filter(~Exists(has_task), ~Exists(on_its_way), ~Exists(importing))
         .annotate(texts=texts, judged=Subquery(judged))
         .filter(Q(judged=None) | Q(texts__gt=F("judged")), texts__gte=campaign.rankingsettings.slate_min)
+        .values_list("id", "texts")
     )
 
 

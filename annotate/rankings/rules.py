@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.lib.refusals import Refusal
 from annotate.samples.gate import RESAMPLINGS, Flaw, Reading, flaw
 
-# Labelers see candidates under these letters, in the order shown. A letter does not reveal the policy.
+# The names of candidates for labelers, in the order shown.
 LETTERS = "ABCDEFGHI"
 RATINGS = range(1, 8)
 
@@ -48,7 +48,7 @@ class Share:
 
 
 def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
-    """Raise BadMix for invalid shares. No shares are valid: the campaign then ranks existing completions."""
+    """Raises BadMix. No shares are valid: the campaign then ranks existing completions."""
     total = sum(share.count for share in shares)
     if shares and not MIN_CANDIDATES <= total <= MAX_CANDIDATES:
         raise BadMix(_("The parts add up to %(total)d completions. A slate has 4 to 9.") % {"total": total})
@@ -60,14 +60,12 @@ def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
 
 
 def part_seed(seed: int, place: int) -> int:
-    """The seed of a part's run, below 2**31. It differs per part, so equal parts do not sample equal texts."""
+    """The seed of a part's run, below 2**31. Equal parts must not sample equal texts."""
     return int.from_bytes(blake2b(f"{seed}\0{place}".encode(), digest_size=8).digest(), "big") % 2**31
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A completion that a slate may include."""
-
     completion_id: int
     policy_id: int
     run_id: int | None
@@ -113,8 +111,8 @@ class Part:
 def gather(parts: Iterable[Part]) -> Gathered:
     """Choose a slate for a mix: from each part in turn the first `count` completions that pass the gate.
 
-    Deterministic: of two similar completions, the one from the earlier part stays. `short` excludes completions that
-    were already sampled as often as the gate allows.
+    Deterministic: of two similar completions, the earlier one stays. `short` excludes completions that have no attempt
+    left.
     """
     chosen: dict[int, Reading] = {}
     flaws: Counter[Flaw] = Counter()
@@ -138,9 +136,8 @@ def gather(parts: Iterable[Part]) -> Gathered:
 def slate(offers: Iterable[Offer], limit: int) -> Gathered:
     """Choose at most `limit` existing completions for a slate, no two alike. Deterministic.
 
-    Policies take turns, the newest first, and give their next new text, newest run first. So the slate compares as many
-    policies as possible in equal parts, however often each was sampled. One text may be empty, because an empty answer
-    is an answer too and cannot be sampled again here.
+    Policies take turns, the newest first, so that the slate compares many policies in equal parts. One text may be
+    empty, because it cannot be sampled again here.
     """
     newest_first = sorted(offers, key=_newest_first)
     turns = deque(deque(texts) for _policy, texts in groupby(newest_first, key=lambda offer: offer.policy_id))

@@ -33,7 +33,7 @@ NO_POLICY = {
 
 
 class ResolvedPart(TypedDict):
-    """A part of a mix whose pointer is resolved to the id of a policy, as `MixVersion.parts` stores it."""
+    """A part with the id of its policy, as `MixVersion.parts` stores it."""
 
     policy: int
     count: int
@@ -60,7 +60,6 @@ def policy(policy_id: int) -> Policy:
 
 
 def check_pointer(share: Share, number: int) -> None:
-    """Raise BadMix if the part has no policy that can be sampled."""
     policy = pointed_at(share)
     if policy is None:
         raise BadMix(NO_POLICY[Pointer(share.pointer)] % {"stage": Stage(share.stage).label}, number)
@@ -92,7 +91,7 @@ def latest_version(mix: Mix) -> MixVersion | None:
 
 
 def run_of_part(mix: Mix, version: MixVersion, place: int, part: ResolvedPart) -> SampleRun | None:
-    """The run of this part in this version, or in an earlier version with an equal part in the same place."""
+    """The run of this part, also from an earlier version with an equal part in this place."""
     portions = Portion.objects.select_related("run", "version").filter(version__mix=mix, place=place)
     if own := portions.filter(version=version).first():
         return own.run
@@ -117,7 +116,6 @@ def sampled_slates(mix: Mix) -> QuerySet[Slate]:
         prompt=OuterRef("prompt"),
         state__in=[RequestState.WAITING, RequestState.LEASED],
     )
-    # Slates of quarantined prompts wait for the manager's decision.
     sampling = Slate.objects.filter(campaign=mix.campaign_id, state=SlateState.SAMPLING, prompt__quarantined_at=None)
     return sampling.filter(~Exists(pending)).order_by("id")
 
@@ -171,7 +169,7 @@ def count_ahead(mix: Mix) -> int:
 
 
 def prompts_to_retry(mix: Mix, version: MixVersion) -> QuerySet[Slate, int]:
-    """Prompts to sample again: they have no slate because an earlier version's run failed or was cancelled."""
+    """Prompts without a slate because an earlier version's run failed or was cancelled."""
     live = Task.objects.filter(campaign=mix.campaign_id, prompt=OuterRef("prompt"), retired_at=None)
     left = Slate.objects.filter(
         ~Exists(live),
@@ -226,7 +224,7 @@ def stall(mix: Mix, parts: list[ResolvedPart]) -> Stall | None:
 
 @dataclass(frozen=True)
 class SlateCounts:
-    """A campaign's slates by state, and its prompts without a slate by reason. Opened slates are not counted."""
+    """Numbers of unopened slates by state, and of prompts without a slate by reason."""
 
     ready: int
     sampling: int

@@ -1,7 +1,7 @@
-"""Slate supply: sample slates in advance from a campaign's mix, check them, open their tasks and replace old ones.
+"""Slate supply: sample slates in advance from a campaign's mix, check them and open their tasks.
 
-A refill locks the mix's row, so workers refill a campaign one after another. The rows hold all progress: after a crash
-the next worker continues from them.
+A refill locks the mix's row, so workers refill a campaign one after another. It keeps all state in rows, so the next
+worker continues after a crash.
 """
 
 from collections import defaultdict
@@ -30,10 +30,9 @@ from annotate.work import filling
 from annotate.work.models import Campaign, Task
 from annotate.work.states import CampaignState
 
-# Slates checked in one transaction.
 BATCH = 200
-# How often a slate requests further completions. The worker already sampled each rejected one several times, but it
-# compares completions only within its own part of the mix.
+# How often a slate requests further completions. The worker has already resampled rejected ones, but it compares
+# completions only within a part of the mix.
 ROUNDS = 2
 
 
@@ -82,7 +81,7 @@ def resume_sampling(*, campaign: Campaign, now: datetime) -> None:
         latest = slate_queries.latest_version(mix) if mix else None
         if not mix or not latest:
             raise NoMix
-        # An equal new version restarts the count of failures and gets new runs in place of cancelled ones.
+        # A new version restarts the count of failures and replaces cancelled runs.
         MixVersion.objects.create(mix=mix, parts=latest.parts, made_at=now)
         wake(FILL, campaign.pool_id)
 
@@ -166,7 +165,7 @@ def _decide(mix: Mix, now: datetime) -> int:
 
 
 def _stopped(found: slate_queries.SampledSlates, slate: Slate, runs: Iterable[SampleRun]) -> Why | None:
-    """Why the slate lacks a part. An incomplete slate would compare other policies than the manager chose."""
+    """Why the slate lacks a part. A slate needs all parts that the manager chose."""
     states = {found.states.get((run.id, slate.prompt_id)) for run in runs}
     if RequestState.CANCELLED in states:
         return Why.CANCELLED
@@ -182,8 +181,7 @@ def _give_up(slate: Slate, why: Why) -> None:
 
 
 def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[int]], now: datetime) -> int:
-    """Open tasks for these prompts and return their number. Retire the prompts' older tasks, except those that somebody
-    has opened or is claiming now."""
+    """Open tasks and return their number. Retire the prompts' older tasks, except opened and claimed ones."""
     if not slates:
         return 0
     older = Task.objects.filter(campaign=campaign, prompt__in=slates, retired_at=None).values_list("id", flat=True)
@@ -222,7 +220,6 @@ def _replace_stale(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
 
 
 def _request_slates(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
-    """Request slates up to `Mix.high` if fewer than `Mix.low` are left."""
     ahead = slate_queries.count_ahead(mix)
     if ahead >= mix.low or slate_queries.stall(mix, parts):
         return
@@ -242,7 +239,6 @@ def _request_slates(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
 
 
 def _version(mix: Mix, parts: list[ResolvedPart], now: datetime) -> MixVersion:
-    """The latest version if its parts are equal, else a new one."""
     latest = slate_queries.latest_version(mix)
     if latest and latest.parts == parts:
         return latest
@@ -250,7 +246,6 @@ def _version(mix: Mix, parts: list[ResolvedPart], now: datetime) -> MixVersion:
 
 
 def _request(mix: Mix, version: MixVersion, prompts: Sequence[int], now: datetime) -> None:
-    """Request the completions of these prompts, one sampling run per part."""
     if not prompts:
         return
     Slate.objects.bulk_create(

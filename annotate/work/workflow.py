@@ -25,7 +25,6 @@ from annotate.samples.models import Policy, SampleRun
 from annotate.work.models import Assignment, Campaign, CampaignSettings, Task
 from annotate.work.submitting import Submission
 
-# The context of a template part.
 Context = dict[str, Any]
 # The fields of a form as a browser sends them and a draft stores them: a list of texts for each field.
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ Words = str | Promise
 class BadAnswer(Exception):
     """The answer breaks a rule of its workflow.
 
-    `context`: the task part with the typed values and the errors. `words`: all errors, in one line.
+    `context`: of `task_template`, with values and errors. `words`: all errors, in one line.
     """
 
     def __init__(self, context: Context, words: str) -> None:
@@ -53,8 +52,6 @@ def faults(form: BaseForm) -> str:
 
 @dataclass(frozen=True)
 class Part:
-    """A template that a page includes, with its context."""
-
     template: str
     context: Context = field(default_factory=dict)
 
@@ -103,8 +100,6 @@ class Workflow(Protocol):
     campaign_urls: ClassVar[Sequence[URLPattern]] = ()
     api_urls: ClassVar[Sequence[URLPattern]] = ()
 
-    # Tasks
-
     def prompts(self, *, campaign: Campaign) -> QuerySet[Prompt] | None:
         """The prompts that get a task at some time. None: the campaign creates no tasks from prompts."""
         ...
@@ -114,20 +109,17 @@ class Workflow(Protocol):
         ...
 
     def readmit(self, *, campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
-        """Include prompts that leave quarantine, which `fill` may have passed.
+        """Include prompts that `fill` passed while they were in quarantine.
 
         Return those that need a task now, or None. The caller has not locked the campaign's row yet.
         """
         ...
 
     def ran_out(self, *, campaign: Campaign) -> None:
-        """A labeler found no task. Start preparing tasks now, if the workflow prepares them in advance."""
+        """A labeler found no task. Prepare some now, if this workflow prepares tasks in advance."""
         return
 
-    # Policies and sampling runs
-
     def campaigns_with(self, *, policy: Policy) -> QuerySet[Campaign]:
-        """The campaigns whose settings name the policy."""
         return Campaign.objects.none()
 
     def campaign_of(self, *, run: SampleRun) -> Campaign | None:
@@ -138,18 +130,16 @@ class Workflow(Protocol):
         """Surround the retry of a run's failed prompts: take locks before it, update rows after it."""
         return nullcontext()
 
-    # The labeler's pages
-
     def heading(self, *, task: Task) -> Words:
         """What the labeler does, in a few words."""
         ...
 
     def show(self, *, assignment: Assignment, labeler: User, draft: Typed | None, now: datetime) -> Context:
-        """The context of `task_template`, filled from the draft, else from the sent-back answer, else empty."""
+        """The context of `task_template`, with the draft, else the sent-back answer, else nothing."""
         ...
 
     def submit(self, *, assignment_id: int, labeler: User, typed: Typed, submit_key: UUID, now: datetime) -> Submission:
-        """Check the form, store the answer and submit it in one transaction. Raises BadAnswer or a Refusal."""
+        """Store and submit the answer in one transaction. Raises BadAnswer or a Refusal."""
         ...
 
     def undo(self, *, assignment_id: int, labeler: User, now: datetime) -> Assignment:
@@ -160,34 +150,24 @@ class Workflow(Protocol):
         """Titles of answers whose tasks have no prompt, by assignment id."""
         return {}
 
-    # Review
-
     def accept(self, *, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
         """Accept the answer, with this workflow's consequences. Raises a Refusal."""
         ...
 
-    def answer(self, *, assignment: Assignment) -> Context:
-        """The context of `answer_template`."""
-        ...
-
-    # The manager's pages
+    def answer(self, *, assignment: Assignment) -> Context: ...
 
     def settings_part(self, *, campaign: Campaign) -> Part | None:
         """Rows (dt, dd) of the settings on the campaign's page."""
         return None
 
     def campaign_part(self, *, campaign: Campaign) -> Part | None:
-        """A section of the campaign's page."""
         return None
 
     def progress_part(self, *, campaign: Campaign) -> Part | None:
         """Notes on the progress, such as why there are no tasks yet. The page adds its own context."""
         return None
 
-    # Demonstration data
-
     def demo(self, *, pool: Pool, now: datetime) -> DemoCampaign | None:
-        """A campaign for the demonstration data."""
         return None
 
     def fill_demo(self, *, campaign: Campaign, now: datetime) -> None:

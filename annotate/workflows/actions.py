@@ -58,8 +58,7 @@ def change_campaign(
 ) -> Campaign:
     """Change the given columns and settings. A changed overlap adds or cancels slots of existing tasks.
 
-    One step of that happens here, which is enough for most campaigns. A worker does the rest. Raises CampaignFixed,
-    OrderFixed, NobodyMayWork or NameTaken.
+    For large campaigns, a worker completes that. Raises CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
     """
     with transaction.atomic():
         if settings:
@@ -94,7 +93,6 @@ def settings_of(campaign: Campaign) -> CampaignSettings:
 
 
 def with_settings(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
-    """Load the campaigns with their workflow settings."""
     for workflow in WORKFLOWS.values():
         if model := workflow.settings_model:
             campaigns = campaigns.select_related(relation(model))
@@ -104,7 +102,6 @@ def with_settings(campaigns: QuerySet[Campaign]) -> QuerySet[Campaign]:
 
 
 def relation(model: type[CampaignSettings]) -> str:
-    """The attribute of a campaign that holds these settings."""
     return str(model._meta.get_field("campaign").remote_field.get_accessor_name())
 
 
@@ -153,7 +150,6 @@ def retry_failed(*, run: SampleRun) -> int:
 
 
 def campaigns_with(policy: Policy) -> QuerySet[Campaign]:
-    """The campaigns whose settings name the policy."""
     campaigns = Campaign.objects.none()
     for workflow in WORKFLOWS.values():
         campaigns |= workflow.campaigns_with(policy=policy)

@@ -26,8 +26,6 @@ COUNTED = (State.LEASED, State.SUBMITTED, State.ACCEPTED, State.SENT_BACK)
 
 @dataclass(frozen=True)
 class Counts:
-    """The numbers of one labeler, or of one campaign of a labeler."""
-
     leased: int = 0
     submitted: int = 0
     accepted: int = 0
@@ -55,7 +53,6 @@ class CampaignNumbers:
 
     @property
     def missing(self) -> int:
-        """Prompts without a task."""
         return max(0, self.prompts - self.tasks) if self.prompts is not None else 0
 
 

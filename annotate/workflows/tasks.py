@@ -13,9 +13,9 @@ from annotate.workflows.table import workflow_of
 
 log = logging.getLogger(__name__)
 
-# After this many new tasks PostgreSQL needs new statistics. Otherwise it plans queries for small tables.
+# After this many new tasks, PostgreSQL needs new statistics.
 LARGE_FILL = 50_000
-# Seconds to wait before retrying a step that another transaction's lock kept from finishing.
+# Seconds to wait for another transaction's lock.
 RETRY_SECONDS = 0.01
 
 
@@ -46,11 +46,9 @@ def _fill(campaign: Campaign) -> None:
     made = 0
     while new := workflow.fill(campaign=campaign, now=timezone.now()):
         made += new
-        # Stop when somebody pauses or closes the campaign.
         if not Campaign.objects.filter(id=campaign.id, state=CampaignState.OPEN).exists():
             break
     if made >= LARGE_FILL:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE work_task, work_assignment")
-        # Cache the numbers for the next visit of the campaign's page.
         counts.count(campaign, now=timezone.now())
