@@ -36,8 +36,6 @@ PAIRS_INCOMPLETE = _("Some pairs are incomplete. Fill in both fields of a pair, 
 
 @dataclass(frozen=True)
 class PairRow:
-    """An example pair on the page."""
-
     number: int
     query: str = ""
     response: str = ""
@@ -92,7 +90,6 @@ class InstructionForm(forms.Form):
 
     @property
     def characters(self) -> int:
-        """The number of characters in the text and all pairs."""
         pairs = sum(len(pair["query"]) + len(pair["response"]) for pair in self.pairs)
         return len(self["text"].value() or "") + pairs
 

@@ -84,7 +84,6 @@ def shown_to(assignment: Assignment) -> list[Candidate]:
 
 
 def typed(ranking: Ranking, shown: Iterable[Candidate]) -> dict[str, str]:
-    """Turn a ranking into the values of the form's fields."""
     rows = {row.candidate_id: row for row in placings(ranking)}
     values = {"note": ranking.note}
     for letter, candidate in zip(LETTERS, shown, strict=False):

@@ -24,7 +24,6 @@ from annotate.work.workflow import Context
 @require_safe
 @managers
 def slates(request: HttpRequest, campaign_id: int) -> HttpResponse:
-    """The section of the campaign's page that shows slates. It refreshes itself."""
     return render(request, "rankings/_slates.html", about_slates(_campaign(campaign_id)))
 
 

@@ -72,7 +72,7 @@ class Rankings(Workflow):
         slate_supply.revisit_prompts_from(campaign=campaign, prompt_id=min(prompts))
 
     def ran_out(self, *, campaign: Campaign) -> None:
-        """Sample more slates now. A labeler is waiting, and the next sweep may be minutes away."""
+        """Sample more slates now, because a labeler is waiting."""
         wake(FILL, campaign.pool_id)
 
     def campaigns_with(self, *, policy: Policy) -> QuerySet[Campaign]:

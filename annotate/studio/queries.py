@@ -1,5 +1,3 @@
-"""Queries over several packages."""
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -87,8 +85,6 @@ def runs() -> QuerySet[SampleRun]:
 
 @dataclass(frozen=True)
 class PoolCounts:
-    """The prompts of a pool, counted by split, source and kind."""
-
     splits: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)

@@ -51,7 +51,6 @@ def guideline(request: HttpRequest, guideline_id: int) -> HttpResponse:
 @require_safe
 @managers
 def version(request: HttpRequest, guideline_id: int, number: int) -> HttpResponse:
-    """One version, with the people who acknowledged it."""
     version = _version(guideline_id, number)
     people = page_of(request, queries.acknowledgements(version), size=50)
     return render(request, "studio/guideline_version.html", {"version": version, "page": people})

@@ -66,7 +66,6 @@ def import_progress(request: HttpRequest, job_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:import", "job_id")
 def import_decide(request: HttpRequest, job_id: int) -> HttpResponse:
-    """Import the file without its unknown fields, or cancel the import."""
     job, decision = _job(job_id), request.POST.get("decision")
     if decision == "drop":
         actions.drop_fields(job=job)

@@ -64,7 +64,6 @@ def somebody(request: HttpRequest, user_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:person", "user_id")
 def person_work(request: HttpRequest, user_id: int) -> HttpResponse:
-    """Change a labeler's languages, qualifications and daily limit."""
     user = get_object_or_404(User, id=user_id, role=Role.LABELER)
     form = WorkForm(request.POST)
     if form.is_valid():

@@ -68,7 +68,6 @@ def prompt(request: HttpRequest, prompt_id: int) -> HttpResponse:
 @managers
 @post_or_redirect("studio:prompt", "prompt_id")
 def prompt_priority(request: HttpRequest, prompt_id: int) -> HttpResponse:
-    """Change the prompt's priority, also in running campaigns."""
     prompt = get_object_or_404(_prompts(), id=prompt_id)
     form = PriorityForm(request.POST)
     if form.is_valid():
