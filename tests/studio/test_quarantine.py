@@ -8,6 +8,7 @@ from annotate.pools.importers import jobs
 from annotate.pools.importers.prompts import take
 from annotate.pools.models import ImportJob, ImportKind, Prompt, QuarantineReason
 from annotate.studio.views.quarantine import NO_DECISION, RELEASED
+from annotate.work.quarantine import WrongSide
 from tests import factories as make
 from tests.pools.test_quarantine import assert_no_leak
 from tests.studio.conftest import client_of, told, words
@@ -87,7 +88,7 @@ def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
     page = words(studio.get(page_of(misplaced)))
     assert 'data-fact="not-movable"' in page
     assert 'value="instead"' not in page
-    assert "split never changes" in told(decide(studio, misplaced, "instead"))[0]
+    assert told(decide(studio, misplaced, "instead"))[0] == str(WrongSide.message)
 
 
 def test_a_button_that_is_none_changes_nothing(studio, twins):
