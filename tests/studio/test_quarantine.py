@@ -8,7 +8,7 @@ from annotate.pools.importers import jobs
 from annotate.pools.importers.prompts import take
 from annotate.pools.models import ImportJob, ImportKind, Prompt, QuarantineReason
 from annotate.studio.views.quarantine import NO_DECISION, RELEASED
-from annotate.work.quarantine import WrongSide
+from annotate.work.quarantine import NotInQuarantine, WrongSide
 from tests import factories as make
 from tests.pools.test_quarantine import assert_no_leak
 from tests.studio.conftest import client_of, told, words
@@ -78,7 +78,7 @@ def test_a_release_is_offered_once_nothing_is_equal(studio, twins):
     assert "You can release it." in words(studio.get(page_of(copy)))
     assert told(decide(studio, copy, "release")) == [RELEASED % {"id": copy.id}]
     assert not Prompt.objects.get(id=copy.id).quarantined_at
-    assert told(decide(studio, copy, "keep")) == ["This prompt is not in quarantine any more."]
+    assert told(decide(studio, copy, "keep")) == [str(NotInQuarantine.message)]
 
 
 def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
