@@ -78,7 +78,7 @@ def test_a_release_is_offered_once_nothing_is_equal(studio, twins):
     assert "You can release it." in words(studio.get(page_of(copy)))
     assert told(decide(studio, copy, "release")) == [RELEASED % {"id": copy.id}]
     assert not Prompt.objects.get(id=copy.id).quarantined_at
-    assert told(decide(studio, copy, "keep")) == [NotInQuarantine.message]
+    assert told(decide(studio, copy, "keep")) == [str(NotInQuarantine.message)]
 
 
 def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
@@ -88,7 +88,7 @@ def test_what_belongs_to_the_other_side_is_only_kept(studio, twins):
     page = words(studio.get(page_of(misplaced)))
     assert 'data-fact="not-movable"' in page
     assert 'value="instead"' not in page
-    assert told(decide(studio, misplaced, "instead"))[0] == WrongSide.message
+    assert told(decide(studio, misplaced, "instead"))[0] == str(WrongSide.message)
 
 
 def test_a_button_that_is_none_changes_nothing(studio, twins):

@@ -4,6 +4,7 @@ import pytest
 from django.urls import reverse
 
 from annotate.accounts.models import Role
+from annotate.studio.views.stopped import ENDED, RESTARTED
 from annotate.work import leases
 from annotate.work.models import Task
 from annotate.work.refusals import NotStopped
@@ -58,14 +59,14 @@ def test_without_stopped_tasks_the_page_says_when_there_will_be_some(studio):
 
 def test_a_task_is_put_back_into_the_queue(studio):
     task = skipped_until_stopped(with_tasks(make.campaign(skip_limit=1, overlap=2)))
-    assert len(told(decide(studio, task, "restart"))) == 1
+    assert str(RESTARTED) == told(decide(studio, task, "restart"))[-1]
     assert states(task) == [State.OPEN, State.OPEN]
     assert told(decide(studio, task, "restart"))[-1] == NotStopped.message
 
 
 def test_no_more_answers_of_a_task_are_wanted(studio):
     task = skipped_until_stopped(with_tasks(make.campaign(skip_limit=1, overlap=2)))
-    assert len(told(decide(studio, task, "drop"))) == 1
+    assert str(ENDED) == told(decide(studio, task, "drop"))[-1]
     assert states(task) == [State.CANCELLED, State.CANCELLED]
 
 

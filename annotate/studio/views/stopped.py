@@ -6,6 +6,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from annotate.accounts.access import managers, person
@@ -15,6 +16,9 @@ from annotate.studio.forms import StoppedForm
 from annotate.work import queries as work
 from annotate.work.models import Campaign, Task
 from annotate.work.stopped import drop_task, restart_task
+
+RESTARTED = gettext_lazy("The task is back at the front of the queue.")
+ENDED = gettext_lazy("The task collects no more answers. Existing answers stay.")
 
 
 @require_safe
@@ -44,8 +48,8 @@ def decide(request: HttpRequest, campaign_id: int, task_id: int) -> HttpResponse
         messages.error(request, _("Choose what happens to the task."))
     elif form.cleaned_data["decision"] == "restart":
         restart_task(task_id=task.id, now=timezone.now(), by=person(request))
-        messages.success(request, _("The task is back at the front of the queue."))
+        messages.success(request, str(RESTARTED))
     else:
         drop_task(task_id=task.id, now=timezone.now())
-        messages.success(request, _("The task collects no more answers. Existing answers stay."))
+        messages.success(request, str(ENDED))
     return redirect(_list_page(request, campaign_id, task_id))
