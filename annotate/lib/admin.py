@@ -1,7 +1,4 @@
-"""Django's admin, as an emergency tool that shows everything and changes almost nothing.
-
-Changes here bypass the actions, so each app lists the few columns that a superuser may change.
-"""
+"""Django's admin as an emergency tool. Changes here bypass the actions, so each app lists the few `mendable` columns."""
 
 from typing import Any
 

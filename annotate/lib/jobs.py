@@ -1,7 +1,7 @@
 """Leased jobs: rows that a worker claims, renews while it works, and finishes.
 
-A claim ends at `leased_until` unless the worker renews it. Then another worker may have the row, so a worker that died
-blocks nobody. Every change repeats the claim as a condition, so a worker that lost its lease changes nothing.
+After `leased_until` another worker may claim the row. Every change repeats the claim as a condition, so a worker that
+lost its lease changes nothing.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,8 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Generic[Job]):
-    """A table of jobs with the columns `state` and `leased_until`.
-
-    Methods that change rows also set `columns`. They return the number of rows: 0 if the claim was lost.
+    """A table of jobs. Methods that change rows also set `columns`, and return the number of rows: 0 if the claim was
+    lost.
     """
 
     model: type[Job]
@@ -33,34 +32,30 @@ class Jobs(Generic[Job]):
     failed: str
     # Columns that together differ between any two claims of a row.
     claim_columns: Sequence[str]
-    # A job that has stopped this many workers fails; `attempts` counts its claims. None: there is no such column.
+    # A job that has stopped this many workers fails. None: the table has no column `attempts`.
     max_attempts: int | None = None
 
     def free(self, *, now: datetime) -> QuerySet[Job]:
-        """Jobs that a worker may claim."""
         return self._all().filter(Q(state=self.waiting) | self._expired(now))
 
     def expired(self, *, now: datetime) -> QuerySet[Job]:
-        """Claimed jobs whose lease is over."""
         return self._all().filter(self._expired(now))
 
     def held(self, *, job: Job) -> QuerySet[Job]:
-        """The row of a claimed job; no row if the claim was lost."""
         claim = {name: getattr(job, name) for name in self.claim_columns}
         return self._all().filter(pk=job.pk, state=self.running, **claim)
 
     def lock(self, *, job: Job) -> None:
-        """Keep other workers away from a claimed job until the transaction ends. Raises LeaseLost."""
+        """Keep other workers away until the transaction ends. Raises LeaseLost."""
         if not self.held(job=job).select_for_update(no_key=True).exists():
             raise LeaseLost
 
     def in_order(self, *, rows: QuerySet[Job]) -> QuerySet[Job]:
-        """Lock rows in the order of their ids, which avoids deadlocks between transactions that lock several."""
+        """Lock in the order of ids, which avoids deadlocks."""
         locked = rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
         return self._all().filter(pk__in=list(locked))
 
     def claim(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> Job | None:
-        """Claim the first of these free rows that no other transaction has locked."""
         with transaction.atomic():
             job = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
             if job is None:
@@ -74,7 +69,7 @@ class Jobs(Generic[Job]):
         return job
 
     def claim_all(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> int:
-        """Claim those of these rows, locked by the caller, that still wait."""
+        """Claim those that still wait. The caller has locked them."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") + 1
         return rows.filter(state=self.waiting).update(state=self.running, leased_until=until, **columns)
@@ -89,24 +84,21 @@ class Jobs(Generic[Job]):
         return self.end(rows=rows, state=self.failed, error=error, **columns)
 
     def release(self, *, rows: QuerySet[Job], **columns: Any) -> int:
-        """Let another worker have the rows, because this one stops. The attempt does not count."""
+        """Let another worker have the rows. The attempt does not count."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") - 1
         return self.end(rows=rows, state=self.waiting, **columns)
 
     def retry(self, *, rows: QuerySet[Job], **columns: Any) -> int:
-        """Let another worker try, after an attempt that counts."""
         return self.end(rows=rows, state=self.waiting, **columns)
 
     def end(self, *, rows: QuerySet[Job], state: str, **columns: Any) -> int:
-        """End the leases of these rows."""
         return rows.update(state=state, leased_until=None, **columns)
 
     def free_expired(self, *, rows: QuerySet[Job], error: str, now: datetime, **columns: Any) -> tuple[int, int]:
-        """Let other workers have the rows whose lease is over. Rows on their last attempt fail.
+        """Let other workers have the rows whose lease is over; rows on their last attempt fail. Returns both numbers.
 
-        Returns how many wait again and how many failed. Skips rows that another transaction has locked, because it
-        renews, finishes or frees them. Sets `error` and `columns` only in rows that fail.
+        Skips locked rows, whose holders renew, finish or free them. Sets `error` and `columns` only in rows that fail.
         """
         with transaction.atomic():
             expired = rows.filter(self._expired(now)).order_by("pk").select_for_update(skip_locked=True, no_key=True)

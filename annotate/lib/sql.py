@@ -1,7 +1,6 @@
-"""Loads SQL statements from .sql files.
+"""Loads SQL from .sql files. A statement follows a line `-- name: take_next_slot`, and psql can run it too.
 
-Each statement follows a line `-- name: take_next_slot` and is complete, so psql runs it too. `:campaign` is a value
-(`\\set campaign 7` in psql), and `slot.*` selects all columns of a row. `{name}` is a part that Python inserts.
+`:campaign` is a value (`\\set campaign 7` in psql), `{name}` a part that Python inserts.
 """
 
 import re
@@ -11,18 +10,15 @@ from typing import Any
 
 from annotate.lib.prepared import Shape
 
-# The values of a statement by name, of any type that psycopg2 adapts.
 Values = dict[str, Any]
 
-# Quoted text and casts come first, so that no colon in them starts a value.
+# No colon in quoted text or a cast starts a value.
 TOKEN = re.compile(r"'(?:[^']|'')*'|::|:([a-z_]+)|%")
 
 
 def load_statements(path: Path, **shapes: Shape[Any]) -> Mapping[str, str]:
-    """Return the statements of a file by name, with values as psycopg2 expects them: `%(campaign)s`.
-
-    A shape's alias followed by `.*` becomes the columns of its model, in the model's order: the order in the table
-    differs after a migration, and a prepared statement fails if a migration adds a column to its result.
+    """A shape's alias with `.*` becomes its columns in the model's order. The table's order differs after a migration,
+    and a prepared statement fails if its result gains a column.
     """
     _before, *parts = re.split(r"^-- name: (\w+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {name: _completed(text, shapes) for name, text in zip(parts[::2], parts[1::2], strict=True)}
