@@ -66,7 +66,7 @@ class WorkForm(forms.Form):
 
 
 class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # allauth ships no types
-    """The form for forgotten passwords. Without a mail server it creates no link and looks up no account."""
+    """Without a mail server it creates no link and looks up no account."""
 
     def clean_email(self) -> str:
         if not mail.is_set_up():
@@ -78,11 +78,11 @@ class SetPasswordByLinkForm(allauth.ResetPasswordKeyForm):  # type: ignore[misc]
     user: User
 
     def save(self) -> None:
-        """Check the link again, behind a lock, because another browser may have used it since."""
+        """Check again, because another browser may have used the link since."""
         with transaction.atomic():
             self.user = User.objects.select_for_update(no_key=True).get(id=self.user.id)
             if not links.TOKENS.check_token(self.user, self.temp_key):
-                # This page says that the link is no longer valid.
+                # It says that the link is no longer valid.
                 page = {"uidb36": int_to_base36(self.user.id), "key": "set-password"}
                 raise ImmediateHttpResponse(redirect(reverse("account_reset_password_from_key", kwargs=page)))
             super().save()

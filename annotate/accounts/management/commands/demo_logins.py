@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
 
 def _recognize() -> None:
-    """labeler2 and labeler-held-out have the password of labeler."""
+    """The other labelers have the password of labeler."""
     passwords = {login: env.text(name, "") for login, name in DEMO_PASSWORDS.items()}
     for user in User.objects.filter(username__in=[*passwords, "labeler2", "labeler-held-out"], is_demo=False):
         password = passwords.get(user.username) or passwords["labeler"]
