@@ -71,7 +71,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "annotate.lib.addresses.KnownNumbers",
-    # before the CSRF check, which reads the whole body
+    # Before the CSRF check, which reads bodies.
     "annotate.accounts.bodies.BodyGate",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -107,8 +107,7 @@ TEMPLATES = [
     },
 ]
 
-# Without a connection kept by each thread, a page takes ten times as long. max_connections must exceed the threads of
-# web and worker + beat + sampling + a few for commands.
+# Pages take ten times as long if threads keep no connection. docs/operations.md says how many they need.
 _database_url = _required("DATABASE_URL", "postgresql://localhost/annotate")
 DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=60, conn_health_checks=True)}
 if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
@@ -116,7 +115,7 @@ if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
 # Behind a transaction pooler cursors end with the transaction.
 DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not PREPARED_STATEMENTS
-# Seconds; 0 = no limit. The last two do not apply to workers and commands.
+# Seconds; 0 = no limit. Workers and commands only have the first.
 DB_CONNECT_TIMEOUT = env.number("DB_CONNECT_TIMEOUT", default=5)
 DB_STATEMENT_TIMEOUT = env.number("DB_STATEMENT_TIMEOUT", default=15)
 DB_LOCK_TIMEOUT = env.number("DB_LOCK_TIMEOUT", default=5)
@@ -157,7 +156,7 @@ ACCOUNT_FORMS = {
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
 
-# Without a mail server no mail is sent, and no page promises one.
+# Without it no page promises mail.
 EMAIL_BACKEND = env.text(
     "EMAIL_BACKEND", f"django.core.mail.backends.{'smtp' if env.text('EMAIL_HOST', '') else 'dummy'}.EmailBackend"
 )
@@ -224,7 +223,7 @@ if env.flag("HTTPS", default=False):
     # Limits of logins use the visitor's address.
     ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", default=1)
 
-# Managers register servers; these are the hosts that the worker may call.
+# Managers may register servers of these hosts.
 SERVER_HOSTS = env.words("SERVER_HOSTS", ["localhost", "127.0.0.1", "::1"])
 SERVER_CONCURRENCY = env.number("SERVER_CONCURRENCY", default=32)
 SERVER_TIMEOUT = env.number("SERVER_TIMEOUT", default=300)

@@ -13,8 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "annotate.settings")
 django.setup(set_prefix=False)
 application = Handler()
 bound_waiting()
-# Load everything before the first visitor. Django searches for template tags only once, and would miss them if no file
-# can be opened then.
+# Django searches for template tags only once, and would miss them if no file can be opened then.
 _ = get_resolver().url_patterns, engines.all()
 # Garbage collection would delay requests by a twentieth of a second.
 gc.collect()

@@ -1,5 +1,4 @@
 import logging
-from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.db.models import Q
@@ -17,8 +16,8 @@ class InvitedOnly(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ships
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
 
-    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Count failed logins per account, not per spelling, host and port, which would give attackers more attempts."""
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: object) -> str:
+        """Count failed logins per account. Counts per spelling, host and port would give attackers more attempts."""
         login = str(credentials.get("email", credentials.get("username", "")))
         same = User.objects.filter(Q(username__iexact=login) | Q(email__iexact=login)) if login else User.objects.none()
         account = same.order_by("id").values_list("id", flat=True).first()

@@ -28,7 +28,7 @@ def takes_files(view: AnyView) -> AnyView:
 
 
 class NoFiles(FileUploadHandler):
-    def new_file(self, *args: Any, **kwargs: Any) -> None:
+    def new_file(self, *args: object, **kwargs: object) -> None:
         raise MultiPartParserError("This address accepts no files.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:

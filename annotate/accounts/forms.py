@@ -1,5 +1,3 @@
-from typing import Any
-
 from allauth.account import forms as allauth
 from allauth.core.exceptions import ImmediateHttpResponse
 from django import forms
@@ -25,8 +23,8 @@ class RoleForm(forms.Form):
         help_text=_("Held-out labelers evaluate models. Their answers never become training data."),
     )
 
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or {}
+    def clean(self) -> dict[str, object]:
+        values: dict[str, object] = super().clean() or {}
         if values.get("cohort") == Cohort.HELD_OUT and values.get("role") != Role.LABELER:
             self.add_error("cohort", str(OnlyLabelersHeldOut()))
         return values

@@ -3,7 +3,7 @@
 gunicorn gives a thread to a connection with its first byte, so slow clients hold threads. Here the loop collects each
 request, sends the rest of the answer, and closes, all without waiting:
 
-reading --complete--> a thread --> writing --> reading (kept alive), or closing until the client closes
+    reading --complete--> a thread --> writing --> reading (kept alive), or closing until the client closes
 
 Bodies too large to collect have threads of their own with a minimum rate. So have static files, because all other
 threads may wait for a database that hangs.

@@ -10,10 +10,10 @@ from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponse
 
-# Half a second, on a processor three times as slow as expected.
+# Half a second on a slow processor.
 UNITS_PER_REQUEST = 144_000
 
-# Codes make a page up to twenty times as long as its texts.
+# Codes lengthen texts twenty times.
 CODES_PER_REQUEST = 200_000
 
 _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
@@ -21,7 +21,7 @@ _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 
 @contextmanager
 def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
-    """Limit the texts shown inside. An inner budget replaces an outer one."""
+    """An inner budget replaces an outer one."""
     token = _budget.set([units, CODES_PER_REQUEST])
     try:
         yield

@@ -92,7 +92,7 @@ def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) ->
 
 def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
     matcher = SequenceMatcher(None, before, after)
-    # Bounds what difflib does: it tries each place of a token in `after`, unless the token is too frequent.
+    # difflib tries each place of a token in `after`, unless it is too frequent.
     places = Counter(after)
     most = len(after) // 100 + 1 if len(after) >= 200 else len(after)
     steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * (places[token] if places[token] <= most else 0) for token in before)

@@ -7,7 +7,7 @@ lost its lease changes nothing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from django.db import transaction
 from django.db.models import F, Model, Q, QuerySet
@@ -16,23 +16,21 @@ Job = TypeVar("Job", bound=Model)
 
 
 class LeaseLost(Exception):
-    """Another worker has the job, or it has ended. The worker must store nothing more."""
+    """The worker must store nothing more for this job."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Generic[Job]):
-    """A table of jobs. Methods that change rows also set `columns`, and return the number of rows: 0 if the claim was
-    lost.
-    """
+    """Methods that change rows also set `columns`. They return the number of rows: 0 if the claim was lost."""
 
     model: type[Job]
     waiting: str
     running: str
     done: str
     failed: str
-    # Columns that together differ between any two claims of a row.
+    # They differ between any two claims.
     claim_columns: Sequence[str]
-    # A job that has stopped this many workers fails. None: the table has no column `attempts`.
+    # None: the table has no column `attempts`.
     max_attempts: int | None = None
 
     def free(self, *, now: datetime) -> QuerySet[Job]:
@@ -55,7 +53,7 @@ class Jobs(Generic[Job]):
         locked = rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
         return self._all().filter(pk__in=list(locked))
 
-    def claim(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> Job | None:
+    def claim(self, *, rows: QuerySet[Job], until: datetime, **columns: object) -> Job | None:
         with transaction.atomic():
             job = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
             if job is None:
@@ -68,35 +66,35 @@ class Jobs(Generic[Job]):
             job.save(update_fields=columns)
         return job
 
-    def claim_all(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> int:
-        """Claim those that still wait. The caller has locked them."""
+    def claim_all(self, *, rows: QuerySet[Job], until: datetime, **columns: object) -> int:
+        """Claim rows that the caller has locked, if they still wait."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") + 1
         return rows.filter(state=self.waiting).update(state=self.running, leased_until=until, **columns)
 
-    def renew(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> int:
+    def renew(self, *, rows: QuerySet[Job], until: datetime, **columns: object) -> int:
         return rows.update(leased_until=until, **columns)
 
-    def finish(self, *, rows: QuerySet[Job], **columns: Any) -> int:
+    def finish(self, *, rows: QuerySet[Job], **columns: object) -> int:
         return self.end(rows=rows, state=self.done, **columns)
 
-    def fail(self, *, rows: QuerySet[Job], error: str, **columns: Any) -> int:
+    def fail(self, *, rows: QuerySet[Job], error: str, **columns: object) -> int:
         return self.end(rows=rows, state=self.failed, error=error, **columns)
 
-    def release(self, *, rows: QuerySet[Job], **columns: Any) -> int:
+    def release(self, *, rows: QuerySet[Job], **columns: object) -> int:
         """Let another worker have the rows. The attempt does not count."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") - 1
         return self.end(rows=rows, state=self.waiting, **columns)
 
-    def retry(self, *, rows: QuerySet[Job], **columns: Any) -> int:
+    def retry(self, *, rows: QuerySet[Job], **columns: object) -> int:
         return self.end(rows=rows, state=self.waiting, **columns)
 
-    def end(self, *, rows: QuerySet[Job], state: str, **columns: Any) -> int:
+    def end(self, *, rows: QuerySet[Job], state: str, **columns: object) -> int:
         return rows.update(state=state, leased_until=None, **columns)
 
-    def free_expired(self, *, rows: QuerySet[Job], error: str, now: datetime, **columns: Any) -> tuple[int, int]:
-        """Let other workers have the rows whose lease is over; rows on their last attempt fail. Returns both numbers.
+    def free_expired(self, *, rows: QuerySet[Job], error: str, now: datetime, **columns: object) -> tuple[int, int]:
+        """Free the rows whose lease is over, or fail them at their last attempt. Returns both numbers.
 
         Skips locked rows, whose holders renew, finish or free them. Sets `error` and `columns` only in rows that fail.
         """

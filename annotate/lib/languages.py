@@ -7,7 +7,7 @@ from langcodes.tag_parser import LanguageTagError
 
 from annotate.lib.refusals import Refusal
 
-# No language, or an undetermined one (und parses as None).
+# und (undetermined) parses as None.
 NO_LANGUAGE: Final = (None, "zxx")
 NORWEGIAN: Final = ({"no", "nb"}, {"no", "nn"})
 
@@ -18,7 +18,7 @@ class BadLanguage(Refusal):
 
 @lru_cache(maxsize=4096)
 def canonical(tag: str) -> str:
-    """Return the form of BCP 47: `en-GB` for `EN_gb`, `de` for `deu_Latn`. Raises BadLanguage for unregistered tags."""
+    """Return the form of BCP 47: `de` for `deu_Latn`. Raises BadLanguage for unregistered tags."""
     try:
         # Some tags have several replacements: sgn-UK, sgn-GB, bfi.
         written = standardize_tag(standardize_tag(tag.strip()))

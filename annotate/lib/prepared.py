@@ -8,19 +8,21 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
 M = TypeVar("M", bound=Model)
 
-_prepared: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
+_prepared: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 
 PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%))")
 
 
-Values = Mapping[str, Any] | Sequence[Any]
+Row = Sequence[Any]
+Values = Mapping[str, Any] | Row
 
 
-def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> None:
+def execute(cursor: CursorWrapper, statement: str, values: Values, *, first: str = "") -> None:
     """Prepare on first use. Cast values whose type PostgreSQL cannot infer.
 
     `first`: a statement to execute before, in the same round trip, with values of the same names.
@@ -34,7 +36,7 @@ def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> 
             cursor.execute(each, values)
 
 
-def _executed(statement: str, values: Values) -> tuple[str, Sequence[Any]]:
+def _executed(statement: str, values: Values) -> tuple[str, Row]:
     numbered, names = _numbered(statement)
     known = _prepared.setdefault(connection.connection, {})
     number = known.get(statement)
@@ -67,16 +69,15 @@ class Shape(Generic[M]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def made(self, row: Sequence[Any]) -> tuple[M, Sequence[Any]]:
-        """Return the object and the rest of the row."""
+    def made(self, row: Row) -> tuple[M, Row]:
         values = list(row[: len(self._names)])
         for place, converters in self._converters:
             for convert in converters:
                 values[place] = convert(values[place], None, connection)
         return self._model.from_db(connection.alias, self._names, values), row[len(values) :]
 
-    def made_if_any(self, row: Sequence[Any]) -> tuple[M | None, Sequence[Any]]:
-        """The object is None if an outer join found no row."""
+    def made_if_any(self, row: Row) -> tuple[M | None, Row]:
+        """Return None as the object if an outer join found no row."""
         return self.made(row) if row[self._key] is not None else (None, row[len(self._names) :])
 
     def rows(self, statement: str, values: Values) -> list[M]:

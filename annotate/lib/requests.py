@@ -1,12 +1,13 @@
 import codecs
 import encodings
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.http import parse_header_parameters
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 DROPPED_BYTES = 1024 * 1024 * 1024
 CHUNK = 64 * 1024
 LOOKED_UP = 1_000
@@ -18,7 +19,7 @@ class Request(WSGIRequest):
     Some raise (rot13, idna), and punycode takes minutes for 1 MB.
     """
 
-    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+    def _set_content_type_params(self, meta: "WSGIEnvironment") -> None:
         try:
             self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
         except (LookupError, ValueError):
@@ -32,7 +33,7 @@ class Request(WSGIRequest):
 class Handler(WSGIHandler):
     request_class = Request
 
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> HttpResponseBase:
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> HttpResponseBase:
         # Python caches each name for ever, and strangers can send any number.
         if len(looked_up := getattr(encodings, "_cache", {})) > LOOKED_UP:
             looked_up.clear()

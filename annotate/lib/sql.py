@@ -1,7 +1,4 @@
-"""Loads SQL from .sql files. A statement follows a line `-- name: take_next_slot`, and psql can run it too.
-
-`:campaign` is a value (`\\set campaign 7` in psql), `{name}` a part that Python inserts.
-"""
+"""Loads SQL from files that psql can run too (`\\set campaign 7`). Python replaces `:campaign` and `{name}`."""
 
 import re
 from collections.abc import Mapping
@@ -17,8 +14,9 @@ TOKEN = re.compile(r"'(?:[^']|'')*'|::|:([a-z_]+)|%")
 
 
 def load_statements(path: Path, **shapes: Shape[Any]) -> Mapping[str, str]:
-    """A shape's alias with `.*` becomes its columns in the model's order. The table's order differs after a migration,
-    and a prepared statement fails if its result gains a column.
+    """Read the statements of a file by name. A shape's `alias.*` becomes the columns of its model.
+
+    The table's order of columns differs after migrations, and new columns break prepared statements.
     """
     _before, *parts = re.split(r"^-- name: (\w+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {name: _completed(text, shapes) for name, text in zip(parts[::2], parts[1::2], strict=True)}

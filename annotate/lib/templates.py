@@ -5,11 +5,10 @@ this module if the gain falls below 10 %.
 """
 
 import threading
-from typing import Any
 
 from django.conf import settings
 from django.template import Context, Node, NodeList, Template
-from django.template.base import FilterExpression, TextNode, TokenType, Variable
+from django.template.base import FilterExpression, Origin, TextNode, TokenType, Variable
 from django.template.defaulttags import IfNode
 from django.template.loaders import cached
 from django.templatetags.i18n import BlockTranslateNode, TranslateNode
@@ -19,7 +18,7 @@ _folding = threading.Lock()
 
 
 class Loader(cached.Loader):
-    def get_template(self, template_name: str, skip: Any = None) -> Template:
+    def get_template(self, template_name: str, skip: list[Origin] | None = None) -> Template:
         template = super().get_template(template_name, skip)
         # Error pages of DEBUG show the line of the template.
         if not self.engine.debug:

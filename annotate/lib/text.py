@@ -40,9 +40,7 @@ def is_blank(text: str) -> bool:
 
 
 def tidy(text: str) -> str:
-    """Return the canonical form, in which people's texts are stored and compared. Completions stay as the model wrote
-    them.
-    """
+    """Return the form in which people's texts are stored and compared. Completions stay as the model wrote them."""
     lines = composed(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first, end = 0, len(lines)
     while first < end and not lines[first].strip():
@@ -70,7 +68,7 @@ def composed(text: str) -> str:
 
 
 def _normalized(text: str, form: Literal["NFC", "NFKC"], decomposed: Literal["NFD", "NFKD"]) -> str:
-    """Normalize in linear time: unicodedata takes quadratic time for runs of marks."""
+    """Normalize in linear time. unicodedata takes quadratic time for marks."""
     if unicodedata.is_normalized(form, text):
         return text
 
@@ -106,7 +104,7 @@ def loose_form(text: str) -> str:
 
 
 def name_form(name: str) -> str:
-    """Return the same form for names that look alike, also 1 and 1.0 of spreadsheets. Idempotent."""
+    """Return one form for names that look alike, also for 1 and 1.0. Idempotent."""
     seen = _INVISIBLE.sub("", loose_form(name))
     form = loose_form(seen.casefold())
     whole = _WHOLE.fullmatch(form)
@@ -118,7 +116,7 @@ def loose_hash(text: str) -> str:
     return hashlib.sha256(loose_form(text).encode()).hexdigest()
 
 
-# Parts of the character before: marks, joiners, skin tones.
+# Parts of the character before.
 _MARKS: Final = "".join(mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark)[0] == "M")
 _RARE_MARKS: Final = "".join(
     mark
@@ -132,7 +130,7 @@ _EXTENDED: Final = (
     rf"|(?=[\U00010000-\U0001efff\U000e0100-\U000e01ef])[{_RARE_MARKS}])"
 )
 _FLAG_LETTERS: Final = r"\U0001f1e6-\U0001f1ff"
-# Scripts without spaces: each character is a word.
+# Without spaces each character is a word.
 _UNSPACED: Final = r"\u0e00-\u0e4f\u0e80-\u0ecf\u0f40-\u0fbc\u1000-\u103f\u1780-\u17d3\u3040-\u30ff\u3400-\u9fff"
 
 WORDS = re.compile(
@@ -154,7 +152,7 @@ def cut_before(text: str, most: int) -> int:
 
 
 def _divides_flag(text: str, place: int) -> bool:
-    """Flag letters pair from the start of their run."""
+    """Flag letters pair from the start of a run."""
     if not _FLAG_LETTER.match(text, place):
         return False
     run = _FLAG_LETTERS_BEFORE.search(text[max(0, place - _LONG_RUN) : place])

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import connections
 from psycopg2 import extensions
 
-# Seconds that the client waits longer than the limit of the server.
+# Seconds that the client waits longer than the server.
 GRACE = 2.0
 # Seconds per wait after a timeout, until the server answers.
 WHILE_SILENT = 1.0
@@ -14,7 +14,7 @@ CONNECTED = (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS
 
 
 def bound_waiting() -> None:
-    """Limit the waits of a web process. Poolers refuse the options, and servers may hang, so the client limits too."""
+    """Limit the waits of a web process. The client limits too, because poolers refuse options and servers hang."""
     if settings.PREPARED_STATEMENTS:
         limits = {"statement_timeout": settings.DB_STATEMENT_TIMEOUT, "lock_timeout": settings.DB_LOCK_TIMEOUT}
         limit_options = " ".join(f"-c {name}={seconds * 1000}" for name, seconds in limits.items() if seconds)

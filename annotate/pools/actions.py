@@ -62,7 +62,7 @@ class OtherSide(Refusal):
 
 
 def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
-    """Raises NameTaken."""
+    """Create a pool. Raises NameTaken."""
     try:
         with transaction.atomic():
             return Pool.objects.create(name=name, description=description, created_at=now)
@@ -73,7 +73,10 @@ def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
 def add_prompt(
     *, pool: Pool, draft: PromptDraft, now: datetime, parent: Prompt | None = None, author: User | None = None
 ) -> Prompt:
-    """`parent`: the prompt that this one edits; `author`: the labeler who wrote it. Raises BadPrompt, DuplicatePrompt."""
+    """Add a prompt, in quarantine if the other side of the split uses an equal text.
+
+    `parent`: the prompt that this one edits; `author`: the labeler who wrote it. Raises BadPrompt, DuplicatePrompt.
+    """
     (added,) = add_prompts(pool=pool, prompts=[prepare(draft)], now=now, parent=parent, author=author)
     if not added.is_new:
         raise DuplicatePrompt(added.prompt)
@@ -255,7 +258,7 @@ def start_import(
     by: User | None,
     now: datetime,
 ) -> ImportJob:
-    """Raises BadFile. `defaults`: values that the file lacks."""
+    """Store the file and wake a worker. `defaults`: values that the file lacks. Raises BadFile."""
     with transaction.atomic():
         job = jobs.store(pool=pool, kind=kind, file_name=file_name, data=data, defaults=defaults, by=by, now=now)
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)
@@ -275,7 +278,7 @@ def drop_fields(*, job: ImportJob) -> None:
 
 
 def cancel_import(*, job: ImportJob, now: datetime) -> None:
-    """Also delete the file. Raises AlreadyDecided."""
+    """Cancel an import that waits for a decision, and delete its file. Raises AlreadyDecided."""
     with transaction.atomic():
         _decide(job, state=ImportState.CANCELLED, finished_at=now)
         job.chunks.all().delete()

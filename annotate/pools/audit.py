@@ -54,7 +54,7 @@ def find() -> list[Case]:
 
 
 def both_sides() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return short hashes. Groups count as uses by their owners."""
+    """Return the short hashes of owners and texts on both sides. Groups count as uses by their owners."""
     owners: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     texts: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     for seen in prompts_in_use():
@@ -134,5 +134,5 @@ def owners_of_many(prompts: Iterable[int]) -> Iterator[tuple[int, str]]:
 
 
 def short_hash(key: str) -> int:
-    """64 bits. A million keys collide with a chance of one in ten million; `find` compares whole keys."""
+    """Hash to 64 bits. A million keys collide with a chance of one in ten million; `find` compares whole keys."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())

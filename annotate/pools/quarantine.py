@@ -23,7 +23,7 @@ from annotate.pools.split_rules import owner_key
 
 @dataclass(frozen=True)
 class Case:
-    """`twin_id` is None if only the group of the owner conflicts."""
+    """A prompt to quarantine. `twin_id`: the prompt that it conflicts with, None if it is only the owner's group."""
 
     prompt_id: int
     twin_id: int | None
@@ -55,7 +55,7 @@ class Holders:
         return next(iter(self.by_hash.get(text, ())), None)
 
     def opposite(self, hashes: Iterable[str], split: str) -> list[Prompt]:
-        """The oldest first."""
+        """Return the prompts on the other side with these texts, the oldest first."""
         prompts = {
             id(prompt): prompt
             for text in sorted(hashes)
@@ -81,7 +81,7 @@ def in_the_way(prompts: Collection[Prompt]) -> dict[int, list[Prompt]]:
 
 
 def is_on_wrong_side(prompt: Prompt) -> bool:
-    """An edit belongs to the owner of its root."""
+    """Is the group of the owner on the other side? An edit belongs to the owner of its root."""
     root = prompt
     while root.parent_id is not None:
         root = Prompt.objects.defer("search").get(id=root.parent_id)

@@ -90,7 +90,7 @@ class Prepared:
 
 
 def prepare(draft: PromptDraft) -> Prepared:
-    """Raises BadPrompt."""
+    """Check and tidy a draft. Raises BadPrompt."""
     shots = None
     if draft.shots is not None:
         if draft.messages:
@@ -112,7 +112,7 @@ def prepare(draft: PromptDraft) -> Prepared:
 
 
 def check_examples(pairs: int, characters: int) -> None:
-    """Raises BadPrompt."""
+    """Limit the total length of the training examples. Raises BadPrompt."""
     if pairs * characters > MAX_EXAMPLES_LENGTH:
         raise BadPrompt(
             _(
@@ -179,7 +179,7 @@ def _storable(text: str, name: str) -> str:
 
 
 def canonical_shots(raw: Mapping[str, object]) -> Shots:
-    """Raises BadPrompt."""
+    """Check and tidy few-shot pairs. Raises BadPrompt."""
     pairs = raw.get("pairs")
     if not isinstance(pairs, Sequence) or isinstance(pairs, str) or len(pairs) < 2:
         raise BadPrompt(_("A few-shot prompt needs at least two query/response pairs. Add pairs."))
@@ -204,7 +204,7 @@ def render_shots(instruction: str, pairs: Sequence[Pair]) -> str:
 
 
 def shot_examples(shots: Shots) -> list[tuple[str, str]]:
-    """Return K (prompt text, completion) for K pairs.
+    """Return the K training examples of K pairs, as (prompt text, completion).
 
     Each pair is the last one once, after the others in their order (arXiv 2203.02155, A.1).
     """

@@ -14,7 +14,7 @@ ALONE: Final = "prompt:"
 
 
 def group_key(prompt: Prepared, *, author_id: int | None) -> str:
-    """The key of the owner, else of the imported group, the instruction or the text.
+    """Return the group's key: that of the owner, else of the imported group, the instruction or the text.
 
     Never change it: the sides of stored groups were drawn from their keys. Loose forms make different spacing equal.
     """
@@ -38,13 +38,13 @@ def owner_key(*, source: str, source_user: str, author_id: int | None) -> str:
 
 
 def name_key(name: str) -> str:
-    """A change needs a migration of stored keys."""
+    """Return one key for all spellings of a name. A change needs a migration of stored keys."""
     key = name_form(name)
     return key if len(key) <= 200 else loose_hash(key)
 
 
 class Use(NamedTuple):
-    """`example`: the text is one of the prompt's few-shot examples."""
+    """A prompt that uses a text or owner. `example`: the text is one of its few-shot examples."""
 
     prompt_id: int
     split: str
@@ -89,6 +89,6 @@ def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]
 
 
 def draw_split(key: str, split_key: str, valid_share: float) -> Split:
-    """Reproducible, and unpredictable without the key."""
+    """Draw a side: reproducible, and unpredictable without the key."""
     digest = hmac.new(split_key.encode(), f"split:{key}".encode(), hashlib.sha256).digest()
     return Split.VALID if int.from_bytes(digest[:8], "big") < valid_share * 2**64 else Split.TRAIN

@@ -29,7 +29,7 @@ _NEEDED_WITH = {
     _WORD_ENDS: re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17b3\u17b6-\u17ff]"),
     _MONGOLIAN_SEPARATOR: re.compile("[\u1820-\u18aa]"),
 }
-# England, Scotland and Wales: a black flag and tags.
+# England, Scotland and Wales.
 _FLAGS = {
     "".join(f"<mark>U+E00{ord(tag):X}</mark>" for tag in f"{nation}\x7f"): "".join(
         chr(0xE0000 + ord(tag)) for tag in f"{nation}\x7f"
@@ -45,7 +45,7 @@ def _class_of(characters: str) -> "re.Pattern[str]":
 
 
 CONTROLS = _class_of(_NEEDED)
-# People must see where a link leads. Persian addresses contain joiners.
+# They disguise addresses. Persian addresses contain joiners.
 NOT_IN_ADDRESSES = _class_of(_MARKS + _WORD_ENDS + _MONGOLIAN_SEPARATOR)
 
 
@@ -77,7 +77,7 @@ def limit_codes(text: str, hidden: "re.Pattern[str]") -> str:
     number = sum(1 for _match in islice(hidden.finditer(text), MAX_CODES + 1))
     if number <= MAX_CODES and spend_codes(number):
         return text
-    # Replacing one kind takes a twentieth of a translation's time, but there are 4,000 kinds.
+    # Replacing one of 4,000 kinds takes a twentieth of a translation's time.
     at = 0
     for _kind in range(FEW_KINDS):
         match = hidden.search(text, at)

@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django import template
 from django.core.paginator import Page
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import formats
@@ -128,7 +128,7 @@ def duration(seconds: float | None) -> str:
 
 
 @register.simple_tag
-def state_badge(row: Any, field: str = "state") -> SafeString:
+def state_badge(row: Model, field: str = "state") -> SafeString:
     return format_html(
         '<span class="badge" data-state="{}">{}</span>',
         getattr(row, field),
@@ -161,7 +161,7 @@ def _class_attribute(css_class: str) -> SafeString:
 
 
 @register.simple_tag
-def page_numbers(page: "Page[Any]") -> list[int | str]:
+def page_numbers(page: "Page[object]") -> list[int | str]:
     return list(page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))
 
 

@@ -54,7 +54,7 @@ def _text(name: str, value: object) -> str:
 
 
 def id_of(fields: Mapping[str, object], *names: str) -> str:
-    """Ids are compared in this form."""
+    """Return an id in the form in which ids are compared."""
     return composed(text_of(fields, *names)).strip()
 
 
@@ -67,7 +67,7 @@ def holds_text(value: object) -> bool:
 
 
 def check_storable(name: str, value: object) -> None:
-    """Raises BadField if PostgreSQL cannot store the value."""
+    """Raise BadField if PostgreSQL cannot store the value."""
     if not _storable(value):
         raise BadField(
             _(

@@ -19,7 +19,7 @@ class BadFile(Refusal):
 
 
 def keep(job: ImportJob, file: IO[bytes]) -> int:
-    """Returns the number of lines. Raises BadFile, also for one line that is not UTF-8."""
+    """Store the file in chunks. Returns the number of lines. Raises BadFile, also for one line that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     ends = size = number = unended = 0
     data = end = b""
@@ -48,7 +48,7 @@ def keep(job: ImportJob, file: IO[bytes]) -> int:
 
 
 def line_end(data: bytes) -> bytes:
-    """Old Macintosh programs write carriage returns only."""
+    """Detect the line end. Old Macintosh programs write carriage returns only."""
     return b"\r" if b"\n" not in data and b"\r" in data[:-1] else b"\n"
 
 
@@ -73,7 +73,7 @@ def _decode(decoder: codecs.IncrementalDecoder, data: bytes, lines_before: int, 
 
 
 def chunks(job: ImportJob) -> Iterator[bytes]:
-    """One query per chunk, so that transactions may end in between."""
+    """Read the file with one query per chunk, so that transactions may end in between."""
     number = 0
     while chunk := ImportChunk.objects.filter(job=job, number=number).first():
         yield bytes(chunk.data)

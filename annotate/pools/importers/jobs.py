@@ -106,7 +106,7 @@ def due(now: datetime) -> QuerySet[ImportJob]:
 
 
 def claim(*, job_id: int, now: datetime) -> ImportJob | None:
-    """None if the job has ended or another worker has it."""
+    """Claim the job. Returns None if it has ended or another worker has it."""
     return JOBS.claim(rows=due(now).filter(id=job_id), until=now + LEASE)
 
 
@@ -156,14 +156,14 @@ def _checked(job: ImportJob, losses: Losses) -> bool:
 
 
 def run(*, job_id: int, take: Take, clock: Callable[[], datetime]) -> None:
-    """Idempotent and safe to run concurrently."""
+    """Import the rest of a job. Idempotent and safe to run concurrently."""
     job = claim(job_id=job_id, now=clock())
     if job:
         deque(import_batches(job, take=take, clock=clock), maxlen=0)
 
 
 def import_batches(job: ImportJob, *, take: Take, clock: Callable[[], datetime]) -> Iterator[None]:
-    """Pauses after each batch, when `job` has the current counts."""
+    """Import the rest of a claimed job. Pauses after each batch, when `job` has the current counts."""
     try:
         for batch in _batches(_unread(job)):
             _take_batch(job, batch, take, clock())

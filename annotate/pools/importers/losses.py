@@ -49,7 +49,7 @@ class Losses:
         self.by_name: dict[str, Loss] = {}
 
     def look(self, lines: Iterable[Line]) -> None:
-        """Raises TooManyFields."""
+        """Search lines. Raises TooManyFields."""
         for line in lines:
             if line.problem:
                 continue

@@ -147,7 +147,7 @@ def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, objec
 
 
 def draft_of(fields: Mapping[str, object], defaults: Mapping[str, str]) -> PromptDraft:
-    """Raises BadPrompt, BadField."""
+    """Combine the fields of a line with the defaults. Raises BadPrompt, BadField."""
     columns: dict[str, Any] = {"language": _language(fields)}
     columns |= {name: read.text_of(fields, *names) for name, names in COLUMNS.items() if name not in columns}
     columns["external_id"] = read.id_of(fields, *COLUMNS["external_id"])
@@ -216,7 +216,7 @@ def _priority(fields: Mapping[str, object]) -> int:
 
 
 def _content_name(fields: Mapping[str, object]) -> str:
-    """A question only counts if there is no other field."""
+    """Return the name of the prompt's field. A question only counts if there is no other."""
     given = [name for name in CONTENT if name in fields]
     if len(given) > 1 and "question" in given:
         given.remove("question")
