@@ -107,7 +107,7 @@ TEMPLATES = [
     },
 ]
 
-# Pages take ten times as long if threads keep no connection. docs/operations.md says how many they need.
+# Pages take ten times as long if threads keep no connection. .env.example says how many they need.
 _database_url = _required("DATABASE_URL", "postgresql://localhost/annotate")
 DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=60, conn_health_checks=True)}
 if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":

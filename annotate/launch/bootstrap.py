@@ -78,7 +78,7 @@ def is_for_this_machine(host: str) -> bool:
 
 
 def refuse_reachable_demo(options: argparse.Namespace) -> None:
-    """The passwords of the demonstration are on a terminal."""
+    """Refuse to serve the demonstration's logins to other machines, because a terminal shows their passwords."""
     if not options.no_demo and not is_for_this_machine(options.host):
         raise Refused(
             "other machines must not reach the demonstration's logins. Add --no-demo, or omit --host to listen on this "
@@ -131,7 +131,7 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def step(what: str, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> None:
-    """Raises Refused with the last line of the errors."""
+    """Run a step of the set-up. Raises Refused with the last line of its errors."""
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
     try:
         _, complaints = process.communicate()
@@ -154,7 +154,7 @@ def may_install_packages() -> bool:
 
 
 def install_packages(*packages: str) -> None:
-    """RUNLEVEL prevents the start of their servers."""
+    """Install Debian packages. RUNLEVEL prevents the start of their servers."""
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     say(f"Installing {' and '.join(packages)} from the system's packages")
     step("apt-get update", ["apt-get", "update", "-qq"], environment=quiet)

@@ -116,7 +116,7 @@ class Cluster:
 
 
 def address(var: Path) -> str | None:
-    """None if the server was never created."""
+    """Return the DATABASE_URL of the server under `var`, None if it was never created."""
     cluster = Cluster(var.resolve())
     return cluster.url if cluster.password_file.exists() else None
 
@@ -254,7 +254,7 @@ def _start(cluster: Cluster, binaries: Binaries, account: Account, *, durable: b
 
 
 def _answers(url: str) -> bool:
-    """A process, a pid file and a socket do not prove it."""
+    """Can a client connect? A process, a pid file and a socket do not prove it."""
     try:
         psycopg2.connect(url, connect_timeout=5).close()
     except psycopg2.OperationalError as error:
@@ -267,7 +267,7 @@ def _answers(url: str) -> bool:
 
 
 def _postmaster(cluster: Cluster) -> int | None:
-    """A recorded pid may belong to another program by now."""
+    """Return the running server's pid. A recorded pid may belong to another program by now."""
     pid = _recorded_pid(cluster)
     return pid if pid and f" {cluster.data} " in _command_line(pid) + " " else None
 

@@ -144,7 +144,7 @@ def _keeping(capability: str) -> tuple[str, ...]:
 
 
 def _reaches(account: Account, binaries: Binaries, home: Path) -> bool:
-    """--show writes nothing."""
+    """Try the programs and the folder. --show writes nothing."""
     return (
         account.run(binaries["initdb"], "--show", "-D", str(home / "data")).returncode == 0
         and account.run("test", "-d", f"{home}/.").returncode == 0

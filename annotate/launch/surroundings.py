@@ -31,7 +31,7 @@ def make_demo_passwords() -> dict[str, str]:
 
 
 def forget_demo_passwords(var: Path) -> None:
-    """Earlier versions stored the passwords in var/secrets.env."""
+    """Remove passwords that earlier versions stored in var/secrets.env."""
     file = var / "secrets.env"
     lines = file.read_text().splitlines(keepends=True)
     kept = [line for line in lines if line.partition("=")[0].strip() not in DEMO_PASSWORDS.values()]
@@ -60,7 +60,7 @@ def complete(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def require_database(url: str) -> None:
-    """Raises Refused."""
+    """Connect once, to report errors clearly. Raises Refused."""
     try:
         psycopg2.connect(url, connect_timeout=5).close()
     except psycopg2.Error as error:

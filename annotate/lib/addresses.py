@@ -2,7 +2,6 @@ from collections.abc import Callable, Mapping
 
 from django.http import Http404, HttpRequest, HttpResponseBase
 
-# The largest bigint.
 MAX_ID = 2**63 - 1
 
 

@@ -1,6 +1,6 @@
 """A budget for showing texts in one request. A unit is about a microsecond of a slow processor.
 
-Costs depend on the texts alone, not on a clock or a cache, so that a page always looks the same.
+Costs depend on the texts alone, so that a page always looks the same.
 """
 
 import math
@@ -21,7 +21,6 @@ _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 
 @contextmanager
 def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
-    """An inner budget replaces an outer one."""
     token = _budget.set([units, CODES_PER_REQUEST])
     try:
         yield

@@ -22,7 +22,7 @@ class KeepingCache(DatabaseCache):
         expires = datetime.max.replace(tzinfo=UTC) if until is None else datetime.fromtimestamp(until, tz=UTC)
         if mode == "touch":
             return self._change("UPDATE {table} SET expires = %s WHERE cache_key = %s AND expires >= %s", expires, key)
-        # `add` serves as a lock: one of several concurrent calls succeeds, also after expiry.
+        # `add` is a lock: of concurrent calls one succeeds, also after expiry.
         vacant = " WHERE {table}.expires < %s" if mode == "add" else ""
         return self._change(
             "INSERT INTO {table} (cache_key, value, expires) VALUES (%s, %s, %s) ON CONFLICT (cache_key) "

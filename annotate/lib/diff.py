@@ -28,7 +28,7 @@ class Piece:
 
 # Units of annotate.lib.budget, measured by bench/rendering.py.
 MAX_DIFF_UNITS = 40_000
-UNITS_PER_CHARACTER = (0.06, 0.12, 0.5)  # by grain
+UNITS_PER_CHARACTER = (0.06, 0.12, 0.5)
 UNITS_PER_TOKEN = 0.6
 UNITS_PER_PAIR = 0.15
 CHARACTERS_FOR_ALL = 2_000

@@ -36,7 +36,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answer 503 if the database is unavailable or slow, 507 if the disk is full, else 500."""
+    """Answer 503 without the database, 507 with a full disk, else 500."""
     error = sys.exc_info()[1]
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return _disk_full(request)

@@ -10,7 +10,7 @@ from django_htmx.middleware import HtmxDetails
 
 
 class WholePageRedirects:
-    """Send the whole page to the login after the session has expired, not only the part that htmx requested."""
+    """Send the whole page to the login, not only the part that htmx requested."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -82,7 +82,7 @@ class Jobs(Generic[Job]):
         return self.end(rows=rows, state=self.failed, error=error, **columns)
 
     def release(self, *, rows: QuerySet[Job], **columns: object) -> int:
-        """Let another worker have the rows. The attempt does not count."""
+        """The attempt does not count."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") - 1
         return self.end(rows=rows, state=self.waiting, **columns)

@@ -35,7 +35,7 @@ def matches(spoken: str, tag: str) -> bool:
     """Does a labeler of the language `spoken` take tasks in `tag`?
 
     The languages must be equal, and so must script, region and variant if both tags have them. A region may imply a
-    script: `zh-Hant` does not take `zh-CN`. As in CLDR, `cmn` is `zh`, and `no` is both `nb` and `nn`.
+    script: `zh-Hant` does not take `zh-CN`. As in CLDR, `cmn` is `zh`.
     """
     try:
         ours, theirs = (Language.get(standardize_tag(each, macro=True)) for each in (spoken, tag))

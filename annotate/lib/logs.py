@@ -36,7 +36,7 @@ def in_words(error: BaseException) -> str:
     if not isinstance(cause, psycopg2.Error):
         return str(error) if isinstance(error, django.db.Error) and not cause else LEFT_OUT
     if cause.pgcode is None and isinstance(cause, psycopg2.OperationalError):
-        # From the client library, such as that the server does not respond.
+        # From the client library, without values.
         return str(cause)
     facts = [("SQLSTATE", cause.pgcode), ("table", cause.diag.table_name), ("constraint", cause.diag.constraint_name)]
     return "; ".join([*(f"{name} {value}" for name, value in facts if value), LEFT_OUT])

@@ -33,7 +33,6 @@ def refusals_lead_to(page: Page, *parameters: str) -> Callable[[View[P]], View[P
 
 
 def refusals_as_json(view: View[P]) -> View[P]:
-    """Answer 409 and {"words": message}."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:

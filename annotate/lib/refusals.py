@@ -1,4 +1,4 @@
-"""Errors that an action raises for the person who requested it.
+"""Errors for the person who requested an action.
 
 Views need not catch them: `shown_in` adds them to a form, `post_or_redirect` shows them on a page, and the API answers
 409.

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 
 def storable(text: str) -> bool:
-    """Can PostgreSQL store the text? It takes no NUL and no lone surrogate."""
+    """PostgreSQL takes no NUL and no lone surrogate."""
     if "\x00" in text:
         return False
     try:
@@ -94,7 +94,6 @@ def equal(one: str, other: str) -> bool:
 
 
 def text_hash(text: str) -> str:
-    """SHA-256 in hexadecimal."""
     return hashlib.sha256(tidy(text).encode()).hexdigest()
 
 
@@ -112,7 +111,6 @@ def name_form(name: str) -> str:
 
 
 def loose_hash(text: str) -> str:
-    """SHA-256 in hexadecimal."""
     return hashlib.sha256(loose_form(text).encode()).hexdigest()
 
 
@@ -138,7 +136,7 @@ WORDS = re.compile(
     rf"|\S{_EXTENDED}*+(?:(?<={_JOINER})[^\w\s]{_EXTENDED}*+)*+"
 )
 
-_CONTINUES: Final = re.compile(rf"{_EXTENDED}|[\U000e0020-\U000e007f]")  # tags of a flag
+_CONTINUES: Final = re.compile(rf"{_EXTENDED}|[\U000e0020-\U000e007f]")
 _FLAG_LETTERS_BEFORE: Final = re.compile(rf"[{_FLAG_LETTERS}]*+\Z")
 _FLAG_LETTER: Final = re.compile(f"[{_FLAG_LETTERS}]")
 

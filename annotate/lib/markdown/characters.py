@@ -29,7 +29,6 @@ _NEEDED_WITH = {
     _WORD_ENDS: re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17b3\u17b6-\u17ff]"),
     _MONGOLIAN_SEPARATOR: re.compile("[\u1820-\u18aa]"),
 }
-# England, Scotland and Wales.
 _FLAGS = {
     "".join(f"<mark>U+E00{ord(tag):X}</mark>" for tag in f"{nation}\x7f"): "".join(
         chr(0xE0000 + ord(tag)) for tag in f"{nation}\x7f"

@@ -23,7 +23,7 @@ def visible(text: str) -> SafeString:
 
 
 def changed(text: str) -> SafeString:
-    """Show a piece of a difference, with marks for line ends in white space."""
+    """White space shows its line ends."""
     html = visible(text)
     ends = html.count("\n")
     if ends and text.isspace() and ends <= MAX_CODES and spend_codes(ends):
