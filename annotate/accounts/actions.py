@@ -135,7 +135,7 @@ def _check_manager(by: User) -> None:
 
 
 def change_role(*, user: User, role: str, cohort: str, by: User, now: datetime) -> User:
-    """Also delete API tokens of the old role.
+    """Change role and cohort, and delete the API tokens of the old role.
 
     Raises OnlyLabelersHeldOut, StaysHeldOut, NotOneself, LastManager, ManagersOnly, SuperusersOnly.
     """
@@ -213,7 +213,7 @@ def delete_qualification(*, qualification: Qualification) -> None:
 
 
 def deactivate(*, user: User, by: User, now: datetime) -> User:
-    """Also end sessions, links and API tokens.
+    """Deactivate an account, and end its sessions, links and API tokens.
 
     Raises NotOneself, LastManager, ManagersOnly, SuperusersOnly.
     """
@@ -243,7 +243,7 @@ def reactivate(*, user: User, by: User, now: datetime) -> User:
         _lock(user)
         if user.is_active:
             return user
-        # Some may date from during the deactivation.
+        # Some were created during the deactivation.
         _end_access(user, now)
         user.is_active = True
         user.save(update_fields=["is_active"])

@@ -32,7 +32,7 @@ LARGE_THREADS = 2
 HEAD_BYTES = 32 * 1024
 # All that strangers may send, and almost every answer of a labeler.
 BODY_BYTES = 64 * 1024
-# Beyond it the longest waiting answer is dropped.
+# The limit of all unsent answers together. Beyond it the longest is dropped.
 ANSWERS_BYTES = 32 * 1024 * 1024
 # A client that is still sending would lose a refusal if the connection closed immediately.
 CLOSING_SECONDS = 2.0

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponse
 
-# Half a second on a slow processor.
+# Half a second on a processor three times as slow.
 UNITS_PER_REQUEST = 144_000
 
 # Codes lengthen texts twenty times.

@@ -40,7 +40,7 @@ def matches(spoken: str, tag: str) -> bool:
     try:
         ours, theirs = (Language.get(standardize_tag(each, macro=True)) for each in (spoken, tag))
     except LanguageTagError:
-        return spoken.casefold() == tag.casefold()
+        return spoken.casefold() == tag.casefold()  # tags older than the check
     if theirs.language in NO_LANGUAGE:
         return True
     return (

@@ -16,7 +16,6 @@ def make_folder(folder: Path) -> None:
 
 
 def make_missing(folder: Path) -> None:
-    """Existing folders keep their modes."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=FOLDER, exist_ok=True)

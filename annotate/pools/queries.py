@@ -10,7 +10,7 @@ from annotate.pools.models import ImportJob, ImportLine, Pool, Prompt, Quarantin
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """ "" matches everything. `words` uses web search syntax: "exact phrase", -without, or."""
+    """Empty criteria match everything. `words` uses web search syntax: "exact phrase", -without, or."""
 
     words: str = ""
     kind: str = ""

@@ -58,7 +58,6 @@ def mail_is_set_up() -> bool:
 
 @register.filter
 def markdown(text: str, top_heading: int = 3) -> SafeString:
-    """Use `|markdown:2` directly below the page's heading."""
     return markup.render(text or "", top_heading=top_heading)
 
 

@@ -30,7 +30,7 @@ TASKS: Final = {ImportKind.PROMPTS: "pools.run_import", ImportKind.COMPLETIONS: 
 LEASE: Final = timedelta(minutes=2)
 BATCH_LINES: Final = 200
 BATCH_CHARACTERS: Final = 2_000_000
-# In some files field names are data.
+# In some files the field names are data, without a limit.
 MAX_IGNORED_FIELDS: Final = 50
 JOBS: Final = Jobs(
     model=ImportJob,
