@@ -1,5 +1,3 @@
-"""The Celery application: `celery -A annotate.celery worker`."""
-
 import os
 
 from celery import Celery

@@ -1,4 +1,4 @@
-"""The settings of the platform. They read environment variables, which .env.example describes for operators."""
+""".env.example describes the environment variables."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,9 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from annotate.lib import env, private
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# The folder of everything but code: files, exports, logs and the embedded database.
 VAR_DIR = Path(env.text("VAR_DIR", str(BASE_DIR / "var")))
-# Show tracebacks on pages and use default keys. Never set it on a site that others reach.
+# Shows tracebacks and uses default keys. Never set it on a site that others reach.
 DEBUG = env.flag("DEBUG", default=False)
 
 
@@ -24,15 +23,11 @@ def _required(name: str, when_debugging: str) -> str:
     return value
 
 
-# Signs sessions and links. All machines of a site must share it.
 SECRET_KEY = _required("SECRET_KEY", "only-for-debugging")
-# Draws the side of the split for each new prompt group. A change does not move stored groups.
+# A change does not move stored groups.
 SPLIT_KEY = _required("SPLIT_KEY", "only-for-debugging")
-# The share of prompt groups for validation.
 SPLIT_VALID_SHARE = env.share("SPLIT_VALID_SHARE", default=0.1)
-# The host names of the site.
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-# Origins, such as https://annotate.example.org, that may send forms.
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", [])
 
 INSTALLED_APPS = [
@@ -76,7 +71,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "annotate.lib.addresses.KnownNumbers",
-    # Before the CSRF check, which reads the whole body.
+    # Before the CSRF check, which reads bodies.
     "annotate.accounts.bodies.BodyGate",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -112,23 +107,19 @@ TEMPLATES = [
     },
 ]
 
-# The PostgreSQL database. Each thread keeps a connection, without which a page takes ten times as long. PostgreSQL's
-# max_connections must exceed web threads + worker threads + beat + sampling + a few for commands.
+# Pages take ten times as long if threads keep no connection. .env.example says how many they need.
 _database_url = _required("DATABASE_URL", "postgresql://localhost/annotate")
 DATABASES = {"default": dj_database_url.parse(_database_url, conn_max_age=60, conn_health_checks=True)}
 if DATABASES["default"].get("ENGINE") != "django.db.backends.postgresql":
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL database, because the queue needs its row locks.")
-# Set to 0 behind a transaction pooler, such as pgbouncer in transaction mode.
 PREPARED_STATEMENTS = env.flag("PREPARED_STATEMENTS", default=True)
-# Behind a transaction pooler, cursors cannot outlive their transaction either.
+# Behind a transaction pooler cursors end with the transaction.
 DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = not PREPARED_STATEMENTS
-# Seconds to wait for a connection; 0 = no limit.
+# Seconds; 0 = no limit. Workers and commands only have the first.
 DB_CONNECT_TIMEOUT = env.number("DB_CONNECT_TIMEOUT", default=5)
-# Seconds that a page waits for a statement; 0 = no limit. Workers and commands have none.
 DB_STATEMENT_TIMEOUT = env.number("DB_STATEMENT_TIMEOUT", default=15)
-# Seconds that a page waits for a lock; 0 = no limit. Workers and commands have none.
 DB_LOCK_TIMEOUT = env.number("DB_LOCK_TIMEOUT", default=5)
-# Connections to a host that does not respond for half a minute end.
+# Connections to a silent host end after half a minute.
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": DB_CONNECT_TIMEOUT,
     "keepalives_idle": 15,
@@ -138,7 +129,7 @@ DATABASES["default"]["OPTIONS"] = {
 } | DATABASES["default"].get("OPTIONS", {})
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Counters of failed logins, shared by all web processes. Django's backend would drop them early.
+# Limits of logins must not be culled early.
 CACHES = {"default": {"BACKEND": "annotate.lib.cache.KeepingCache", "LOCATION": "cache"}}
 
 AUTH_USER_MODEL = "accounts.User"
@@ -165,7 +156,7 @@ ACCOUNT_FORMS = {
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_SESSION_REMEMBER = True
 
-# The mail server. Without EMAIL_HOST or EMAIL_BACKEND no mail is sent, and no page promises one.
+# Without it no page promises mail.
 EMAIL_BACKEND = env.text(
     "EMAIL_BACKEND", f"django.core.mail.backends.{'smtp' if env.text('EMAIL_HOST', '') else 'dummy'}.EmailBackend"
 )
@@ -173,19 +164,15 @@ EMAIL_HOST = env.text("EMAIL_HOST", "localhost")
 EMAIL_PORT = env.number("EMAIL_PORT", default=25)
 EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "")
 EMAIL_HOST_PASSWORD = env.text("EMAIL_HOST_PASSWORD", "")
-# Seconds that a page waits for the mail server.
 EMAIL_TIMEOUT = env.number("EMAIL_TIMEOUT", default=10)
-# Use STARTTLS.
 EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", default=False)
-# The sender of all mail.
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "annotate@localhost")
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", _("English"))]
-# Translation with a single language would only cost a quarter of each page's time.
+# Translation costs a quarter of a page's time.
 USE_I18N = len(LANGUAGES) > 1
 LOCALE_PATHS = [BASE_DIR / "locale"]
-# The time zone of the pages.
 TIME_ZONE = env.text("TIME_ZONE", "UTC")
 USE_TZ = True
 
@@ -198,7 +185,7 @@ STORAGES: dict[str, dict[str, object]] = {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": VAR_DIR / "files", **_private},
     },
-    # Finished exports. Several machines need a storage that all of them reach.
+    # Several machines need shared storage.
     "exports": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": VAR_DIR / "exports", **_private},
@@ -207,14 +194,14 @@ STORAGES: dict[str, dict[str, object]] = {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
         else "whitenoise.storage.CompressedManifestStaticFilesStorage",
-        # Readable, so that a proxy may serve them as another account.
+        # A proxy may serve them as another account.
         "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
     },
 }
 
-# Seconds in which a request must arrive and its answer be received. Large ones have a minimum rate instead.
+# Seconds. Large requests have a minimum rate instead.
 REQUEST_TIMEOUT = env.number("REQUEST_TIMEOUT", default=60)
-# The largest form and the largest import file, in bytes.
+# Bytes.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
 IMPORT_MAX_BYTES = 100 * 1024 * 1024
 
@@ -222,7 +209,6 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-# Set HTTPS=1 behind a proxy that terminates TLS. Pages and cookies then use TLS only.
 if env.flag("HTTPS", default=False):
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     # Browsers accept these names only from this host over TLS.
@@ -230,19 +216,16 @@ if env.flag("HTTPS", default=False):
     CSRF_COOKIE_NAME = "__Host-csrftoken"
     MESSAGE_STORAGE = "annotate.lib.message_cookie.Storage"
     SECURE_SSL_REDIRECT = True
-    # Seconds for which browsers insist on TLS for this host.
+    # Seconds.
     SECURE_HSTS_SECONDS = env.number("HSTS_SECONDS", default=365 * 24 * 3600)
-    # Include all subdomains, if they have certificates.
     SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("HSTS_INCLUDE_SUBDOMAINS", default=False)
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    # The number of proxies that append to X-Forwarded-For. Limits of logins use the visitor's address.
+    # Limits of logins use the visitor's address.
     ALLAUTH_TRUSTED_PROXY_COUNT = env.number("TRUSTED_PROXIES", default=1)
 
-# The hosts (host or host:port) of policy servers that the sampling worker may call. Managers register the addresses.
+# Managers may register servers of these hosts.
 SERVER_HOSTS = env.words("SERVER_HOSTS", ["localhost", "127.0.0.1", "::1"])
-# Concurrent requests to a policy server.
 SERVER_CONCURRENCY = env.number("SERVER_CONCURRENCY", default=32)
-# Seconds that one such request may take.
 SERVER_TIMEOUT = env.number("SERVER_TIMEOUT", default=300)
 
 CONTENT_SECURITY_POLICY = {
@@ -283,7 +266,7 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# The message broker. Lost messages lose no work: jobs are rows, and the sweeps below find them.
+# Lost messages lose no work: jobs are rows, and the sweeps below find them.
 CELERY_BROKER_URL = env.text("CELERY_BROKER_URL", "filesystem://localhost")
 if urlsplit(CELERY_BROKER_URL).scheme == "filesystem":
     _messages = str(VAR_DIR / "broker")
@@ -294,7 +277,7 @@ if urlsplit(CELERY_BROKER_URL).scheme == "filesystem":
         "store_processed": False,
     }
 else:
-    # Restore the messages of a dead worker within seconds instead of minutes.
+    # Restore the messages of a dead worker within seconds.
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "visibility_timeout": 3600,
         "unacked_restore_throttle": 1,
@@ -331,6 +314,5 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
-    # They log each request to a policy server.
     "loggers": {"httpx2": {"level": "WARNING"}, "httpcore2": {"level": "WARNING"}},
 }

@@ -1,5 +1,3 @@
-"""Every address of the platform."""
-
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
@@ -19,7 +17,7 @@ exports.register("exports", ExportViewSet, basename="export")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", accounts.home, name="home"),
     path("account/notices/dismiss/", accounts.dismiss_notices, name="dismiss-notices"),
-    # allauth would let people log in by an address that nobody knows to be theirs.
+    # allauth would let people log in by an address that is not verified.
     path("account/email/", RedirectView.as_view(pattern_name="home")),
     path("account/", include("allauth.account.urls")),
     path("desk/", include("annotate.desk.urls")),

@@ -1,5 +1,3 @@
-"""What gunicorn serves."""
-
 import gc
 import os
 
@@ -15,9 +13,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "annotate.settings")
 django.setup(set_prefix=False)
 application = Handler()
 bound_waiting()
-# All that pages are made with is loaded now, and not by the first visitor. Django looks for the tags of templates only
-# once: where the process has no room for another file at that time, it would never find them.
+# Django searches for template tags only once, and would miss them if no file can be opened then.
 _ = get_resolver().url_patterns, engines.all()
-# It stays for good: looking through it for garbage would hold up every request for a twentieth of a second at times.
+# Garbage collection would delay requests by a twentieth of a second.
 gc.collect()
 gc.freeze()

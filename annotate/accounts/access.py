@@ -1,4 +1,4 @@
-"""Doors: decorators that say which roles may use a view. A test checks that each view has exactly one."""
+"""Decorators that say which roles may use a view. A test checks that each view has exactly one."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -20,8 +20,6 @@ def person(request: HttpRequest) -> User:
 
 
 def door(*roles: Role) -> Callable[[View[P]], View[P]]:
-    """Admit these roles, send visitors to the login page, and refuse other users."""
-
     def guard(view: View[P]) -> View[P]:
         @wraps(view)
         def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -36,7 +34,7 @@ def door(*roles: Role) -> Callable[[View[P]], View[P]]:
 def refusal(request: HttpRequest, roles: frozenset[Role]) -> HttpResponseBase | None:
     """Return None for these roles and a redirect for visitors. Raises PermissionDenied for other users."""
     if not request.user.is_authenticated:
-        # After sending a form without a session, people return to a page, not to the address of the form.
+        # People return to a page, not to the address of a form.
         back = request.get_full_path() if request.method in ("GET", "HEAD") else reverse("home")
         return redirect_to_login(back)
     if person(request).role not in roles or _is_other_user(request):
@@ -45,7 +43,7 @@ def refusal(request: HttpRequest, roles: frozenset[Role]) -> HttpResponseBase | 
 
 
 def _is_other_user(request: HttpRequest) -> bool:
-    """Has another user logged in since the script's page was loaded? For forms the CSRF token detects that."""
+    """Has another user logged in since the script's page was loaded? The CSRF token of forms detects that."""
     page_user = request.headers.get("X-Person")
     return page_user is not None and page_user != str(person(request).pk)
 

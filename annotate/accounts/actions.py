@@ -1,5 +1,3 @@
-"""Invite people, change their accounts, and deactivate them."""
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,7 +78,7 @@ class Invitation:
 def invite(
     *, username: str, email: str, full_name: str, role: str, cohort: str, site: str, by: User, now: datetime
 ) -> Invitation:
-    """Create an account without a password, and a link to set one. `site`: the address of the platform.
+    """Create an account and a link to set its password. `site`: the address of the platform.
 
     Raises UsernameTaken, EmailTaken, OnlyLabelersHeldOut, ManagersOnly.
     """
@@ -96,17 +94,14 @@ def invite(
             events.record(subject=user, actor=by, kind=EventKind.INVITED, now=now, detail=user.get_role_display())
             link = links.make(user=user, site=site, by=by, now=now)
     except IntegrityError:
-        # A concurrent invitation took the name or address.
+        # a concurrent invitation took the name or address
         _refuse_taken(user)
         raise
     return Invitation(user=user, link=link, mailed=_mail(user, link, by))
 
 
 def new_link(*, user: User, site: str, by: User, now: datetime) -> Invitation:
-    """Create a link to set a password, and end the older one. The owner gets a notice.
-
-    Raises Deactivated, ManagersOnly, SuperusersOnly.
-    """
+    """End the older link. Raises Deactivated, ManagersOnly, SuperusersOnly."""
     if not user.is_active:
         raise Deactivated
     _check_right(user, by)
@@ -117,7 +112,7 @@ def new_link(*, user: User, site: str, by: User, now: datetime) -> Invitation:
 
 
 def withdraw_link(*, user: User, by: User, now: datetime) -> None:
-    """End the open link of a person. Raises NoLink, ManagersOnly, SuperusersOnly."""
+    """Raises NoLink, ManagersOnly, SuperusersOnly."""
     _check_right(user, by)
     with transaction.atomic():
         # Wait for a concurrent use of the link.
@@ -128,7 +123,7 @@ def withdraw_link(*, user: User, by: User, now: datetime) -> None:
 
 
 def _check_right(user: User, by: User) -> None:
-    """Only superusers may change superusers, who administer the machine."""
+    """Superusers administer the machine."""
     if user.is_superuser and not by.is_superuser:
         raise SuperusersOnly
     _check_manager(by)
@@ -169,7 +164,7 @@ def change_role(*, user: User, role: str, cohort: str, by: User, now: datetime) 
 
 
 def change_email(*, user: User, email: str, by: User, now: datetime) -> User:
-    """Change the address and end links to the old one. Raises EmailTaken, ManagersOnly, SuperusersOnly."""
+    """End links to the old address. Raises EmailTaken, ManagersOnly, SuperusersOnly."""
     _check_right(user, by)
     if email and User.objects.filter(email__iexact=email).exclude(id=user.id).exists():
         raise EmailTaken
@@ -188,7 +183,7 @@ def change_email(*, user: User, email: str, by: User, now: datetime) -> User:
 def change_work(
     *, user: User, languages: Sequence[str], qualifications: Iterable[Qualification], daily_cap: int | None
 ) -> User:
-    """Set which tasks a labeler gets. No languages means all; `daily_cap` is in answers, None for no limit."""
+    """No languages means all; `daily_cap` is in answers, None for no limit."""
     with transaction.atomic():
         user.languages, user.daily_cap = list(languages), daily_cap
         user.save(update_fields=["languages", "daily_cap"])
@@ -197,7 +192,7 @@ def change_work(
 
 
 def save_qualification(*, qualification: Qualification, name: str, description: str) -> Qualification:
-    """Create or change a qualification. Raises QualificationTaken."""
+    """Raises QualificationTaken."""
     qualification.name, qualification.description = name, description
     try:
         with transaction.atomic():
@@ -208,9 +203,9 @@ def save_qualification(*, qualification: Qualification, name: str, description: 
 
 
 def delete_qualification(*, qualification: Qualification) -> None:
-    """Delete a qualification. Raises QualificationNeeded if a campaign requires it."""
+    """Raises QualificationNeeded."""
     with transaction.atomic():
-        # The lock prevents campaigns from requiring it meanwhile.
+        # Prevents campaigns from requiring it meanwhile.
         qualification = Qualification.objects.select_for_update().get(id=qualification.id)
         if qualification.campaigns.exists():
             raise QualificationNeeded
@@ -218,7 +213,7 @@ def delete_qualification(*, qualification: Qualification) -> None:
 
 
 def deactivate(*, user: User, by: User, now: datetime) -> User:
-    """Deactivate an account and end its sessions, links and API tokens. Its work stays.
+    """Deactivate an account, and end its sessions, links and API tokens.
 
     Raises NotOneself, LastManager, ManagersOnly, SuperusersOnly.
     """
@@ -230,7 +225,7 @@ def deactivate(*, user: User, by: User, now: datetime) -> User:
 
 
 def close(*, user: User, by: User | None, now: datetime) -> None:
-    """Deactivate without checks, also for the command line (`by` None)."""
+    """Deactivate without checks. `by` is None for the command line."""
     with transaction.atomic():
         _lock(user)
         if not user.is_active:
@@ -242,13 +237,13 @@ def close(*, user: User, by: User | None, now: datetime) -> None:
 
 
 def reactivate(*, user: User, by: User, now: datetime) -> User:
-    """Reactivate an account. Raises ManagersOnly, SuperusersOnly."""
+    """Raises ManagersOnly, SuperusersOnly."""
     _check_right(user, by)
     with transaction.atomic():
         _lock(user)
         if user.is_active:
             return user
-        # Also end what was created while the account was being deactivated.
+        # Some were created during the deactivation.
         _end_access(user, now)
         user.is_active = True
         user.save(update_fields=["is_active"])
@@ -257,7 +252,7 @@ def reactivate(*, user: User, by: User, now: datetime) -> User:
 
 
 def _lock(user: User) -> None:
-    """Lock and reload the row, so that two concurrent changes record one event."""
+    """Of two concurrent changes only one records an event."""
     user.refresh_from_db(from_queryset=User.objects.select_for_update(no_key=True))
 
 
@@ -281,7 +276,7 @@ def _refuse_taken(user: User) -> None:
 
 
 def _check_managers_remain(user: User, by: User) -> None:
-    """Lock all managers, in the transaction that removes one."""
+    """Lock all managers, so that concurrent changes do not remove the last two."""
     if user.id == by.id:
         raise NotOneself
     managers = User.objects.filter(role=Role.MANAGER, is_active=True).order_by("id").select_for_update(no_key=True)
@@ -290,7 +285,7 @@ def _check_managers_remain(user: User, by: User) -> None:
 
 
 def _end_sessions(user: User, now: datetime) -> None:
-    # The owner of a session is inside its signed data, so all sessions are read.
+    # Only the signed data of a session names its owner.
     for session in Session.objects.filter(expire_date__gt=now).iterator():
         if session.get_decoded().get(SESSION_KEY) == str(user.pk):
             session.delete()

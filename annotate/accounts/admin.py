@@ -12,9 +12,8 @@ from annotate.accounts.models import AccountEvent, PasswordLink, Qualification, 
 from annotate.lib.admin import Emergency, show
 from annotate.lib.refusals import Refusal
 
-# Roles replace groups.
 admin.site.unregister(Group)
-# A second address could receive password links without a notice to the owner.
+# A second address could receive password links without a notice.
 admin.site.unregister(EmailAddress)
 # The admin's own login has no limit of failures.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -22,12 +21,12 @@ admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-a
 
 @admin.register(User)
 class UserAdmin(Emergency):
-    """For emergencies in which no manager can log in. `manage.py changepassword` sets passwords."""
+    """For when no manager can log in. `manage.py changepassword` sets passwords."""
 
     mendable = ("role", "cohort", "is_active", "email")
 
     def save_model(self, request: HttpRequest, obj: User, form: "ModelForm[User]", change: bool) -> None:
-        """Use the actions of the People page, which check, notify and record."""
+        """The actions check, notify and record."""
         user, by, now = User.objects.get(pk=obj.pk), person(request), timezone.now()
         if user.is_active and not obj.is_active:
             actions.deactivate(user=user, by=by, now=now)

@@ -1,7 +1,4 @@
-"""Check the door, the length and the files of a request before its body is read.
-
-The CSRF check, which runs before views and doors, would read the body and store its files on disk.
-"""
+"""Check the door, the length and the files before the CSRF check, which reads the body and stores its files."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -19,20 +16,19 @@ from annotate.lib.requests import drop_body
 
 AnyView = TypeVar("AnyView", bound=Callable[..., HttpResponseBase])
 
-# Visitors only send a name, a password or an address.
 ANONYMOUS_MAX_BYTES = 64 * 1024
-# The other fields of a form with a file.
+# Fields besides the file.
 FORM_BYTES = 1024 * 1024
 
 
 def takes_files(view: AnyView) -> AnyView:
-    """Mark a view that accepts files. No other view does."""
+    """No other view accepts files."""
     cast(Any, view).takes_files = True
     return view
 
 
 class NoFiles(FileUploadHandler):
-    def new_file(self, *args: Any, **kwargs: Any) -> None:
+    def new_file(self, *args: object, **kwargs: object) -> None:
         raise MultiPartParserError("This address accepts no files.")
 
     def receive_data_chunk(self, raw_data: bytes, start: int) -> bytes:
@@ -43,7 +39,7 @@ class NoFiles(FileUploadHandler):
 
 
 class BodyGate:
-    """Middleware. Must come before that of the CSRF check."""
+    """Must come before the middleware of the CSRF check."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -80,7 +76,7 @@ class BodyGate:
 
 
 def _drop_files(request: HttpRequest) -> None:
-    """Delete incomplete files immediately, in case the disk is full. Django leaves that to the garbage collector."""
+    """Django leaves incomplete files to the garbage collector, but the disk may be full."""
     for handler in request.upload_handlers:
         try:
             if file := getattr(handler, "file", None):

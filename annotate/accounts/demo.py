@@ -1,5 +1,3 @@
-"""The logins of the demonstration, and the environment variables of their passwords."""
-
 DEMO_PASSWORDS = {
     "labeler": "DEMO_LABELER_PASSWORD",
     "reviewer": "DEMO_REVIEWER_PASSWORD",

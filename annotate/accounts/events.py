@@ -1,5 +1,3 @@
-"""Record changes of accounts, and notify their owners."""
-
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -11,7 +9,6 @@ from django.utils.translation import gettext_lazy as _
 from annotate.accounts.models import AccountEvent, EventKind, User
 from annotate.lib import mail
 
-# %(by)s is the name of the person who made the change.
 SENTENCES = {
     EventKind.LINK_MADE: _("%(by)s created a link that sets a new password for your account."),
     EventKind.ROLE_CHANGED: _("%(by)s changed your role: %(detail)s."),
@@ -32,10 +29,7 @@ def record(
     notice: bool = False,
     by_mail: bool = True,
 ) -> AccountEvent:
-    """Record an event in the caller's transaction. With `notice`, `subject` sees it and gets a mail.
-
-    `actor` is None for the command line.
-    """
+    """`notice`: the owner sees it and gets a mail. `actor` is None for the command line."""
     event = AccountEvent.objects.create(
         subject=subject, actor=actor, kind=kind, detail=detail[:300], at=now, is_notice=notice
     )

@@ -1,5 +1,3 @@
-from typing import Any
-
 from allauth.account import forms as allauth
 from allauth.core.exceptions import ImmediateHttpResponse
 from django import forms
@@ -25,8 +23,8 @@ class RoleForm(forms.Form):
         help_text=_("Held-out labelers evaluate models. Their answers never become training data."),
     )
 
-    def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or {}
+    def clean(self) -> dict[str, object]:
+        values: dict[str, object] = super().clean() or {}
         if values.get("cohort") == Cohort.HELD_OUT and values.get("role") != Role.LABELER:
             self.add_error("cohort", str(OnlyLabelersHeldOut()))
         return values
@@ -66,7 +64,7 @@ class WorkForm(forms.Form):
 
 
 class ResetPasswordForm(allauth.ResetPasswordForm):  # type: ignore[misc]  # allauth ships no types
-    """The form for forgotten passwords. Without a mail server it creates no link and looks up no account."""
+    """Without a mail server it creates no link and looks up no account."""
 
     def clean_email(self) -> str:
         if not mail.is_set_up():
@@ -78,11 +76,11 @@ class SetPasswordByLinkForm(allauth.ResetPasswordKeyForm):  # type: ignore[misc]
     user: User
 
     def save(self) -> None:
-        """Check the link again, behind a lock, because another browser may have used it since."""
+        """Check again, because another browser may have used the link since."""
         with transaction.atomic():
             self.user = User.objects.select_for_update(no_key=True).get(id=self.user.id)
             if not links.TOKENS.check_token(self.user, self.temp_key):
-                # This page says that the link is no longer valid.
+                # It says that the link is no longer valid.
                 page = {"uidb36": int_to_base36(self.user.id), "key": "set-password"}
                 raise ImmediateHttpResponse(redirect(reverse("account_reset_password_from_key", kwargs=page)))
             super().save()

@@ -14,13 +14,9 @@ from annotate.accounts.models import PasswordLink, User
 
 
 class LinkTokens(PasswordResetTokenGenerator):
-    """Tokens that are signed over the row of the open link.
-
-    They also end with the next login, a new password or address, and after PASSWORD_RESET_TIMEOUT seconds.
-    """
+    """Tokens also end with a login, a new password or address, and after PASSWORD_RESET_TIMEOUT seconds."""
 
     def make_token(self, user: User) -> str:
-        """Create a link for the page for forgotten passwords."""
         return _make(user=user, by=None, now=timezone.now())
 
     def check_token(self, user: User | None, token: str | None) -> bool:
@@ -31,7 +27,7 @@ class LinkTokens(PasswordResetTokenGenerator):
 
 
 def make(*, user: User, site: str, by: User, now: datetime) -> str:
-    """Create a link, end the older one, and return the address. `site`: the address of the platform."""
+    """End the older link, and return the new address. `site`: the address of the platform."""
     key = {"uidb36": int_to_base36(user.pk), "key": _make(user=user, by=by, now=now)}
     return urljoin(site, reverse("account_reset_password_from_key", kwargs=key))
 
@@ -47,7 +43,7 @@ def _make(*, user: User, by: User | None, now: datetime) -> str:
 
 
 def end(*, user: User, now: datetime) -> bool:
-    """End the open link of a person. Returns whether it was valid."""
+    """Returns whether the link was valid."""
     worked = working(user, now) is not None
     _open_links(user).update(ended_at=now)
     return worked

@@ -21,8 +21,6 @@ class Cohort(models.TextChoices):
 
 
 class Qualification(models.Model):
-    """A proven ability of a labeler, such as medical knowledge. Campaigns may require it."""
-
     name = models.CharField(_("name"), max_length=60, unique=True)
     description = models.CharField(_("description"), max_length=300, blank=True)
 
@@ -33,37 +31,37 @@ class Qualification(models.Model):
 class User(AbstractUser):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices, default=Role.LABELER)
     cohort = models.CharField(_("cohort"), max_length=16, choices=Cohort.choices, default=Cohort.TRAINING)
-    # Canonical tags (annotate/lib/languages.py). An empty list means all languages.
+    # Canonical tags. Empty: all languages.
     languages = models.JSONField(_("languages"), default=list, blank=True)
     qualifications = models.ManyToManyField(
         Qualification, blank=True, related_name="people", verbose_name=_("qualifications")
     )
-    # Answers per day in all campaigns. None: no limit.
+    # Answers in all campaigns. None: no limit.
     daily_cap = models.PositiveSmallIntegerField(_("most answers a day"), null=True, blank=True)
 
-    # Without it, pages do not look for notices.
+    # Pages look for notices only if it is set.
     has_notices = models.BooleanField(default=False, db_default=False, editable=False)
-    # A login of the demonstration with its generated password. A new password clears this.
+    # It has its generated password.
     is_demo = models.BooleanField(default=False, db_default=False, editable=False)
 
-    # createsuperuser asks for these, to create the first manager.
+    # createsuperuser asks for these.
     REQUIRED_FIELDS = ["email", "role"]
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=models.Q(role__in=Role.values), name="user_role_known"),
             models.CheckConstraint(condition=models.Q(cohort__in=Cohort.values), name="user_cohort_known"),
-            # Corrections by reviewers and managers may become training data.
+            # Corrections by others may become training data.
             models.CheckConstraint(
                 condition=models.Q(role=Role.LABELER) | models.Q(cohort=Cohort.TRAINING),
                 name="user_held_out_is_labeler",
             ),
-            # Two people must not share a password reset. "" means no address.
+            # Two people must not share a password reset.
             models.UniqueConstraint(Lower("email"), condition=~models.Q(email=""), name="user_email_once"),
         ]
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """With a new password, end API tokens and links.
+        """End API tokens and links with the old password.
 
         Django clears `_password` when a login only renews the hash of the same password.
         """
@@ -86,14 +84,14 @@ class User(AbstractUser):
 
 
 class PasswordLink(models.Model):
-    """A link to set a password once. Its token is derived from this row and not stored."""
+    """Its token is derived from this row and not stored."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="links")
     # Null: the page for forgotten passwords.
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
-    # When it was used, replaced or withdrawn.
+    # Used, replaced or withdrawn.
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -103,11 +101,11 @@ class PasswordLink(models.Model):
 
 
 class ApiToken(models.Model):
-    """A key for scripts, stored as SHA-256, which is safe for 256 random bits."""
+    """SHA-256 suffices for keys of 256 random bits."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     digest = models.CharField(max_length=64, unique=True)
-    # The first characters, to recognize a key.
+    # To recognize a key.
     hint = models.CharField(max_length=8)
     created_at = models.DateTimeField()
 
@@ -127,7 +125,7 @@ class EventKind(models.TextChoices):
 
 
 class AccountEvent(models.Model):
-    """A change of an account. A trigger only permits changes of `dismissed_at`."""
+    """A trigger only permits changes of `dismissed_at`."""
 
     subject = models.ForeignKey(User, on_delete=models.PROTECT, related_name="account_events")
     # Null: the command line, or a visitor.
@@ -135,7 +133,6 @@ class AccountEvent(models.Model):
     kind = models.CharField(max_length=16, choices=EventKind.choices)
     detail = models.CharField(max_length=300, blank=True)
     at = models.DateTimeField()
-    # The owner sees it on every page until they dismiss it.
     is_notice = models.BooleanField(default=False)
     dismissed_at = models.DateTimeField(null=True)
 

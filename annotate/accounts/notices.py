@@ -1,5 +1,3 @@
-"""A context processor for notices about the account, which every page shows until they are dismissed."""
-
 from django.http import HttpRequest
 
 from annotate.accounts import events
@@ -7,7 +5,7 @@ from annotate.accounts.models import User
 
 
 def context(request: HttpRequest) -> dict[str, object]:
-    """Add `account_notices()`, which only reads the database for people with notices."""
+    """Only read the database for people with notices."""
     return {"account_notices": lambda: _sentences(request)}
 
 

@@ -4,7 +4,6 @@ from annotate.accounts.models import AccountEvent, Qualification, Role, User
 
 
 def people() -> QuerySet[User]:
-    """Return all users, active ones first, then by role and name."""
     return User.objects.prefetch_related("qualifications").order_by("-is_active", "role", "username")
 
 
@@ -13,7 +12,7 @@ def labelers() -> QuerySet[User]:
 
 
 def qualifications() -> QuerySet[Qualification]:
-    """Return qualifications by name, with the numbers of people (`held`) and of campaigns (`asked`)."""
+    """`held` people have it, `asked` campaigns require it."""
     return Qualification.objects.annotate(
         held=Count("people", distinct=True), asked=Count("campaigns", distinct=True)
     ).order_by("name")

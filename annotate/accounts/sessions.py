@@ -1,7 +1,7 @@
-"""Reads the session and its person by two prepared statements, because every page begins with them.
+"""Read session and person by prepared statements.
 
-The gain: a task page takes 12.5 ms of CPU time, with the ORM 14.6 ms (.venv/bin/python bench/pages.py, variants
-alternating in one run, two shared cores). Remove this module if the gain falls below 10 %.
+A task page takes 12.5 ms of CPU time, with the ORM 14.6 ms (bench/pages.py, two shared cores). Remove this module if
+the gain falls below 10 %.
 """
 
 from allauth.account.auth_backends import AuthenticationBackend

@@ -9,5 +9,5 @@ from annotate.lib.cache import KeepingCache
 
 @shared_task(name="accounts.sweep")
 def sweep() -> None:
-    """Delete expired counters of failed logins and other expired values of the cache."""
+    """The cache contains counters of failed logins."""
     cast(KeepingCache, cache).forget_expired(now=timezone.now())

@@ -1,5 +1,3 @@
-"""API tokens, which are shown once and stored as hashes."""
-
 import secrets
 from datetime import datetime
 from hashlib import sha256
@@ -21,9 +19,9 @@ class NoToken(Refusal):
 
 
 def create(*, user: User, by: User | None, now: datetime, replace: bool = False) -> str:
-    """Create a token and return its key, which cannot be shown again. `replace` deletes older tokens.
+    """Return the key, which cannot be shown again. `by` is None for the command line.
 
-    `by` is None for the command line. Raises NoToken unless `user` is an active manager.
+    Raises NoToken unless `user` is an active manager.
     """
     if user.role != Role.MANAGER or not user.is_active:
         raise NoToken(_("Only active managers can use the API. %(name)s is not one.") % {"name": user.username})
@@ -37,7 +35,7 @@ def create(*, user: User, by: User | None, now: datetime, replace: bool = False)
 
 
 def end(*, user: User, by: User | None, now: datetime) -> int:
-    """Delete all tokens of a person. Returns their number."""
+    """Returns the number of deleted tokens."""
     with transaction.atomic():
         ended, _rows = user.api_tokens.all().delete()
         if ended:
@@ -50,7 +48,7 @@ def digest(key: str) -> str:
 
 
 class TokenAuthentication(authentication.TokenAuthentication):
-    """`Authorization: Token KEY`. Looking up the hash reveals nothing by its timing."""
+    """Looking up the hash reveals nothing by its timing."""
 
     def authenticate_credentials(self, key: str) -> tuple[User, ApiToken]:
         token = ApiToken.objects.select_related("user").filter(digest=digest(key)).first()

@@ -9,7 +9,7 @@ from annotate.accounts.models import Role
 from annotate.lib.addresses import id_in
 from annotate.lib.methods import post_or_redirect
 
-# Names, because this package must not import those above it.
+# This package must not import those above it.
 FIRST_PAGE = {Role.LABELER: "desk:home", Role.REVIEWER: "studio:review", Role.MANAGER: "studio:campaigns"}
 
 
@@ -22,7 +22,6 @@ def home(request: HttpRequest) -> HttpResponse:
 @everyone
 @post_or_redirect("home")
 def dismiss_notices(request: HttpRequest) -> HttpResponse:
-    """Hide the notices that the page showed. htmx gets an empty part."""
     shown = [number for word in request.POST.getlist("notice") if (number := id_in(word)) is not None]
     events.dismiss(user=person(request), ids=shown, now=timezone.now())
     return HttpResponse() if request.headers.get("HX-Request") else redirect("home")

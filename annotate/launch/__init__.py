@@ -1,1 +1,1 @@
-"""The code of bin/start and bin/test. No other package imports it."""
+"""For bin/start and bin/test. No other package imports it."""

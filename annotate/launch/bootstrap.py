@@ -1,4 +1,4 @@
-"""Create the virtual environment, for bin/start and bin/test. Runs outside of it, with the standard library only."""
+"""Create the virtual environment. Runs outside of it, with the standard library only."""
 
 import argparse
 import errno
@@ -25,7 +25,7 @@ DISK_FULL = "the disk is full. Free some space and run the command again."
 
 
 class Refused(Exception):
-    """The command cannot continue. The message says why and what to do."""
+    """The message says why the command cannot continue and what to do."""
 
 
 def say(text: str) -> None:
@@ -34,7 +34,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def in_one_sentence(command: str) -> Iterator[None]:
-    """Report expected errors in one line, without a traceback."""
+    """Report expected errors without a traceback."""
     try:
         yield
     except Refused as refusal:
@@ -70,7 +70,6 @@ def start_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def is_for_this_machine(host: str) -> bool:
-    """Do only programs on this machine reach the address?"""
     try:
         addresses = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
@@ -79,7 +78,7 @@ def is_for_this_machine(host: str) -> bool:
 
 
 def refuse_reachable_demo(options: argparse.Namespace) -> None:
-    """Refuse to serve the demonstration's logins to other machines, because their passwords are on a terminal."""
+    """Refuse to serve the demonstration's logins to other machines, because a terminal shows their passwords."""
     if not options.no_demo and not is_for_this_machine(options.host):
         raise Refused(
             "other machines must not reach the demonstration's logins. Add --no-demo, or omit --host to listen on this "
@@ -101,7 +100,7 @@ def var_folder(environment: Mapping[str, str]) -> Path:
 
 @contextmanager
 def only_one(folder: Path, who: str) -> Iterator[None]:
-    """Refuse a second run of a command on this folder. `who` describes the first in the message."""
+    """Refuse a second run on this folder. `who` describes the first."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     with os.fdopen(os.open(folder / "running", os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "a+") as lock:
         try:
@@ -132,7 +131,7 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def step(what: str, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None) -> None:
-    """Run a step of the set-up and show its output. Raises Refused with the last line of its errors."""
+    """Run a step of the set-up. Raises Refused with the last line of its errors."""
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
     try:
         _, complaints = process.communicate()

@@ -1,4 +1,4 @@
-"""bin/test: run all checks of the repository in order and print a summary."""
+"""bin/test: run all checks of the repository."""
 
 import os
 import shutil
@@ -27,8 +27,8 @@ from annotate.launch.supervisor import Supervisor, end_with_parent
 from annotate.launch.surroundings import make_folders
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-# Tests mostly wait for browsers and workers. The tests of one file share what they start, so they stay in one process.
-# tests/conftest.py puts the slowest files first.
+# Tests mostly wait for browsers and workers. Tests of one file share processes. tests/conftest.py puts slow files
+# first.
 SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
@@ -82,7 +82,7 @@ def _run(arguments: list[str], var: Path) -> bool:
         "SECRET_KEY": "of-the-tests-and-of-nothing-else",
         "SPLIT_KEY": "of-the-tests-and-of-nothing-else",
         "DEBUG": "0",
-        # Some tools search the PATH for programs of the virtual environment.
+        # Some tools search the PATH for other programs.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
     supervisor = Supervisor(var / "log", say)
@@ -100,7 +100,7 @@ def _run(arguments: list[str], var: Path) -> bool:
 
 
 def require_programs() -> None:
-    """Install the programs that tests need, because no test is ever skipped. Raises Refused."""
+    """No test is ever skipped, so install what they need. Raises Refused."""
     missing = []
     if not any(map(shutil.which, BROWSERS)):
         missing.append("chromium")
@@ -108,7 +108,7 @@ def require_programs() -> None:
         missing.append("redis-server")
     if not shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
         missing.append("pgbouncer")
-    # tests/api/test_docs.py runs the examples of docs/api.md.
+    # For the examples of docs/api.md.
     if not shutil.which("curl"):
         missing.append("curl")
     if missing and may_install_packages():

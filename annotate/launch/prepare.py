@@ -1,4 +1,4 @@
-"""Migrate the database, load the demonstration and collect static files, in one process to load Django once."""
+"""Prepare the database and static files in one process, which loads Django once."""
 
 import argparse
 import os
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     call_command("createcachetable", verbosity=0)
     _check_demo(options)
     say("Collecting the static files")
-    # A proxy may serve the static files as another account. The compressed ones follow the umask.
+    # A proxy may serve static files as another account. Compressed ones follow the umask.
     umask = os.umask(0o022)
     call_command("collectstatic", interactive=False, verbosity=0)
     os.umask(umask)

@@ -1,4 +1,4 @@
-"""bin/start: start the platform from a checkout, and stop it at Ctrl-C."""
+"""bin/start: run the platform from a checkout until Ctrl-C."""
 
 import argparse
 import hashlib
@@ -37,11 +37,11 @@ from annotate.launch.surroundings import (
 )
 from annotate.lib import private
 
-# Database connections: one per web thread (2 x 4, and 2 x 2 for large requests), 4 for the worker, one each for
-# beat and sampling, and a few for commands. PostgreSQL allows 100.
+# Database connections: one per web thread (2 x 4, and 2 x 2 for large requests), 4 for the worker, one each for beat
+# and sampling, and a few for commands. PostgreSQL allows 100.
 WEB_PROCESSES = 2
 WEB_THREADS = 4
-# Clients per process. Each may need a second descriptor for a file, and many systems allow 1,024 per process.
+# Each client may need a second descriptor, and many systems allow 1,024 per process.
 WEB_CONNECTIONS = 400
 WORKER_THREADS = 4
 SECONDS_TO_ANSWER = 120
@@ -75,7 +75,6 @@ def _in_url(host: str) -> str:
 
 
 def keeper(var: Path, *options: str) -> Service:
-    """Return the service that keeps the embedded PostgreSQL running, and stops it when we exit."""
     return Service(
         "database",
         (sys.executable, "-m", "annotate.launch.embedded_postgres", str(var), *options),
@@ -155,9 +154,9 @@ def _names_of_this_machine(host: str) -> list[str]:
 
 
 def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namespace) -> bool:
-    """Prepare the database. Returns whether it printed passwords of the demonstration's logins.
+    """Returns whether it printed passwords.
 
-    The demonstration is loaded only once into each database, so that deleted parts stay deleted.
+    Load the demonstration once per database, so that deleted parts stay deleted.
     """
     marker, created = var / "demonstration-loaded", var / "demonstration-logins"
     database = hashlib.sha256(environment["DATABASE_URL"].encode()).hexdigest()
@@ -171,7 +170,7 @@ def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namesp
     step("the preparation of the database", command, environment={**environment, **passwords})
     forget_demo_passwords(var)
     if demo:
-        # Before anything else can fail, because the passwords exist nowhere else.
+        # Nothing may fail before, because the passwords exist nowhere else.
         printed = _print_logins(created.read_text().split(), passwords)
         created.unlink()
         marker.write_text(database)
@@ -180,7 +179,6 @@ def _prepare(var: Path, environment: Mapping[str, str], options: argparse.Namesp
 
 
 def _print_logins(created: Sequence[str], passwords: Mapping[str, str]) -> bool:
-    """Print the passwords of new logins. Returns whether there are any."""
     shown = {login: passwords[name] for login, name in DEMO_PASSWORDS.items() if login in created}
     if shown:
         say("\n  login       password (shown only this once, and stored in no file)")

@@ -1,6 +1,6 @@
 """Start processes, restart those that die, and stop them all.
 
-A killed supervisor leaves no orphans: on Linux the kernel ends its children, elsewhere a guard watches each child.
+A killed supervisor leaves no orphans: on Linux the kernel ends its children, elsewhere a guard watches each.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from types import FrameType
 from annotate.lib import private
 
 MAX_PAUSE = 30.0
-# The pause before a restart doubles for each death within this time of the start.
+# The pause doubles for each death within this time of the start.
 SETTLED_SECONDS = 20.0
 MAX_LOG_BYTES = 10 * 1024 * 1024
 MIN_FREE_BYTES = 1024 * 1024
@@ -31,7 +31,7 @@ LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Service:
-    """A process to keep running. `foundation`: the others depend on it, so it stops after them."""
+    """`foundation`: the others depend on it, so it stops after them."""
 
     name: str
     command: tuple[str, ...]
@@ -73,7 +73,7 @@ class Supervisor:
         return self._children[name].deaths
 
     def look(self) -> None:
-        """Show errors from the logs, and restart dead processes after their pause."""
+        """Show errors, and restart dead processes after their pause."""
         for child in self._children.values():
             self._show_trouble(child)
             if child.due_at is None:
@@ -84,7 +84,6 @@ class Supervisor:
                 child.started_at, child.due_at = time.monotonic(), None
 
     def stop(self) -> None:
-        """Send TERM, then KILL to those that do not stop; foundations last."""
         for foundation in (False, True):
             leaving = [child for child in self._children.values() if child.service.foundation is foundation]
             for child in leaving:
@@ -140,13 +139,13 @@ def _spawn(service: Service, environment: Mapping[str, str], log: Path) -> "subp
             stderr=subprocess.STDOUT,
             env=environment,
             umask=private.UMASK,
-            start_new_session=True,  # Ctrl-C at the terminal must only reach us; we stop them in order
+            start_new_session=True,  # Ctrl-C must only reach us
             preexec_fn=end_with_parent(service.orphaned_by),
         )
 
 
 def shorten(log: Path) -> None:
-    """Copy a large log to the one older log that is kept, and empty it while others append to it."""
+    """Keep one older log. Others append to the log meanwhile."""
     if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
         older = log.with_suffix(".log.1")
         older.unlink(missing_ok=True)
@@ -156,24 +155,24 @@ def shorten(log: Path) -> None:
 
 
 def end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """Return a preexec_fn that makes Linux send this signal when the parent dies, None on other systems."""
+    """A preexec_fn for Linux."""
     if LIBC is None:
         return None
     libc, parent = LIBC, os.getpid()
 
     def ask_kernel() -> None:
         libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # it has died already
+        if os.getppid() != parent:
             os._exit(1)
 
     return ask_kernel
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill the child and the rest of its session, such as the workers of a killed gunicorn."""
+    """Also kill the rest of its session, such as the workers of a killed gunicorn."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # PermissionError: only zombies are left, on macOS
+    except (ProcessLookupError, PermissionError):  # only zombies are left, on macOS
         pass
     process.wait()
 
@@ -183,7 +182,6 @@ def _in_words(code: int) -> str:
 
 
 def guard(parent: int, number: int, command: list[str]) -> int:
-    """Run the command, and send it the signal when our parent has died."""
     child = subprocess.Popen(command)
 
     def forward(received: int, _frame: FrameType | None) -> None:

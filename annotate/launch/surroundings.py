@@ -1,5 +1,3 @@
-"""The environment variables, secrets and folders of the platform's processes."""
-
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,7 +10,6 @@ from annotate.launch import embedded_postgres
 from annotate.launch.bootstrap import ROOT, Refused, read_variables, var_folder
 from annotate.lib import private
 
-# Created once on each machine.
 KEYS = ("SECRET_KEY", "SPLIT_KEY")
 EASY_TO_TYPE = "abcdefghijkmnpqrstuvwxyz23456789"
 
@@ -34,7 +31,7 @@ def make_demo_passwords() -> dict[str, str]:
 
 
 def forget_demo_passwords(var: Path) -> None:
-    """Remove the passwords that earlier versions stored in var/secrets.env."""
+    """Remove passwords that earlier versions stored in var/secrets.env."""
     file = var / "secrets.env"
     lines = file.read_text().splitlines(keepends=True)
     kept = [line for line in lines if line.partition("=")[0].strip() not in DEMO_PASSWORDS.values()]
@@ -45,7 +42,7 @@ def forget_demo_passwords(var: Path) -> None:
 
 
 def make_folders(var: Path) -> None:
-    """Create the folders that contain people's work, and make those of earlier versions private."""
+    """Folders of earlier versions were not private."""
     for name in ("broker", "broker-control", "log"):
         private.make_folder(var / name)
     for name in ("broker", "broker-control", "log", "exports", "files"):
@@ -53,7 +50,7 @@ def make_folders(var: Path) -> None:
 
 
 def complete(environment: Mapping[str, str]) -> dict[str, str]:
-    """Add the variables that bin/start uses on this machine, for manage.py. Starts and writes nothing."""
+    """Add the variables of bin/start, for manage.py. Starts and writes nothing."""
     variables = read_variables(ROOT / ".env") | dict(environment)
     var = var_folder(variables)
     variables = read_variables(var / "secrets.env") | variables

@@ -1,21 +1,16 @@
-"""Ids in addresses and forms."""
-
 from collections.abc import Callable, Mapping
 
 from django.http import Http404, HttpRequest, HttpResponseBase
 
-# The largest bigint.
 MAX_ID = 2**63 - 1
 
 
 def id_in(text: str) -> int | None:
-    """Parse an id, None if it is invalid. The length comes first, because Python raises beyond 4300 digits."""
+    """Parse an id, None if it is invalid. Python raises beyond 4300 digits."""
     return int(text) if text.isdecimal() and len(text) < len(str(MAX_ID)) else None
 
 
 class KnownNumbers:
-    """Middleware that answers 404 to numbers beyond every id."""
-
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 

@@ -1,7 +1,4 @@
-"""Django's admin, as an emergency tool that shows everything and changes almost nothing.
-
-Changes here bypass the actions, so each app lists the few columns that a superuser may change.
-"""
+"""Django's admin for emergencies. Changes bypass the actions, so each app lists the few `mendable` columns."""
 
 from typing import Any
 
@@ -36,7 +33,7 @@ class Emergency(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
-    def _columns(self) -> list["Field[Any, Any]"]:
+    def _columns(self) -> list["Field[object, object]"]:
         return [f for f in self.model._meta.fields if not isinstance(f, GeneratedField) and f.name != "password"]
 
 

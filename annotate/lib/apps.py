@@ -12,7 +12,6 @@ class LibConfig(AppConfig):
 
 
 def plan_once(connection: BaseDatabaseWrapper, **_signal: object) -> None:
-    """Make PostgreSQL plan each prepared statement once. Each has one good plan for all values."""
     if settings.PREPARED_STATEMENTS:
         with connection.connection.cursor() as cursor:
             cursor.execute("SET plan_cache_mode = force_generic_plan")

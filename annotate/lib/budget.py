@@ -1,6 +1,6 @@
 """A budget for showing texts in one request. A unit is about a microsecond of a slow processor.
 
-Costs are estimated from the texts alone, not from a clock or a cache, so that a page always looks the same.
+Costs depend on the texts alone, so that a page always looks the same.
 """
 
 import math
@@ -10,10 +10,10 @@ from contextvars import ContextVar
 
 from django.http import HttpRequest, HttpResponse
 
-# Texts may delay a page by half a second, on a processor three times as slow as expected.
+# Half a second on a processor three times as slow.
 UNITS_PER_REQUEST = 144_000
 
-# Codes make a page up to twenty times as long as its texts.
+# Codes lengthen texts twenty times.
 CODES_PER_REQUEST = 200_000
 
 _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
@@ -21,7 +21,6 @@ _budget: ContextVar[list[int] | None] = ContextVar("units_left", default=None)
 
 @contextmanager
 def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
-    """Limit the texts shown inside. An inner budget replaces an outer one."""
     token = _budget.set([units, CODES_PER_REQUEST])
     try:
         yield
@@ -30,13 +29,11 @@ def request_budget(units: int = UNITS_PER_REQUEST) -> Iterator[None]:
 
 
 def left() -> float:
-    """Return the units left, infinite outside of a request."""
     budget = _budget.get()
     return math.inf if budget is None else budget[0]
 
 
 def spend(units: int) -> bool:
-    """Spend units and return True, or return False if they are not left."""
     if left() < units:
         return False
     if budget := _budget.get():
@@ -45,7 +42,6 @@ def spend(units: int) -> bool:
 
 
 def spend_codes(number: int) -> bool:
-    """Spend codes of invisible characters, which have their own budget."""
     budget = _budget.get()
     if budget is None:
         return True
@@ -56,7 +52,7 @@ def spend_codes(number: int) -> bool:
 
 
 class RequestBudget:
-    """Middleware that limits each request. Views must return rendered responses."""
+    """Views must return rendered responses."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

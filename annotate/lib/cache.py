@@ -1,5 +1,3 @@
-"""A cache in the database that keeps every value until it expires."""
-
 import base64
 import pickle
 from collections.abc import Iterable, Mapping
@@ -14,7 +12,7 @@ from django.utils import timezone
 class KeepingCache(DatabaseCache):
     """Django's database cache without culling, because a flood of entries must not reset the limits of logins.
 
-    The worker calls `forget_expired`. Each write is one atomic statement, and failed writes raise.
+    Each write is one atomic statement, and failed writes raise.
     """
 
     _table: str
@@ -24,7 +22,7 @@ class KeepingCache(DatabaseCache):
         expires = datetime.max.replace(tzinfo=UTC) if until is None else datetime.fromtimestamp(until, tz=UTC)
         if mode == "touch":
             return self._change("UPDATE {table} SET expires = %s WHERE cache_key = %s AND expires >= %s", expires, key)
-        # `add` serves as a lock, so one of several concurrent calls succeeds, also after the old value has expired.
+        # `add` is a lock: of concurrent calls one succeeds, also after expiry.
         vacant = " WHERE {table}.expires < %s" if mode == "add" else ""
         return self._change(
             "INSERT INTO {table} (cache_key, value, expires) VALUES (%s, %s, %s) ON CONFLICT (cache_key) "
@@ -35,7 +33,7 @@ class KeepingCache(DatabaseCache):
         )
 
     def get_many(self, keys: Iterable[str], version: int | None = None) -> dict[str, object]:
-        """Read values without deleting expired ones, which would delete concurrent writes."""
+        """Delete no expired values, unlike Django, which may delete concurrent writes."""
         named: Mapping[str, str] = {self.make_and_validate_key(key, version=version): key for key in keys}
         if not named:
             return {}
@@ -53,7 +51,7 @@ class KeepingCache(DatabaseCache):
         connection = connections[router.db_for_write(self.cache_model_class)]
         table = connection.ops.quote_name(self._table)
         with connection.cursor() as cursor:
-            # The clocks of web servers may differ by a second.
+            # The clocks of web servers may differ.
             cursor.execute(f"DELETE FROM {table} WHERE expires < %s", [now - timedelta(seconds=1)])
             return int(cursor.rowcount)
 

@@ -1,15 +1,10 @@
-"""Keep pages out of the caches of browsers and proxies."""
-
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
 
 class NoStore:
-    """Middleware that forbids caching unless a view allows it, so that Back shows no page after a logout.
-
-    Only the prefetched task (annotate.desk.views.task) allows it. Logging out clears the browser's cache.
-    """
+    """Forbid caching unless a view allows it (desk.views.task), so that Back shows no page after a logout."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,5 +1,3 @@
-"""Word differences between two texts."""
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,7 +9,6 @@ from itertools import accumulate
 from annotate.lib.budget import spend
 from annotate.lib.text import WORDS
 
-# Texts are compared by lines, then changed lines by sentences, then changed sentences by words.
 LINES = re.compile(r"(?<=\n)(?=[^\n])")
 SENTENCES = re.compile(r"(?<=[.!?])(?=\s)|(?<=[。！？])")
 GRAINS = (LINES.split, SENTENCES.split, WORDS.findall)
@@ -29,20 +26,18 @@ class Piece:
     text: str
 
 
-# The limit and the costs of a comparison in units of annotate.lib.budget, as measured by bench/rendering.py.
+# Units of annotate.lib.budget, measured by bench/rendering.py.
 MAX_DIFF_UNITS = 40_000
-UNITS_PER_CHARACTER = (0.06, 0.12, 0.5)  # by grain
+UNITS_PER_CHARACTER = (0.06, 0.12, 0.5)
 UNITS_PER_TOKEN = 0.6
 UNITS_PER_PAIR = 0.15
-# Shorter texts have a proportionally lower limit.
 CHARACTERS_FOR_ALL = 2_000
 
 
 def word_diff(old: str, new: str) -> list[Piece]:
-    """Compare two texts. Returns pieces in reading order, removed text before its replacement.
+    """Compare by lines, then changed lines by sentences, then by words. Beyond the limit, texts count as replaced.
 
-    Same and removed pieces join to `old`, same and added ones to `new`. None is empty. Beyond the limit of the
-    comparison, texts count as replaced. The result depends on the texts alone.
+    Same and removed pieces join to `old`, same and added ones to `new`. No piece is empty.
     """
     units = MAX_DIFF_UNITS * min(1, (len(old) + len(new)) / CHARACTERS_FOR_ALL)
     allowance = _Allowance(units if old != new and spend(int(units) + 1) else 0)
@@ -70,7 +65,6 @@ def _pieces(old: str, new: str, grain: int, allowance: _Allowance) -> Iterator[P
         yield Piece(Op.ADDED, new)
         return
     before, after = GRAINS[grain](old), GRAINS[grain](new)
-    # Coarse grains leave half of the units to finer ones.
     share = _Allowance(allowance.left if grain == len(GRAINS) - 1 else allowance.left / 2)
     allowance.left -= share.left
     blocks = list(_equal_blocks(before, after, share))
@@ -83,7 +77,7 @@ def _pieces(old: str, new: str, grain: int, allowance: _Allowance) -> Iterator[P
 
 
 def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) -> Iterator[tuple[int, int, int]]:
-    """Yield runs of equal tokens in order: the start in `before`, the start in `after`, the length."""
+    """Yield (start in `before`, start in `after`, length) of runs of equal tokens."""
     if not allowance.take(UNITS_PER_TOKEN * (len(before) + len(after))):
         return
     shorter = min(len(before), len(after))
@@ -98,7 +92,7 @@ def _equal_blocks(before: list[str], after: list[str], allowance: _Allowance) ->
 
 def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list[tuple[int, int, int]]:
     matcher = SequenceMatcher(None, before, after)
-    # A search looks at each token and all its places in `after`, except for tokens too frequent for difflib.
+    # difflib tries each place of a token in `after`, unless it is too frequent.
     places = Counter(after)
     most = len(after) // 100 + 1 if len(after) >= 200 else len(after)
     steps = (UNITS_PER_TOKEN + UNITS_PER_PAIR * (places[token] if places[token] <= most else 0) for token in before)
@@ -118,7 +112,6 @@ def _matches(before: list[str], after: list[str], allowance: _Allowance) -> list
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """Join neighbours of the same kind, and replaced words with the space between them."""
     removed: list[str] = []
     added: list[str] = []
     same: list[str] = []

@@ -1,5 +1,3 @@
-"""Read typed environment variables."""
-
 import os
 
 from django.core.exceptions import ImproperlyConfigured

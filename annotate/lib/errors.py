@@ -1,7 +1,4 @@
-"""Error pages.
-
-Django's handlers would check the CSRF token, which makes them read and store uploads by strangers. These skip it.
-"""
+"""Error pages that skip Django's CSRF check, which would read and store uploads by strangers."""
 
 import errno
 import sys
@@ -30,8 +27,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    # Open pages request files of an earlier version. The threads for static files must not wait for the database, which
-    # the whole page needs for the login.
+    # Open pages request files of an earlier version. Threads for static files must not wait for the database.
     if request.path.startswith(settings.STATIC_URL):
         return HttpResponseNotFound(
             _("This file does not exist. Reload the page."), content_type="text/plain; charset=utf-8"
@@ -40,7 +36,7 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBa
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Answer an uncaught exception: 503 if the database is unavailable or slow, 507 if the disk is full, else 500."""
+    """Answer 503 without the database, 507 with a full disk, else 500."""
     error = sys.exc_info()[1]
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return _disk_full(request)
@@ -73,7 +69,6 @@ def _unread(request: HttpRequest) -> HttpRequest:
 
 
 def is_for_a_script(request: HttpRequest) -> bool:
-    """Does the request come from the API or from JavaScript?"""
     match = request.resolver_match
     is_api = match is not None and hasattr(match.func, "cls")
     return is_api or request.get_preferred_type(["text/html", "application/json"]) == "application/json"

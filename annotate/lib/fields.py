@@ -1,5 +1,3 @@
-"""Form fields for texts."""
-
 from typing import Any
 
 from django import forms
@@ -9,10 +7,7 @@ from annotate.lib.text import is_blank, tidy_within
 
 
 class NoteField(forms.CharField):
-    """An optional text, tidied (see `tidy`) and "" if it is blank.
-
-    Django's `max_length` would set an attribute that makes browsers cut pasted text silently.
-    """
+    """An optional text, "" if it is blank. With Django's `max_length` browsers cut pasted text silently."""
 
     def __init__(self, *, longest: int, rows: int = 2, **kwargs: Any) -> None:
         widget = forms.Textarea(attrs={"rows": rows, "dir": "auto"})

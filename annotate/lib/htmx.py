@@ -1,5 +1,3 @@
-"""Redirect whole pages when the session of an htmx request has expired."""
-
 from collections.abc import Callable
 from urllib.parse import urlencode, urlsplit
 
@@ -12,10 +10,7 @@ from django_htmx.middleware import HtmxDetails
 
 
 class WholePageRedirects:
-    """Middleware that sends the whole page to the login, not only the part that htmx requested.
-
-    After the login people return to their page. htmx follows other redirects itself.
-    """
+    """Send the whole page to the login, not only the part that htmx requested."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -31,5 +26,5 @@ class WholePageRedirects:
         try:
             back = htmx.current_url_abs_path
         except ValueError:
-            back = None  # the header is not an address
+            back = None
         return HttpResponseClientRedirect(f"{login}?{urlencode({REDIRECT_FIELD_NAME: back})}" if back else login)

@@ -1,13 +1,13 @@
 """Leased jobs: rows that a worker claims, renews while it works, and finishes.
 
-A claim ends at `leased_until` unless the worker renews it. Then another worker may have the row, so a worker that died
-blocks nobody. Every change repeats the claim as a condition, so a worker that lost its lease changes nothing.
+After `leased_until` another worker may claim the row. Every change repeats the claim as a condition, so a worker that
+lost its lease changes nothing.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from django.db import transaction
 from django.db.models import F, Model, Q, QuerySet
@@ -16,51 +16,44 @@ Job = TypeVar("Job", bound=Model)
 
 
 class LeaseLost(Exception):
-    """Another worker has the job, or it has ended. The worker must store nothing more."""
+    """The worker must store nothing more for this job."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Jobs(Generic[Job]):
-    """A table of jobs with the columns `state` and `leased_until`.
-
-    Methods that change rows also set `columns`. They return the number of rows: 0 if the claim was lost.
-    """
+    """Methods that change rows also set `columns`. They return the number of rows: 0 if the claim was lost."""
 
     model: type[Job]
     waiting: str
     running: str
     done: str
     failed: str
-    # Columns that together differ between any two claims of a row.
+    # They differ between any two claims.
     claim_columns: Sequence[str]
-    # A job that has stopped this many workers fails; `attempts` counts its claims. None: there is no such column.
+    # None: the table has no column `attempts`.
     max_attempts: int | None = None
 
     def free(self, *, now: datetime) -> QuerySet[Job]:
-        """Jobs that a worker may claim."""
         return self._all().filter(Q(state=self.waiting) | self._expired(now))
 
     def expired(self, *, now: datetime) -> QuerySet[Job]:
-        """Claimed jobs whose lease is over."""
         return self._all().filter(self._expired(now))
 
     def held(self, *, job: Job) -> QuerySet[Job]:
-        """The row of a claimed job; no row if the claim was lost."""
         claim = {name: getattr(job, name) for name in self.claim_columns}
         return self._all().filter(pk=job.pk, state=self.running, **claim)
 
     def lock(self, *, job: Job) -> None:
-        """Keep other workers away from a claimed job until the transaction ends. Raises LeaseLost."""
+        """Keep other workers away until the transaction ends. Raises LeaseLost."""
         if not self.held(job=job).select_for_update(no_key=True).exists():
             raise LeaseLost
 
     def in_order(self, *, rows: QuerySet[Job]) -> QuerySet[Job]:
-        """Lock rows in the order of their ids, which avoids deadlocks between transactions that lock several."""
+        """Lock in the order of ids, which avoids deadlocks."""
         locked = rows.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True)
         return self._all().filter(pk__in=list(locked))
 
-    def claim(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> Job | None:
-        """Claim the first of these free rows that no other transaction has locked."""
+    def claim(self, *, rows: QuerySet[Job], until: datetime, **columns: object) -> Job | None:
         with transaction.atomic():
             job = rows.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
             if job is None:
@@ -73,40 +66,37 @@ class Jobs(Generic[Job]):
             job.save(update_fields=columns)
         return job
 
-    def claim_all(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> int:
-        """Claim those of these rows, locked by the caller, that still wait."""
+    def claim_all(self, *, rows: QuerySet[Job], until: datetime, **columns: object) -> int:
+        """Claim rows that the caller has locked, if they still wait."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") + 1
         return rows.filter(state=self.waiting).update(state=self.running, leased_until=until, **columns)
 
-    def renew(self, *, rows: QuerySet[Job], until: datetime, **columns: Any) -> int:
+    def renew(self, *, rows: QuerySet[Job], until: datetime, **columns: object) -> int:
         return rows.update(leased_until=until, **columns)
 
-    def finish(self, *, rows: QuerySet[Job], **columns: Any) -> int:
+    def finish(self, *, rows: QuerySet[Job], **columns: object) -> int:
         return self.end(rows=rows, state=self.done, **columns)
 
-    def fail(self, *, rows: QuerySet[Job], error: str, **columns: Any) -> int:
+    def fail(self, *, rows: QuerySet[Job], error: str, **columns: object) -> int:
         return self.end(rows=rows, state=self.failed, error=error, **columns)
 
-    def release(self, *, rows: QuerySet[Job], **columns: Any) -> int:
-        """Let another worker have the rows, because this one stops. The attempt does not count."""
+    def release(self, *, rows: QuerySet[Job], **columns: object) -> int:
+        """The attempt does not count."""
         if self.max_attempts is not None:
             columns["attempts"] = F("attempts") - 1
         return self.end(rows=rows, state=self.waiting, **columns)
 
-    def retry(self, *, rows: QuerySet[Job], **columns: Any) -> int:
-        """Let another worker try, after an attempt that counts."""
+    def retry(self, *, rows: QuerySet[Job], **columns: object) -> int:
         return self.end(rows=rows, state=self.waiting, **columns)
 
-    def end(self, *, rows: QuerySet[Job], state: str, **columns: Any) -> int:
-        """End the leases of these rows."""
+    def end(self, *, rows: QuerySet[Job], state: str, **columns: object) -> int:
         return rows.update(state=state, leased_until=None, **columns)
 
-    def free_expired(self, *, rows: QuerySet[Job], error: str, now: datetime, **columns: Any) -> tuple[int, int]:
-        """Let other workers have the rows whose lease is over. Rows on their last attempt fail.
+    def free_expired(self, *, rows: QuerySet[Job], error: str, now: datetime, **columns: object) -> tuple[int, int]:
+        """Free the rows whose lease is over, or fail them at their last attempt. Returns both numbers.
 
-        Returns how many wait again and how many failed. Skips rows that another transaction has locked, because it
-        renews, finishes or frees them. Sets `error` and `columns` only in rows that fail.
+        Skips locked rows, whose holders renew, finish or free them. Sets `error` and `columns` only in rows that fail.
         """
         with transaction.atomic():
             expired = rows.filter(self._expired(now)).order_by("pk").select_for_update(skip_locked=True, no_key=True)

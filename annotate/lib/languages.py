@@ -1,5 +1,3 @@
-"""Language tags (BCP 47): their canonical form, and which tasks a labeler's languages cover."""
-
 from functools import lru_cache
 from typing import Final
 
@@ -9,7 +7,7 @@ from langcodes.tag_parser import LanguageTagError
 
 from annotate.lib.refusals import Refusal
 
-# No language (zxx) or an undetermined one (und, which parses as None): for all labelers.
+# und (undetermined) parses as None.
 NO_LANGUAGE: Final = (None, "zxx")
 NORWEGIAN: Final = ({"no", "nb"}, {"no", "nn"})
 
@@ -20,12 +18,9 @@ class BadLanguage(Refusal):
 
 @lru_cache(maxsize=4096)
 def canonical(tag: str) -> str:
-    """Return the form that BCP 47 recommends: `en-GB` for `EN_gb`, `de` for `deu_Latn` (RFC 5646, Suppress-Script).
-
-    Raises BadLanguage for tags that are not in the IANA registry.
-    """
+    """Return the form of BCP 47: `de` for `deu_Latn`. Raises BadLanguage for unregistered tags."""
     try:
-        # The second pass handles tags with several replacements: sgn-UK, sgn-GB, bfi.
+        # Some tags have several replacements: sgn-UK, sgn-GB, bfi.
         written = standardize_tag(standardize_tag(tag.strip()))
         known = tag_is_valid(written)
     except LanguageTagError:
@@ -39,15 +34,13 @@ def canonical(tag: str) -> str:
 def matches(spoken: str, tag: str) -> bool:
     """Does a labeler of the language `spoken` take tasks in `tag`?
 
-    The languages must be equal, and so must script, region and variant if both tags have them: `en-GB` takes `en`, but
-    not `en-US`; `zh-Hant` does not take `zh-CN`, whose region implies another script. As in CLDR, `cmn` is `zh`, but
-    `yue` is not; `no` is both `nb` and `nn`.
+    The languages must be equal, and so must script, region and variant if both tags have them. A region may imply a
+    script: `zh-Hant` does not take `zh-CN`. As in CLDR, `cmn` is `zh`.
     """
     try:
         ours, theirs = (Language.get(standardize_tag(each, macro=True)) for each in (spoken, tag))
     except LanguageTagError:
-        # Tags from before they were checked.
-        return spoken.casefold() == tag.casefold()
+        return spoken.casefold() == tag.casefold()  # tags older than the check
     if theirs.language in NO_LANGUAGE:
         return True
     return (
@@ -63,7 +56,6 @@ def _agree(one: str | None, other: str | None) -> bool:
 
 
 def _script(language: Language) -> str | None:
-    """Return the explicit or implied script: Latn for `en`, Hant for `zh-TW`, None for `zh`, which has two."""
     script = language.assume_script().script
     return language.maximize().script if script is None and language.territory else script
 

@@ -1,4 +1,4 @@
-"""A log formatter that leaves out people's texts."""
+"""Log without people's texts."""
 
 import copy
 import logging
@@ -9,16 +9,14 @@ from collections.abc import Iterator, Mapping
 import django.db
 import psycopg2
 
-# Exceptions that quote values: PostgreSQL quotes rows, int() quotes its argument.
+# These quote values: PostgreSQL quotes rows, int() its argument.
 QUOTING = (django.db.Error, psycopg2.Error, ValueError, LookupError)
-# Django logs the address of a failed page, and that of a password link opens an account.
+# Django logs the addresses of failed pages. That of a password link opens an account.
 LINK = re.compile(r"(/password/reset/key/)[^\s?]+")
 LEFT_OUT = "the message is omitted, because it may quote people's texts"
 
 
 class Formatter(logging.Formatter):
-    """Reduces exceptions that may quote values to their type, traceback and SQLSTATE."""
-
     def format(self, record: logging.LogRecord) -> str:
         shown = copy.copy(record)
         shown.exc_text = None
@@ -32,14 +30,13 @@ class Formatter(logging.Formatter):
 
 
 def in_words(error: BaseException) -> str:
-    """Describe an exception without values."""
     if not isinstance(error, QUOTING):
         return str(error)
     cause = error if isinstance(error, psycopg2.Error) else error.__cause__
     if not isinstance(cause, psycopg2.Error):
         return str(error) if isinstance(error, django.db.Error) and not cause else LEFT_OUT
     if cause.pgcode is None and isinstance(cause, psycopg2.OperationalError):
-        # A message by the client library, such as about a server that does not respond.
+        # From the client library, without values.
         return str(cause)
     facts = [("SQLSTATE", cause.pgcode), ("table", cause.diag.table_name), ("constraint", cause.diag.constraint_name)]
     return "; ".join([*(f"{name} {value}" for name, value in facts if value), LEFT_OUT])

@@ -1,4 +1,4 @@
-"""Send mail. Without a mail server nothing is logged either, because mails contain links to accounts."""
+"""Without a mail server nothing is logged either, because mails contain links to accounts."""
 
 import logging
 
@@ -11,12 +11,11 @@ NO_SERVERS = ("django.core.mail.backends.console.EmailBackend", "django.core.mai
 
 
 def is_set_up() -> bool:
-    """Is a mail server configured (EMAIL_HOST or EMAIL_BACKEND)?"""
     return settings.EMAIL_BACKEND not in NO_SERVERS
 
 
 def send(*, subject: str, text: str, to: str) -> bool:
-    """Send a mail. Returns whether a mail server accepted it."""
+    """Returns whether a mail server accepted it."""
     if not to or not is_set_up():
         return False
     try:

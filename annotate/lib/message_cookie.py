@@ -1,4 +1,4 @@
-"""Messages for the next page, in a cookie that only this host can set, over TLS (the prefix __Host-)."""
+"""__Host- limits a cookie to this host and to TLS."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class Storage(FallbackStorage):
 
 
 def say_once(request: HttpRequest, words: str) -> None:
-    """Add a success message unless it is pending, because the same form may arrive twice."""
+    """The same form may arrive twice."""
     waiting: Any = messages.get_messages(request)
     if words not in [str(message) for message in waiting]:
         messages.success(request, words)

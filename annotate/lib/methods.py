@@ -1,5 +1,3 @@
-"""Decorators for addresses that receive forms."""
-
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from http import HTTPStatus
@@ -20,8 +18,6 @@ Page = str | Callable[..., str]
 
 
 def refusals_lead_to(page: Page, *parameters: str) -> Callable[[View[P]], View[P]]:
-    """Redirect a refusal to `page` (see post_or_redirect) and show it there."""
-
     def decorate(view: View[P]) -> View[P]:
         @wraps(view)
         def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -37,7 +33,6 @@ def refusals_lead_to(page: Page, *parameters: str) -> Callable[[View[P]], View[P
 
 
 def refusals_as_json(view: View[P]) -> View[P]:
-    """Answer a refusal with 409 and {"words": message}, for addresses that only scripts call."""
 
     @wraps(view)
     def answer(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -50,11 +45,10 @@ def refusals_as_json(view: View[P]) -> View[P]:
 
 
 def post_or_redirect(page: Page, *parameters: str, refused: str = "") -> Callable[[View[P]], View[P]]:
-    """Run the view for a POST, redirect a GET to the page of the form, and answer 405 to other methods.
+    """Redirect a GET to the page of the form: people reload a refused form, or log in after their session has expired.
 
-    `page`: the name of an address with these `parameters` of the view's address, or a function of the view's arguments.
-    It also shows refusals, unless `refused` names another address. People send a GET when they reload a refused form or
-    log in after their session has expired. Put this decorator below the door.
+    `page`: an address name with these `parameters` of the view's address, or a function of the view's arguments. It
+    also shows refusals, unless `refused` names another address. Put this decorator below the door.
     """
     shown = refusals_lead_to(refused) if refused else refusals_lead_to(page, *parameters)
 

@@ -1,14 +1,10 @@
-"""JSON objects."""
-
 from django.utils.translation import gettext as _
 
 
 class Repeated(ValueError):
-    """A name occurs twice in an object, with different values."""
-
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        # JSON names may contain NUL and halves of surrogate pairs, which cannot be shown.
+        # JSON names may contain NUL and lone surrogates.
         self.name = name[:100].encode(errors="replace").decode().replace("\x00", "\ufffd")
 
     def __str__(self) -> str:
@@ -16,7 +12,7 @@ class Repeated(ValueError):
 
 
 def each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Make a dict, as object_pairs_hook of json, which would silently keep the last value. Raises Repeated."""
+    """`object_pairs_hook` for json, which would silently keep the last value. Raises Repeated."""
     fields = dict(pairs)
     if len(fields) < len(pairs):
         for name, value in pairs:

@@ -1,5 +1,3 @@
-"""Pages of long lists."""
-
 from typing import TypeVar
 
 from django.core.paginator import Page, Paginator
@@ -10,11 +8,9 @@ Row = TypeVar("Row", bound=Model)
 
 
 def page_of(request: HttpRequest, rows: QuerySet[Row], *, size: int = 25) -> "Page[Row]":
-    """Return the page of `?page=`, or the nearest one."""
     return Paginator(rows, size).get_page(request.GET.get("page"))
 
 
 def back_to(address: str, request: HttpRequest) -> str:
-    """Return the address of the list page from which a form with the field `page` was sent."""
     page = request.POST.get("page", "")
     return f"{address}?page={page}" if page.isdecimal() else address

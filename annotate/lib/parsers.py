@@ -1,5 +1,6 @@
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import IO, Any
 
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
@@ -10,7 +11,9 @@ from annotate.lib.objects import Repeated, each_once
 
 
 class ShallowJSONParser(JSONParser):
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, str] | None = None
+    ) -> Any:
         encoding = (parser_context or {}).get("encoding", "utf-8")
         try:
             return json.loads(

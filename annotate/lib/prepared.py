@@ -1,7 +1,4 @@
-"""Prepared statements, which PostgreSQL plans once for each connection.
-
-Planning the statements of a claim costs several times what running them does, and psycopg2 prepares none.
-"""
+"""Prepared statements. Planning a claim costs several times what running it does, and psycopg2 prepares none."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,24 +8,24 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
 M = TypeVar("M", bound=Model)
 
-# The numbers of the prepared statements of each connection.
-_prepared: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
+_prepared: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 
 PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(s)|(%))")
 
 
-Values = Mapping[str, Any] | Sequence[Any]
+Row = Sequence[Any]
+Values = Mapping[str, Any] | Row
 
 
-def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> None:
-    """Execute a statement that is prepared on first use. Cast values whose type PostgreSQL cannot infer.
+def execute(cursor: CursorWrapper, statement: str, values: Values, *, first: str = "") -> None:
+    """Prepare on first use. Cast values whose type PostgreSQL cannot infer.
 
-    `first`: another statement with values of the same names, executed before in the same round trip. `statement` sees
-    its effects, and the cursor has the rows of `statement`.
+    `first`: a statement to execute before, in the same round trip, with values of the same names.
     """
     if settings.PREPARED_STATEMENTS:
         sent = [_executed(each, values) for each in (first, statement) if each]
@@ -39,13 +36,13 @@ def execute(cursor: Any, statement: str, values: Values, *, first: str = "") -> 
             cursor.execute(each, values)
 
 
-def _executed(statement: str, values: Values) -> tuple[str, Sequence[Any]]:
+def _executed(statement: str, values: Values) -> tuple[str, Row]:
     numbered, names = _numbered(statement)
     known = _prepared.setdefault(connection.connection, {})
     number = known.get(statement)
     if number is None:
         number = len(known) + 1
-        # Not through Django's cursor, because tests count its statements.
+        # Tests count the statements of Django's cursor.
         with connection.wrap_database_errors, connection.connection.cursor() as plain:
             plain.execute(f"PREPARE annotate_{number} AS {numbered}")
         known[statement] = number
@@ -55,7 +52,7 @@ def _executed(statement: str, values: Values) -> tuple[str, Sequence[Any]]:
 
 
 class Shape(Generic[M]):
-    """Makes objects of a model from rows, ten times as fast as a raw queryset. `columns`: the columns to select."""
+    """Makes objects from rows, ten times as fast as a raw queryset."""
 
     def __init__(self, model: type[M], table: str) -> None:
         fields = [field for field in model._meta.concrete_fields if not field.generated]
@@ -72,16 +69,15 @@ class Shape(Generic[M]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def made(self, row: Sequence[Any]) -> tuple[M, Sequence[Any]]:
-        """Return the object at the start of a row, and the rest of the row."""
+    def made(self, row: Row) -> tuple[M, Row]:
         values = list(row[: len(self._names)])
         for place, converters in self._converters:
             for convert in converters:
                 values[place] = convert(values[place], None, connection)
         return self._model.from_db(connection.alias, self._names, values), row[len(values) :]
 
-    def made_if_any(self, row: Sequence[Any]) -> tuple[M | None, Sequence[Any]]:
-        """Return the object, or None if an outer join found no row, and the rest of the row."""
+    def made_if_any(self, row: Row) -> tuple[M | None, Row]:
+        """Return None as the object if an outer join found no row."""
         return self.made(row) if row[self._key] is not None else (None, row[len(self._names) :])
 
     def rows(self, statement: str, values: Values) -> list[M]:
@@ -99,7 +95,6 @@ def in_short(statement: str) -> str:
 
 @lru_cache(maxsize=256)
 def _numbered(statement: str) -> tuple[str, list[str]]:
-    """Convert placeholders to $1, $2, ... Returns the statement and the names of its values, if they have names."""
     names: list[str] = []
     count = 0
 

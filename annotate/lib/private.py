@@ -1,4 +1,4 @@
-"""Files and folders that only our account may read. Standard library only."""
+"""Files that only our account may read. Standard library only."""
 
 import os
 import stat
@@ -16,14 +16,12 @@ def make_folder(folder: Path) -> None:
 
 
 def make_missing(folder: Path) -> None:
-    """Create a folder and its missing parents, all private. Existing ones keep their modes."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=FOLDER, exist_ok=True)
 
 
 def opener(path: str, flags: int) -> int:
-    """Create private files, as opener of `open`."""
     return os.open(path, flags, FILE)
 
 
@@ -34,7 +32,7 @@ def append_to(file: Path) -> BinaryIO:
 
 
 def close_to_others(folder: Path) -> None:
-    """Make a folder and its content private, if it exists. Earlier versions left them readable."""
+    """Earlier versions left them readable."""
     if not folder.is_dir():
         return
     _set_mode(folder, FOLDER)
@@ -52,5 +50,5 @@ def _set_mode(path: Path, mode: int) -> None:
             return
         path.chmod(mode)
     except FileNotFoundError:
-        # Another process has just deleted it.
+        # another process has deleted it
         pass

@@ -1,7 +1,7 @@
-"""Refusals: errors that an action raises for the person who requested it.
+"""Errors for the person who requested an action.
 
-Views need not catch them: `shown_in` adds them to a form, `post_or_redirect` (methods.py) shows them on the page of the
-form, and the API (`api/errors.py`) answers 409.
+Views need not catch them: `shown_in` adds them to a form, `post_or_redirect` shows them on a page, and the API answers
+409.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Refusal(Exception):
-    """An action refuses and changes nothing. The message says why and what to do.
+    """The action changed nothing. The message says why and what to do.
 
     Subclasses set `message` or override `__str__`; otherwise the message is an argument.
     """

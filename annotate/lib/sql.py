@@ -1,8 +1,4 @@
-"""Loads SQL statements from .sql files.
-
-Each statement follows a line `-- name: take_next_slot` and is complete, so psql runs it too. `:campaign` is a value
-(`\\set campaign 7` in psql), and `slot.*` selects all columns of a row. `{name}` is a part that Python inserts.
-"""
+"""Loads SQL from files that psql can run too (`\\set campaign 7`). Python replaces `:campaign` and `{name}`."""
 
 import re
 from collections.abc import Mapping
@@ -11,18 +7,16 @@ from typing import Any
 
 from annotate.lib.prepared import Shape
 
-# The values of a statement by name, of any type that psycopg2 adapts.
 Values = dict[str, Any]
 
-# Quoted text and casts come first, so that no colon in them starts a value.
+# No colon in quoted text or a cast starts a value.
 TOKEN = re.compile(r"'(?:[^']|'')*'|::|:([a-z_]+)|%")
 
 
 def load_statements(path: Path, **shapes: Shape[Any]) -> Mapping[str, str]:
-    """Return the statements of a file by name, with values as psycopg2 expects them: `%(campaign)s`.
+    """Read the statements of a file by name. A shape's `alias.*` becomes the columns of its model.
 
-    A shape's alias followed by `.*` becomes the columns of its model, in the model's order: the order in the table
-    differs after a migration, and a prepared statement fails if a migration adds a column to its result.
+    The table's order of columns differs after migrations, and new columns break prepared statements.
     """
     _before, *parts = re.split(r"^-- name: (\w+)\n", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {name: _completed(text, shapes) for name, text in zip(parts[::2], parts[1::2], strict=True)}

@@ -1,5 +1,3 @@
-"""Texts: which can be stored, which are blank, which are equal, and where they may be cut."""
-
 import hashlib
 import re
 import unicodedata
@@ -8,7 +6,7 @@ from typing import Final, Literal
 
 
 def storable(text: str) -> bool:
-    """Can PostgreSQL store the text? It takes neither NUL nor half of a surrogate pair."""
+    """PostgreSQL takes no NUL and no lone surrogate."""
     if "\x00" in text:
         return False
     try:
@@ -19,15 +17,14 @@ def storable(text: str) -> bool:
 
 
 def mended(text: str) -> str:
-    """Replace characters that cannot be stored by U+FFFD."""
     if storable(text):
         return text
     mark = "\N{REPLACEMENT CHARACTER}"
-    # Two halves in a row become the character that they encode.
+    # Two halves in a row become their character.
     return text.replace("\x00", mark).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-# White space, controls, Default_Ignorable_Code_Point of Unicode, the marks of interlinear notes, and the Braille blank.
+# White space, controls, Default_Ignorable_Code_Point, interlinear marks, Braille blank.
 _UNSEEN: Final = (
     r"\s\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -35,20 +32,15 @@ _UNSEEN: Final = (
 )
 _SEEN: Final = re.compile(f"[^{_UNSEEN}]")
 _INVISIBLE: Final = re.compile(rf"(?!\s)[{_UNSEEN}]")
-# A whole number as spreadsheets write it.
 _WHOLE: Final = re.compile(r"(\d+)\.0+")
 
 
 def is_blank(text: str) -> bool:
-    """Does the text have no visible character?"""
     return _SEEN.search(text) is None
 
 
 def tidy(text: str) -> str:
-    """Return the canonical form, by which texts are compared: NFC, plain newlines, no blank lines at both ends.
-
-    People's texts are stored in this form. Completions are stored as the model wrote them.
-    """
+    """Return the form in which people's texts are stored and compared. Completions stay as the model wrote them."""
     lines = composed(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     first, end = 0, len(lines)
     while first < end and not lines[first].strip():
@@ -62,7 +54,7 @@ _COMPOSED_OF: Final = 4
 
 
 def tidy_within(text: str, most: int) -> str:
-    """Tidy a text, unless it is much longer than `most`, so that the caller refuses it anyway."""
+    """Skip texts that the caller refuses anyway."""
     return text if len(text) > _COMPOSED_OF * most else tidy(text)
 
 
@@ -76,8 +68,8 @@ def composed(text: str) -> str:
 
 
 def _normalized(text: str, form: Literal["NFC", "NFKC"], decomposed: Literal["NFD", "NFKD"]) -> str:
-    """Normalize in linear time. unicodedata sorts marks in quadratic time, so long runs are sorted first."""
-    if unicodedata.is_normalized(form, text):  # quick, and nearly always true
+    """Normalize in linear time. unicodedata takes quadratic time for marks."""
+    if unicodedata.is_normalized(form, text):
         return text
 
     def in_order(run: "re.Match[str]") -> str:
@@ -102,33 +94,27 @@ def equal(one: str, other: str) -> bool:
 
 
 def text_hash(text: str) -> str:
-    """SHA-256 of the canonical form, in hexadecimal."""
     return hashlib.sha256(tidy(text).encode()).hexdigest()
 
 
 def loose_form(text: str) -> str:
-    """Normalize compatibility characters (NFKC) and spaces. Not for equality: 2⁵ and 25 have the same loose form."""
+    """Not for equality: 2⁵ and 25 have the same form."""
     return " ".join(_normalized(text, "NFKC", "NFKD").split())
 
 
 def name_form(name: str) -> str:
-    """Return the same form for names that look alike. Idempotent.
-
-    It ignores invisible and compatibility characters, spacing, case, and the ".0" of numbers in spreadsheets.
-    """
+    """Return one form for names that look alike, also for 1 and 1.0. Idempotent."""
     seen = _INVISIBLE.sub("", loose_form(name))
-    # Case folding decomposes some characters.
     form = loose_form(seen.casefold())
     whole = _WHOLE.fullmatch(form)
     return whole[1] if whole else form
 
 
 def loose_hash(text: str) -> str:
-    """SHA-256 of the loose form, in hexadecimal."""
     return hashlib.sha256(loose_form(text).encode()).hexdigest()
 
 
-# Characters that are part of the one before: marks (categories Mn, Mc and Me), joiners, skin tones.
+# Parts of the character before.
 _MARKS: Final = "".join(mark for mark in map(chr, range(0x300, 0x10000)) if unicodedata.category(mark)[0] == "M")
 _RARE_MARKS: Final = "".join(
     mark
@@ -136,28 +122,27 @@ _RARE_MARKS: Final = "".join(
     if unicodedata.category(mark)[0] == "M"
 )
 _JOINER: Final = "\u200d"
-# The lookahead is faster than a class with rare characters.
+# Faster than a class with rare characters.
 _EXTENDED: Final = (
     rf"(?:[{_MARKS}\u200c{_JOINER}]|[\U0001f3fb-\U0001f3ff]"
     rf"|(?=[\U00010000-\U0001efff\U000e0100-\U000e01ef])[{_RARE_MARKS}])"
 )
 _FLAG_LETTERS: Final = r"\U0001f1e6-\U0001f1ff"
-# Scripts without spaces between words, in which each character is a word.
+# Without spaces each character is a word.
 _UNSPACED: Final = r"\u0e00-\u0e4f\u0e80-\u0ecf\u0f40-\u0fbc\u1000-\u103f\u1780-\u17d3\u3040-\u30ff\u3400-\u9fff"
 
-# A run of letters and digits, a run of white space, or one other visible character with its marks.
 WORDS = re.compile(
     rf"\s++|[^\W{_UNSPACED}]++(?:{_EXTENDED}++[^\W{_UNSPACED}]*+)*+|[{_FLAG_LETTERS}]{{2}}"
     rf"|\S{_EXTENDED}*+(?:(?<={_JOINER})[^\w\s]{_EXTENDED}*+)*+"
 )
 
-_CONTINUES: Final = re.compile(rf"{_EXTENDED}|[\U000e0020-\U000e007f]")  # the tags of a flag
+_CONTINUES: Final = re.compile(rf"{_EXTENDED}|[\U000e0020-\U000e007f]")
 _FLAG_LETTERS_BEFORE: Final = re.compile(rf"[{_FLAG_LETTERS}]*+\Z")
 _FLAG_LETTER: Final = re.compile(f"[{_FLAG_LETTERS}]")
 
 
 def cut_before(text: str, most: int) -> int:
-    """Return the last position up to `most` that is not inside a visible character."""
+    """Return the last position up to `most` that divides no visible character."""
     for place in range(most, max(0, most - _LONG_RUN), -1):
         if text[place - 1] != _JOINER and not _CONTINUES.match(text, place) and not _divides_flag(text, place):
             return place
@@ -165,7 +150,7 @@ def cut_before(text: str, most: int) -> int:
 
 
 def _divides_flag(text: str, place: int) -> bool:
-    """Is the position inside a pair of flag letters, counted from the start of their run?"""
+    """Flag letters pair from the start of a run."""
     if not _FLAG_LETTER.match(text, place):
         return False
     run = _FLAG_LETTERS_BEFORE.search(text[max(0, place - _LONG_RUN) : place])

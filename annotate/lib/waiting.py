@@ -1,5 +1,3 @@
-"""Limit how long web processes wait for the database. Workers and commands have no limit."""
-
 import select
 import time
 
@@ -8,23 +6,20 @@ from django.conf import settings
 from django.db import connections
 from psycopg2 import extensions
 
-# Seconds that the client waits longer than the limit of the server.
+# Seconds that the client waits longer than the server.
 GRACE = 2.0
-# The limit in seconds after a timeout, until the server answers again.
+# Seconds per wait after a timeout, until the server answers.
 WHILE_SILENT = 1.0
 CONNECTED = (extensions.STATUS_READY, extensions.STATUS_BEGIN, extensions.STATUS_PREPARED)
 
 
 def bound_waiting() -> None:
-    """Limit all waits of this process from its next connection on.
-
-    The server gets its limits as options, which poolers refuse. The client also enforces them, in case it hangs.
-    """
+    """Limit the waits of a web process. The client limits too, because poolers refuse options and servers hang."""
     if settings.PREPARED_STATEMENTS:
         limits = {"statement_timeout": settings.DB_STATEMENT_TIMEOUT, "lock_timeout": settings.DB_LOCK_TIMEOUT}
         limit_options = " ".join(f"-c {name}={seconds * 1000}" for name, seconds in limits.items() if seconds)
         options = connections.databases["default"].setdefault("OPTIONS", {})
-        # The options of DATABASE_URL come last, so they win.
+        # The options of DATABASE_URL win.
         options["options"] = f"{limit_options} {options.get('options', '')}".strip()
     extensions.set_wait_callback(
         Waiting(
@@ -35,17 +30,16 @@ def bound_waiting() -> None:
 
 
 class Waiting:
-    """psycopg2's callback for waiting. Limits in seconds, 0 for none."""
+    """psycopg2's callback. Limits in seconds, 0 for none."""
 
     def __init__(self, *, connecting: float, answering: float) -> None:
         self._connecting, self._answering = connecting, answering
         self._silent = False
 
     def __call__(self, connection: extensions.connection) -> None:
-        """Raises psycopg2.OperationalError after the limit. psycopg2 then closes the connection."""
+        """Raises OperationalError after the limit. psycopg2 then closes the connection."""
         limit = self._answering if connection.status in CONNECTED else self._connecting
         if limit and self._silent:
-            # One request waits for the full limit, the following ones do not.
             limit = min(limit, WHILE_SILENT)
         deadline = time.monotonic() + limit if limit else None
         while (state := connection.poll()) != extensions.POLL_OK:

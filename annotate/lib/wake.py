@@ -1,4 +1,4 @@
-"""Wake workers. A message only carries ids of stored rows, so a lost one costs only time."""
+"""Wake workers. A message carries only ids of stored rows, so a lost one costs only time."""
 
 import logging
 from functools import partial
@@ -12,7 +12,6 @@ log = logging.getLogger(__name__)
 
 
 def wake(task: str, *ids: int) -> None:
-    """Send a task when the transaction commits. If the broker is down, the sweep finds the rows later."""
     transaction.on_commit(partial(_send, task, ids))
 
 

@@ -1,5 +1,3 @@
-"""Create pools and add prompts to them, one by one or from files."""
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +26,7 @@ from annotate.pools.quarantine import Holders, mark, note, reason_of
 from annotate.pools.rules import Prepared, PromptDraft, prepare
 from annotate.pools.split_rules import ALONE, draw_split, group_key
 
-# The key of an advisory lock: see hold_split_map.
+# advisory lock of hold_split_map
 ADDING_PROMPTS: Final = 0x70_72_6F_6D_70_74
 
 
@@ -37,8 +35,6 @@ class NameTaken(Refusal):
 
 
 class DuplicatePrompt(Refusal):
-    """The pool already has an equal prompt, in `prompt`."""
-
     def __init__(self, prompt: Prompt) -> None:
         super().__init__(prompt)
         self.prompt = prompt
@@ -51,7 +47,7 @@ class DuplicatePrompt(Refusal):
 
 
 class OtherSide(Refusal):
-    """The prompt was exported on one side of the split, and its group is on the other side now."""
+    """It was exported on one side of the split, and its group is on the other side now."""
 
     def __init__(self, group: str, imported: str, side: str) -> None:
         super().__init__(group, imported, side)
@@ -66,7 +62,7 @@ class OtherSide(Refusal):
 
 
 def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
-    """Raises NameTaken."""
+    """Create a pool. Raises NameTaken."""
     try:
         with transaction.atomic():
             return Pool.objects.create(name=name, description=description, created_at=now)
@@ -77,7 +73,7 @@ def create_pool(*, name: str, description: str = "", now: datetime) -> Pool:
 def add_prompt(
     *, pool: Pool, draft: PromptDraft, now: datetime, parent: Prompt | None = None, author: User | None = None
 ) -> Prompt:
-    """Add a prompt to the pool and to its group, in quarantine if the other side of the split uses an equal text.
+    """Add a prompt, in quarantine if the other side of the split uses an equal text.
 
     `parent`: the prompt that this one edits; `author`: the labeler who wrote it. Raises BadPrompt, DuplicatePrompt.
     """
@@ -89,7 +85,7 @@ def add_prompt(
 
 @dataclass(frozen=True)
 class Added:
-    """The new prompt, or the equal one that the pool already had."""
+    """A new prompt, or the equal one that the pool already had."""
 
     prompt: Prompt
     is_new: bool
@@ -107,7 +103,7 @@ def add_prompts(
     parent: Prompt | None = None,
     author: User | None = None,
 ) -> list[Added]:
-    """Add many prompts with few queries, some of them in quarantine. The result has the order of `prompts`.
+    """Add prompts in the order of the result, some of them in quarantine.
 
     The group of a prompt is that of its parent, else of its owner, its instruction or an equal prompt.
     """
@@ -126,24 +122,21 @@ def hold_split_map() -> None:
 
 
 def hold_pools_of(prompts: Collection[int]) -> None:
-    """Lock the pools of these prompts: nobody else decides about quarantine or creates tasks in them.
-
-    Take this lock before all others. Adding prompts and labeling do not wait for it.
-    """
+    """Lock out decisions about quarantine and new tasks. Take it before all other locks. Labeling does not wait."""
     pools = Pool.objects.filter(prompts__in=prompts).values("id")
     list(Pool.objects.filter(id__in=pools).order_by("id").select_for_update(no_key=True).values_list("id"))
 
 
 def keep_quarantine(pool_id: int) -> None:
-    """Take a shared lock that excludes decisions about quarantine in this pool. Take it before all other locks."""
+    """Take a shared lock that excludes decisions about quarantine, before all other locks."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM pools_pool WHERE id = %s FOR SHARE", [pool_id])
 
 
 def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
-    """Return for each prompt why it cannot be on the side of the split that it names, or "".
+    """Return for each prompt why it cannot be on the side that it names, or "".
 
-    Call it in the transaction that adds the prompts, because it locks the split map.
+    Locks the split map until the prompts are added in the same transaction.
     """
     if not any(prompt.draft.split for prompt in prompts):
         return [""] * len(prompts)
@@ -155,7 +148,7 @@ def other_side(*, pool: Pool, prompts: Sequence[Prepared]) -> list[str]:
     refusals: list[str] = []
     for prompt, key in zip(prompts, keys, strict=True):
         imported, refusal = prompt.draft.split, ""
-        # Duplicates are not added, so they do not determine the side of a group.
+        # Duplicates do not determine the side of a group.
         if imported and prompt.content_hash not in met:
             holder = holders.of_text(prompt.content_hash) if key.startswith(ALONE) else None
             side = holder.group.split if holder else sides.setdefault(key, imported)
@@ -174,7 +167,6 @@ def _add(
         parent.refresh_from_db(fields=["quarantine_reason", "quarantine_twin"])
     here = _in_pool(pool, prompts)
     holders = Holders.of({text for prompt in prompts if prompt.content_hash not in here for text in prompt.hashes})
-    # The first of several equal prompts is added.
     new: dict[str, Prepared] = {}
     for prompt in prompts:
         if prompt.content_hash not in here:
@@ -204,7 +196,7 @@ def _add(
         examples += [ExampleText(prompt=row, content_hash=text) for text in sorted(prompt.example_hashes)]
         added.append(Added(row, is_new=True))
     made = [each.prompt for each in added if each.is_new]
-    # Those in quarantine refer to the others, so they are stored last.
+    # Those in quarantine refer to the others.
     Prompt.objects.bulk_create([prompt for prompt in made if not prompt.quarantined_at])
     Prompt.objects.bulk_create(quarantined := [prompt for prompt in made if prompt.quarantined_at])
     ExampleText.objects.bulk_create(examples)
@@ -266,7 +258,7 @@ def start_import(
     by: User | None,
     now: datetime,
 ) -> ImportJob:
-    """Store the file and wake a worker that imports it. `defaults`: values that the file lacks. Raises BadFile."""
+    """Store the file and wake a worker. `defaults`: values that the file lacks. Raises BadFile."""
     with transaction.atomic():
         job = jobs.store(pool=pool, kind=kind, file_name=file_name, data=data, defaults=defaults, by=by, now=now)
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)
@@ -278,7 +270,7 @@ class AlreadyDecided(Refusal):
 
 
 def drop_fields(*, job: ImportJob) -> None:
-    """Confirm that the import drops the fields in question, and wake a worker. Raises AlreadyDecided."""
+    """Confirm that the import drops the fields in question. Raises AlreadyDecided."""
     names = [loss["name"] for loss in job.losses]
     with transaction.atomic():
         _decide(job, state=ImportState.WAITING, ignore=sorted({*job.ignore, *names}))
@@ -298,7 +290,7 @@ def _decide(job: ImportJob, **columns: Any) -> None:
 
 
 def sweep_imports(*, now: datetime) -> int:
-    """Wake workers for imports whose message or worker was lost. Returns their number."""
+    """Wake workers for imports whose message or worker was lost."""
     due = list(jobs.due(now).order_by("id"))
     for job in due:
         wake(jobs.TASKS[ImportKind(job.kind)], job.id)

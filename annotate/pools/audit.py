@@ -1,7 +1,6 @@
-"""Find prompts that share a text or an owner with the other side of the split, from raw texts and names.
+"""Find prompts that share a text or an owner with the other side of the split, without group ids and stored hashes.
 
-The audit trusts neither group ids nor stored hashes. Memory: 16 bytes for each prompt, 8 for each few-shot example and
-group. The owner of a prompt is its customer or writer; an edit belongs to the owner of the root of its lineage.
+Memory: 16 bytes per prompt, 8 per few-shot example and group. An edit belongs to the owner of its root.
 """
 
 import hashlib
@@ -35,9 +34,9 @@ class Seen:
 
 
 def find() -> list[Case]:
-    """Return the prompts to put into quarantine so that no owner and no text is on both sides.
+    """Return the prompts to quarantine. An owner keeps the side of its group, a text that of its oldest prompt.
 
-    An owner keeps the side of its group, a text that of its oldest prompt. The result depends only on stored rows.
+    The result depends only on stored rows.
     """
     owners, texts = both_sides()
     if not len(owners) and not len(texts):
@@ -55,7 +54,7 @@ def find() -> list[Case]:
 
 
 def both_sides() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Return the short hashes of owners and texts that both sides use. Groups count as uses by their owners."""
+    """Return the short hashes of owners and texts on both sides. Groups count as uses by their owners."""
     owners: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     texts: dict[str, Hashes] = {split: array("Q") for split in Split.values}
     for seen in prompts_in_use():
@@ -73,7 +72,7 @@ def shared(hashes: Mapping[str, Hashes]) -> npt.NDArray[np.uint64]:
 
 
 def cases(by_owner: Mapping[str, Collection[Use]], by_text: Mapping[str, Collection[Use]]) -> list[Case]:
-    """Select prompts to quarantine: by owners, then by texts among the rest."""
+    """Select by owners, then by texts among the rest."""
     sides = dict(PromptGroup.objects.filter(key__in=list(by_owner)).values_list("key", "split"))
     to_quarantine: dict[int, Case] = {}
     for owner, uses in sorted(by_owner.items()):
@@ -106,7 +105,7 @@ def prompts_in_use() -> Iterator[Seen]:
 def owners_of(prompts: Sequence[int]) -> dict[int, str]:
     """Map prompt ids to owner keys. Deleted prompts are missing.
 
-    One query for each generation of edits, because a recursive query would read the whole table.
+    One query per generation of edits, because a recursive query would read the whole table.
     """
     known: dict[int, tuple[int | None, str, str, int | None]] = {}
     missing = set(prompts)
@@ -135,5 +134,5 @@ def owners_of_many(prompts: Iterable[int]) -> Iterator[tuple[int, str]]:
 
 
 def short_hash(key: str) -> int:
-    """Hash a key to 64 bits. A million keys collide with a chance of one in ten million; `find` compares whole keys."""
+    """Hash to 64 bits. A million keys collide with a chance of one in ten million; `find` compares whole keys."""
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest())

@@ -92,10 +92,10 @@ class PromptSearchForm(forms.Form):
         try:
             return canonical(tag) if tag else ""
         except BadLanguage:
-            # No prompt has it, so the list is empty.
+            # no prompt has it, so the list is empty
             return tag
 
     def filters(self) -> Filters:
-        """Return the criteria. Invalid values in the address are ignored."""
+        """Invalid values in the address are ignored."""
         self.full_clean()
         return Filters(**{name: self.cleaned_data.get(name, "") for name in self.fields})

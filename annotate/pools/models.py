@@ -9,7 +9,7 @@ from annotate.accounts.models import User
 
 
 class Kind(models.TextChoices):
-    """The kinds of prompts that labelers wrote for InstructGPT (arXiv 2203.02155, A.1)."""
+    """From InstructGPT (arXiv 2203.02155, A.1)."""
 
     PLAIN = "plain", _("Plain")
     FEW_SHOT = "few_shot", _("Few-shot")
@@ -22,7 +22,7 @@ class Source(models.TextChoices):
 
 
 class Category(models.TextChoices):
-    """The ten use cases of InstructGPT (A.2)."""
+    """From InstructGPT (A.2)."""
 
     GENERATION = "generation", _("Generation")
     OPEN_QA = "open_qa", _("Open QA")
@@ -63,7 +63,7 @@ class Pool(models.Model):
 
 
 class PromptGroup(models.Model):
-    """Prompts that must stay on one side of the split. A trigger prevents changes of the side after the draw."""
+    """Prompts that stay on one side of the split. A trigger prevents changes of the side."""
 
     key = models.CharField(max_length=300, unique=True)
     split = models.CharField(max_length=8, choices=Split.choices)
@@ -87,7 +87,7 @@ class Prompt(models.Model):
     messages = models.JSONField(help_text=_("a list of {role, content}; the last one is the user's"))
     # Few-shot only: {"instruction", "pairs": [{"query", "response"}]}.
     shots = models.JSONField(null=True)
-    # Imported answers, {field of the file: value}. Labelers never see them.
+    # {field of the file: value}. Labelers never see them.
     reference = models.JSONField(_("reference answer"), null=True)
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
     source = models.CharField(_("source"), max_length=16, choices=Source.choices)
@@ -96,7 +96,6 @@ class Prompt(models.Model):
     language = models.CharField(_("language"), max_length=16, default="en")
     licence = models.CharField(_("licence"), max_length=100, blank=True)
     external_id = models.CharField(_("id in its source"), max_length=200, blank=True)
-    # The messages as one text.
     text = models.TextField()
     search = models.GeneratedField(
         # PostgreSQL limits an index entry to about a megabyte.
@@ -105,22 +104,21 @@ class Prompt(models.Model):
         db_persist=True,
     )
     content_hash = models.CharField(max_length=64, help_text=_("sha256 of the normalised messages"))
-    # The prompt that this one edits, and the user who wrote it.
+    # The prompt that this one edits, and its writer.
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="edits")
     author = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="prompts_written")
-    # Ids of the authors of this prompt and its ancestors, who do not get it as a task.
+    # Authors of this prompt and its ancestors do not get it as a task.
     authors = ArrayField(models.BigIntegerField(), default=list)
     # Higher comes first in campaigns that use priorities.
     priority = models.SmallIntegerField(_("priority"), default=0)
     created_at = models.DateTimeField()
-    # Prompts in quarantine are not sampled, and get into no task and no export.
+    # Prompts in quarantine get into no sampling, task or export.
     quarantined_at = models.DateTimeField(null=True)
     quarantine_reason = models.CharField(
         max_length=16, choices=QuarantineReason.choices, blank=True, default="", db_default=""
     )
-    # The prompt that it conflicts with.
     quarantine_twin = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="+")
-    # The manager who decided to keep it in quarantine.
+    # The manager who keeps it in quarantine.
     quarantine_decided_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
     )
@@ -164,15 +162,14 @@ class Prompt(models.Model):
             models.UniqueConstraint(fields=["pool", "content_hash"], name="prompt_once_in_pool"),
         ]
         indexes = [
-            # For equal prompts on the other side of the split.
+            # Equal prompts on the other side of the split.
             models.Index(fields=["content_hash"], name="prompt_content_hash"),
-            # The quarantine page of a pool.
             models.Index(
                 fields=["pool", "quarantined_at"],
                 condition=models.Q(quarantined_at__isnull=False),
                 name="prompt_quarantined",
             ),
-            # For the import of completions.
+            # The import of completions.
             models.Index(fields=["pool", "external_id"], name="prompt_external_id"),
             GinIndex(fields=["search"], name="prompt_search"),
         ]
@@ -182,7 +179,7 @@ class Prompt(models.Model):
 
 
 class ExampleText(models.Model):
-    """The hash of a training example of a few-shot prompt, except of the one that equals the prompt itself."""
+    """Hashes of a few-shot prompt's training examples, except of the one that equals the prompt."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="example_texts")
     content_hash = models.CharField(max_length=64, help_text=_("as Prompt.content_hash"))
@@ -193,12 +190,12 @@ class ExampleText(models.Model):
 
 
 class QuarantineEvent(models.Model):
-    """One decision about a prompt's quarantine. A trigger prevents changes."""
+    """A trigger prevents changes."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="quarantine_events")
     move = models.CharField(max_length=16, choices=QuarantineMove.choices)
     reason = models.CharField(max_length=16, choices=QuarantineReason.choices)
-    # No foreign key, because this prompt may be deleted.
+    # This prompt may be deleted, so there is no foreign key.
     twin_id = models.BigIntegerField(null=True)
     # None: an import or a command.
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
@@ -232,19 +229,18 @@ ENDED = (ImportState.DONE, ImportState.FAILED, ImportState.CANCELLED)
 
 
 class ImportJob(models.Model):
-    """The import of a file into a pool. The file is stored in rows, so that any worker can continue."""
+    """Rows contain the file, so that any worker can continue."""
 
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="imports")
     kind = models.CharField(max_length=16, choices=ImportKind.choices)
     file_name = models.CharField(max_length=255)
     defaults = models.JSONField(default=dict)
-    # Fields of the file that the import does not use.
     ignored_fields = models.JSONField(default=list)
-    # Fields that a manager decided to drop.
+    # A manager decided to drop these.
     ignore = models.JSONField(default=list)
-    # Whether the whole file has been searched for such text. No line is imported before.
+    # No line is imported before the whole file is checked.
     checked = models.BooleanField(default=False)
-    # The fields with such text: [{"name", "lines", "examples"}].
+    # [{"name", "lines", "examples"}].
     losses = models.JSONField(default=list)
     state = models.CharField(max_length=16, choices=ImportState.choices, default=ImportState.WAITING)
     leased_until = models.DateTimeField(null=True)
@@ -252,9 +248,8 @@ class ImportJob(models.Model):
     lines_done = models.PositiveIntegerField(default=0)
     taken = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
-    # Imported prompts of customers without a name.
+    # Prompts of unnamed customers.
     nobodys = models.PositiveIntegerField(default=0)
-    # Imported prompts that went into quarantine.
     quarantined = models.PositiveIntegerField(default=0, db_default=0)
     error = models.TextField(blank=True)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
@@ -274,7 +269,7 @@ class ImportJob(models.Model):
             ),
         ]
         indexes = [
-            # The sweep, which searches for jobs without a worker.
+            # Jobs without a worker.
             models.Index(
                 fields=["leased_until"],
                 condition=models.Q(state__in=[ImportState.WAITING, ImportState.RUNNING]),
@@ -288,7 +283,7 @@ class ImportJob(models.Model):
 
     @property
     def unused_fields(self) -> list[str]:
-        """The ignored fields without text, about which nobody was asked."""
+        """Fields without text need no decision."""
         return [name for name in self.ignored_fields if name not in self.ignore]
 
 
@@ -302,11 +297,9 @@ class ImportChunk(models.Model):
 
 
 class ImportLine(models.Model):
-    """The result of one line: the prompt, or the reason why it was refused."""
-
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="lines")
     number = models.PositiveIntegerField()
-    # The new prompt, or the equal prompt if the line is a duplicate.
+    # The new prompt, or the equal one of a duplicate.
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
     refusal = models.TextField(blank=True)
 

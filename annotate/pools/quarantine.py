@@ -1,7 +1,6 @@
-"""Quarantine: find prompts with equal texts on the other side of the split, and mark prompts.
+"""Quarantine of prompts whose text the other side of the split uses, as a prompt or as a few-shot example.
 
-Only one side of the split may use a text, as a prompt or as a few-shot example. A new prompt that breaks this goes into
-quarantine; annotate/work/quarantine.py handles its tasks.
+annotate/work/quarantine.py handles their tasks.
 """
 
 from collections import defaultdict
@@ -24,7 +23,7 @@ from annotate.pools.split_rules import owner_key
 
 @dataclass(frozen=True)
 class Case:
-    """A prompt to quarantine. `twin_id`: the prompt that it conflicts with, None if only its owner's group is."""
+    """A prompt to quarantine. `twin_id`: the prompt that it conflicts with, None if it is only the owner's group."""
 
     prompt_id: int
     twin_id: int | None
@@ -56,14 +55,14 @@ class Holders:
         return next(iter(self.by_hash.get(text, ())), None)
 
     def opposite(self, hashes: Iterable[str], split: str) -> list[Prompt]:
-        """Return the prompts on the other side with any of these texts, the oldest first."""
+        """Return the prompts on the other side with these texts, the oldest first."""
         prompts = {
             id(prompt): prompt
             for text in sorted(hashes)
             for prompt in self.by_hash.get(text, ())
             if prompt.group.split != split
         }
-        # A prompt that is not stored yet has no id.
+        # Prompts that are not stored yet have no id.
         return sorted(prompts.values(), key=lambda prompt: prompt.id or float("inf"))
 
 
@@ -73,7 +72,7 @@ def reason_of(content_hash: str, twin: Prompt) -> QuarantineReason:
 
 
 def in_the_way(prompts: Collection[Prompt]) -> dict[int, list[Prompt]]:
-    """Map prompt ids to the prompts on the other side that share a text. At most four queries."""
+    """Map prompt ids to prompts on the other side that share a text. At most four queries."""
     hashes = {prompt.id: {prompt.content_hash} for prompt in prompts}
     for prompt_id, text in ExampleText.objects.filter(prompt__in=hashes).values_list("prompt", "content_hash"):
         hashes[prompt_id].add(text)
@@ -82,7 +81,7 @@ def in_the_way(prompts: Collection[Prompt]) -> dict[int, list[Prompt]]:
 
 
 def is_on_wrong_side(prompt: Prompt) -> bool:
-    """Is the group of the prompt's owner on the other side? An edit belongs to the owner of its root."""
+    """Is the group of the owner on the other side? An edit belongs to the owner of its root."""
     root = prompt
     while root.parent_id is not None:
         root = Prompt.objects.defer("search").get(id=root.parent_id)
@@ -92,7 +91,7 @@ def is_on_wrong_side(prompt: Prompt) -> bool:
 
 
 def mark(prompt: Prompt, *, reason: str, twin: Prompt | None, now: datetime) -> None:
-    """Set the quarantine columns. The caller saves them."""
+    """The caller saves the columns."""
     prompt.quarantined_at, prompt.quarantine_reason, prompt.quarantine_twin = now, reason, twin
 
 

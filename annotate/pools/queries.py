@@ -1,5 +1,3 @@
-"""Search and count prompts, and list imports."""
-
 from collections import Counter
 from dataclasses import dataclass
 
@@ -12,7 +10,7 @@ from annotate.pools.models import ImportJob, ImportLine, Pool, Prompt, Quarantin
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Search criteria; "" matches everything. `words` uses web search syntax: "exact phrase", -without, or."""
+    """Empty criteria match everything. `words` uses web search syntax: "exact phrase", -without, or."""
 
     words: str = ""
     kind: str = ""
@@ -42,7 +40,6 @@ def search_prompts(prompts: QuerySet[Prompt], words: str) -> QuerySet[Prompt]:
 
 
 def pools() -> QuerySet[Pool]:
-    """Return the pools by name, with `size`, the number of prompts."""
     counted = Prompt.objects.filter(pool=OuterRef("id")).order_by().values("pool").annotate(n=Count("id"))
     return Pool.objects.annotate(size=Coalesce(Subquery(counted.values("n")), 0)).order_by("name")
 

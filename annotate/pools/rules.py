@@ -1,5 +1,3 @@
-"""What makes a prompt: checks, canonical forms, few-shot examples and hashes. Pure functions."""
-
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,9 +16,9 @@ from annotate.pools.models import MAX_PRIORITY, Category, Kind, Prompt, Source
 ROLES: Final = ("system", "user", "assistant")
 # Characters. Longer than any policy's context, and within PostgreSQL's limit of a search index entry.
 MAX_PROMPT_LENGTH: Final = 200_000
-# A page takes a third of a millisecond for each message that it shows.
+# A page takes a third of a millisecond for each.
 MAX_MESSAGES: Final = 1_000
-# Characters of all examples together, which are compared in memory. It grows with the square of the number of pairs.
+# Characters. They are compared in memory, and grow with the square of the number of pairs.
 MAX_EXAMPLES_LENGTH: Final = 20_000_000
 
 
@@ -35,7 +33,7 @@ class Pair(TypedDict):
 
 
 class Shots(TypedDict):
-    """A few-shot instruction with at least 2 pairs."""
+    """At least 2 pairs."""
 
     instruction: str
     pairs: list[Pair]
@@ -47,7 +45,7 @@ class BadPrompt(Refusal):
 
 @dataclass(frozen=True, kw_only=True)
 class PromptDraft:
-    """An unchecked prompt: `messages`, or `shots` for a few-shot instruction."""
+    """Unchecked: `messages`, or `shots` for a few-shot instruction."""
 
     messages: Sequence[Mapping[str, object]] = ()
     shots: Mapping[str, object] | None = None
@@ -58,9 +56,7 @@ class PromptDraft:
     language: str = "en"
     licence: str = ""
     external_id: str = ""
-    # Higher comes first, in campaigns that use priorities.
     priority: int = 0
-    # Imported answers by field name. Labelers never see them.
     reference: Mapping[str, object] | None = None
     # From an earlier export.
     split: str = ""
@@ -85,7 +81,6 @@ class Prepared:
 
     @cached_property
     def example_hashes(self) -> set[str]:
-        """The hashes of the training examples whose text differs from the prompt's."""
         return example_hashes(self.shots) - {self.content_hash} if self.shots else set()
 
     @property
@@ -117,7 +112,7 @@ def prepare(draft: PromptDraft) -> Prepared:
 
 
 def check_examples(pairs: int, characters: int) -> None:
-    """Check the total length of the training examples. Raises BadPrompt."""
+    """Limit the total length of the training examples. Raises BadPrompt."""
     if pairs * characters > MAX_EXAMPLES_LENGTH:
         raise BadPrompt(
             _(
@@ -129,10 +124,7 @@ def check_examples(pairs: int, characters: int) -> None:
 
 
 def canonical_messages(raw: object) -> list[Message]:
-    """Check and tidy messages: an optional system message, then user and assistant in turn, the user last.
-
-    Raises BadPrompt.
-    """
+    """Check for an optional system message, then user and assistant in turn, the user last. Raises BadPrompt."""
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
         raise BadPrompt(_("There is no prompt. Enter one."))
     if len(raw) > MAX_MESSAGES:
@@ -187,7 +179,7 @@ def _storable(text: str, name: str) -> str:
 
 
 def canonical_shots(raw: Mapping[str, object]) -> Shots:
-    """Check and tidy an instruction and its pairs. Raises BadPrompt."""
+    """Check and tidy few-shot pairs. Raises BadPrompt."""
     pairs = raw.get("pairs")
     if not isinstance(pairs, Sequence) or isinstance(pairs, str) or len(pairs) < 2:
         raise BadPrompt(_("A few-shot prompt needs at least two query/response pairs. Add pairs."))
@@ -206,16 +198,15 @@ def _pair(number: int, raw: object) -> Pair:
 
 
 def render_shots(instruction: str, pairs: Sequence[Pair]) -> str:
-    """Return the prompt: the instruction, all pairs, and no response to the last query."""
     *solved, last = pairs
     shown = [f"Input: {pair['query']}\nOutput: {pair['response']}" for pair in solved]
     return "\n\n".join([instruction, *shown, f"Input: {last['query']}\nOutput:"])
 
 
 def shot_examples(shots: Shots) -> list[tuple[str, str]]:
-    """Return the K training examples of an instruction with K pairs, as (prompt text, completion).
+    """Return the K training examples of K pairs, as (prompt text, completion).
 
-    Each pair is the last one once, after the other K-1 in their order (arXiv 2203.02155, A.1).
+    Each pair is the last one once, after the others in their order (arXiv 2203.02155, A.1).
     """
     pairs = shots["pairs"]
     return [
@@ -280,7 +271,6 @@ def prompt_text(messages: Sequence[Message]) -> str:
 
 
 def content_hash(messages: Sequence[Message]) -> str:
-    """Return the SHA-256, in hexadecimal, of the roles and canonical texts."""
     return messages_hash(messages, tidy)
 
 

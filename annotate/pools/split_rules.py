@@ -1,4 +1,4 @@
-"""The split: keys of groups and owners, the draw, and conflicts. Pure functions."""
+"""The split: keys of groups and owners, the draw, and conflicts."""
 
 import hashlib
 import hmac
@@ -9,15 +9,14 @@ from annotate.lib.text import loose_form, loose_hash, name_form
 from annotate.pools.models import Source, Split
 from annotate.pools.rules import Prepared, messages_hash
 
-# Prefix of the keys of groups that depend on a text alone.
+# These keys depend on a text alone.
 ALONE: Final = "prompt:"
 
 
 def group_key(prompt: Prepared, *, author_id: int | None) -> str:
-    """Return the key of the prompt's group: its owner, else its imported group, its instruction or its text.
+    """Return the group's key: that of the owner, else of the imported group, the instruction or the text.
 
-    It uses loose forms, so prompts that differ only in spacing share a group. Never change it: the
-    splits of stored groups were drawn from their keys.
+    Never change it: the sides of stored groups were drawn from their keys. Loose forms make different spacing equal.
     """
     draft = prompt.draft
     if owner := owner_key(source=draft.source, source_user=draft.source_user, author_id=author_id):
@@ -30,7 +29,6 @@ def group_key(prompt: Prepared, *, author_id: int | None) -> str:
 
 
 def owner_key(*, source: str, source_user: str, author_id: int | None) -> str:
-    """Return the key of the customer or writer of a prompt, "" if it has none."""
     name = name_key(source_user)
     if source == Source.CUSTOMER and name:
         return f"customer:{name}"
@@ -40,13 +38,13 @@ def owner_key(*, source: str, source_user: str, author_id: int | None) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return the same key for all spellings of a name. A change needs a migration of the keys."""
+    """Return one key for all spellings of a name. A change needs a migration of stored keys."""
     key = name_form(name)
     return key if len(key) <= 200 else loose_hash(key)
 
 
 class Use(NamedTuple):
-    """A prompt that uses some text or owner. `example`: the text is one of its few-shot examples."""
+    """A prompt that uses a text or owner. `example`: the text is one of its few-shot examples."""
 
     prompt_id: int
     split: str
@@ -54,7 +52,7 @@ class Use(NamedTuple):
 
 
 def wrong_side(uses: Collection[Use], side: str | None) -> list[tuple[Use, Use | None]]:
-    """Return the uses of one owner that are not on `side`, each with the oldest use on it, if any.
+    """Return one owner's uses that are not on `side`, each with the oldest use on it, if any.
 
     `side` None means the side of the oldest prompt.
     """
@@ -65,9 +63,9 @@ def wrong_side(uses: Collection[Use], side: str | None) -> list[tuple[Use, Use |
 
 
 def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]:
-    """Return the uses to remove so that each text is on one side, each with the use that it conflicts with.
+    """Return the uses to remove so that each text is on one side, each with a use that it conflicts with.
 
-    In the order of their ids, prompts with a text on the other side are removed and do not count afterwards.
+    Removed prompts do not count against those with higher ids.
     """
     texts: dict[int, list[tuple[str, Use]]] = {}
     for text, uses in sorted(by_text.items()):
@@ -91,6 +89,6 @@ def equal_texts(by_text: Mapping[str, Collection[Use]]) -> list[tuple[Use, Use]]
 
 
 def draw_split(key: str, split_key: str, valid_share: float) -> Split:
-    """Draw a side from a keyed hash: reproducible, and unpredictable without the key."""
+    """Draw a side: reproducible, and unpredictable without the key."""
     digest = hmac.new(split_key.encode(), f"split:{key}".encode(), hashlib.sha256).digest()
     return Split.VALID if int.from_bytes(digest[:8], "big") < valid_share * 2**64 else Split.TRAIN

@@ -1,8 +1,6 @@
-"""Render Markdown as safe HTML that hides nothing (docs/markdown.md describes the marks).
+"""Render Markdown as safe HTML that hides nothing, in linear time (docs/markdown.md).
 
-People judge these texts, so the result shows every visible character in its order, except for marks whose effect is
-visible. The style sheet keeps spaces (`white-space: pre-wrap`). Two independent measures keep markup out: all text is
-escaped, and nh3 only keeps the elements below. The time to render grows in proportion to the text.
+Two independent measures keep markup out: all text is escaped, and nh3 keeps only the elements below.
 """
 
 import re
@@ -42,14 +40,14 @@ MAX_CACHED_CHARACTERS = 20_000
 
 
 def render(text: str, *, top_heading: int = 3) -> SafeString:
-    """Render `text`, or show it as written if it costs too much. `top_heading`: level of the first heading, 2 to 6."""
+    """Show `text` as written if it costs too much. `top_heading`: level of the first heading, 2 to 6."""
     text = plain_newlines(text)
     if len(text) > UNIT_CHARACTERS * min(MAX_COST, left()) or has_endless_line(text):
         return as_written(text)
     cached = len(text) <= MAX_CACHED_CHARACTERS
     units = _cached_cost(text, MAX_COST) if cached else cost(text, MAX_COST)
     if units > MAX_COST or not spend(units):
-        spend(len(text) // UNIT_CHARACTERS)  # the estimate took time as well
+        spend(len(text) // UNIT_CHARACTERS)
         return as_written(text)
     return _cached(text, top_heading) if cached else _rendered(text, top_heading)
 
@@ -62,7 +60,6 @@ def _rendered(text: str, top_heading: int) -> SafeString:
 
 
 def _as_text(link: "re.Match[str]") -> str:
-    """Turn a link that nh3 refused back into text, in brackets unless it has angle brackets already."""
     return link[1] + link[2] if link[2] else f"[{link[1]}]"
 
 

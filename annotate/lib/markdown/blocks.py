@@ -1,12 +1,10 @@
-"""Blocks: paragraphs, headings, code, quotes, lists and tables."""
-
 import re
 
 from annotate.lib.markdown.characters import escaped
 from annotate.lib.markdown.estimate import MAX_DEPTH
 from annotate.lib.markdown.inline import inline_html
 
-# The beginning of a block. Possessive quantifiers prevent backtracking.
+# Possessive quantifiers prevent backtracking.
 START = re.compile(
     r" {0,3}+(?:(?P<fence>`{3,}+(?=[^`]*+\Z)|~{3,}+)"
     r"|(?P<heading>\#{1,6}+)[ \t]++(?=\S)"
@@ -20,18 +18,14 @@ PIPE = re.compile(r"(?<!\\)\|")
 
 
 class Page:
-    """The HTML of a text, built block by block, and the levels of the headings above the next block."""
-
     def __init__(self, top_heading: int) -> None:
         self.top_heading = top_heading
         self.html: list[str] = []
         self.outline: list[int] = []
 
     def add_blocks(self, lines: list[str], *, depth: int, label: str = "", own: bool = False) -> None:
-        """Add `lines`.
-
-        `label`: HTML before the first paragraph. `own`: the first block that is not code determines the direction of
-        the block around it.
+        """`label`: HTML before the first paragraph. `own`: the first block that is not code has no `dir`, so that the
+        block around it takes its direction.
         """
         if label and (not lines or self._start(lines, 0, depth) or _is_code(lines[0])):
             self.html.append(f"<p>{label}</p>")
@@ -41,7 +35,6 @@ class Page:
             if _is_blank(lines[at]):
                 at += 1
                 continue
-            # A `dir` attribute hides a block from the block around it, which then finds no direction.
             direction = "" if own else ' dir="auto"'
             start = self._start(lines, at, depth)
             code = start["fence"] if isinstance(start, re.Match) else not start and _is_code(lines[at])
@@ -55,7 +48,6 @@ class Page:
             label = ""
 
     def _start(self, lines: list[str], at: int, depth: int) -> "re.Match[str] | str | None":
-        """Return the match of START, "table", or None for text and indented code."""
         line = lines[at]
         start = START.match(line)
         if start and (depth < MAX_DEPTH or start["fence"] or start["heading"]):
@@ -83,7 +75,6 @@ class Page:
         return end
 
     def _add_heading(self, start: "re.Match[str]", lines: list[str], at: int, direction: str) -> int:
-        """Continue the outline of the page without skipping a level."""
         written = len(start["heading"])
         while self.outline and self.outline[-1] >= written:
             self.outline.pop()
@@ -95,7 +86,6 @@ class Page:
     def _add_fence(self, start: "re.Match[str]", lines: list[str], at: int) -> int:
         fence = start["fence"]
         end = next((n for n in range(at + 1, len(lines)) if _closes(fence, lines[n])), None)
-        # A fence that is not closed stays visible.
         info = (lines[at] if end is None else lines[at][start.end() :]).strip(" \t")
         small = f"<small>{escaped(info)}</small>" if info else ""
         code = "".join(f"{line}\n" for line in lines[at + 1 : end])
@@ -118,7 +108,7 @@ class Page:
         while at < len(lines) and (mark := QUOTED.match(lines[at])):
             quoted.append(lines[at][mark.end() :])
             at += 1
-        bare = 0  # a lone > at the end stays visible
+        bare = 0
         while _is_blank(quoted[-1]):
             quoted.pop()
             bare += 1
@@ -150,7 +140,7 @@ class Page:
         before = line.index(marker)
         width = len(line[: start.end()].expandtabs(4))
         first = line[start.end() :]
-        if width > before + len(marker) + 4:  # the item begins with indented code
+        if width > before + len(marker) + 4:  # indented code
             width = before + len(marker) + 1
             first = line[width:]
         inner = [first]
@@ -175,7 +165,6 @@ class Page:
 
     def _add_table(self, lines: list[str], at: int, direction: str) -> int:
         classes = [_alignment(cell) for cell in _cells(lines[at + 1])]
-        # The first cell determines the direction of the table.
         self.html.append(f'<div class="wide-table"{direction} tabindex="0"><table><thead>')
         self._add_row("th", lines[at], classes, first="")
         self.html.append("</thead><tbody>")
@@ -197,7 +186,6 @@ class Page:
 
 
 def _is_blank(line: str) -> bool:
-    # Other white space is text, some of which is shown as its code.
     return not line.strip(" \t")
 
 
@@ -218,7 +206,6 @@ def _indentation(line: str) -> int:
 
 
 def _outdented(line: str, columns: int) -> str:
-    """Remove `columns` of the indentation. A tab that reaches further leaves spaces."""
     lead = line[: len(line) - len(line.lstrip(" \t"))]
     return " " * max(0, len(lead.expandtabs(4)) - columns) + line[len(lead) :]
 

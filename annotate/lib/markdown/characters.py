@@ -1,5 +1,3 @@
-"""Invisible characters: which ones a text shows as their code, and how."""
-
 import re
 from functools import cache
 from html import escape
@@ -7,21 +5,17 @@ from itertools import islice
 
 from annotate.lib.budget import spend_codes
 
-# Controls, embeddings, overrides and isolates (which reorder the text around them), soft hyphens, spaces and joiners
-# without width, fillers, tags, lone surrogates, and what else Unicode tells programs not to show. Variation selectors
-# are missing because scripts and emoji need them.
+# Default_Ignorable_Code_Point, controls, line separators and surrogates, without the variation selectors, which scripts
+# and emoji need.
 _ALWAYS_HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u115f\u1160\u17b4\u17b5\u2028\u2029\u202a-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff0-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
-# Characters that some scripts need. Texts without a letter of such a script show them as codes.
-# Marks of direction reorder numbers and signs. Hebrew needs U+034F.
+# Some scripts need these; other texts show them as codes. Marks reorder numbers and signs.
 _MARKS = "\u034f\u061c\u200e\u200f"
-# For scripts other than Latin, and emoji.
 _JOINERS = "\u200c\u200d"
-# Marks possible line ends in Thai, Lao, Burmese and Khmer.
+# Possible line ends in Thai, Lao, Burmese and Khmer.
 _WORD_ENDS = "\u200b"
-# Separates a vowel from its word and changes the shape of both.
 _MONGOLIAN_SEPARATOR = "\u180e"
 _NEEDED = _MARKS + _JOINERS + _WORD_ENDS + _MONGOLIAN_SEPARATOR
 _NEEDED_SOMEWHERE = re.compile(f"[{_NEEDED}]")
@@ -35,7 +29,6 @@ _NEEDED_WITH = {
     _WORD_ENDS: re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17b3\u17b6-\u17ff]"),
     _MONGOLIAN_SEPARATOR: re.compile("[\u1820-\u18aa]"),
 }
-# The flags of England, Scotland and Wales: a black flag and tags.
 _FLAGS = {
     "".join(f"<mark>U+E00{ord(tag):X}</mark>" for tag in f"{nation}\x7f"): "".join(
         chr(0xE0000 + ord(tag)) for tag in f"{nation}\x7f"
@@ -51,18 +44,17 @@ def _class_of(characters: str) -> "re.Pattern[str]":
 
 
 CONTROLS = _class_of(_NEEDED)
-# The address that a link leads to must be the one that is read. Persian addresses contain joiners.
+# They disguise addresses. Persian addresses contain joiners.
 NOT_IN_ADDRESSES = _class_of(_MARKS + _WORD_ENDS + _MONGOLIAN_SEPARATOR)
 
 
 def hidden_in(text: str) -> "re.Pattern[str]":
-    """Return a pattern of the characters of `text` that are shown as their code."""
     if text.isascii() or not _NEEDED_SOMEWHERE.search(text):
         return _class_of("")
     return _class_of("".join(needed for needed, script in _NEEDED_WITH.items() if not script.search(text)))
 
 
-# A text with more invisible characters shows HIDDEN for each: codes would make it twenty times as long.
+# Codes are up to twenty times as long, so longer texts show HIDDEN.
 MAX_CODES = 8_000
 HIDDEN = "\N{REPLACEMENT CHARACTER}"
 FEW_KINDS = 8
@@ -79,13 +71,12 @@ def _to_hidden(hidden: "re.Pattern[str]") -> dict[int, str]:
 
 
 def limit_codes(text: str, hidden: "re.Pattern[str]") -> str:
-    """Replace invisible characters by HIDDEN if there are too many to show as codes."""
     if not hidden.search(text):
         return text
     number = sum(1 for _match in islice(hidden.finditer(text), MAX_CODES + 1))
     if number <= MAX_CODES and spend_codes(number):
         return text
-    # Replacing one kind takes a twentieth of a translation's time, but there are 4,000 kinds.
+    # Replacing one of 4,000 kinds takes a twentieth of a translation's time.
     at = 0
     for _kind in range(FEW_KINDS):
         match = hidden.search(text, at)
@@ -97,8 +88,7 @@ def limit_codes(text: str, hidden: "re.Pattern[str]") -> str:
 
 
 def with_codes(html: str, hidden: "re.Pattern[str]") -> str:
-    """Replace invisible characters by marked codes, except in flags."""
-    # str.translate would take ten times as long, because most of 200,000 characters are visible.
+    # Ten times as fast as str.translate, because most characters are visible.
     html = hidden.sub(_code, html)
     if f"{_BLACK_FLAG}<mark>" in html:
         for codes, tags in _FLAGS.items():

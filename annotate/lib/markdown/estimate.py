@@ -1,13 +1,11 @@
-"""Estimate the cost of rendering."""
-
 import math
 import re
 
 from annotate.lib.markdown.characters import hidden_in
 
-# Deeper blocks are text, because each level costs another pass.
+# Each level costs another pass.
 MAX_DEPTH = 8
-# In units of annotate.lib.budget, enough for twelve texts: a prompt, a guideline and candidates.
+# In units of annotate.lib.budget, which allows twelve texts.
 MAX_COST = 12_000
 UNIT_CHARACTERS = 10
 OPENERS = re.compile(r"\n(?:[ \t]*+(?:[-*+>]|\#{1,6}+|[0-9]{1,9}+[.)])[ \t]++)++")
@@ -16,10 +14,9 @@ MAX_LEAD = 2 * MAX_DEPTH + 2
 
 
 def cost(text: str, enough: float = math.inf) -> int:
-    """Estimate the time to render `text`, in units of annotate.lib.budget, from counts of its marks.
+    """Estimate the units of annotate.lib.budget. Skips slow counts beyond `enough`.
 
-    Slow counts are left out if the quick ones already exceed `enough`. The weights are measured: bench/rendering.py
-    searches for the text that takes the longest for its estimate.
+    bench/rendering.py measures the weights and searches for the text that exceeds its estimate the most.
     """
     units = len(text) / UNIT_CHARACTERS + 1.2 * text.count("\n") + 3 * text.count("\n\n")
     units += 3.5 * (text.count("*") - text.count("**")) + 2.5 * text.count("`") + 3.5 * text.count("|")

@@ -1,5 +1,3 @@
-"""Marks inside a line: code, emphasis and links."""
-
 import re
 from html import escape
 
@@ -15,12 +13,12 @@ MARK = re.compile(
 ANY_MARK = re.compile(r"[*`]|\]\(|<http|<mailto:")
 TICKS = re.compile(r"`++")
 LETTER = re.compile(r"[^\W\d_]")
-# The characters next to a mark of emphasis: BEFORE and AFTER outside of the words, FIRST and LAST inside.
+# Characters next to emphasis: BEFORE and AFTER outside of the words, FIRST and LAST inside.
 BEFORE = re.compile(r"[\s(\[{\"'“‘«„:,;.!?…—–\-、。，：；！？（「『《]")
 FIRST = re.compile(r"[\w(\[{\"'“‘«„`$#@&.\-（「『《]")
 LAST = re.compile(r"[^\s(\[{“‘«„*（「『《]")
 AFTER = re.compile(r"[\s)\]}\"'”’»:,;.!?…—–\-、。，：；！？）」』》]")
-# Chinese, Japanese and Korean have no spaces around words. There `**` is emphasis, but a single star may multiply.
+# No spaces around words: `**` is emphasis, but a single star may multiply.
 CJK = re.compile("[\u2e80-\u2fff\u3040-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
 EMPHASIS = {1: ("<em>", "</em>"), 2: ("<strong>", "</strong>"), 3: ("<strong><em>", "</em></strong>")}
 
@@ -33,7 +31,7 @@ def inline_html(lines: list[str]) -> str:
 
 
 def _line(line: str, links: bool = True) -> str:
-    """Render a line. Emphasis nests, and each length of stars is open at most once."""
+    """Emphasis nests, and each length of stars is open at most once."""
     html: list[str] = []
     opened: list[tuple[int, int, int]] = []  # number of stars, place in html, place in line
     closing = _closing_ticks(line)
@@ -76,7 +74,7 @@ def _add_stars(line: str, mark: "re.Match[str]", html: list[str], opened: list[t
     if LAST.match(before) and _is_outside(AFTER, after, length):
         for number, (stars, place, began) in enumerate(opened):
             if stars == length:
-                # Single stars without a letter between them may be a product. No span is searched twice.
+                # Single stars without a letter between may multiply. No span is searched twice.
                 if length > 1 or LETTER.search(line, began, start):
                     html[place], html[-1] = EMPHASIS[length]
                 del opened[number:]

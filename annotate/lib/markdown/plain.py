@@ -1,5 +1,3 @@
-"""Texts without Markdown: every character and space as it is, escaped."""
-
 import re
 from collections.abc import Iterator
 
@@ -9,10 +7,9 @@ from annotate.lib.budget import spend_codes
 from annotate.lib.markdown.characters import MAX_CODES, escaped, hidden_in, limit_codes, plain_newlines, with_codes
 from annotate.lib.text import cut_before
 
-# Browsers take minutes to lay out a paragraph of 200,000 characters with changes of direction or accents. So long texts
-# are divided into elements of at most this length, at line ends if possible.
+# Browsers take minutes to lay out 200,000 characters with changes of direction or accents in one element.
 PIECE = 2_000
-# A text with a longer line is not rendered, and divided. Browsers lay out ASCII faster.
+# Longer lines are not rendered. ASCII is faster to lay out.
 MAX_LINE = 10_000
 MAX_ASCII_LINE = 50_000
 
@@ -26,7 +23,7 @@ def visible(text: str) -> SafeString:
 
 
 def changed(text: str) -> SafeString:
-    """Show a piece of a difference. In white space a mark shows each line end."""
+    """White space shows its line ends."""
     html = visible(text)
     ends = html.count("\n")
     if ends and text.isspace() and ends <= MAX_CODES and spend_codes(ends):
@@ -35,19 +32,18 @@ def changed(text: str) -> SafeString:
 
 
 class AsWritten(SafeString):
-    """The HTML of a text that was not rendered. `hides_codes`: it shows HIDDEN instead of codes."""
+    """`hides_codes`: it shows HIDDEN instead of codes."""
 
     unrendered = True
     hides_codes = False
 
 
 def as_written(text: str) -> AsWritten:
-    """Return `text` in a <pre> element whose lines have the direction of their script."""
     given = plain_newlines(text)
     hidden = hidden_in(given)
     text = limit_codes(given, hidden)
     shown = _in_pieces(text, hidden) if len(text) > PIECE else with_codes(escaped(text), hidden)
-    # Browsers drop the newline after <pre>, so one more keeps the text's own.
+    # Browsers drop the newline after <pre>.
     html = AsWritten(f'<pre class="as-written" dir="auto">\n{shown}</pre>')
     html.hides_codes = text is not given
     return html

@@ -1,11 +1,9 @@
-"""Template tags and filters for all pages: {% load annotate %}."""
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django import template
 from django.core.paginator import Page
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import formats
@@ -28,7 +26,7 @@ _COLUMNS = "columns_of_the_table"
 
 Items = tuple[tuple[str, Promise | str], ...]
 
-# By role, in the order of the header. Only names of addresses: this package must not import the packages above it.
+# This package must not import those above it, so it names addresses.
 NAVIGATION: dict[str, Items] = {
     "labeler": (("desk:home", _("Work")), ("desk:answers", _("My answers"))),
     "reviewer": (("studio:review", _("Review")),),
@@ -55,28 +53,24 @@ class Item:
 
 @register.simple_tag
 def mail_is_set_up() -> bool:
-    """Whether this platform sends mail."""
     return mail.is_set_up()
 
 
 @register.filter
 def markdown(text: str, top_heading: int = 3) -> SafeString:
-    """`{{ text|markdown }}`, or `{{ text|markdown:2 }}` if its headings are directly below the page's heading."""
     return markup.render(text or "", top_heading=top_heading)
 
 
 @register.filter
 def as_written(text: str) -> SafeString:
-    """`{{ text|as_written }}`: the text unrendered, every character of it, in a `pre`."""
     return markup.as_written(text or "")
 
 
 @register.filter
 def short(text: object, length: int) -> SafeString:
-    """`{{ text|short:80 }}`: the beginning of a text, at most 80 characters.
+    """The `bdi` keeps the text from reordering its row.
 
-    The text has its own direction and shows codes as `visible` does, so that it cannot change how its row reads.
-    Not Django's `truncatechars`: it normalises the whole text, which takes minutes for 200,000 marks on one character.
+    `truncatechars` normalizes the whole text, which takes minutes for 200,000 marks on one character.
     """
     whole = str(text)
     beginning = whole if len(whole) <= length else f"{whole[: cut_before(whole, length - 1)]}…"
@@ -85,13 +79,11 @@ def short(text: object, length: int) -> SafeString:
 
 @register.filter
 def visible(text: object) -> SafeString:
-    """`{{ text|visible }}`: the text, with a code in place of each invisible character."""
     return markup.visible(str(text))
 
 
 @register.simple_tag
 def difference(piece: Piece) -> SafeString:
-    """`{% difference piece %}`: one piece of a word diff. White space that was added or removed is made visible."""
     if piece.op == Op.ADDED:
         return format_html("<ins>{}</ins>", markup.changed(piece.text))
     if piece.op == Op.REMOVED:
@@ -101,7 +93,6 @@ def difference(piece: Piece) -> SafeString:
 
 @register.filter
 def ago(moment: datetime) -> str:
-    """`{{ answer.submitted_at|ago }}`: "5 minutes ago", and "just now" in the first minute."""
     if now() - moment < timedelta(minutes=1):
         return gettext("just now")
     return gettext("%(time)s ago") % {"time": timesince(moment)}
@@ -109,13 +100,12 @@ def ago(moment: datetime) -> str:
 
 @register.filter
 def blank(text: str) -> bool:
-    """`{% if text|blank %}`: whether the text has no visible character."""
     return is_blank(text)
 
 
 @register.filter
 def moment(at: datetime | None, what: str = "") -> SafeString | str:
-    """`{{ row.created_at|moment }}`, or `|moment:"time"` for the time alone. js/times.js shows it in local time."""
+    """js/times.js shows local time."""
     if at is None:
         return ""
     local = localtime(at)
@@ -125,7 +115,6 @@ def moment(at: datetime | None, what: str = "") -> SafeString | str:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """`{{ answer.active_seconds|duration }}`: such as 48 s, 3 min 20 s or 1 h 5 min."""
     if seconds is None:
         return ""
     minutes, rest = divmod(round(seconds), 60)
@@ -138,8 +127,7 @@ def duration(seconds: float | None) -> str:
 
 
 @register.simple_tag
-def state_badge(row: Any, field: str = "state") -> SafeString:
-    """`{% state_badge row %}`: a row's state by name, with its colour. `field`: another field with choices."""
+def state_badge(row: Model, field: str = "state") -> SafeString:
     return format_html(
         '<span class="badge" data-state="{}">{}</span>',
         getattr(row, field),
@@ -149,10 +137,9 @@ def state_badge(row: Any, field: str = "state") -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def column(context: template.Context, name: str, label: str, num: bool = False, hidden: bool = False) -> SafeString:
-    """`{% column "labeler" _("Labeler") %}`: the heading of a table's column, for the `cell` tags below it.
+    """Define a table's column for `cell`. `hidden`: for screen readers only.
 
-    `num` aligns numbers. `hidden` leaves the label to screen readers. Columns in an included template work when a
-    column of the including template comes first: an include has a context of its own, which ends with it.
+    An included template has a context of its own: define a column before the include to share columns with it.
     """
     if _COLUMNS not in context:
         context[_COLUMNS] = {}
@@ -163,10 +150,7 @@ def column(context: template.Context, name: str, label: str, num: bool = False, 
 
 @register.simple_tag(takes_context=True)
 def cell(context: template.Context, name: str, css_class: str = "") -> SafeString:
-    """`<td {% cell "labeler" %}>`: the attributes of a cell in the column `name`.
-
-    The label is an attribute because on a narrow screen each row is a card, with the label beside each value.
-    """
+    """On a narrow screen each row is a card that shows these labels."""
     label, num = context[_COLUMNS][name]
     return format_html('{}data-label="{}"', _class_attribute(css_class or ("num" if num else "")), label)
 
@@ -176,14 +160,12 @@ def _class_attribute(css_class: str) -> SafeString:
 
 
 @register.simple_tag
-def page_numbers(page: "Page[Any]") -> list[int | str]:
-    """The page numbers to show: the ends and the neighbours of this page, with an ellipsis in each gap."""
+def page_numbers(page: "Page[object]") -> list[int | str]:
     return list(page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1))
 
 
 @register.simple_tag(takes_context=True)
 def navigation(context: template.Context) -> list[Item]:
-    """The items of the logged-in person. The one with the longest address that starts this page's is current."""
     request: HttpRequest = context["request"]
     links = [(reverse(name), label) for name, label in NAVIGATION.get(getattr(request.user, "role", ""), ())]
     here = max((url for url, _label in links if request.path.startswith(url)), key=len, default="")

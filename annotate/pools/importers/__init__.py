@@ -1,1 +1,1 @@
-"""Imports of JSONL and CSV files. docs/imports.md describes their fields."""
+"""docs/imports.md describes the fields of files."""

@@ -1,4 +1,4 @@
-"""The base of the two import commands, which import a file without a worker."""
+"""Import a file without a worker."""
 
 import shlex
 from argparse import ArgumentParser
@@ -18,12 +18,9 @@ from annotate.pools.models import ImportJob, ImportKind, ImportState, Pool, Prom
 
 
 class ImportFile(BaseCommand):
-    """Subclasses set what the lines contain and how they are imported."""
-
     kind: ImportKind
     take: jobs.Take
     unused: Unused
-    # Options with defaults for missing columns.
     columns: tuple[str, ...]
 
     def add_arguments(self, parser: ArgumentParser) -> None:

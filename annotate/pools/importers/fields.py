@@ -1,5 +1,3 @@
-"""Read the fields of a line, which may have several names."""
-
 import json
 import math
 import re
@@ -11,7 +9,7 @@ from django.utils.translation import gettext as _
 from annotate.lib.refusals import Refusal
 from annotate.lib.text import composed, storable
 
-# CSV cells that JSON would write as a number, a truth value or null.
+# CSV cells that are no text in JSON.
 NO_TEXT: Final = re.compile(
     r"\s*([+-]?[\d.,]+(e[+-]?\d+)?|true|false|yes|no|null|none|nan|-?inf(inity)?|)\s*", re.IGNORECASE
 )
@@ -24,9 +22,9 @@ class BadField(Refusal):
 
 
 def text_of(fields: Mapping[str, object], *names: str) -> str:
-    """Return the text of the first of these fields that has one, or "". Raises BadField if two differ.
+    """Return the first text of these fields, or "". Raises BadField if two differ.
 
-    Whole numbers count as texts: 17, 17.0 and "17" are the same id.
+    17, 17.0 and "17" are the same id.
     """
     given = {name: text for name in names if (text := _text(name, fields.get(name, ""))).strip()}
     check_agree(given, {text.strip() for text in given.values()})
@@ -56,12 +54,11 @@ def _text(name: str, value: object) -> str:
 
 
 def id_of(fields: Mapping[str, object], *names: str) -> str:
-    """Return an id in composed characters without spaces around it, as prompts and completions are compared."""
+    """Return an id in the form in which ids are compared."""
     return composed(text_of(fields, *names)).strip()
 
 
 def holds_text(value: object) -> bool:
-    """Does the value contain a text that is more than a number, a truth value or nothing?"""
     if isinstance(value, str):
         return not NO_TEXT.fullmatch(value)
     if isinstance(value, Mapping):

@@ -1,5 +1,3 @@
-"""Store files in rows and read them back."""
-
 import codecs
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +10,7 @@ from annotate.lib.refusals import Refusal
 from annotate.pools.models import ImportChunk, ImportJob
 
 CHUNK: Final = 1024 * 1024
-# Bytes, because a line is read in one piece. Fifty times the longest prompt.
+# Fifty times the longest prompt. A line is read in one piece.
 MAX_LINE_BYTES: Final = 10 * 1024 * 1024
 
 
@@ -21,10 +19,7 @@ class BadFile(Refusal):
 
 
 def keep(job: ImportJob, file: IO[bytes]) -> int:
-    """Store the file in chunks. Returns the number of its lines. Raises BadFile.
-
-    A file that is not UTF-8 is refused as a whole; otherwise only the lines with accents would be lost.
-    """
+    """Store the file in chunks. Returns the number of lines. Raises BadFile, also for one line that is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     ends = size = number = unended = 0
     data = end = b""
@@ -53,7 +48,7 @@ def keep(job: ImportJob, file: IO[bytes]) -> int:
 
 
 def line_end(data: bytes) -> bytes:
-    """Return the line end of a file that begins with `data`. Old Macintosh programs write carriage returns only."""
+    """Detect the line end. Old Macintosh programs write carriage returns only."""
     return b"\r" if b"\n" not in data and b"\r" in data[:-1] else b"\n"
 
 
@@ -78,7 +73,7 @@ def _decode(decoder: codecs.IncrementalDecoder, data: bytes, lines_before: int, 
 
 
 def chunks(job: ImportJob) -> Iterator[bytes]:
-    """Yield the file in chunks, with a query for each, so that transactions may end in between."""
+    """Read the file with one query per chunk, so that transactions may end in between."""
     number = 0
     while chunk := ImportChunk.objects.filter(job=job, number=number).first():
         yield bytes(chunk.data)

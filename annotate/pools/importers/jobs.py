@@ -1,7 +1,7 @@
 """Import jobs: a worker reads a file batch by batch into a pool.
 
-Each batch is one transaction that also stores `lines_done` and the report. So when a worker dies, the next one
-continues with exactly the next line. The caller passes a `Take`, which knows what the lines mean.
+Each batch is one transaction that also stores `lines_done`. When a worker dies, the next one continues with the next
+line.
 """
 
 from collections import deque
@@ -24,13 +24,13 @@ from annotate.pools.importers.losses import Losses, TooManyFields, Unused
 from annotate.pools.models import ImportJob, ImportKind, ImportLine, ImportState, Pool, Prompt
 from annotate.pools.rules import BadPrompt, PromptDraft, prepare
 
-# The importer of completions is in a higher package, which this one may not import.
+# This package may not import that of completions.
 TASKS: Final = {ImportKind.PROMPTS: "pools.run_import", ImportKind.COMPLETIONS: "samples.run_completion_import"}
-# A batch takes about a second, and each batch renews the lease.
+# A batch takes about a second and renews the lease.
 LEASE: Final = timedelta(minutes=2)
 BATCH_LINES: Final = 200
 BATCH_CHARACTERS: Final = 2_000_000
-# In some files the names of fields are data, so their number has no limit.
+# In some files the field names are data, without a limit.
 MAX_IGNORED_FIELDS: Final = 50
 JOBS: Final = Jobs(
     model=ImportJob,
@@ -44,21 +44,19 @@ JOBS: Final = Jobs(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a line: it is imported unless it has a refusal. `prompt` is the one it made or concerns."""
+    """A line without a refusal is imported. `prompt`: the new one, or the one that it concerns."""
 
     line: Line
     prompt: Prompt | None = None
     refusal: str = ""
-    # Fields that the import does not use.
     ignored: Collection[str] = ()
-    # A customer's prompt without the customer: nothing keeps that customer's prompts on one side of the split.
+    # Nothing keeps an unnamed customer's prompts on one side of the split.
     nobodys: bool = False
-    # Imported into quarantine: an equal text is on the other side of the split.
     quarantined: bool = False
 
 
 class Take(Protocol):
-    """Stores a batch of readable lines and returns an outcome for each. It runs inside a transaction."""
+    """Stores a batch in the caller's transaction."""
 
     def __call__(self, job: ImportJob, batch: Sequence[Line], now: datetime) -> Sequence[Outcome]: ...
 
@@ -74,7 +72,7 @@ def store(
     now: datetime,
     ignore: Iterable[str] = (),
 ) -> ImportJob:
-    """Store a file as a job that waits for a worker. `ignore` names fields to leave out. Raises BadFile."""
+    """Store a job that waits for a worker. `ignore`: fields to leave out. Raises BadFile."""
     defaults = {name: value for name, value in defaults.items() if value}
     if kind == ImportKind.PROMPTS:
         _check_defaults(defaults)
@@ -104,20 +102,18 @@ def _check_defaults(defaults: Mapping[str, str]) -> None:
 
 
 def due(now: datetime) -> QuerySet[ImportJob]:
-    """Jobs that a worker may claim."""
     return JOBS.free(now=now)
 
 
 def claim(*, job_id: int, now: datetime) -> ImportJob | None:
-    """Claim the job; None if it has ended or another worker has it."""
+    """Claim the job. Returns None if it has ended or another worker has it."""
     return JOBS.claim(rows=due(now).filter(id=job_id), until=now + LEASE)
 
 
 def check(*, job_id: int, unused: Unused, clock: Callable[[], datetime]) -> bool:
-    """Search the file for fields that hold text and would be dropped. Returns whether the import can begin.
+    """Search for fields with text that would be dropped. Returns whether the import can begin.
 
-    If there are any, the job waits for a manager's decision. Imports nothing, so the next worker can start again after
-    an interruption.
+    Otherwise the job waits for a manager's decision. Imports nothing, so another worker can start again.
     """
     job = ImportJob.objects.filter(id=job_id).first()
     if job is None or job.checked:
@@ -176,7 +172,7 @@ def import_batches(job: ImportJob, *, take: Take, clock: Callable[[], datetime])
     except LeaseLost:
         return
     except (OperationalError, InterfaceError):
-        # The database is away, so the job cannot be changed: its lease expires, and the sweep finds it.
+        # The job cannot be changed now. Its lease expires, and the sweep finds it.
         raise
     except Exception:
         error = _("An error in the program stopped the import after line %(number)d. The log has the details.")

@@ -1,5 +1,3 @@
-"""Parse the lines of a file. A line that cannot be read has a `problem`, and the next line follows."""
-
 import csv
 import json
 import re
@@ -16,13 +14,13 @@ from annotate.pools.importers.files import BadFile, line_end
 
 JSONL: Final = (".jsonl", ".ndjson", ".json")
 CSV: Final = (".csv", ".tsv")
-# CSV columns whose cells contain lists and objects.
+# Their cells contain lists and objects.
 JSON_COLUMNS: Final = ("messages", "shots", "instances", "history")
 SEPARATOR: Final = re.compile(r'"?sep=(?P<sign>[^"])"?', re.IGNORECASE)
 QUOTED: Final = re.compile(r'"(?:[^"]|"")*"?')
-# Also in the middle of files that were concatenated.
+# Also inside concatenated files.
 BYTE_ORDER_MARK: Final = "\ufeff"
-# Deeper values would overflow the stack.
+# Deeper values overflow the stack.
 MAX_LEVELS: Final = 100
 # The default of 128 kB is too short for prompts.
 csv.field_size_limit(10_000_000)
@@ -30,9 +28,9 @@ csv.field_size_limit(10_000_000)
 
 @dataclass(frozen=True)
 class Line:
-    """A line of JSONL or a row of CSV, from line `number` to line `last`, counted from 1. `size`: in characters.
+    """`number` and `last` are the first and last line of the row, from 1; `size` is in characters.
 
-    `blank`: the CSV cells without visible text, which are missing from `fields`.
+    `blank`: CSV cells without visible text, which `fields` lacks.
     """
 
     number: int
@@ -48,7 +46,7 @@ class _Bad(Exception):
 
 
 def read(file_name: str, chunks: Iterable[bytes]) -> Iterator[Line]:
-    """Yield the lines that are not blank. Raises BadFile if the file is neither JSONL nor CSV with a header."""
+    """Skip blank lines. Raises BadFile if the file is neither JSONL nor CSV with a header."""
     suffix = PurePath(file_name).suffix.lower()
     if suffix in JSONL:
         return _jsonl(_physical(chunks))
@@ -122,7 +120,7 @@ def _is_deep(value: object) -> bool:
 
 
 def _whole(digits: str) -> int | float:
-    """Parse an integer, as infinite if Python refuses it as too long."""
+    """Integers that are too long for Python become infinite."""
     return int(digits) if len(digits) <= sys.int_info.default_max_str_digits else float(digits)
 
 
@@ -201,11 +199,11 @@ def _joined(number: int, last: int) -> str:
 
 
 def _joins_rows(physical: list[str], header: list[str], delimiter: str) -> bool:
-    """Does a row over several lines consist of lines that are rows themselves?
+    """Do the lines of this row look like rows, joined by an unclosed quotation mark?
 
-    An unclosed quotation mark makes one cell of whole rows, each with as many cells as the header. Commas in prose come
-    before a space or a line end. So the first, the last and most other lines must have no cell that begins with a space
-    and, with only two columns, no empty cell unless the last line has one.
+    Each must have as many cells as the header. Commas in prose come before a space or a line end, so the first, the
+    last and most other lines must have no cell that begins with a space and, with only two columns, no empty cell
+    unless the last line has one.
     """
     lines = [line.rstrip("\r\n") for line in physical]
     rows = [_trimmed(line.split(delimiter), header) for line in lines if line.strip()]
@@ -263,7 +261,7 @@ def _cells(header: list[str], row: list[str]) -> dict[str, object]:
 
 
 def _messages(cell: str) -> list[dict[str, object]]:
-    """Return the messages in a prompt's cell, if it is not a text in brackets."""
+    """A text in brackets has no messages."""
     if not cell.lstrip().startswith("["):
         return []
     try:

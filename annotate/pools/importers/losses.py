@@ -1,4 +1,4 @@
-"""Find the fields with text that an import would drop, before it imports a line."""
+"""Find fields with text that an import would drop, before it imports a line."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,13 +11,13 @@ from annotate.pools.importers import fields
 from annotate.pools.importers.lines import Line
 from annotate.pools.models import ImportJob
 
-# With more names than this, the names are data.
+# Beyond this the names are data.
 MAX_FIELDS: Final = 200
 EXAMPLES: Final = 3
 
 
 class Unused(Protocol):
-    """Return the fields that the import ignores, by name; none for a refused line."""
+    """Return the fields that the import ignores, none for a refused line."""
 
     def __call__(self, job: ImportJob, line: Line) -> Mapping[str, object]: ...
 
@@ -49,7 +49,7 @@ class Losses:
         self.by_name: dict[str, Loss] = {}
 
     def look(self, lines: Iterable[Line]) -> None:
-        """Search these lines. Raises TooManyFields."""
+        """Search lines. Raises TooManyFields."""
         for line in lines:
             if line.problem:
                 continue
@@ -66,14 +66,13 @@ class Losses:
 
 
 def undecided(job: ImportJob, unused: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield the fields with text that nobody decided to drop, by their displayed names."""
+    """Yield fields with text that nobody decided to drop, by their displayed names."""
     for name, value in unused.items():
         if fields.shown(name) not in job.ignore and fields.holds_text(value):
             yield fields.shown(name), value
 
 
 def refusal(job: ImportJob, unused: Mapping[str, object]) -> str:
-    """Return why a line is refused until somebody decides about its fields, or ""."""
     names = [name for name, _value in undecided(job, unused)]
     if not names:
         return ""

@@ -1,4 +1,4 @@
-"""Make prompts of the lines of a file. docs/imports.md describes the fields."""
+"""Make prompts of lines (docs/imports.md)."""
 
 import json
 import re
@@ -20,7 +20,6 @@ from annotate.pools.models import Category, ImportJob, Kind, Source, Split
 from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Prepared, PromptDraft, prepare
 
 CONTENT: Final = ("messages", "prompt", "instruction", "question", "shots")
-# The columns of a prompt and the names of their fields.
 COLUMNS: Final = {
     "kind": ("kind", "prompt_kind"),
     "source": ("source",),
@@ -31,7 +30,7 @@ COLUMNS: Final = {
     "external_id": ("external_id", "id", "prompt_id"),
 }
 SYSTEM: Final = ("system", "system_prompt")
-# Fields whose text follows that of the prompt.
+# Their text follows that of the prompt.
 BELOW: Final = ("input", "context")
 EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 REFERENCES: Final = ("output", "response", "completion", "reference", "answer", "answers")
@@ -41,9 +40,9 @@ OTHERS: Final = (*INSTANCES, "history", "priority", "split")
 KNOWN: Final = frozenset(
     {*CONTENT, *SYSTEM, *BELOW, *REFERENCES, *OTHERS, *(name for names in COLUMNS.values() for name in names)}
 )
-# Limits the length, because Python raises for very long integers.
+# Python raises for very long integers.
 WHOLE: Final = re.compile(r"[+-]?[0-9]{1,9}")
-# Names from InstructGPT (arXiv 2203.02155), Dolly and No Robots.
+# From InstructGPT (arXiv 2203.02155), Dolly and No Robots.
 CATEGORIES: Final = {
     "rewrite": Category.REWRITING,
     "extract": Category.EXTRACTION,
@@ -96,12 +95,11 @@ def _is_nobodys(draft: PromptDraft) -> bool:
 
 def prepared_of(job: ImportJob, line: Line) -> Prepared:
     draft = draft_of(read.without(line.fields, job.ignore), job.defaults)
-    # The pool is part of the group, because files of other platforms may use the same names for other groups.
+    # Other platforms may use the same names for other groups.
     return prepare(replace(draft, group=f"{job.pool_id}:{draft.group}") if draft.group else draft)
 
 
 def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
-    """Implements Unused."""
     try:
         prepared_of(job, line)
     except (BadPrompt, BadField):
@@ -110,7 +108,7 @@ def unused(job: ImportJob, line: Line) -> Mapping[str, object]:
 
 
 def dropped(job: ImportJob, fields: Mapping[str, object]) -> dict[str, object]:
-    """Return the unused fields, those inside messages as `messages.name`. Raises BadPrompt, BadField."""
+    """Return unused fields, those inside messages as `messages.name`. Raises BadPrompt, BadField."""
     used = read.without(fields, job.ignore)
     known = KNOWN if _content_name(used) == "question" else KNOWN - {"question"}
     known = known | {"group"} if _split(used) else known
@@ -138,7 +136,7 @@ def _inside(name: str, parts: object, known: tuple[str, ...]) -> dict[str, objec
     for part in parts if isinstance(parts, list) else ():
         if isinstance(part, Mapping):
             for inner, value in part.items():
-                # A value with text replaces one without, as the example to show.
+                # As the example, prefer a value with text.
                 if (
                     inner not in known
                     and value not in EMPTY
@@ -218,7 +216,7 @@ def _priority(fields: Mapping[str, object]) -> int:
 
 
 def _content_name(fields: Mapping[str, object]) -> str:
-    """Return the field that contains the prompt. A question only counts if there is no other."""
+    """Return the name of the prompt's field. A question only counts if there is no other."""
     given = [name for name in CONTENT if name in fields]
     if len(given) > 1 and "question" in given:
         given.remove("question")
@@ -283,13 +281,12 @@ def _instruction(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _user_message(text: str, fields: Mapping[str, object]) -> dict[str, object]:
-    """Return the user's message: the text, the input and the context, separated by blank lines."""
     below = [given for name in BELOW if (given := read.text_of(fields, name)).strip()]
     return {"role": "user", "content": "\n\n".join([text, *below]) if text.strip() else text}
 
 
 def spoken(messages: Sequence[object]) -> list[object]:
-    """Join the contents that are lists of texts. Raises BadPrompt for other parts."""
+    """Join contents that are lists of texts. Raises BadPrompt for other parts."""
     return [_joined(number, message) for number, message in enumerate(messages, start=1)]
 
 

@@ -17,7 +17,7 @@ class Command(BaseCommand):
         choice.add_argument("--replace", action="store_true", help="delete the manager's other tokens")
         choice.add_argument("--revoke", action="store_true", help="delete this person's tokens and create none")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         user = User.objects.filter(username=options["login"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['login']!r}. Check the spelling.")

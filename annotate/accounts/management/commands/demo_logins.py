@@ -1,5 +1,4 @@
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.utils import timezone
@@ -22,7 +21,7 @@ class Command(BaseCommand):
             help="mark logins of an earlier version that still have the passwords in DEMO_..._PASSWORD",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: object) -> None:
         if options["recognize"]:
             _recognize()
         logins = User.objects.filter(is_demo=True, is_active=True).order_by("username")
@@ -33,7 +32,7 @@ class Command(BaseCommand):
 
 
 def _recognize() -> None:
-    """labeler2 and labeler-held-out have the password of labeler."""
+    """The other labelers have the password of labeler."""
     passwords = {login: env.text(name, "") for login, name in DEMO_PASSWORDS.items()}
     for user in User.objects.filter(username__in=[*passwords, "labeler2", "labeler-held-out"], is_demo=False):
         password = passwords.get(user.username) or passwords["labeler"]
