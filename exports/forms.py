@@ -1,5 +1,3 @@
-"""Forms to choose campaigns for an export or for agreement."""
-
 from typing import Any
 
 from django import forms
@@ -20,7 +18,7 @@ TIE_RULES = (
 
 
 class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    """The error for a draft says so, instead of that the campaign does not exist."""
+    """Tells drafts from missing campaigns in its error."""
 
     def _check_values(self, value: Any) -> QuerySet[Campaign]:
         try:
@@ -32,7 +30,7 @@ class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
 
 
 class MeasurableCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """The error for a campaign without agreement says so, instead of that the campaign does not exist."""
+    """Tells campaigns without agreement from missing ones in its error."""
 
     def to_python(self, value: Any) -> Any:
         try:

@@ -1,4 +1,4 @@
-"""Leases of exports. The folder of an attempt identifies it."""
+"""The folder of an attempt identifies its lease."""
 
 import secrets
 import tempfile
@@ -25,7 +25,7 @@ from exports.splits import Leak
 # Storing one large file is the longest time without a renewal.
 LEASE = timedelta(minutes=5)
 SECONDS_BETWEEN_RENEWALS = 1.0
-# Maximum number of prompts on the page of a failed export.
+# Prompts on the page of a failed export.
 LEAKS_KEPT = 100
 RENEWING: Final = "renewing"
 JOBS: Final = Jobs(
@@ -41,16 +41,13 @@ Clock = Callable[[], datetime]
 
 
 def sweep(*, clock: Clock) -> int:
-    """Write every export that waits or that a dead worker left unfinished. Returns how many."""
+    """Write the exports that wait or that a dead worker left. Returns how many."""
     left = list(JOBS.free(now=clock()).order_by("id").values_list("id", flat=True))
     return sum(run(export_id=export_id, clock=clock) for export_id in left)
 
 
 def run(*, export_id: int, clock: Clock) -> bool:
-    """Write the files into the storage "exports". Returns False if the export is finished or another worker's.
-
-    Idempotent and safe to run concurrently. A leak or a full disk fails the export.
-    """
+    """Returns False if the export is finished or another worker's. Idempotent and safe to run concurrently."""
     export = take(export_id=export_id, now=clock())
     if export is None:
         return False
@@ -74,7 +71,7 @@ def run(*, export_id: int, clock: Clock) -> bool:
 
 
 def take(*, export_id: int, now: datetime) -> Export | None:
-    """Lease the export. None if it is finished or another worker's."""
+    """None if it is finished or another worker's."""
     folder = f"{export_id}/{secrets.token_hex(8)}"
     rows = JOBS.free(now=now).filter(id=export_id)
     return JOBS.claim(rows=rows, until=now + LEASE, folder=folder, rows_done=0, rows_total=None)
@@ -92,10 +89,7 @@ def second_connection() -> Iterator[str]:
 
 
 class Renewal:
-    """Renews the lease and stores the progress, at most once a second.
-
-    On another connection, because nobody would see updates of the transaction that reads the rows.
-    """
+    """Renews the lease and stores the progress, at most once a second, on a second connection."""
 
     def __init__(self, using: str, export: Export, total: int, clock: Clock) -> None:
         self.using, self.export, self.total, self.clock = using, export, total, clock

@@ -15,8 +15,6 @@ class ExportState(models.TextChoices):
 
 
 class Export(models.Model):
-    """A request for training files, with the manifest once it is done."""
-
     campaigns = models.ManyToManyField(Campaign, related_name="exports", verbose_name=_("campaigns"))
     state = models.CharField(max_length=16, choices=ExportState.choices, default=ExportState.WAITING)
     leased_until = models.DateTimeField(null=True)

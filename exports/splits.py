@@ -1,6 +1,6 @@
 """Check that no owner and no prompt text is on both sides of the split.
 
-The check reads the written lines and the owners of their prompts instead of groups, so that it finds wrong groups too.
+It reads the written lines and owners instead of groups, so that it finds wrong groups too.
 """
 
 from array import array

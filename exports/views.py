@@ -1,5 +1,3 @@
-"""Pages of exports and agreement, for managers."""
-
 from typing import Any, cast
 
 from django.contrib import messages
@@ -56,14 +54,14 @@ def export(request: HttpRequest, export_id: int) -> HttpResponse:
 @require_safe
 @managers
 def progress(request: HttpRequest, export_id: int) -> HttpResponse:
-    """The part of the page that reloads itself until the export is finished."""
+    """Reloads itself until the export is finished."""
     return render(request, "exports/_export.html", _described(export_id))
 
 
 @managers
 @post_or_redirect("exports:export", "export_id")
 def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
-    """Put the chosen prompt of a leak, or all of them, into quarantine."""
+    """One prompt of a leak, or all."""
     chosen, now = request.POST.get("prompt", ""), timezone.now()
     cases = [case for case in get_object_or_404(Export, id=export_id).cases if chosen in ("", str(case.prompt_id))]
     put = put_into_quarantine(cases=cases, by=person(request), now=now)
@@ -133,5 +131,5 @@ def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
 
 
 def _tables(described: Manifest) -> list[tuple[str, dict[str, int], dict[str, int]]]:
-    """(name, numbers of prompts, numbers of examples) for each side of the split."""
+    """(name, numbers of prompts, of examples) for each side of the split."""
     return [(str(split.label), described["prompts"][split], described["examples"][split]) for split in Split]

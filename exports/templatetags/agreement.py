@@ -1,5 +1,3 @@
-"""Estimates as text and as a drawing."""
-
 from typing import Any
 
 from django import template
@@ -12,7 +10,7 @@ register = template.Library()
 
 @register.inclusion_tag("exports/_interval.html")
 def interval(estimate: Estimate) -> dict[str, Any]:
-    """A share in percent with its interval, also drawn on a line from 0 to 100."""
+    """In percent, also drawn on a line from 0 to 100."""
     return {
         "value": _percent(estimate.value),
         "low": _percent(estimate.low),
