@@ -1,5 +1,3 @@
-"""Sample the prompts of one claim."""
-
 import logging
 import time
 from collections import deque
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds between messages that prompts are finished, so that ranking tasks can be made of them.
+# Seconds between announcements of finished prompts.
 TELL = 5.0
 
 
@@ -37,10 +35,9 @@ class Breakdown(Exception):
 
 
 class Chunk:
-    """Samples K completions for each prompt of one claim.
+    """Samples K completions for each prompt of a claim.
 
-    A completion that fails the gate is sampled again, up to RESAMPLINGS times. Samples pass the gate in the order of k,
-    so that the result does not depend on timing.
+    Samples pass the gate in the order of k, so that the result does not depend on timing.
     """
 
     def __init__(
@@ -52,7 +49,7 @@ class Chunk:
         overruns: "Overruns",
     ) -> None:
         self.run, self.sampler, self.params, self.overruns = run, sampler, params, overruns
-        # All by the name that the engine uses for the prompt.
+        # By the engine's name for the prompt.
         self.asked = {str(request.prompt_id): request for request in claimed}
         stored = queries.stored(run, [request.prompt_id for request in self.asked.values()])
         self.texts = {
@@ -91,7 +88,7 @@ class Chunk:
             if cancelled():
                 return
             if not (missing := self._missing(prompt)):
-                # A worker stored all of them and was killed before it finished the request.
+                # A worker was killed after it stored all of them.
                 self._finish(prompt)
             elif self._render(prompt):
                 wanted[prompt] = missing
@@ -118,7 +115,7 @@ class Chunk:
         return True
 
     def _fill(self, wanted: Mapping[str, list[int]], cancelled: Callable[[], bool]) -> None:
-        # The order, as (k, attempt), in which the samples of a prompt pass the gate. Further attempts come last.
+        # (k, attempt) in the order of the gate. Further attempts come last.
         lines = {prompt: deque((k, 0) for k in ks) for prompt, ks in wanted.items()}
         early: dict[tuple[str, int, int], SampleResult] = {}
 
@@ -150,7 +147,7 @@ class Chunk:
         )
 
     def _keep(self, result: SampleResult) -> bool:
-        """Store a completion. Returns False if it must be sampled again."""
+        """Returns False if the completion must be sampled again."""
         prompt, texts = result.prompt_id, self.texts[result.prompt_id]
         if result.finish_reason == "error":
             self.errors[prompt] = result.error

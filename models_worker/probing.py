@@ -1,5 +1,3 @@
-"""Probe the servers for which a manager requested it."""
-
 import logging
 import os
 import platform
@@ -28,14 +26,14 @@ class Stopped(Exception):
 
 
 def probe_waiting(stopping: Event) -> None:
-    """Probe all waiting servers, one after another. Idempotent and safe to run concurrently."""
+    """Idempotent and safe to run concurrently."""
     worker = f"{platform.node()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
     while not stopping.is_set() and (probe := probes.claim(worker=worker, lease=LEASE, now=timezone.now())):
         _probe(probe, stopping)
 
 
 def _probe(probe: ServerProbe, stopping: Event) -> None:
-    # Imported here, so that only workers that need an HTTP client load one.
+    # See loading.py.
     from models_worker import servers
     from models_worker.engine.chat import ChatError
     from models_worker.engine.probe import ProbeFailed
@@ -58,7 +56,7 @@ def _probe(probe: ServerProbe, stopping: Event) -> None:
         # The lease expires, and the sweep finds the probe.
         raise
     except Exception as error:
-        # Libraries may raise anything for a bad answer, which must not stop the runs of other policies.
+        # Libraries may raise anything for a bad answer.
         log.exception("The probe of policy %d's server failed", probe.policy_id)
         probes.fail(
             probe=probe,

@@ -1,5 +1,3 @@
-"""The provenance of a completion."""
-
 import math
 from typing import Any
 
@@ -10,7 +8,7 @@ DIGITS = 6
 
 
 def told(sampler: Sampler, result: SampleResult, *, prompt_sha256: str, keep_tokens: bool) -> dict[str, Any]:
-    """The facts that engine and sample report, as JSON values; token ids and logprobs only with `keep_tokens`."""
+    """As JSON values; with token ids and logprobs only if `keep_tokens`."""
     known = {
         **sampler.provenance,
         **result.provenance,

@@ -1,5 +1,3 @@
-"""The server of a policy: whether this worker may call it, and with which key."""
-
 import os
 from pathlib import Path
 from typing import cast
@@ -53,7 +51,7 @@ def server_of(policy: Policy) -> Server:
 
 
 def _check_host(url: str) -> None:
-    """Managers register servers, but the operator decides which hosts a worker calls. Raises NotAllowed."""
+    """The operator decides which hosts a worker calls. Raises NotAllowed."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -229,7 +229,7 @@ def _store(placed: Sequence[tuple[Line, Draft, Prompt]], now: datetime) -> list[
 
 
 def _policies(names: set[str], now: datetime) -> dict[str, Policy]:
-    """A policy for each model, locked so that two files cannot store the same completion twice."""
+    """Locked, so that two files cannot store the same completion twice."""
     Policy.objects.bulk_create(
         (Policy(**PolicySpec(name=name, **IMPORTED).values(), created_at=now) for name in sorted(names)),
         ignore_conflicts=True,

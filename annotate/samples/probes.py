@@ -1,5 +1,3 @@
-"""Probes: a worker finds out what a policy's server can do."""
-
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,5 +76,4 @@ def fail(*, probe: ServerProbe, error: str) -> bool:
 
 
 def release(*, probe: ServerProbe) -> bool:
-    """Let another worker have the probe, because this one stops."""
     return bool(PROBES.release(rows=PROBES.held(job=probe)))

@@ -1,5 +1,3 @@
-"""Reads current policies, waiting runs, progress and completions."""
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from annotate.pools.models import Prompt
 from annotate.samples.models import Completion, CurrentPolicy, Origin, Policy, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
 
-# A running run's pace is measured over this time.
+# The pace is measured over this time.
 PACE = timedelta(minutes=1)
 
 
@@ -78,8 +76,6 @@ def completions_of(prompt: Prompt) -> QuerySet[Completion]:
 
 @dataclass(frozen=True)
 class Progress:
-    """Prompts of a run by state, and its stored completions, tokens and pace."""
-
     waiting: int
     leased: int
     done: int
@@ -87,7 +83,7 @@ class Progress:
     cancelled: int
     completions_wanted: int
     completions: int = 0
-    # Completions that replaced one that did not pass the gate.
+    # Replaced one that did not pass the gate.
     resampled: int = 0
     tokens: int = 0
     # None before the first completion.
@@ -101,7 +97,7 @@ class Progress:
 
     @property
     def percent(self) -> int:
-        """Stored completions, rounded down: 100 means that none is missing."""
+        """Rounded down: 100 means that none is missing."""
         return 100 * self.completions // self.completions_wanted if self.completions_wanted else 0
 
 

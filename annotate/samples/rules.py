@@ -1,5 +1,3 @@
-"""Rules for a policy's server and its few-shot examples."""
-
 import re
 from typing import Any
 from urllib.parse import urlsplit

@@ -26,7 +26,7 @@ class Names:
 
 
 def prompt_of(assignment: Assignment) -> Prompt:
-    """Only tasks to write a new instruction have no prompt."""
+    """Only tasks to write an instruction have no prompt."""
     return cast(Prompt, assignment.task.prompt)
 
 

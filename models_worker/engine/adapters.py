@@ -1,5 +1,3 @@
-"""Adapters on top of a checkpoint: LoRA and the other kinds of peft."""
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +36,7 @@ def adapt(
     quantised: bool,
     guarded: Callable[[str, Callable[[], Any]], Any],
 ) -> Adapted:
-    """Apply the adapter to the model, which it changes. Raises LoadError.
+    """Change the model. Raises LoadError.
 
     Merged if possible, but not into quantised weights: rounding would change what the adapter learned.
     """

@@ -1,5 +1,3 @@
-"""Choose the samples that join the batch together."""
-
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -1,5 +1,3 @@
-"""The files of a checkpoint or adapter: find them, check them, hash them."""
-
 from collections.abc import Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path

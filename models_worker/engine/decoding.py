@@ -1,5 +1,3 @@
-"""The decode loop: read prompts once, write samples side by side, replace finished rows."""
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,5 +1,3 @@
-"""The sampler for policies behind a server."""
-
 import asyncio
 import json
 from collections.abc import Callable, Sequence
@@ -26,8 +24,8 @@ Waiting = asyncio.Queue[SampleRequest]
 class OpenAISampler:
     """Samples a policy behind a server; see types.Sampler.
 
-    One request is one completion: every server supports that, each completion has its own seed and retries, and servers
-    cache equal prompts. Raises SamplerUnusable after many consecutive requests without an answer.
+    One request is one completion, with its own seed and retries: every server supports that. Raises SamplerUnusable after
+    many consecutive requests without an answer.
     """
 
     checkpoint_sha256 = ""
@@ -148,7 +146,6 @@ class OpenAISampler:
 
 
 async def _come(answers: Answers) -> list[SampleResult | Exception]:
-    """The answers that arrive within LOOK seconds."""
     try:
         async with asyncio.timeout(LOOK):
             come = [await answers.get()]

@@ -1,5 +1,3 @@
-"""Send requests to a server until it answers."""
-
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -1,5 +1,3 @@
-"""Device, type and quantisation of a policy's weights."""
-
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -75,5 +73,5 @@ def devices(model: PreTrainedModel) -> list[str]:
 
 
 def must_be_spread(needed: int, free: Sequence[int]) -> bool:
-    """needed: size of the weights. free: memory of each GPU. In bytes."""
+    """In bytes. free: memory of each GPU."""
     return needed > (1 - FREE_SHARE) * free[0]

@@ -21,7 +21,6 @@ LENGTH = 2
 # Fewer servers know the second name, which is newer.
 LIMITS: tuple[Limit, ...] = ("max_tokens", "max_completion_tokens")
 STOPS = 4
-# The number of stages that `probe` reports.
 STAGES = 6
 
 
@@ -33,9 +32,9 @@ class ProbeFailed(Exception):
 class Findings:
     """None: undecided.
 
-    takes_seed, takes_whole_top_p: the server accepts a seed, and a top_p of 1. limit: the name of the field for the
-    maximum number of tokens. usage: it reports the number of tokens. context: maximum tokens of prompt and answer.
-    seed: equal seeds gave equal texts, also among concurrent requests, and others did not. n, logprobs: supported.
+    takes_seed, takes_whole_top_p, limit: see server.Server. usage: the server reports the number of tokens. context:
+    maximum tokens of prompt and answer. seed: equal seeds gave equal texts, also among concurrent requests, and others
+    did not. n, logprobs: supported.
     stop: "ends" a text, "stays" at its end, or is "ignored". length: the limit is respected and reported.
     """
 
@@ -80,7 +79,6 @@ class _Probe:
         self.texts: list[str] = []
 
     async def basics(self) -> dict[str, Any]:
-        """Find parameters that the server accepts."""
         server, first = self.line.server, None
         for limit, takes_whole_top_p, takes_seed in product(LIMITS, (True, False), (True, False)):
             way: dict[str, Any] = {"takes_seed": takes_seed, "takes_whole_top_p": takes_whole_top_p, "limit": limit}

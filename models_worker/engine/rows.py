@@ -1,5 +1,3 @@
-"""A sample in progress: its tokens, its end, its text."""
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -34,7 +32,7 @@ class Row:
     finish_reason: FinishReason | None = None
 
     def take(self, token_id: int, logprob: float, broken: bool) -> None:
-        """Add a drawn token. Sets finish_reason if the sample ends."""
+        """Sets finish_reason if the sample ends."""
         if broken:
             self.finish_reason = "error"
             return

@@ -132,7 +132,7 @@ async def context_length(client: httpx2.AsyncClient, server: Server, *, seconds:
 async def _exchange(
     client: httpx2.AsyncClient, server: Server, method: str, path: str, fields: Any, seconds: float
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body. Raises Busy."""
+    """Raises Busy."""
     try:
         # A timeout for the whole answer: a timeout per read never ends if the server sends a byte now and then.
         async with asyncio.timeout(seconds), client.stream(method, path, json=fields) as response:

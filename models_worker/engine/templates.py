@@ -96,7 +96,7 @@ def render(
     values: Mapping[str, str] | None = None,
     answering: bool = True,
 ) -> str:
-    """Render messages. Thread-safe; subtracts its time from the allowance. Raises Refused, OverLimit or Interrupted.
+    """Thread-safe; subtracts its time from the allowance. Raises Refused, OverLimit or Interrupted.
 
     values: further variables of the template. answering: the text ends where the answer begins.
     """
@@ -201,7 +201,7 @@ class _Process:
         return answer
 
     def _line(self, child: "subprocess.Popen[bytes]", deadline: float) -> bytes:
-        """The next line; empty if the process has ended. Raises TimeoutError or Interrupted."""
+        """Empty if the process has ended. Raises TimeoutError or Interrupted."""
         from_child = cast(IO[bytes], child.stdout)
         said = [self._rest]
         while b"\n" not in said[-1]:

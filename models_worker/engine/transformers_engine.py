@@ -1,4 +1,4 @@
-"""The sampler that runs a transformers model in this process."""
+"""Runs a transformers model in this process."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,7 +89,7 @@ class TransformersSampler:
         pending, numbers = dict[int, SampleRequest](), count()
 
         def accept(requests: Iterable[SampleRequest] | None) -> list[int]:
-            """Add requests to `pending`. Returns their numbers."""
+            """Returns their numbers."""
             accepted, asked = [], deque(requests or ())
             while asked:
                 request = asked.popleft()
@@ -148,7 +148,7 @@ class TransformersSampler:
         finished: Callable[[Row], list[Row]],
         cancelled: Callable[[], bool],
     ) -> bool:
-        """Sample what is pending. Returns False if memory ran out. Requests added meanwhile may stay pending."""
+        """Returns False if memory ran out. Requests added meanwhile may stay pending."""
         model, rows = self.policy.model, self._rows(pending)
         together = [row for row in rows if not self._is_alone(row)]
         alone = [row for row in rows if self._is_alone(row)]

@@ -136,6 +136,6 @@ class Sampler(Protocol):
     ) -> None:
         """Sample all requests, and those that on_result returns. Calls on_result once for each, in any order.
 
-        Calls `cancelled` before every step and returns within one step once it is true, without results for unfinished
-        requests. A failure of one request is its result; a failure of all raises SamplerUnusable if it is permanent.
+        Returns within one step once `cancelled()`, without results for unfinished requests. A failure of one request is its
+        result; a permanent failure of all raises SamplerUnusable.
         """

@@ -224,7 +224,6 @@ def _add_values(weights: Any, after: int, values: Any, begin: int, count: int, f
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=KEPT)
 def attend(places: Any, order: Any, slots: Any, settings: Any, found: Any) -> None:
-    """See calls.py."""
     query, prompt_keys, prompt_values, begins, own_keys, own_values, starts = places
     end, scale, window = settings
     _rows, heads, queries, dim = query.shape
@@ -274,7 +273,6 @@ def _noise(stream: Any, token: Any) -> Any:
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=KEPT)
 def pick(logits: Any, temperature: Any, stream: Any, tokens: Any) -> None:
-    """See calls.py."""
     vocabulary = logits.shape[1]
     sums = np.empty(BLOCK, np.float32)
     for row in range(len(logits)):
@@ -302,7 +300,6 @@ def pick(logits: Any, temperature: Any, stream: Any, tokens: Any) -> None:
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=KEPT)
 def log_sum_exp(logits: Any, found: Any) -> None:
-    """See calls.py."""
     vocabulary = logits.shape[1]
     for row in range(len(logits)):
         line = logits[row]
