@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from django.core.files import File
 from django.core.files.storage import Storage, storages
@@ -62,7 +62,6 @@ def run(*, export_id: int, clock: Clock) -> bool:
     except OSError as reason:
         _fail(storage, export, str(reason), clock)
     except Exception:
-        # Most likely a bug, which another attempt would meet again.
         _fail(storage, export, _("The export stopped with an unexpected error. Ask your operator for the log."), clock)
         raise
     else:
@@ -79,7 +78,7 @@ def take(*, export_id: int, now: datetime) -> Export | None:
 
 @contextmanager
 def second_connection() -> Iterator[str]:
-    """The alias of a second connection: changes through it are visible before this thread's transaction ends."""
+    """Its changes are visible before this thread's transaction ends."""
     connections[RENEWING] = second = connection.copy(alias=RENEWING)
     try:
         yield RENEWING
@@ -111,7 +110,7 @@ class Renewal:
 
 def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     campaigns, now = list(export.campaigns.order_by("id")), clock()
-    # `write` settles too, but the total is counted here.
+    # `write` settles too; the total is counted here.
     settle(campaigns=campaigns, now=now)
     with second_connection() as second, tempfile.TemporaryDirectory() as temporary:
         renewal = Renewal(second, export, queries.answers_and_prompts(campaigns), clock)
@@ -125,17 +124,17 @@ def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     return written
 
 
-def _end(export: Export, *, state: ExportState, **columns: Any) -> None:
+def _end(export: Export, *, state: ExportState, **columns: object) -> None:
     """Raises LeaseLost if another worker has the export."""
     if not JOBS.end(rows=JOBS.held(job=export), state=state, **columns):
         raise LeaseLost
 
 
-def _as_json(case: Case) -> dict[str, Any]:
+def _as_json(case: Case) -> dict[str, object]:
     return {"prompt": case.prompt_id, "twin": case.twin_id, "reason": case.reason.value}
 
 
-def _fail(storage: Storage, export: Export, error: str, clock: Clock, **columns: Any) -> None:
+def _fail(storage: Storage, export: Export, error: str, clock: Clock, **columns: object) -> None:
     _delete(storage, export.folder)
     try:
         _end(export, state=ExportState.FAILED, error=error, finished_at=clock(), **columns)
@@ -151,7 +150,6 @@ def _delete(storage: Storage, folder: str) -> None:
 
 
 def _delete_other_attempts(storage: Storage, export: Export) -> None:
-    """Workers that died have left them."""
     parent, own = export.folder.split("/")
     for name in storage.listdir(parent)[0]:
         if name != own:

@@ -57,7 +57,7 @@ class Survey:
     sums: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
 
     def prompts(self, file: TrainingFile, split: str, source: str) -> int:
-        """Distinct prompt texts. The K examples of a few-shot instruction count as K, as in Table 6."""
+        """Distinct texts. The K examples of a few-shot instruction count as K, as in Table 6."""
         return len(splits.different([self.texts[file.name, split, source]]))
 
     def statistic(self, number: Statistic, split: str) -> int:
@@ -86,14 +86,14 @@ def survey(folder: Path, *, on_line: Callable[[], None] = lambda: None) -> Surve
 def _read(found: Survey, path: Path, file: TrainingFile, split: str, on_line: Callable[[], None]) -> None:
     digest, rows, size = hashlib.sha256(), 0, 0
     summed = [number.column for number in STATISTICS if number.file == file and number.column]
-    last: tuple[Any, ...] = ()
+    last: tuple[object, ...] = ()
     for raw, line in jsonl.read(path):
         digest.update(raw)
         rows += 1
         size += len(raw)
         for column in summed:
             found.sums[file.name, split, column] += line[column]
-        # Lines with equal prompts are adjacent: one of them is enough.
+        # Lines with equal prompts are adjacent.
         this = (line["prompt_id"], line["source"], line["prompt"])
         if this != last:
             found.texts[file.name, split, line["source"]].append(splits.prompt_hash(line["prompt"]))
@@ -137,7 +137,7 @@ def facts(path: Path) -> FileFacts:
 
 @cache
 def code_version() -> str:
-    """CODE_VERSION of the environment, else the commit of the checkout, else "unknown"."""
+    """CODE_VERSION, else the commit of the checkout, else "unknown"."""
     if stated := env.text("CODE_VERSION", ""):
         return stated
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]

@@ -2,7 +2,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any
 
 from django.db import models
 from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
@@ -71,7 +70,7 @@ REASON = Case(
 
 
 def training_data() -> QuerySet[Assignment]:
-    """Accepted, without held-out labelers, not in quarantine."""
+    """Accepted, not of held-out labelers, not in quarantine."""
     accepted = Assignment.objects.filter(state=State.ACCEPTED, labeler__cohort=Cohort.TRAINING)
     return accepted.exclude(BY_HELD_OUT_AUTHOR).exclude(IN_QUARANTINE)
 
@@ -108,7 +107,7 @@ def answers_and_prompts(campaigns: Sequence[Campaign]) -> int:
 def left_out(campaigns: Sequence[Campaign]) -> dict[str, int]:
     """By the first reason that applies."""
     counts = dict.fromkeys(LEFT_OUT, 0)
-    # The time of the first submit stays when an answer is sent back and leased again.
+    # Stays when an answer is sent back and leased again.
     answers = Assignment.objects.filter(campaign__in=campaigns, submitted_at__isnull=False)
     with_reason = answers.annotate(reason=REASON).exclude(reason="").order_by("reason").values_list("reason")
     counts |= dict(with_reason.annotate(number=Count("id")))
@@ -121,7 +120,7 @@ def left_out(campaigns: Sequence[Campaign]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Scope:
-    campaigns: list[dict[str, Any]]
+    campaigns: list[dict[str, object]]
     left_out: dict[str, int]
 
 
@@ -192,7 +191,7 @@ NAMED_IN_A_MESSAGE = 10
 
 
 def named_campaigns(names: Sequence[str]) -> list[Campaign]:
-    """Distinct campaigns in the order of ids, found by name, else by id, else by name_key. Raises NoSuchCampaign."""
+    """By name, else id, else name_key. Distinct, in the order of ids. Raises NoSuchCampaign."""
     found = {campaign.id: campaign for campaign in map(_named, names)}
     return [found[campaign_id] for campaign_id in sorted(found)]
 
@@ -204,7 +203,7 @@ def _named(name: str) -> Campaign:
         exact = campaigns.filter(id=number).first()
     if exact is not None:
         return exact
-    # In Python, because terminals may decompose characters and PostgreSQL compares code points.
+    # Terminals may decompose characters, and PostgreSQL compares code points.
     names = campaigns.values_list("id", "name")
     alike = list(campaigns.filter(id__in=[found for found, known in names if name_key(known) == name_key(name)]))
     if len(alike) == 1:

@@ -85,7 +85,7 @@ class TrainingFile:
     card: str
     # For the manifest.
     rule: str = ""
-    # The manifest counts the prompts of these sources.
+    # For counts of prompts.
     sources: tuple[str, ...] = ()
 
     @property

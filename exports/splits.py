@@ -28,7 +28,7 @@ PROMPTS_NAMED = 6
 
 
 class Leak(Refusal):
-    """cases: the prompts to put into quarantine. The message lists some."""
+    """cases: to put into quarantine. The message lists some."""
 
     def __init__(self, *, owners: int, texts: int, cases: Sequence[Case]) -> None:
         super().__init__(owners, texts)
@@ -56,7 +56,7 @@ def prompt_hash(prompt: Messages) -> int:
 
 
 def different(parts: Sequence[Hashes]) -> npt.NDArray[np.uint64]:
-    """Distinct hashes, ascending."""
+    """Distinct, ascending."""
     return np.unique(np.concatenate([np.frombuffer(part, dtype=np.uint64) for part in (*parts, no_hashes())]))
 
 

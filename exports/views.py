@@ -1,4 +1,4 @@
-from typing import Any, cast
+from typing import cast
 
 from django.contrib import messages
 from django.core.files.storage import storages
@@ -98,7 +98,7 @@ def agreement(request: HttpRequest) -> HttpResponse:
     usual = {"ties": TieRule.EXCLUDE.value, "answers": Covered.EXPORTED.value}
     asked = {"campaign": newest.id if newest else None} | usual | request.GET.dict()
     form = AgreementForm(asked)
-    context: dict[str, Any] = {"form": form, "any": newest, "published": PUBLISHED, "prompts_needed": PROMPTS_NEEDED}
+    context: dict[str, object] = {"form": form, "any": newest, "published": PUBLISHED, "prompts_needed": PROMPTS_NEEDED}
     if newest is not None and form.is_valid():
         chosen = form.cleaned_data
         rule, covered = TieRule(chosen["ties"]), Covered(chosen["answers"])
@@ -106,7 +106,7 @@ def agreement(request: HttpRequest) -> HttpResponse:
     return render(request, "exports/agreement.html", context)
 
 
-def _described(export_id: int) -> dict[str, Any]:
+def _described(export_id: int) -> dict[str, object]:
     row = get_object_or_404(queries.exports(), id=export_id)
     counts = row.manifest["left_out"] if row.manifest else {}
     return {
@@ -119,7 +119,7 @@ def _described(export_id: int) -> dict[str, Any]:
 
 
 def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
-    """(reason, prompt to put into quarantine, prompt on the other side) for each leak."""
+    """(reason, prompt to put into quarantine, its twin) for each leak."""
     cases = row.cases
     ids = {prompt_id for case in cases for prompt_id in (case.prompt_id, case.twin_id)}
     prompts = Prompt.objects.select_related("pool", "group").defer("search", "messages", "shots").in_bulk(ids)

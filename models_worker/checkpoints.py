@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class NotLoaded(Exception):
-    """This worker cannot load the policy. The message is for the manager."""
+    """The message is for the manager."""
 
 
 def sampler(policy: Policy) -> "TransformersSampler":
@@ -67,7 +67,7 @@ def has_gpu() -> bool:
 def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
     """Limit torch's threads before its import, unless the operator has set them.
 
-    By default waiting threads spin on every core. Beside a busy web server and database, 160 completions on two cores then
+    By default waiting threads spin on every core. Beside a busy web server and database, 160 completions on two cores
     took 38 s instead of 1.7 s.
     """
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
@@ -75,7 +75,7 @@ def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
 
 
 def _place(named: str, *, on_hub: bool) -> tuple[str, str | None]:
-    """A hub id with its revision, or a folder. Raises NotLoaded."""
+    """A hub id, or a folder without revision. Raises NotLoaded."""
     if on_hub:
         location, _at, revision = named.partition("@")
         return location, revision or None

@@ -31,7 +31,7 @@ TELL = 5.0
 
 
 class Breakdown(Exception):
-    """The engine raised. The message is for the manager."""
+    """The message is for the manager."""
 
 
 class Chunk:
@@ -62,7 +62,7 @@ class Chunk:
         self._untold, self._told_at = 0, time.monotonic()
 
     def sample(self, *, cancelled: Callable[[], bool]) -> None:
-        """Finish or fail all prompts, unless `cancelled()`. Raises Breakdown, Unusable or Interrupted."""
+        """Raises Breakdown, Unusable or Interrupted."""
         try:
             self._sample(cancelled)
         except django.db.Error:
@@ -107,7 +107,6 @@ class Chunk:
                 request.prompt.messages, max_new_tokens=self.params.max_new_tokens
             )
         except ChatError as error:
-            # Another attempt would fail too.
             requests.fail(request=request, error=str(error), now=timezone.now(), final=True)
             self.overruns.note(error)
             return False
@@ -190,7 +189,7 @@ class Chunk:
             self.tell()
 
     def tell(self) -> None:
-        """Announce finished prompts: labelers may be waiting for ranking tasks."""
+        """Labelers may be waiting for ranking tasks."""
         if self._untold:
             wake(FILL, self.run.pool_id)
         self._untold, self._told_at = 0, time.monotonic()

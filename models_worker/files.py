@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -48,8 +48,6 @@ class Order:
 
 @dataclass
 class Outcome:
-    """failed: prompts and samples. skipped: bad lines."""
-
     written: int = 0
     failed: int = 0
     skipped: int = 0
@@ -158,7 +156,7 @@ def _sample(
     outcome: Outcome,
     complain: Callable[[str], None],
 ) -> None:
-    # Imported here, because it loads Jinja, which web servers lack.
+    # It loads Jinja, which web servers lack.
     from models_worker.engine.chat import ChatError, Overruns
 
     overruns = Overruns()
@@ -202,7 +200,7 @@ def _sample(
     sampler.sample(requests, on_result=hear)
 
 
-def _line(asked: Asked, result: SampleResult, order: Order, known: dict[str, Any]) -> dict[str, Any]:
+def _line(asked: Asked, result: SampleResult, order: Order, known: dict[str, object]) -> dict[str, object]:
     """With the field names of `manage.py import_completions`."""
     return {
         "id": asked.id,

@@ -32,7 +32,7 @@ def load_sampler(policy: Policy) -> "Sampler":
 
 
 def _sampler_of_server(policy: Policy) -> "Sampler":
-    # Imported here, so that only workers that need an HTTP client load one.
+    # Only workers that need an HTTP client load one.
     from models_worker import servers
 
     try:

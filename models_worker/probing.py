@@ -17,7 +17,7 @@ from models_worker.engine.types import SamplerUnusable
 
 log = logging.getLogger(__name__)
 
-# Longer than a stage of a few short requests with retries.
+# Longer than a stage of requests with retries.
 LEASE = timedelta(minutes=10)
 
 
@@ -53,7 +53,7 @@ def _probe(probe: ServerProbe, stopping: Event) -> None:
         log.warning("The server of policy %d cannot be probed; its page says why", probe.policy_id)
         probes.fail(probe=probe, error=str(reason))
     except django.db.Error:
-        # The lease expires, and the sweep finds the probe.
+        # The lease expires.
         raise
     except Exception as error:
         # Libraries may raise anything for a bad answer.

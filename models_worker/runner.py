@@ -36,9 +36,9 @@ RENEWALS = 4
 CHUNK, LONGEST_CHUNK = 64, 256
 # Share of the waiting prompts per claim (guided self-scheduling, Polychronopoulos and Kuck 1987).
 SHARE = 1 / 4
-# Consecutive errors of the engine after which a run fails.
+# Consecutive errors after which a run fails.
 BREAKDOWNS = 5
-# Seconds between looks at the state of the run.
+# Seconds between looks at the run.
 LOOK = 1.0
 
 stopping = threading.Event()
@@ -88,7 +88,6 @@ def sweep(*, now: datetime) -> None:
     if freed := requests.free_expired(now=now):
         log.info("%d prompts of workers that stopped are available again", freed)
     run = queries.waiting_runs().first()
-    # A worker does both, whichever message wakes it.
     task, row = (SAMPLE, run) if run else (PROBE, probes.waiting(now=now).first())
     if row and not _announced():
         wake(task, row.id)
@@ -101,7 +100,6 @@ def _announced() -> bool:
         with app.connection_for_write() as connection:
             return bool(queue(connection.default_channel).queue_declare(passive=True).message_count)
     except (KombuError, ChannelError, OSError):
-        # The queue does not exist before the first message.
         return False
 
 
@@ -125,7 +123,7 @@ def _sample_run(run: SampleRun) -> None:
 
 
 def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
-    # Imported here because it loads transformers.
+    # It loads transformers.
     from models_worker.engine.chat import Overruns
 
     params, sampler, breakdowns, overruns = _params(run), None, 0, Overruns()
@@ -192,7 +190,6 @@ class Watch:
                     requests.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
                     renew_at = time.monotonic() + LEASE.total_seconds() / RENEWALS
             except django.db.Error as error:
-                # The database may return before the leases expire.
                 log.warning("Leases of %s were not renewed: %s", self._worker, error)
                 django.db.connection.close()
         django.db.connection.close()

@@ -197,7 +197,7 @@ class Completion(models.Model):
 
     class Meta:
         constraints = [
-            # Nothing that a killed worker stored is stored twice.
+            # Nothing of a killed worker is stored twice.
             models.UniqueConstraint(
                 fields=["run", "prompt", "k"], condition=models.Q(run__isnull=False), name="completion_k_once"
             ),

@@ -1,5 +1,4 @@
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -66,7 +65,7 @@ def advance(*, probe: ServerProbe, stage: int, lease: timedelta, now: datetime) 
     PROBES.renew(rows=PROBES.held(job=probe), until=now + lease, stage=stage)
 
 
-def finish(*, probe: ServerProbe, findings: dict[str, Any], now: datetime) -> bool:
+def finish(*, probe: ServerProbe, findings: dict[str, object], now: datetime) -> bool:
     """False if the worker lost the lease."""
     return bool(PROBES.finish(rows=PROBES.held(job=probe), findings=findings, found_at=now, error=""))
 

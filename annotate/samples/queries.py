@@ -25,7 +25,7 @@ def policies_to_sample() -> QuerySet[Policy]:
 
 
 def sampled_weights(policy: Policy) -> tuple[str, str] | None:
-    """The hashes of checkpoint and adapter when the policy was last sampled, or None."""
+    """Hashes of checkpoint and adapter when last sampled, or None."""
     sampled = Completion.objects.filter(policy=policy, run__isnull=False).order_by("-id")
     last = sampled.values_list("checkpoint_hash", "provenance__adapter_sha256").first()
     return (last[0], last[1] or "") if last else None
@@ -116,7 +116,7 @@ def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]
         first_at=Min(Extract("created_at", "epoch")),
         last_at=Max(Extract("created_at", "epoch")),
     )
-    # Subqueries of the run and not of its requests, so that PostgreSQL runs each once per run.
+    # Subqueries of the run: PostgreSQL runs each once per run.
     rows = SampleRun.objects.filter(id__in=by_id).values_list(
         "id", Subquery(_of_run(SampleRequest, asked)), Subquery(_of_run(Completion, written))
     )
@@ -153,6 +153,6 @@ def _progress(run: SampleRun, counts: Mapping[str, int], written: Mapping[str, A
 
 
 def failures(run: SampleRun) -> QuerySet[SampleRequest, tuple[str, int]]:
-    """Errors with the number of prompts, most frequent first."""
+    """Most frequent errors first, with the number of prompts."""
     failed = SampleRequest.objects.filter(run=run, state=RequestState.FAILED)
     return failed.values("error").annotate(n=Count("id")).order_by("-n", "error").values_list("error", "n")

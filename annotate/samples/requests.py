@@ -6,7 +6,6 @@ To avoid deadlocks, lock the run first, then its requests by id.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -64,7 +63,7 @@ def claim(*, run: SampleRun, worker: str, limit: int, lease: timedelta, now: dat
 
 
 def _cancel_quarantined(requests: Collection[int], now: datetime) -> set[int]:
-    """Those that were put into quarantine while a worker held them. The requests are locked."""
+    """Those put into quarantine while a worker held them. The requests are locked."""
     found = SampleRequest.objects.filter(id__in=requests, prompt__quarantined_at__isnull=False)
     quarantined = set(found.values_list("id", flat=True))
     if quarantined:
@@ -91,9 +90,9 @@ class Written:
     finish_reason: str
     seed: int
     attempt: int
-    parameters: dict[str, Any]
+    parameters: dict[str, object]
     checkpoint_hash: str
-    provenance: dict[str, Any]
+    provenance: dict[str, object]
 
 
 def storable(text: str) -> str:

@@ -148,7 +148,7 @@ def cancel(*, run: SampleRun, now: datetime) -> SampleRun:
 
 
 def withdraw_prompts(*, prompts: Collection[int], now: datetime) -> None:
-    """Sample prompts in quarantine no further. Workers finish those that they have leased."""
+    """Workers finish those that they have leased."""
     waiting = SampleRequest.objects.filter(prompt__in=prompts, state=RequestState.WAITING)
     with transaction.atomic():
         for run_id in sorted(set(waiting.values_list("run", flat=True))):

@@ -185,7 +185,6 @@ def by_pair(
 
 
 def _usual(of: Numbers) -> float:
-    """Mean pairs of a prompt."""
     return float(of.sum() / max(1, np.count_nonzero(of)))
 
 

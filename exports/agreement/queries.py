@@ -56,7 +56,7 @@ def measurable_campaigns() -> QuerySet[Campaign]:
 
 
 class NotMeasurable(Refusal):
-    """The workflow of the campaign has no agreement."""
+    """Its workflow has no agreement."""
 
 
 def check_measurable(campaign: Campaign) -> None:

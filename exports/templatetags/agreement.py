@@ -1,5 +1,3 @@
-from typing import Any
-
 from django import template
 from django.utils.formats import number_format
 
@@ -9,7 +7,7 @@ register = template.Library()
 
 
 @register.inclusion_tag("exports/_interval.html")
-def interval(estimate: Estimate) -> dict[str, Any]:
+def interval(estimate: Estimate) -> dict[str, object]:
     """In percent, also drawn on a line from 0 to 100."""
     return {
         "value": _percent(estimate.value),

@@ -177,7 +177,7 @@ def train(out: Path) -> None:
             sys.stdout.flush()
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
-    # One line instead of one a token: a third of the size.
+    # One line: a third of the size.
     written = out / "tokenizer.json"
     written.write_text(json.dumps(json.loads(written.read_text()), ensure_ascii=False, separators=(",", ":")))
 

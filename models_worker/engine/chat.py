@@ -15,7 +15,7 @@ Message = Mapping[str, str]
 
 ROLES = ("system", "user", "assistant")
 
-# For base models, which have no template. Completions record its name: a change needs a new version.
+# For base models. Completions record its name: a change needs a new version.
 # Line breaks are values, because Jinja drops a line break after a tag.
 PLAIN_V1 = (
     "{% for message in messages %}"

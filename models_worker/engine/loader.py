@@ -99,7 +99,7 @@ class LoadedPolicy:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What is needed to sample the same text again, beside the request."""
+        """Facts that hold for every sample."""
         known = {
             "checkpoint_sha256": self.checkpoint_sha256,
             "revision": self.revision,
@@ -309,7 +309,7 @@ def _stored_quantisation(model: PreTrainedModel) -> str:
 
 
 def _device_names(model: PreTrainedModel, device: str) -> str:
-    """Names for people. A policy may be spread over several devices."""
+    """A policy may be spread over several devices."""
     return ", ".join(dict.fromkeys(_device_name(each) for each in placement.devices(model) or [device]))
 
 

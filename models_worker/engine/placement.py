@@ -50,7 +50,7 @@ def quantisation_of(wanted: str, dtype: torch.dtype) -> BitsAndBytesConfig | Non
     # On a CPU it logs a warning for every layer and step.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if wanted == "int8":
-        # No outliers in full precision: they are chosen over the whole batch, so a text would depend on its batch.
+        # No outliers in full precision: the whole batch decides which, so a text would depend on it.
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 from models_worker.engine.types import FinishReason, SampleRequest, SampleResult, failed
 
-# Further tokens to decode, because the token that completes a stop string may continue after it.
+# Further tokens: the one that completes a stop string may continue after it.
 STOP_MARGIN = 8
 
 NOT_FINITE = "The policy's numbers overflowed (NaN or infinite logits) while this completion was sampled."

@@ -35,8 +35,8 @@ class TransformersSampler:
     max_rows: samples side by side; fewer if keys and values do not fit into kv_budget_bytes. prefill_tokens: prompt
     tokens read in one step. plain_generate: always use the loop of transformers.
 
-    If memory runs out, unfinished samples start again with half of each limit, which grows back by a quarter per
-    success. A sample that runs out of memory alone fails.
+    If memory runs out, unfinished samples start again with half of each limit, which grows back. A sample that runs out
+    of memory alone fails.
     """
 
     def __init__(
