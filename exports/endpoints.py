@@ -1,4 +1,4 @@
-from typing import cast
+from typing import Any, cast
 
 from django.db.models import Prefetch
 from django.http import FileResponse
@@ -22,7 +22,7 @@ from exports.views import file_of
 class OpenedCampaign(serializers.PrimaryKeyRelatedField[Campaign]):
     """The error for a draft says so, instead of that the campaign does not exist."""
 
-    def to_internal_value(self, data: object) -> Campaign:
+    def to_internal_value(self, data: Any) -> Campaign:
         campaign = super().to_internal_value(data)
         if campaign.opened_at is None:
             raise serializers.ValidationError(queries.unanswered(campaign))

@@ -75,7 +75,7 @@ def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
 
 
 def _place(named: str, *, on_hub: bool) -> tuple[str, str | None]:
-    """A hub id, or a folder without revision. Raises NotLoaded."""
+    """A hub id with its revision, or a folder. Raises NotLoaded."""
     if on_hub:
         location, _at, revision = named.partition("@")
         return location, revision or None

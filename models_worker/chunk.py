@@ -189,7 +189,7 @@ class Chunk:
             self.tell()
 
     def tell(self) -> None:
-        """Labelers may be waiting for ranking tasks."""
+        """Announce finished prompts: labelers wait for tasks."""
         if self._untold:
             wake(FILL, self.run.pool_id)
         self._untold, self._told_at = 0, time.monotonic()

@@ -102,7 +102,7 @@ class StopStrings(forms.CharField):
         lines = (super().to_python(value) or "").splitlines()
         return [line.replace("\\n", "\n").replace("\\t", "\t") for line in lines if line]
 
-    def prepare_value(self, value: object) -> object:
+    def prepare_value(self, value: object) -> Any:
         if not isinstance(value, list):
             return value
         return "\n".join(stop.replace("\n", "\\n").replace("\t", "\\t") for stop in value)

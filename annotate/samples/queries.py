@@ -123,7 +123,9 @@ def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]
     return {run_id: _progress(by_id[run_id], counts, sums, now) for run_id, counts, sums in rows}
 
 
-def _of_run(model: type[SampleRequest] | type[Completion], sums: JSONObject) -> QuerySet[Any, Any]:
+def _of_run(
+    model: type[SampleRequest] | type[Completion], sums: JSONObject
+) -> QuerySet[SampleRequest, object] | QuerySet[Completion, object]:
     return model._default_manager.filter(run=OuterRef("id")).order_by().values("run").values_list(sums)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
@@ -19,7 +18,7 @@ from annotate.samples.states import RequestState, RunState
 from annotate.samples.tasks import SAMPLE
 
 # Of a request to sample once more.
-AGAIN: dict[str, Any] = {"state": RequestState.WAITING, "attempts": 0, "error": "", "finished_at": None}
+AGAIN: dict[str, object] = {"state": RequestState.WAITING, "attempts": 0, "error": "", "finished_at": None}
 
 
 class NoPrompts(Refusal):

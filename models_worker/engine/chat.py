@@ -134,7 +134,7 @@ def render(
 
 
 def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> frozenset[int]:
-    """Many checkpoints declare only an end-of-text token, which a chat model never writes."""
+    """Many checkpoints declare only an end-of-text token, which chat models never write."""
     answer = "X"
     try:
         text, _ids = _encode(

@@ -302,7 +302,7 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 
 
 def _stored_quantisation(model: PreTrainedModel) -> str:
-    """ "none" for weights as they are."""
+    """The method, or "none" for plain weights."""
     config: Any = getattr(model.config, "quantization_config", None)
     method = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
     return str(getattr(method, "value", method) or placement.UNQUANTISED)
