@@ -1,5 +1,6 @@
 import json
 import logging
+from argparse import _ArgumentGroup
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def _described(options: Options) -> Policy:
     )
 
 
-def _add_option(group: Any, name: str) -> None:
+def _add_option(group: _ArgumentGroup, name: str) -> None:
     """Add the option of a policy's field."""
     option, about, default = f"--{name.replace('_', '-')}", FIELDS[name], DEFAULTS[name]
     if default is False:
