@@ -1,5 +1,3 @@
-"""Write training files into a folder, and request exports."""
-
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -41,10 +39,9 @@ def write(
     on_progress: Progress = lambda done: None,
     force: bool = False,
 ) -> Manifest:
-    """Write the training files of the campaigns, with card and manifest, into the folder `out`.
+    """Write training files, card and manifest into `out`, which appears complete or not at all.
 
-    Contains answers submitted by `now`, which cannot be undone any more. Equal data gives equal bytes, except for the
-    manifest's time. The folder appears complete or not at all. Raises FolderInUse or splits.Leak.
+    Equal data gives equal bytes, except for the manifest's time. Raises FolderInUse or splits.Leak.
     """
     check_folder(out, force=force)
     # Committed before the snapshot: no answer is undone after it was read.
@@ -101,7 +98,6 @@ def settle(*, campaigns: Sequence[Campaign], now: datetime) -> None:
 
 
 def rows(campaigns: Sequence[Campaign]) -> Iterator[Sequence[Row]]:
-    """All rows, those of one answer or prompt together."""
     names, exported = Names(), queries.training_answers(campaigns)
     for export in EXPORTS:
         yield from export.rows(exported=exported, names=names)

@@ -1,5 +1,3 @@
-"""Exports in the API."""
-
 from typing import Any, cast
 
 from django.db.models import Prefetch

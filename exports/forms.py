@@ -1,9 +1,7 @@
-"""Forms to choose campaigns for an export or for agreement."""
-
-from typing import Any
+from collections.abc import Iterable
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.addresses import id_in
@@ -20,9 +18,9 @@ TIE_RULES = (
 
 
 class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    """The error for a draft says so, instead of that the campaign does not exist."""
+    """Tells drafts from missing campaigns in its error."""
 
-    def _check_values(self, value: Any) -> QuerySet[Campaign]:
+    def _check_values(self, value: Iterable[object]) -> QuerySet[Campaign]:
         try:
             return super()._check_values(value)  # type: ignore[misc, no-any-return]
         except forms.ValidationError:
@@ -32,9 +30,9 @@ class OpenedCampaigns(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
 
 
 class MeasurableCampaign(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """The error for a campaign without agreement says so, instead of that the campaign does not exist."""
+    """Tells campaigns without agreement from missing ones in its error."""
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> Model | None:
         try:
             return super().to_python(value)
         except forms.ValidationError:

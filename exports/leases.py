@@ -1,4 +1,4 @@
-"""Leases of exports. The folder of an attempt identifies it."""
+"""The folder of an attempt identifies its lease."""
 
 import secrets
 import tempfile
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from django.core.files import File
 from django.core.files.storage import Storage, storages
@@ -25,7 +25,7 @@ from exports.splits import Leak
 # Storing one large file is the longest time without a renewal.
 LEASE = timedelta(minutes=5)
 SECONDS_BETWEEN_RENEWALS = 1.0
-# Maximum number of prompts on the page of a failed export.
+# Prompts on the page of a failed export.
 LEAKS_KEPT = 100
 RENEWING: Final = "renewing"
 JOBS: Final = Jobs(
@@ -41,16 +41,13 @@ Clock = Callable[[], datetime]
 
 
 def sweep(*, clock: Clock) -> int:
-    """Write every export that waits or that a dead worker left unfinished. Returns how many."""
+    """Write the exports that wait or that a dead worker left. Returns how many."""
     left = list(JOBS.free(now=clock()).order_by("id").values_list("id", flat=True))
     return sum(run(export_id=export_id, clock=clock) for export_id in left)
 
 
 def run(*, export_id: int, clock: Clock) -> bool:
-    """Write the files into the storage "exports". Returns False if the export is finished or another worker's.
-
-    Idempotent and safe to run concurrently. A leak or a full disk fails the export.
-    """
+    """Returns False if the export is finished or another worker's. Idempotent and safe to run concurrently."""
     export = take(export_id=export_id, now=clock())
     if export is None:
         return False
@@ -65,7 +62,6 @@ def run(*, export_id: int, clock: Clock) -> bool:
     except OSError as reason:
         _fail(storage, export, str(reason), clock)
     except Exception:
-        # Most likely a bug, which another attempt would meet again.
         _fail(storage, export, _("The export stopped with an unexpected error. Ask your operator for the log."), clock)
         raise
     else:
@@ -74,7 +70,7 @@ def run(*, export_id: int, clock: Clock) -> bool:
 
 
 def take(*, export_id: int, now: datetime) -> Export | None:
-    """Lease the export. None if it is finished or another worker's."""
+    """None if it is finished or another worker's."""
     folder = f"{export_id}/{secrets.token_hex(8)}"
     rows = JOBS.free(now=now).filter(id=export_id)
     return JOBS.claim(rows=rows, until=now + LEASE, folder=folder, rows_done=0, rows_total=None)
@@ -82,7 +78,7 @@ def take(*, export_id: int, now: datetime) -> Export | None:
 
 @contextmanager
 def second_connection() -> Iterator[str]:
-    """The alias of a second connection: changes through it are visible before this thread's transaction ends."""
+    """Its changes are visible before this thread's transaction ends."""
     connections[RENEWING] = second = connection.copy(alias=RENEWING)
     try:
         yield RENEWING
@@ -92,10 +88,7 @@ def second_connection() -> Iterator[str]:
 
 
 class Renewal:
-    """Renews the lease and stores the progress, at most once a second.
-
-    On another connection, because nobody would see updates of the transaction that reads the rows.
-    """
+    """Renews the lease and stores the progress, at most once a second, on a second connection."""
 
     def __init__(self, using: str, export: Export, total: int, clock: Clock) -> None:
         self.using, self.export, self.total, self.clock = using, export, total, clock
@@ -117,7 +110,7 @@ class Renewal:
 
 def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     campaigns, now = list(export.campaigns.order_by("id")), clock()
-    # `write` settles too, but the total is counted here.
+    # `write` settles too; the total is counted here.
     settle(campaigns=campaigns, now=now)
     with second_connection() as second, tempfile.TemporaryDirectory() as temporary:
         renewal = Renewal(second, export, queries.answers_and_prompts(campaigns), clock)
@@ -131,17 +124,17 @@ def _write_into(storage: Storage, export: Export, clock: Clock) -> Manifest:
     return written
 
 
-def _end(export: Export, *, state: ExportState, **columns: Any) -> None:
+def _end(export: Export, *, state: ExportState, **columns: object) -> None:
     """Raises LeaseLost if another worker has the export."""
     if not JOBS.end(rows=JOBS.held(job=export), state=state, **columns):
         raise LeaseLost
 
 
-def _as_json(case: Case) -> dict[str, Any]:
+def _as_json(case: Case) -> dict[str, object]:
     return {"prompt": case.prompt_id, "twin": case.twin_id, "reason": case.reason.value}
 
 
-def _fail(storage: Storage, export: Export, error: str, clock: Clock, **columns: Any) -> None:
+def _fail(storage: Storage, export: Export, error: str, clock: Clock, **columns: object) -> None:
     _delete(storage, export.folder)
     try:
         _end(export, state=ExportState.FAILED, error=error, finished_at=clock(), **columns)
@@ -157,7 +150,6 @@ def _delete(storage: Storage, folder: str) -> None:
 
 
 def _delete_other_attempts(storage: Storage, export: Export) -> None:
-    """Workers that died have left them."""
     parent, own = export.folder.split("/")
     for name in storage.listdir(parent)[0]:
         if name != own:

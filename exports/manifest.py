@@ -1,4 +1,4 @@
-"""manifest.json: the contents of an export, what it leaves out and why, and a hash of each file."""
+"""manifest.json of an export."""
 
 import hashlib
 import json
@@ -46,10 +46,10 @@ class FileFacts:
 
 @dataclass
 class Survey:
-    """Counts and hashes of the files of a folder. Takes 16 bytes of memory for each prompt."""
+    """Takes 16 bytes of memory for each prompt."""
 
     files: list[FileFacts] = field(default_factory=list)
-    # Hashes of prompt texts by file, split and source.
+    # By file, split and source.
     texts: dict[tuple[str, str, str], Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
     # By split.
     prompt_ids: dict[str, Hashes] = field(default_factory=lambda: defaultdict(no_hashes))
@@ -57,7 +57,7 @@ class Survey:
     sums: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
 
     def prompts(self, file: TrainingFile, split: str, source: str) -> int:
-        """Distinct prompt texts. The K examples of a few-shot instruction count as K, as in Table 6."""
+        """Distinct texts. The K examples of a few-shot instruction count as K, as in Table 6."""
         return len(splits.different([self.texts[file.name, split, source]]))
 
     def statistic(self, number: Statistic, split: str) -> int:
@@ -71,7 +71,7 @@ class Survey:
 
 
 def survey(folder: Path, *, on_line: Callable[[], None] = lambda: None) -> Survey:
-    """Read every file of the folder once. Raises splits.Leak if an owner or a prompt text is in both splits."""
+    """Raises splits.Leak if an owner or a prompt text is in both splits."""
     found = Survey()
     for file in FILES:
         for split in Split.values:
@@ -86,14 +86,14 @@ def survey(folder: Path, *, on_line: Callable[[], None] = lambda: None) -> Surve
 def _read(found: Survey, path: Path, file: TrainingFile, split: str, on_line: Callable[[], None]) -> None:
     digest, rows, size = hashlib.sha256(), 0, 0
     summed = [number.column for number in STATISTICS if number.file == file and number.column]
-    last: tuple[Any, ...] = ()
+    last: tuple[object, ...] = ()
     for raw, line in jsonl.read(path):
         digest.update(raw)
         rows += 1
         size += len(raw)
         for column in summed:
             found.sums[file.name, split, column] += line[column]
-        # Lines with equal prompts are adjacent: one of them is enough.
+        # Lines with equal prompts are adjacent.
         this = (line["prompt_id"], line["source"], line["prompt"])
         if this != last:
             found.texts[file.name, split, line["source"]].append(splits.prompt_hash(line["prompt"]))
@@ -104,7 +104,7 @@ def _read(found: Survey, path: Path, file: TrainingFile, split: str, on_line: Ca
 
 
 def describe(*, survey: Survey, scope: Scope, card: FileFacts, now: datetime) -> Manifest:
-    """The manifest as JSON values. With equal data and code, only `created_at` differs."""
+    """With equal data and code, only `created_at` differs."""
     return {
         "schema": "annotate/export",
         "schema_version": SCHEMA_VERSION,
@@ -137,7 +137,7 @@ def facts(path: Path) -> FileFacts:
 
 @cache
 def code_version() -> str:
-    """CODE_VERSION of the environment, else the commit of the checkout, else "unknown"."""
+    """CODE_VERSION, else the commit of the checkout, else "unknown"."""
     if stated := env.text("CODE_VERSION", ""):
         return stated
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
@@ -149,5 +149,4 @@ def code_version() -> str:
 
 
 def file_names(manifest: Manifest) -> list[str]:
-    """All files of an export."""
     return [*(file["name"] for file in manifest["files"]), manifest["card"]["name"], FILE_NAME]

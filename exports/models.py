@@ -15,12 +15,10 @@ class ExportState(models.TextChoices):
 
 
 class Export(models.Model):
-    """A request for training files, with the manifest once it is done."""
-
     campaigns = models.ManyToManyField(Campaign, related_name="exports", verbose_name=_("campaigns"))
     state = models.CharField(max_length=16, choices=ExportState.choices, default=ExportState.WAITING)
     leased_until = models.DateTimeField(null=True)
-    # Progress, in answers and prompts.
+    # In answers and prompts.
     rows_done = models.PositiveIntegerField(default=0)
     rows_total = models.PositiveIntegerField(null=True)
     # In the storage. One for each attempt: an attempt that lost its lease may still be writing.

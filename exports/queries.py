@@ -1,10 +1,7 @@
-"""Select the answers and prompts of an export; count the others by reason."""
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any
 
 from django.db import models
 from django.db.models import Case, Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, Subquery, Value, When
@@ -26,7 +23,7 @@ from exports.table import EXPORTS, export_of
 
 
 class LeftOut(models.TextChoices):
-    """Why an answer or prompt is in no training file. Workflows add further reasons."""
+    """Workflows add further reasons."""
 
     HELD_OUT_LABELER = "held_out_labeler", _("answers by held-out labelers")
     HELD_OUT_AUTHOR = "held_out_author", _("answers to prompts that a held-out labeler wrote, or rewritten from one")
@@ -46,7 +43,7 @@ LEFT_OUT: dict[str, Promise | str] = {
     **{reason.value: reason.label for reason in ABOUT_SOURCES},
 }
 
-# Prompts by held-out labelers, and all prompts rewritten from these, in any number of steps.
+# Also prompts rewritten from theirs, in any number of steps.
 HELD_OUT_PROMPTS = RawSQL(
     """
     WITH RECURSIVE held_out AS (
@@ -73,7 +70,7 @@ REASON = Case(
 
 
 def training_data() -> QuerySet[Assignment]:
-    """Accepted, without held-out labelers, not in quarantine."""
+    """Accepted, not of held-out labelers, not in quarantine."""
     accepted = Assignment.objects.filter(state=State.ACCEPTED, labeler__cohort=Cohort.TRAINING)
     return accepted.exclude(BY_HELD_OUT_AUTHOR).exclude(IN_QUARANTINE)
 
@@ -84,7 +81,7 @@ def exportable_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
 
 
 def training_answers(campaigns: Sequence[Campaign]) -> QuerySet[Assignment]:
-    """The settled ones, which cannot be undone any more."""
+    """Settled ones, which nobody can undo."""
     return exportable_answers(campaigns).filter(submitted_at__lte=F("campaign__settled_at"))
 
 
@@ -108,9 +105,9 @@ def answers_and_prompts(campaigns: Sequence[Campaign]) -> int:
 
 
 def left_out(campaigns: Sequence[Campaign]) -> dict[str, int]:
-    """Numbers of answers and prompts by the first reason that applies."""
+    """By the first reason that applies."""
     counts = dict.fromkeys(LEFT_OUT, 0)
-    # The time of the first submit stays when an answer is sent back and leased again.
+    # Stays when an answer is sent back and leased again.
     answers = Assignment.objects.filter(campaign__in=campaigns, submitted_at__isnull=False)
     with_reason = answers.annotate(reason=REASON).exclude(reason="").order_by("reason").values_list("reason")
     counts |= dict(with_reason.annotate(number=Count("id")))
@@ -123,9 +120,7 @@ def left_out(campaigns: Sequence[Campaign]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Scope:
-    """For the manifest."""
-
-    campaigns: list[dict[str, Any]]
+    campaigns: list[dict[str, object]]
     left_out: dict[str, int]
 
 
@@ -151,7 +146,7 @@ def scope(campaigns: Sequence[Campaign]) -> Scope:
 
 
 def exportable_campaigns() -> QuerySet[Campaign]:
-    """Opened campaigns, newest first, with `exported`: the number of answers that are training data."""
+    """`exported`: the number of answers that are training data."""
     answers = training_data().filter(campaign=OuterRef("id")).order_by().values("campaign").annotate(number=Count("id"))
     exported = Coalesce(Subquery(answers.values("number")), 0)
     opened = Campaign.objects.exclude(opened_at=None)
@@ -159,7 +154,6 @@ def exportable_campaigns() -> QuerySet[Campaign]:
 
 
 def exports() -> QuerySet[Export]:
-    """Newest first."""
     return (
         Export.objects.select_related("created_by")
         .prefetch_related(Prefetch("campaigns", Campaign.objects.order_by("id")))
@@ -178,7 +172,7 @@ def unanswered(campaign: Campaign) -> str:
 
 
 def why_nothing(campaign: Campaign) -> str:
-    """Why an export of the campaign contains no answer, and what to do; "" if it contains some."""
+    """Why an export of the campaign contains no answer; "" if it contains some."""
     if reason := unanswered(campaign):
         return reason
     if exportable_answers([campaign]).exists():
@@ -190,14 +184,14 @@ def why_nothing(campaign: Campaign) -> str:
 
 
 class NoSuchCampaign(Refusal):
-    """The name or id matches no campaign or several. The message lists campaigns."""
+    """The name or id matches no campaign or several."""
 
 
 NAMED_IN_A_MESSAGE = 10
 
 
 def named_campaigns(names: Sequence[str]) -> list[Campaign]:
-    """Distinct campaigns in the order of ids, found by name, else by id, else by name_key. Raises NoSuchCampaign."""
+    """By name, else id, else name_key. Distinct, in the order of ids. Raises NoSuchCampaign."""
     found = {campaign.id: campaign for campaign in map(_named, names)}
     return [found[campaign_id] for campaign_id in sorted(found)]
 
@@ -209,7 +203,7 @@ def _named(name: str) -> Campaign:
         exact = campaigns.filter(id=number).first()
     if exact is not None:
         return exact
-    # In Python, because terminals may decompose characters and PostgreSQL compares code points.
+    # Terminals may decompose characters, and PostgreSQL compares code points.
     names = campaigns.values_list("id", "name")
     alike = list(campaigns.filter(id__in=[found for found, known in names if name_key(known) == name_key(name)]))
     if len(alike) == 1:

@@ -1,7 +1,7 @@
-"""The columns of the training files, each declared once, as a field of a row class with its type and meaning.
+"""The columns of the training files, each a field of a row class. Lines, card and docs/training-files.md use them.
 
-The lines, the dataset card and docs/training-files.md derive from these declarations. Loaders infer types from the
-first lines: every line has all columns, a column has one type, and no value is null. No line names a person.
+Loaders infer types from the first lines: every line has all columns, a column has one type, and no value is null. No
+line names a person.
 """
 
 from dataclasses import dataclass, fields
@@ -24,7 +24,7 @@ SplitColumn = Annotated[str, "The side of the split: `train` or `valid`. It is a
 
 
 class ColumnGroup:
-    """Columns that several files share: one field of a row class, several columns of a line."""
+    """One field of a row class, several columns of a line."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,6 @@ class AboutAnswer(ColumnGroup):
 
 
 class Row:
-    """One line of a training file."""
-
     file: ClassVar[str]
     split: str
 
@@ -83,11 +81,11 @@ class TrainingFile:
     """One file for each side of the split."""
 
     row: type[Row]
-    # Its entry in the dataset card, as Markdown.
+    # Markdown, for the dataset card.
     card: str
-    # What is in it and what is not, for the manifest.
+    # For the manifest.
     rule: str = ""
-    # The manifest counts the prompts of these sources.
+    # For counts of prompts.
     sources: tuple[str, ...] = ()
 
     @property

@@ -1,6 +1,6 @@
 """Check that no owner and no prompt text is on both sides of the split.
 
-The check reads the written lines and the owners of their prompts instead of groups, so that it finds wrong groups too.
+It reads the written lines and owners instead of groups, so that it finds wrong groups too.
 """
 
 from array import array
@@ -28,7 +28,7 @@ PROMPTS_NAMED = 6
 
 
 class Leak(Refusal):
-    """cases: the prompts to put into quarantine. The message lists some."""
+    """cases: to put into quarantine. The message lists some."""
 
     def __init__(self, *, owners: int, texts: int, cases: Sequence[Case]) -> None:
         super().__init__(owners, texts)
@@ -56,7 +56,7 @@ def prompt_hash(prompt: Messages) -> int:
 
 
 def different(parts: Sequence[Hashes]) -> npt.NDArray[np.uint64]:
-    """Distinct hashes, ascending."""
+    """Distinct, ascending."""
     return np.unique(np.concatenate([np.frombuffer(part, dtype=np.uint64) for part in (*parts, no_hashes())]))
 
 

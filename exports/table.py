@@ -1,5 +1,3 @@
-"""The export table: one entry for each workflow."""
-
 from annotate.work.models import Campaign
 from exports.rows import demonstrations, instructions, ppo, rankings
 from exports.workflow import WorkflowExport

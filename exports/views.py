@@ -1,6 +1,4 @@
-"""Pages of exports and agreement, for managers."""
-
-from typing import Any, cast
+from typing import cast
 
 from django.contrib import messages
 from django.core.files.storage import storages
@@ -56,14 +54,14 @@ def export(request: HttpRequest, export_id: int) -> HttpResponse:
 @require_safe
 @managers
 def progress(request: HttpRequest, export_id: int) -> HttpResponse:
-    """The part of the page that reloads itself until the export is finished."""
+    """Reloads itself until the export is finished."""
     return render(request, "exports/_export.html", _described(export_id))
 
 
 @managers
 @post_or_redirect("exports:export", "export_id")
 def quarantine(request: HttpRequest, export_id: int) -> HttpResponse:
-    """Put the chosen prompt of a leak, or all of them, into quarantine."""
+    """One prompt of a leak, or all."""
     chosen, now = request.POST.get("prompt", ""), timezone.now()
     cases = [case for case in get_object_or_404(Export, id=export_id).cases if chosen in ("", str(case.prompt_id))]
     put = put_into_quarantine(cases=cases, by=person(request), now=now)
@@ -100,7 +98,7 @@ def agreement(request: HttpRequest) -> HttpResponse:
     usual = {"ties": TieRule.EXCLUDE.value, "answers": Covered.EXPORTED.value}
     asked = {"campaign": newest.id if newest else None} | usual | request.GET.dict()
     form = AgreementForm(asked)
-    context: dict[str, Any] = {"form": form, "any": newest, "published": PUBLISHED, "prompts_needed": PROMPTS_NEEDED}
+    context: dict[str, object] = {"form": form, "any": newest, "published": PUBLISHED, "prompts_needed": PROMPTS_NEEDED}
     if newest is not None and form.is_valid():
         chosen = form.cleaned_data
         rule, covered = TieRule(chosen["ties"]), Covered(chosen["answers"])
@@ -108,7 +106,7 @@ def agreement(request: HttpRequest) -> HttpResponse:
     return render(request, "exports/agreement.html", context)
 
 
-def _described(export_id: int) -> dict[str, Any]:
+def _described(export_id: int) -> dict[str, object]:
     row = get_object_or_404(queries.exports(), id=export_id)
     counts = row.manifest["left_out"] if row.manifest else {}
     return {
@@ -121,7 +119,7 @@ def _described(export_id: int) -> dict[str, Any]:
 
 
 def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
-    """(reason, prompt to put into quarantine, prompt on the other side) for each leak."""
+    """(reason, prompt to put into quarantine, its twin) for each leak."""
     cases = row.cases
     ids = {prompt_id for case in cases for prompt_id in (case.prompt_id, case.twin_id)}
     prompts = Prompt.objects.select_related("pool", "group").defer("search", "messages", "shots").in_bulk(ids)
@@ -133,5 +131,5 @@ def _leaks(row: Export) -> list[tuple[str, Prompt, Prompt]]:
 
 
 def _tables(described: Manifest) -> list[tuple[str, dict[str, int], dict[str, int]]]:
-    """(name, numbers of prompts, numbers of examples) for each side of the split."""
+    """(name, numbers of prompts, of examples) for each side of the split."""
     return [(str(split.label), described["prompts"][split], described["examples"][split]) for split in Split]

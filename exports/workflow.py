@@ -1,4 +1,4 @@
-"""What exports need to know about a workflow. Its module in exports/rows provides it."""
+"""What exports need to know about a workflow."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +16,13 @@ from exports.schema import Row, TrainingFile
 
 
 class FindAnswers(Protocol):
-    """The answers among `exported` that give rows, in the order of the rows."""
+    """Those that give rows, in the order of the rows."""
 
     def __call__(self, *, exported: QuerySet[Assignment]) -> QuerySet[Model]: ...
 
 
 class MakeRows(Protocol):
-    """The rows of each answer. Reads a chunk at a time."""
+    """Reads a chunk at a time."""
 
     def __call__(self, *, exported: QuerySet[Assignment], names: Names) -> Iterator[Sequence[Row]]: ...
 
@@ -73,5 +73,4 @@ class WorkflowExport:
     settle: Settle = settle
     # None: no agreement.
     ranked: FindRanked | None = None
-    # For the manifest.
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Load the checkpoint and adapter of a policy. Importing this module does not load torch."""
+"""Importing this module does not load torch."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class NotLoaded(Exception):
-    """This worker cannot load the policy. The message is for the manager who registered it."""
+    """The message is for the manager."""
 
 
 def sampler(policy: Policy) -> "TransformersSampler":
@@ -50,7 +50,7 @@ def sampler(policy: Policy) -> "TransformersSampler":
     except Interrupted:
         raise
     except Exception as error:
-        # A bad checkpoint may raise anything, and must not stop the runs of other policies.
+        # A bad checkpoint may raise anything.
         log.exception("Policy %d cannot be loaded", policy.id)
         reason = f"{type(error).__name__}: {error}"
         raise NotLoaded(gettext("The policy cannot be loaded: %(error)s") % {"error": reason}) from error
@@ -65,10 +65,10 @@ def has_gpu() -> bool:
 
 
 def leave_room_for_others(environment: MutableMapping[str, str]) -> None:
-    """Limit torch's threads, before torch is imported. Values that the operator has set stay.
+    """Limit torch's threads before its import, unless the operator has set them.
 
-    By default torch uses every core, and waiting threads spin. Beside a busy web server and database this made sampling
-    20 times slower (160 completions on two cores: 38 s instead of 1.7 s).
+    By default waiting threads spin on every core. Beside a busy web server and database, 160 completions on two cores
+    took 38 s instead of 1.7 s.
     """
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")

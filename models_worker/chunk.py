@@ -1,5 +1,3 @@
-"""Sample the prompts of one claim."""
-
 import logging
 import time
 from collections import deque
@@ -28,19 +26,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Seconds between messages that prompts are finished, so that ranking tasks can be made of them.
+# Seconds between announcements of finished prompts.
 TELL = 5.0
 
 
 class Breakdown(Exception):
-    """The engine raised. The message is for the manager."""
+    """The message is for the manager."""
 
 
 class Chunk:
-    """Samples K completions for each prompt of one claim.
+    """Samples K completions for each prompt of a claim.
 
-    A completion that fails the gate is sampled again, up to RESAMPLINGS times. Samples pass the gate in the order of k,
-    so that the result does not depend on timing.
+    Samples pass the gate in the order of k, so that the result does not depend on timing.
     """
 
     def __init__(
@@ -52,7 +49,7 @@ class Chunk:
         overruns: "Overruns",
     ) -> None:
         self.run, self.sampler, self.params, self.overruns = run, sampler, params, overruns
-        # All by the name that the engine uses for the prompt.
+        # By the engine's name for the prompt.
         self.asked = {str(request.prompt_id): request for request in claimed}
         stored = queries.stored(run, [request.prompt_id for request in self.asked.values()])
         self.texts = {
@@ -65,7 +62,7 @@ class Chunk:
         self._untold, self._told_at = 0, time.monotonic()
 
     def sample(self, *, cancelled: Callable[[], bool]) -> None:
-        """Finish or fail all prompts, unless `cancelled()`. Raises Breakdown, Unusable or Interrupted."""
+        """Raises Breakdown, Unusable or Interrupted."""
         try:
             self._sample(cancelled)
         except django.db.Error:
@@ -91,7 +88,7 @@ class Chunk:
             if cancelled():
                 return
             if not (missing := self._missing(prompt)):
-                # A worker stored all of them and was killed before it finished the request.
+                # A worker was killed after it stored all of them.
                 self._finish(prompt)
             elif self._render(prompt):
                 wanted[prompt] = missing
@@ -110,7 +107,6 @@ class Chunk:
                 request.prompt.messages, max_new_tokens=self.params.max_new_tokens
             )
         except ChatError as error:
-            # Another attempt would fail too.
             requests.fail(request=request, error=str(error), now=timezone.now(), final=True)
             self.overruns.note(error)
             return False
@@ -118,7 +114,7 @@ class Chunk:
         return True
 
     def _fill(self, wanted: Mapping[str, list[int]], cancelled: Callable[[], bool]) -> None:
-        # The order, as (k, attempt), in which the samples of a prompt pass the gate. Further attempts come last.
+        # (k, attempt) in the order of the gate. Further attempts come last.
         lines = {prompt: deque((k, 0) for k in ks) for prompt, ks in wanted.items()}
         early: dict[tuple[str, int, int], SampleResult] = {}
 
@@ -150,7 +146,7 @@ class Chunk:
         )
 
     def _keep(self, result: SampleResult) -> bool:
-        """Store a completion. Returns False if it must be sampled again."""
+        """Returns False if the completion must be sampled again."""
         prompt, texts = result.prompt_id, self.texts[result.prompt_id]
         if result.finish_reason == "error":
             self.errors[prompt] = result.error
@@ -193,7 +189,7 @@ class Chunk:
             self.tell()
 
     def tell(self) -> None:
-        """Announce finished prompts: labelers may be waiting for ranking tasks."""
+        """Announce finished prompts: labelers wait for tasks."""
         if self._untold:
             wake(FILL, self.run.pool_id)
         self._untold, self._told_at = 0, time.monotonic()

@@ -1,14 +1,11 @@
-"""Sample a file of prompts into a file of completions (JSON Lines), without a database or a broker.
-
-A second start continues: it skips completions that the file has, and a seed gives the same text.
-"""
+"""Sample a file of prompts into a file of completions (JSON Lines). A second start continues."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -19,19 +16,19 @@ from models_worker import provenance
 from models_worker.engine.params import derive_seed
 from models_worker.engine.types import Sampler, SampleRequest, SampleResult, SamplingParams
 
-# Prompts in memory, sampled side by side.
+# Prompts in memory.
 CHUNK = 64
-# Maximum number of bad lines that an error quotes.
+# Bad lines that an error quotes.
 LISTED = 20
 
 
 class BadFile(Exception):
-    """A file has bad lines. The message lists them with reasons."""
+    """The message lists the bad lines with reasons."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A prompt of the file. id: by default the number of the line."""
+    """id: by default the number of the line."""
 
     id: str
     messages: list[dict[str, str]]
@@ -39,7 +36,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Order:
-    """How to sample each prompt. Every line names model and revision of the policy."""
+    """model, revision: of the policy, for every line."""
 
     k: int
     params: SamplingParams
@@ -51,8 +48,6 @@ class Order:
 
 @dataclass
 class Outcome:
-    """failed: prompts and samples. skipped: bad lines."""
-
     written: int = 0
     failed: int = 0
     skipped: int = 0
@@ -67,12 +62,11 @@ def sample_file(
     complain: Callable[[str], None],
     skip_bad_lines: bool = False,
 ) -> Outcome:
-    """Append K completions of each prompt to `out`.
+    """Append K completions of each prompt to `out`. `complain` receives a sentence for each failure and bad line.
 
-    `complain` receives a sentence for each failure and, with `skip_bad_lines`, for each bad line. Without it, bad lines
-    raise BadFile before sampling starts.
+    Raises BadFile before sampling starts, unless `skip_bad_lines`.
     """
-    # Read the whole file first, so that a bad line at its end is reported now and not after hours.
+    # First, so that a bad line at the end is reported now and not after hours.
     problems: list[str] = []
     with prompts.open(encoding="utf-8") as lines:
         for _asked in read(lines, problems.append):
@@ -97,7 +91,7 @@ def sample_file(
 
 
 def read(lines: Iterable[str], bad_line: Callable[[str], None]) -> Iterator[Asked]:
-    """Prompts of lines with `prompt` (text or messages) or `messages`. `bad_line` receives problems of other lines."""
+    """`bad_line` receives problems of lines without `prompt` (text or messages) or `messages`."""
     named: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -134,7 +128,7 @@ def _listed(problems: list[str]) -> str:
 
 
 def _finished(out: Path) -> set[tuple[str, int]]:
-    """The completions of an earlier start. Removes an incomplete last line, which a killed process left."""
+    """Removes an incomplete last line, which a killed process left."""
     if not out.exists():
         return set()
     done, whole = set(), 0
@@ -162,7 +156,7 @@ def _sample(
     outcome: Outcome,
     complain: Callable[[str], None],
 ) -> None:
-    # Imported here, because it loads Jinja, which web servers lack.
+    # It loads Jinja, which web servers lack.
     from models_worker.engine.chat import ChatError, Overruns
 
     overruns = Overruns()
@@ -206,7 +200,7 @@ def _sample(
     sampler.sample(requests, on_result=hear)
 
 
-def _line(asked: Asked, result: SampleResult, order: Order, known: dict[str, Any]) -> dict[str, Any]:
+def _line(asked: Asked, result: SampleResult, order: Order, known: dict[str, object]) -> dict[str, object]:
     """With the field names of `manage.py import_completions`."""
     return {
         "id": asked.id,

@@ -1,5 +1,3 @@
-"""Load the sampler of a policy."""
-
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Unusable(Exception):
-    """No prompt of a run can be sampled. The message is for the manager who started the run."""
+    """No prompt of a run can be sampled. The message is for its manager."""
 
 
 def load_sampler(policy: Policy) -> "Sampler":
@@ -34,7 +32,7 @@ def load_sampler(policy: Policy) -> "Sampler":
 
 
 def _sampler_of_server(policy: Policy) -> "Sampler":
-    # Imported here, so that only workers that need an HTTP client load one.
+    # Only workers that need an HTTP client load one.
     from models_worker import servers
 
     try:

@@ -1,5 +1,3 @@
-"""Probe the servers for which a manager requested it."""
-
 import logging
 import os
 import platform
@@ -19,7 +17,7 @@ from models_worker.engine.types import SamplerUnusable
 
 log = logging.getLogger(__name__)
 
-# Longer than a stage of a few short requests with retries.
+# Longer than a stage of requests with retries.
 LEASE = timedelta(minutes=10)
 
 
@@ -28,14 +26,14 @@ class Stopped(Exception):
 
 
 def probe_waiting(stopping: Event) -> None:
-    """Probe all waiting servers, one after another. Idempotent and safe to run concurrently."""
+    """Idempotent and safe to run concurrently."""
     worker = f"{platform.node()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
     while not stopping.is_set() and (probe := probes.claim(worker=worker, lease=LEASE, now=timezone.now())):
         _probe(probe, stopping)
 
 
 def _probe(probe: ServerProbe, stopping: Event) -> None:
-    # Imported here, so that only workers that need an HTTP client load one.
+    # See loading.py.
     from models_worker import servers
     from models_worker.engine.chat import ChatError
     from models_worker.engine.probe import ProbeFailed
@@ -55,10 +53,10 @@ def _probe(probe: ServerProbe, stopping: Event) -> None:
         log.warning("The server of policy %d cannot be probed; its page says why", probe.policy_id)
         probes.fail(probe=probe, error=str(reason))
     except django.db.Error:
-        # The lease expires, and the sweep finds the probe.
+        # The lease expires.
         raise
     except Exception as error:
-        # Libraries may raise anything for a bad answer, which must not stop the runs of other policies.
+        # Libraries may raise anything for a bad answer.
         log.exception("The probe of policy %d's server failed", probe.policy_id)
         probes.fail(
             probe=probe,

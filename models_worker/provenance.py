@@ -1,7 +1,4 @@
-"""The provenance of a completion."""
-
 import math
-from typing import Any
 
 from models_worker.engine.types import Sampler, SampleResult
 
@@ -9,8 +6,8 @@ from models_worker.engine.types import Sampler, SampleResult
 DIGITS = 6
 
 
-def told(sampler: Sampler, result: SampleResult, *, prompt_sha256: str, keep_tokens: bool) -> dict[str, Any]:
-    """The facts that engine and sample report, as JSON values; token ids and logprobs only with `keep_tokens`."""
+def told(sampler: Sampler, result: SampleResult, *, prompt_sha256: str, keep_tokens: bool) -> dict[str, object]:
+    """As JSON values; with token ids and logprobs only if `keep_tokens`."""
     known = {
         **sampler.provenance,
         **result.provenance,
@@ -25,7 +22,7 @@ def told(sampler: Sampler, result: SampleResult, *, prompt_sha256: str, keep_tok
 
 
 def _finite(logprob: float | None, digits: int | None = None) -> float | None:
-    """JSON has neither NaN nor infinity."""
+    """JSON has no NaN or infinity."""
     if logprob is None or not math.isfinite(logprob):
         return None
     return logprob if digits is None else round(logprob, digits)

@@ -1,6 +1,6 @@
-"""The loop of a worker: claim requests of a run, sample them, store the completions.
+"""Claim requests of a run, sample them, store the completions.
 
-The result depends neither on the number of workers nor on where one of them is killed: a seed gives a text.
+The result depends neither on the number of workers nor on where one is killed: a seed gives a text.
 """
 
 import logging
@@ -28,32 +28,28 @@ from models_worker.engine.templates import Interrupted, interruptible
 from models_worker.engine.types import InvalidParams, SamplingParams
 from models_worker.loading import Unusable, load_sampler
 
-# Every Celery process imports this module, but only those that sample load torch.
 log = logging.getLogger(__name__)
 
-# The requests of a dead worker are free again after this time.
 LEASE = timedelta(seconds=60)
 RENEWALS = 4
-# Minimum and maximum number of prompts per claim. A killed worker loses up to a claim. But the batch runs empty at its
-# end: one claim of 256 prompts takes a seventh less time than four of 64.
+# Prompts per claim. A killed worker loses up to a claim, but one of 256 takes a seventh less time than four of 64.
 CHUNK, LONGEST_CHUNK = 64, 256
 # Share of the waiting prompts per claim (guided self-scheduling, Polychronopoulos and Kuck 1987).
 SHARE = 1 / 4
-# Consecutive errors of the engine after which a run fails.
+# Consecutive errors after which a run fails.
 BREAKDOWNS = 5
-# Seconds between looks at the state of the run.
+# Seconds between looks at the run.
 LOOK = 1.0
 
-# Set when this process must stop.
 stopping = threading.Event()
-# One policy at a time in a process: two would need twice the memory.
+# One policy in memory at a time.
 _sampling = threading.Lock()
 
 
 def sample(run_id: int) -> None:
-    """Sample this run, then the other waiting runs, oldest first. Returns immediately if the process samples already.
+    """Sample this run, then the other waiting runs, oldest first; nothing if the process samples already.
 
-    Probes go first, because managers wait for them and they take only seconds.
+    Probes go first, because managers wait for them.
     """
     if not _sampling.acquire(blocking=False):
         return
@@ -88,24 +84,22 @@ def probe() -> None:
 
 
 def sweep(*, now: datetime) -> None:
-    """Free the requests of dead workers, and wake a worker if a run or a probe waits. Idempotent."""
+    """Free the requests of dead workers, and wake a worker for waiting work. Idempotent."""
     if freed := requests.free_expired(now=now):
         log.info("%d prompts of workers that stopped are available again", freed)
     run = queries.waiting_runs().first()
-    # A worker does both, whichever message wakes it.
     task, row = (SAMPLE, run) if run else (PROBE, probes.waiting(now=now).first())
     if row and not _announced():
         wake(task, row.id)
 
 
 def _announced() -> bool:
-    """Whether a message waits in the queue. More would pile up while no worker is free."""
+    """Whether a message waits. More would pile up while no worker is free."""
     queue = app.amqp.router.route({}, SAMPLE)["queue"]
     try:
         with app.connection_for_write() as connection:
             return bool(queue(connection.default_channel).queue_declare(passive=True).message_count)
     except (KombuError, ChannelError, OSError):
-        # The queue does not exist before the first message.
         return False
 
 
@@ -129,7 +123,7 @@ def _sample_run(run: SampleRun) -> None:
 
 
 def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
-    # Imported here because it loads transformers.
+    # It loads transformers.
     from models_worker.engine.chat import Overruns
 
     params, sampler, breakdowns, overruns = _params(run), None, 0, Overruns()
@@ -138,7 +132,7 @@ def _sample_chunks(run: SampleRun, worker: str, watch: "Watch") -> None:
         claimed = requests.claim(run=run, worker=worker, limit=_share(run), lease=LEASE, now=timezone.now())
         if not claimed:
             return
-        # After the claim, because a policy that is too large kills the process, and that must count as an attempt.
+        # After the claim: a policy that is too large kills the process, and that must count as an attempt.
         sampler = sampler or load_sampler(run.policy)
         chunk = Chunk(run, sampler, params, claimed, overruns)
         try:
@@ -167,7 +161,7 @@ def _params(run: SampleRun) -> SamplingParams:
 
 
 class Watch:
-    """A thread that renews leases and notices a cancelled run while the engine samples."""
+    """Renews leases and notices a cancelled run while the engine samples."""
 
     def __init__(self, run: SampleRun, worker: str) -> None:
         self._run, self._worker = run, worker
@@ -183,7 +177,7 @@ class Watch:
         self._thread.join()
 
     def over(self) -> bool:
-        """Whether to stop. Cheap: the engine calls it before every token."""
+        """Cheap: the engine calls it before every token."""
         return self._ended.is_set() or stopping.is_set()
 
     def _look_on(self) -> None:
@@ -196,7 +190,6 @@ class Watch:
                     requests.renew(run=self._run, worker=self._worker, lease=LEASE, now=timezone.now())
                     renew_at = time.monotonic() + LEASE.total_seconds() / RENEWALS
             except django.db.Error as error:
-                # The database may return before the leases expire.
                 log.warning("Leases of %s were not renewed: %s", self._worker, error)
                 django.db.connection.close()
         django.db.connection.close()

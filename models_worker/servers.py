@@ -1,5 +1,3 @@
-"""The server of a policy: whether this worker may call it, and with which key."""
-
 import os
 from pathlib import Path
 from typing import cast
@@ -15,12 +13,12 @@ from models_worker.engine.openai_engine import OpenAISampler
 from models_worker.engine.patience import Patience
 from models_worker.engine.server import Endpoint, Server
 
-# Short, because a manager is waiting.
+# A manager is waiting.
 PROBING = Patience(seconds=60, tries=3, busy=120)
 
 
 class NotAllowed(Exception):
-    """This worker must not call the server. The message says what its environment lacks."""
+    """The message says what the environment of this worker lacks."""
 
 
 def sampler(policy: Policy) -> OpenAISampler:
@@ -33,7 +31,7 @@ def sampler(policy: Policy) -> OpenAISampler:
 
 
 def server_of(policy: Policy) -> Server:
-    """The server, with the settings that its probe found. Raises NotAllowed."""
+    """With the settings that its probe found. Raises NotAllowed."""
     probe = getattr(policy, "probe", None)
     found = probe.findings if probe else {}
     _check_host(policy.location)
@@ -53,7 +51,7 @@ def server_of(policy: Policy) -> Server:
 
 
 def _check_host(url: str) -> None:
-    """Managers register servers, but the operator decides which hosts a worker calls. Raises NotAllowed."""
+    """The operator decides which hosts a worker calls. Raises NotAllowed."""
     parts = urlsplit(url)
     host = (parts.hostname or "").lower()
     port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -65,7 +63,7 @@ def _check_host(url: str) -> None:
 
 
 def _key(name: str) -> str:
-    """From the variable NAME, or from the file that NAME_FILE names. Raises NotAllowed."""
+    """From NAME or from the file that NAME_FILE names. Raises NotAllowed."""
     if not KEY_NAME.fullmatch(name):
         raise NotAllowed(gettext("%(name)s is not the name of a server's key.") % {"name": name})
     key = os.environ.get(name, "")

@@ -1,7 +1,5 @@
 """Turn refusals into responses of the API."""
 
-from typing import Any
-
 from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.response import Response
@@ -16,6 +14,6 @@ class Conflict(APIException):
     status_code = status.HTTP_409_CONFLICT
 
 
-def answer(error: Exception, context: dict[str, Any]) -> Response | None:
+def answer(error: Exception, context: dict[str, object]) -> Response | None:
     """The response to an error of a view. None if the framework does not know the error, which is then a bug."""
     return exception_handler(Conflict(str(error)) if isinstance(error, Refusal) else error, context)

@@ -12,7 +12,7 @@ class CampaignSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-cal
 
     target_class = "annotate.api.serializers.CampaignSerializer"
 
-    def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+    def map_serializer(self, auto_schema: Any, direction: str) -> Any:
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
         for workflow in WORKFLOWS.values():
             if workflow.settings_serializer:

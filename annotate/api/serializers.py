@@ -1,5 +1,6 @@
 """Turn JSON into values, and rows into JSON. Serializers save nothing: views pass the values to actions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.utils import timezone
@@ -10,6 +11,7 @@ from rest_framework import serializers
 from annotate.accounts.models import Cohort
 from annotate.pools.importers.fields import holds_text
 from annotate.pools.models import MAX_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
+from annotate.pools.rules import Message
 from annotate.samples import queries as sampled
 from annotate.samples.forms import MAX_STOPS, draw_seed
 from annotate.samples.models import Completion, Policy, SampleRun, ServerProbe
@@ -21,6 +23,8 @@ from annotate.work.states import CampaignState
 from annotate.work.workflow import Workflow
 from annotate.workflows.actions import settings_of
 from annotate.workflows.table import WORKFLOWS, workflow_of
+
+Values = dict[str, Any]
 
 NOT_STORED = _("This field is not stored. Remove it, or name it in “ignore” to leave it out.")
 NOT_IGNORABLE = _("This field is required. Remove it from “ignore”.")
@@ -34,7 +38,7 @@ class PoolSerializer(serializers.ModelSerializer[Pool]):
         read_only_fields = ["created_at"]
 
 
-class MessageSerializer(serializers.Serializer[Any]):
+class MessageSerializer(serializers.Serializer[object]):
     role = serializers.ChoiceField(choices=["system", "user", "assistant"])
     content = serializers.CharField(trim_whitespace=False)
 
@@ -70,7 +74,7 @@ class PromptSerializer(serializers.ModelSerializer[Prompt]):
         ]
 
 
-class PromptFilters(serializers.Serializer[Any]):
+class PromptFilters(serializers.Serializer[object]):
     """The query of a list of prompts."""
 
     pool = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
@@ -84,13 +88,13 @@ class PromptFilters(serializers.Serializer[Any]):
     q = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text=_("words of the text"))
 
 
-class ReleaseSerializer(serializers.Serializer[Any]):
+class ReleaseSerializer(serializers.Serializer[object]):
     instead = serializers.BooleanField(
         default=False, help_text=_("put the equal prompts on the other side of the split into quarantine instead")
     )
 
 
-class NewPromptSerializer(serializers.Serializer[Any]):
+class NewPromptSerializer(serializers.Serializer[object]):
     pool = serializers.PrimaryKeyRelatedField(queryset=Pool.objects.all())
     messages = MessageSerializer(many=True, allow_empty=False)
     kind = serializers.ChoiceField(choices=Kind.choices, default=Kind.PLAIN)
@@ -105,7 +109,7 @@ class NewPromptSerializer(serializers.Serializer[Any]):
         child=serializers.CharField(), default=list, help_text=_("names of fields that hold text and are left out")
     )
 
-    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, values: Values) -> Values:
         """Refuse unknown fields that hold text, unless `ignore` names them: their text would be lost silently."""
         given = dict(self.initial_data.items())
         unread = {name: value for name, value in given.items() if name not in self.fields}
@@ -161,14 +165,14 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
     class Meta:
         model = Policy
         fields = ["id", *FIELDS, "reproducible", "probe", "created_at"]
-        extra_kwargs: dict[str, dict[str, Any]] = {
+        extra_kwargs: dict[str, Values] = {
             **{name: {"help_text": about.help} for name, about in FIELDS.items()},
             # Forms have suggestions for these.
             **{name: {"required": True} for name in REQUIRED if name != "revision"},
         }
         read_only_fields = ["created_at"]
 
-    def validate_examples(self, examples: Any) -> Any:
+    def validate_examples(self, examples: object) -> list[Message]:
         try:
             return canonical_examples(examples)
         except BadExamples as bad:
@@ -223,7 +227,7 @@ class RunSerializer(serializers.ModelSerializer[SampleRun]):
         read_only_fields = ["state", "created_at", "finished_at"]
 
     @extend_schema_field(ProgressOfRun)
-    def get_progress(self, run: SampleRun) -> Any:
+    def get_progress(self, run: SampleRun) -> Values:
         known = self.context.get("progress", {})
         return ProgressOfRun(known.get(run.id) or sampled.progress([run], now=timezone.now())[run.id]).data
 
@@ -275,13 +279,13 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         read_only_fields = ["state", "created_at", "opened_at", "closed_at"]
 
     @extend_schema_field(ProgressOfCampaign)
-    def get_progress(self, campaign: Campaign) -> Any:
+    def get_progress(self, campaign: Campaign) -> Values:
         known = self.context.get("progress", {})
         return ProgressOfCampaign(known.get(campaign.id) or worked.progress([campaign])[campaign.id]).data
 
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
+    def to_internal_value(self, data: Mapping[str, object]) -> Values:
         """The campaign's columns, and as `settings` what the serializer of its workflow reads."""
-        values: dict[str, Any] = super().to_internal_value(data)
+        values: Values = super().to_internal_value(data)
         if self.instance and values.get("workflow", self.instance.workflow) != self.instance.workflow:
             raise serializers.ValidationError({"workflow": WORKFLOW_FIXED})
         workflow = WORKFLOWS[self.instance.workflow if self.instance else values["workflow"]]
@@ -293,7 +297,7 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
             values["settings"] = form.validated_data
         return values
 
-    def _refuse_settings_of_others(self, workflow: Workflow, data: Any) -> None:
+    def _refuse_settings_of_others(self, workflow: Workflow, data: Mapping[str, object]) -> None:
         own = set(self.fields) | settings_fields(workflow)
         problems = {
             name: _("This is a setting of another workflow: %(workflow)s. Remove it.") % {"workflow": other.label}
@@ -304,12 +308,12 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         if problems:
             raise serializers.ValidationError(problems)
 
-    def to_representation(self, campaign: Campaign) -> dict[str, Any]:
-        shown: dict[str, Any] = super().to_representation(campaign)
+    def to_representation(self, campaign: Campaign) -> Values:
+        shown: Values = super().to_representation(campaign)
         serializer = workflow_of(campaign).settings_serializer
         return shown | (serializer(settings_of(campaign)).data if serializer else {})
 
-    def validate(self, values: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, values: Values) -> Values:
         if "cohorts" in values:
             values["cohorts"] = sorted(values["cohorts"])
         return values
@@ -335,5 +339,5 @@ class StoppedTaskSerializer(serializers.ModelSerializer[Task]):
         fields = ["id", "prompt", "stopped_at", "skips"]
 
 
-class StateSerializer(serializers.Serializer[Any]):
+class StateSerializer(serializers.Serializer[object]):
     to = serializers.ChoiceField(choices=CampaignState.choices)

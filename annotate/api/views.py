@@ -66,7 +66,7 @@ class PromptViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, GenericVie
     serializer_class = PromptSerializer
 
     @extend_schema(parameters=[PromptFilters])
-    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def list(self, request: Request, *args: object, **kwargs: object) -> Response:
         return super().list(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[Prompt]:
@@ -148,7 +148,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Create
         self.known = sampled.progress(page or [], now=timezone.now())
         return page
 
-    def get_serializer_context(self) -> dict[str, Any]:
+    def get_serializer_context(self) -> dict[str, object]:
         return {**super().get_serializer_context(), "progress": self.known}
 
     def perform_create(self, serializer: BaseSerializer[SampleRun]) -> None:
@@ -185,7 +185,7 @@ class CampaignViewSet(
             self.known = worked.progress(list(page or []))
         return page
 
-    def get_serializer_context(self) -> dict[str, Any]:
+    def get_serializer_context(self) -> dict[str, object]:
         return {**super().get_serializer_context(), "progress": self.known}
 
     def perform_create(self, serializer: BaseSerializer[Campaign]) -> None:

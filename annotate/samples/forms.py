@@ -21,6 +21,7 @@ from annotate.samples.rules import (
 from annotate.samples.runs import AllEqual, TokensOfServer
 from annotate.samples.spec import DEFAULTS, FIELDS, SEED, K, PolicySpec
 
+Values = dict[str, Any]
 MAX_STOPS = 8
 # Drawn seeds are short enough to read. People may type any that fits the column.
 MAX_DRAWN_SEED = 2**31
@@ -47,7 +48,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
     def spec(self) -> PolicySpec:
         return PolicySpec(**self.cleaned_data)
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> Values:
         values = super().clean() or {}
         if origin := values.get("origin"):
             self._clean_place(origin, values)
@@ -57,7 +58,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
                 self._clean_server(values)
         return values
 
-    def _clean_place(self, origin: str, values: dict[str, Any]) -> None:
+    def _clean_place(self, origin: str, values: Values) -> None:
         location, adapter = values.get("location", ""), values.get("adapter", "")
         if "location" not in self.errors and (origin == Origin.IMPORTED) == bool(location):
             self.add_error("location", str(LocationMismatch()))
@@ -72,7 +73,7 @@ class PolicyForm(forms.ModelForm):  # type: ignore[type-arg]
             except ValidationError:
                 self.add_error("adapter", _("Enter owner/name, owner/name@commit, or a folder that begins with /."))
 
-    def _clean_server(self, values: dict[str, Any]) -> None:
+    def _clean_server(self, values: Values) -> None:
         # Two separate checks: an error of one must not leave the other to a constraint of the table.
         names = ("served_model", "endpoint", "key_name", "chat_template")
         try:
@@ -97,21 +98,21 @@ class StopStrings(forms.CharField):
 
     widget = forms.Textarea
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> Any:
         lines = (super().to_python(value) or "").splitlines()
         return [line.replace("\\n", "\n").replace("\\t", "\t") for line in lines if line]
 
-    def prepare_value(self, value: Any) -> Any:
+    def prepare_value(self, value: object) -> Any:
         if not isinstance(value, list):
             return value
         return "\n".join(stop.replace("\n", "\\n").replace("\t", "\\t") for stop in value)
 
-    def validate(self, value: Any) -> None:
+    def validate(self, value: list[str]) -> None:
         super().validate(value)
         if len(value) > MAX_STOPS:
             raise ValidationError(_("Enter at most %(max)d stop strings."), params={"max": MAX_STOPS})
 
-    def run_validators(self, value: Any) -> None:
+    def run_validators(self, value: list[str]) -> None:
         for stop in value:
             super().run_validators(stop)
 
@@ -157,7 +158,7 @@ class SampleRunForm(forms.ModelForm):  # type: ignore[type-arg]
         seed: int | None = self.cleaned_data["seed"]
         return draw_seed() if seed is None else seed
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> Values:
         values = super().clean() or {}
         if values.get("temperature") == 0 and values.get("k", 1) > 1:
             self.add_error("temperature", str(AllEqual()))

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.text import is_blank, tidy, words
 
-# How often a completion that does not pass is sampled again, each time with another seed.
+# Further tries, each with another seed, of a completion that does not pass.
 RESAMPLINGS = 3
 # Two texts are alike if this share of their runs of three words agrees. A changed word in the middle keeps texts from
 # about 60 words alike, one at the end from about 20. Shorter texts are alike only if all their words agree.
@@ -31,10 +31,7 @@ class Flaw(models.TextChoices):
 
 @dataclass(frozen=True)
 class Reading:
-    """What is compared of a text: its runs of three words with their counts, its numbers, its lines' indentation.
-
-    A text without visible characters has none of them.
-    """
+    """runs: of three words, with counts. indents: of lines. A text without visible characters has none of them."""
 
     runs: Counter[tuple[str, ...]]
     numbers: tuple[str, ...]
@@ -77,8 +74,7 @@ def alike(one: Reading, other: Reading) -> bool:
     """Whether two texts read as the same answer: the Jaccard similarity of their runs of words, with repeats.
 
     Texts that differ in a number, a superscript or the indentation of a line are never alike. Long texts that differ in
-    one other word are alike, even if that word is "not". "The cat sat" has 1 run and "the cat sat down" has 2, and they
-    share 1: 1 / 2.
+    one other word are alike, even if that word is "not".
     """
     if (one.numbers, one.indents) != (other.numbers, other.indents):
         return False

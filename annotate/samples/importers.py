@@ -60,7 +60,7 @@ class Draft:
     model: str
     external_id: str
     prompt_hash: str
-    parameters: dict[str, Any]
+    parameters: dict[str, object]
 
 
 def take(job: ImportJob, batch: Sequence[Line], now: datetime) -> list[Outcome]:
@@ -105,8 +105,8 @@ def _outcome(line: Line, prompt: Prompt | None = None, refusal: str = "") -> Out
     return Outcome(line, prompt, refusal, ignored=line.fields.keys() - KNOWN)
 
 
-def _fields(line: Line) -> Mapping[str, Any]:
-    """The fields of a line. In CSV a blank cell is a blank completion if no other cell has one."""
+def _fields(line: Line) -> Mapping[str, object]:
+    """In CSV a blank cell is a blank completion if no other cell has one."""
     blank = {name: line.blank[name] for name in TEXT if name in line.blank}
     if not blank or any(name in line.fields for name in TEXT):
         return line.fields
@@ -115,7 +115,7 @@ def _fields(line: Line) -> Mapping[str, Any]:
     return {name: blank[name]} | line.fields
 
 
-def draft_of(fields: Mapping[str, Any], defaults: Mapping[str, str]) -> Draft:
+def draft_of(fields: Mapping[str, object], defaults: Mapping[str, str]) -> Draft:
     """Raises BadCompletion or BadField."""
     texts = {name: fields[name] for name in TEXT if name in fields}
     text = next(iter(texts.values()), None)
@@ -154,13 +154,13 @@ def _no_text(value: object) -> str:
     return _("The completion is not a text. Write it in quotation marks, exactly as the model wrote it.")
 
 
-def _external_id(fields: Mapping[str, Any]) -> str:
+def _external_id(fields: Mapping[str, object]) -> str:
     external_id = id_of(fields, *IDS)
     check_storable("id", external_id)
     return external_id
 
 
-def _prompt_hash(fields: Mapping[str, Any]) -> str:
+def _prompt_hash(fields: Mapping[str, object]) -> str:
     """The content hash of the prompt that a line quotes; "" if it quotes none, or only in a template's form."""
     hashes = {name: made for name in PROMPT if name in fields and (made := _hash_of(fields[name]))}
     check_agree(hashes, set(hashes.values()))
@@ -229,7 +229,7 @@ def _store(placed: Sequence[tuple[Line, Draft, Prompt]], now: datetime) -> list[
 
 
 def _policies(names: set[str], now: datetime) -> dict[str, Policy]:
-    """A policy for each model, locked so that two files cannot store the same completion twice."""
+    """Locked, so that two files cannot store the same completion twice."""
     Policy.objects.bulk_create(
         (Policy(**PolicySpec(name=name, **IMPORTED).values(), created_at=now) for name in sorted(names)),
         ignore_conflicts=True,

@@ -54,7 +54,7 @@ class Policy(models.Model):
 
     @property
     def reproducible(self) -> bool | None:
-        """Whether the same seed gives the same completion; None if that is not known."""
+        """None: unknown."""
         if self.origin == Origin.SERVER:
             probe: ServerProbe | None = getattr(self, "probe", None)
             return probe.findings.get("seed") if probe else None
@@ -98,8 +98,6 @@ class CurrentPolicy(models.Model):
 
 
 class SampleRun(models.Model):
-    """K completions of one policy for each of many prompts."""
-
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="runs")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="runs")
     k = models.PositiveSmallIntegerField(_("completions per prompt"), validators=K.validators)
@@ -152,11 +150,11 @@ class SampleRequest(models.Model):
             ),
         ]
         indexes = [
-            # The claim: the oldest waiting prompts of a run.
+            # For claims.
             models.Index(
                 fields=["run", "id"], condition=models.Q(state=RequestState.WAITING), name="samplerequest_waiting"
             ),
-            # The sweep: leases of workers that died.
+            # For the sweep.
             models.Index(
                 fields=["leased_until"], condition=models.Q(state=RequestState.LEASED), name="samplerequest_leased"
             ),
@@ -176,7 +174,7 @@ class FinishReason(models.TextChoices):
 
 
 class Completion(models.Model):
-    """What a policy wrote, with everything that is needed to sample it again. A row never changes."""
+    """A row never changes."""
 
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="completions")
     policy = models.ForeignKey(Policy, on_delete=models.PROTECT, related_name="completions")
@@ -193,14 +191,13 @@ class Completion(models.Model):
     parameters = models.JSONField(default=dict)
     policy_revision = models.CharField(max_length=120)
     checkpoint_hash = models.CharField(max_length=64, blank=True)
-    # Engine, library versions, device, dtype, quantisation, hashes of adapter, template and rendered prompt, number of
-    # tokens cut from the prompt; token ids and logprobs if the run keeps them.
+    # Engine, versions, device, dtype, quantisation, hashes, cut tokens; token ids and logprobs if the run keeps them.
     provenance = models.JSONField(default=dict)
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
-            # Nothing that a killed worker stored is stored twice.
+            # Nothing of a killed worker is stored twice.
             models.UniqueConstraint(
                 fields=["run", "prompt", "k"], condition=models.Q(run__isnull=False), name="completion_k_once"
             ),

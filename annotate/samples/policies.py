@@ -1,5 +1,3 @@
-"""Registering policies, and choosing the current policy of a stage."""
-
 from dataclasses import replace
 from datetime import datetime
 
@@ -49,12 +47,11 @@ class NotSampledHere(Refusal):
 
 
 def misplaced(name: str) -> Refusal:
-    """Why a policy of another origin cannot have this field."""
     return NotACheckpoint() if FIELDS[name].origins == CHECKPOINTS else NotAServer()
 
 
 def create(*, spec: PolicySpec, now: datetime) -> Policy:
-    """Register a policy. If it is behind a server, a worker then finds out what the server can do.
+    """A worker then probes the policy's server, if it has one.
 
     Raises PolicyExists, LocationMismatch, NotACheckpoint, NotAServer or rules.BadServer.
     """
@@ -89,7 +86,7 @@ def _checked(spec: PolicySpec) -> PolicySpec:
 
 
 def move_current(*, stage: str, policy: Policy, by: User | None, now: datetime) -> CurrentPolicy:
-    """Make new runs of the stage start from this policy. Raises WrongStage or NotSampledHere."""
+    """Raises WrongStage or NotSampledHere."""
     if policy.stage != stage:
         raise WrongStage
     if policy.origin == Origin.IMPORTED:

@@ -1,7 +1,4 @@
-"""Probes: a worker finds out what a policy's server can do."""
-
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -68,7 +65,7 @@ def advance(*, probe: ServerProbe, stage: int, lease: timedelta, now: datetime) 
     PROBES.renew(rows=PROBES.held(job=probe), until=now + lease, stage=stage)
 
 
-def finish(*, probe: ServerProbe, findings: dict[str, Any], now: datetime) -> bool:
+def finish(*, probe: ServerProbe, findings: dict[str, object], now: datetime) -> bool:
     """False if the worker lost the lease."""
     return bool(PROBES.finish(rows=PROBES.held(job=probe), findings=findings, found_at=now, error=""))
 
@@ -78,5 +75,4 @@ def fail(*, probe: ServerProbe, error: str) -> bool:
 
 
 def release(*, probe: ServerProbe) -> bool:
-    """Let another worker have the probe, because this one stops."""
     return bool(PROBES.release(rows=PROBES.held(job=probe)))

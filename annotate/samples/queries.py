@@ -1,5 +1,3 @@
-"""Reads current policies, waiting runs, progress and completions."""
-
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from annotate.pools.models import Prompt
 from annotate.samples.models import Completion, CurrentPolicy, Origin, Policy, SampleRequest, SampleRun
 from annotate.samples.states import RequestState, RunState
 
-# A running run's pace is measured over this time.
+# The pace is measured over this time.
 PACE = timedelta(minutes=1)
 
 
@@ -27,7 +25,7 @@ def policies_to_sample() -> QuerySet[Policy]:
 
 
 def sampled_weights(policy: Policy) -> tuple[str, str] | None:
-    """The hashes of checkpoint and adapter when the policy was last sampled, or None."""
+    """Hashes of checkpoint and adapter when last sampled, or None."""
     sampled = Completion.objects.filter(policy=policy, run__isnull=False).order_by("-id")
     last = sampled.values_list("checkpoint_hash", "provenance__adapter_sha256").first()
     return (last[0], last[1] or "") if last else None
@@ -78,8 +76,6 @@ def completions_of(prompt: Prompt) -> QuerySet[Completion]:
 
 @dataclass(frozen=True)
 class Progress:
-    """Prompts of a run by state, and its stored completions, tokens and pace."""
-
     waiting: int
     leased: int
     done: int
@@ -87,7 +83,7 @@ class Progress:
     cancelled: int
     completions_wanted: int
     completions: int = 0
-    # Completions that replaced one that did not pass the gate.
+    # Replaced one that did not pass the gate.
     resampled: int = 0
     tokens: int = 0
     # None before the first completion.
@@ -101,7 +97,7 @@ class Progress:
 
     @property
     def percent(self) -> int:
-        """Stored completions, rounded down: 100 means that none is missing."""
+        """Rounded down: 100 means that none is missing."""
         return 100 * self.completions // self.completions_wanted if self.completions_wanted else 0
 
 
@@ -120,14 +116,16 @@ def progress(runs: Iterable[SampleRun], *, now: datetime) -> dict[int, Progress]
         first_at=Min(Extract("created_at", "epoch")),
         last_at=Max(Extract("created_at", "epoch")),
     )
-    # Subqueries of the run and not of its requests, so that PostgreSQL runs each once per run.
+    # Subqueries of the run: PostgreSQL runs each once per run.
     rows = SampleRun.objects.filter(id__in=by_id).values_list(
         "id", Subquery(_of_run(SampleRequest, asked)), Subquery(_of_run(Completion, written))
     )
     return {run_id: _progress(by_id[run_id], counts, sums, now) for run_id, counts, sums in rows}
 
 
-def _of_run(model: type[SampleRequest] | type[Completion], sums: JSONObject) -> QuerySet[Any, Any]:
+def _of_run(
+    model: type[SampleRequest] | type[Completion], sums: JSONObject
+) -> QuerySet[SampleRequest, object] | QuerySet[Completion, object]:
     return model._default_manager.filter(run=OuterRef("id")).order_by().values("run").values_list(sums)
 
 
@@ -157,6 +155,6 @@ def _progress(run: SampleRun, counts: Mapping[str, int], written: Mapping[str, A
 
 
 def failures(run: SampleRun) -> QuerySet[SampleRequest, tuple[str, int]]:
-    """Errors with the number of prompts, most frequent first."""
+    """Most frequent errors first, with the number of prompts."""
     failed = SampleRequest.objects.filter(run=run, state=RequestState.FAILED)
     return failed.values("error").annotate(n=Count("id")).order_by("-n", "error").values_list("error", "n")

@@ -6,7 +6,6 @@ To avoid deadlocks, lock the run first, then its requests by id.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -35,9 +34,9 @@ WORKER_NEVER_WROTE = _(
 
 
 def claim(*, run: SampleRun, worker: str, limit: int, lease: timedelta, now: datetime) -> list[SampleRequest]:
-    """Lease up to `limit` waiting prompts of a run, oldest first. Cancels those whose prompts are in quarantine.
+    """Lease up to `limit` waiting prompts, oldest first. Cancels those in quarantine.
 
-    Leases a prompt on its last attempt alone: if it stops the worker, no other prompt loses an attempt.
+    A prompt on its last attempt is leased alone: if it stops the worker, no other prompt loses an attempt.
     """
     with transaction.atomic():
         waiting = (
@@ -64,7 +63,7 @@ def claim(*, run: SampleRun, worker: str, limit: int, lease: timedelta, now: dat
 
 
 def _cancel_quarantined(requests: Collection[int], now: datetime) -> set[int]:
-    """Cancel those of these locked requests whose prompts were put into quarantine while a worker held them."""
+    """Those put into quarantine while a worker held them. The requests are locked."""
     found = SampleRequest.objects.filter(id__in=requests, prompt__quarantined_at__isnull=False)
     quarantined = set(found.values_list("id", flat=True))
     if quarantined:
@@ -79,7 +78,6 @@ def renew(*, run: SampleRun, worker: str, lease: timedelta, now: datetime) -> in
 
 
 def release(*, run: SampleRun, worker: str) -> int:
-    """Let other workers have this worker's prompts of a run, because it stops."""
     with transaction.atomic():
         return REQUESTS.release(rows=REQUESTS.in_order(rows=run.requests.filter(_leased_by(worker))))
 
@@ -92,9 +90,9 @@ class Written:
     finish_reason: str
     seed: int
     attempt: int
-    parameters: dict[str, Any]
+    parameters: dict[str, object]
     checkpoint_hash: str
-    provenance: dict[str, Any]
+    provenance: dict[str, object]
 
 
 def storable(text: str) -> str:
@@ -103,7 +101,7 @@ def storable(text: str) -> str:
 
 
 def store(*, run: SampleRun, prompt_id: int, written: Written, now: datetime) -> None:
-    """Store the k-th completion of a prompt in a run, unless there is one."""
+    """Does nothing if the completion is stored already."""
     text = storable(written.text)
     completion = Completion(
         prompt_id=prompt_id,
@@ -137,7 +135,7 @@ def finish(*, request: SampleRequest, now: datetime) -> bool:
 
 
 def fail(*, request: SampleRequest, error: str, now: datetime, final: bool = False) -> bool:
-    """End an attempt. The prompt waits for another one unless this was the last or `final`."""
+    """The prompt waits for another attempt unless this was the last or `final`."""
     with transaction.atomic():
         run = lock_run(request.run_id)
         held = REQUESTS.held(job=request)
@@ -150,7 +148,7 @@ def fail(*, request: SampleRequest, error: str, now: datetime, final: bool = Fal
 
 
 def fail_rest(*, run: SampleRun, worker: str, error: str, now: datetime) -> int:
-    """Fail the prompts that wait and those that the worker holds, because none can be sampled."""
+    """The prompts that wait and those that the worker holds."""
     with transaction.atomic():
         run = lock_run(run.id)
         mine = REQUESTS.in_order(rows=run.requests.filter(_leased_by(worker)))
@@ -161,7 +159,7 @@ def fail_rest(*, run: SampleRun, worker: str, error: str, now: datetime) -> int:
 
 
 def free_expired(*, now: datetime) -> int:
-    """Let other workers have the prompts of dead workers. Returns how many. A prompt on its last attempt fails.
+    """Free the prompts of dead workers. Returns how many. A prompt on its last attempt fails.
 
     If the run has no completion by then, its waiting prompts fail too: they would stop more workers.
     """

@@ -1,9 +1,7 @@
-"""Rules for a policy's server and its few-shot examples."""
-
 import re
-from typing import Any
 from urllib.parse import urlsplit
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from annotate.lib.refusals import Refusal
@@ -28,7 +26,7 @@ def canonical_examples(raw: object) -> list[Message]:
         return []
     if not isinstance(raw, list):
         raise BadExamples(_("Few-shot examples are a list of messages. Give each a role and a content."))
-    question: Any = {"role": "user", "content": "?"}
+    question: object = {"role": "user", "content": "?"}
     try:
         return canonical_messages([*raw, question])[:-1]
     except BadPrompt as bad:
@@ -44,7 +42,7 @@ def is_folder(place: str) -> bool:
 class BadServer(Refusal):
     """`field` names the wrong value."""
 
-    def __init__(self, field: str, words: Any) -> None:
+    def __init__(self, field: str, words: Promise | str) -> None:
         super().__init__(str(words))
         self.field = field
 

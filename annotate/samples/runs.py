@@ -1,8 +1,7 @@
-"""Sampling runs: managers and campaigns start and change them, workers carry them out (see requests.py)."""
+"""Managers and campaigns start and change sampling runs; workers carry them out (see requests.py)."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
@@ -18,8 +17,8 @@ from annotate.samples.requests import REQUESTS, close_if_over, lock_run
 from annotate.samples.states import RequestState, RunState
 from annotate.samples.tasks import SAMPLE
 
-# The columns of a request that is to be sampled once more.
-AGAIN: dict[str, Any] = {"state": RequestState.WAITING, "attempts": 0, "error": "", "finished_at": None}
+# Of a request to sample once more.
+AGAIN: dict[str, object] = {"state": RequestState.WAITING, "attempts": 0, "error": "", "finished_at": None}
 
 
 class NoPrompts(Refusal):
@@ -65,7 +64,7 @@ def start(
     now: datetime,
     prompts: QuerySet[Prompt] | None = None,
 ) -> SampleRun:
-    """Sample every prompt of the pool, or only `prompts` of it, without those in quarantine.
+    """Sample the pool's prompts, or only `prompts`, without those in quarantine.
 
     Raises NotSampledHere, AllEqual, TokensOfServer or NoPrompts.
     """
@@ -97,7 +96,7 @@ def start(
 
 
 def add_prompts(*, run: SampleRun, prompts: QuerySet[Prompt]) -> None:
-    """Add prompts to a run, which may have ended. Retries those that failed. Raises RunCancelled."""
+    """Also continues a run that has ended, and retries failed prompts. Raises RunCancelled."""
     with transaction.atomic():
         run = lock_run(run.id)
         if run.state == RunState.CANCELLED:
@@ -108,7 +107,7 @@ def add_prompts(*, run: SampleRun, prompts: QuerySet[Prompt]) -> None:
 
 
 def sample_more(*, run: SampleRun, extra: Mapping[int, int]) -> None:
-    """Sample further completions of finished prompts; `extra` maps prompt ids to numbers. Skips a cancelled run."""
+    """`extra`: numbers by the id of a finished prompt. Skips a cancelled run."""
     with transaction.atomic():
         run = lock_run(run.id)
         done = run.requests.filter(state=RequestState.DONE)
@@ -148,7 +147,7 @@ def cancel(*, run: SampleRun, now: datetime) -> SampleRun:
 
 
 def withdraw_prompts(*, prompts: Collection[int], now: datetime) -> None:
-    """Sample prompts in quarantine no further. Workers finish those that they have leased."""
+    """Workers finish those that they have leased."""
     waiting = SampleRequest.objects.filter(prompt__in=prompts, state=RequestState.WAITING)
     with transaction.atomic():
         for run_id in sorted(set(waiting.values_list("run", flat=True))):
@@ -159,7 +158,7 @@ def withdraw_prompts(*, prompts: Collection[int], now: datetime) -> None:
 
 
 def resume_prompts(*, prompts: Collection[int]) -> None:
-    """Sample prompts that were released from quarantine, in the runs that are not cancelled."""
+    """In runs that are not cancelled."""
     cancelled = SampleRequest.objects.filter(prompt__in=prompts, state=RequestState.CANCELLED)
     with transaction.atomic():
         for run_id in sorted(set(cancelled.values_list("run", flat=True))):
@@ -169,7 +168,7 @@ def resume_prompts(*, prompts: Collection[int]) -> None:
 
 
 def _reopen(run: SampleRun) -> None:
-    """Continue a locked run that has waiting prompts again."""
+    """The run is locked."""
     run.state, run.finished_at = RunState.RUNNING, None
     run.save(update_fields=["state", "finished_at"])
     wake(SAMPLE, run.id)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.pools.rules import Message
 
+Options = dict[str, Any]
 N = TypeVar("N", int, float)
 
 
@@ -71,7 +72,7 @@ class About:
     loads: bool = False
 
 
-def _about(label: Promise, *, default: Any = MISSING, **about: Any) -> Any:
+def _about(label: Promise, *, default: object = MISSING, **about: Any) -> Any:
     metadata = {"about": About(label=label, **about)}
     if default is list:
         return field(default_factory=list, metadata=metadata)
@@ -194,7 +195,7 @@ class PolicySpec:
         help=_("Only workers with a GPU sample this policy."),
     )
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> Options:
         return {name: getattr(self, name) for name in FIELDS}
 
     def misplaced(self) -> list[str]:
@@ -207,7 +208,7 @@ class PolicySpec:
 
 
 FIELDS: Final[dict[str, About]] = {each.name: each.metadata["about"] for each in fields(PolicySpec)}
-DEFAULTS: Final[dict[str, Any]] = {
+DEFAULTS: Final[Options] = {
     each.name: [] if each.default_factory is list else each.default
     for each in fields(PolicySpec)
     if each.default is not MISSING or each.default_factory is not MISSING
@@ -225,7 +226,7 @@ class Number(Generic[N]):
     maximum: N
 
     @property
-    def limits(self) -> dict[str, Any]:
+    def limits(self) -> Options:
         """Arguments of fields in forms and serializers."""
         return {"min_value": self.minimum, "max_value": self.maximum}
 
@@ -241,10 +242,10 @@ MAX_NEW_TOKENS: Final = Number[int](default=128, minimum=1, maximum=2**31 - 1)
 SEED: Final = Number[int](default=0, minimum=0, maximum=2**63 - 1)
 
 
-def column(name: str) -> dict[str, Any]:
+def column(name: str) -> Options:
     """The arguments of the field of `models.Policy`."""
     about, default = FIELDS[name], DEFAULTS.get(name)
-    options: dict[str, Any] = {"verbose_name": about.label}
+    options: Options = {"verbose_name": about.label}
     if about.max_length:
         options["max_length"] = about.max_length
     if about.choices:

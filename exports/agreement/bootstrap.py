@@ -1,6 +1,6 @@
 """Intervals by random weights of prompts, not of pairs: the pairs of a ranking are dependent.
 
-The Bayesian bootstrap (Rubin 1981, Annals of Statistics 9(1)) gives intervals without width if all prompts have one
+The Bayesian bootstrap (Rubin 1981) gives intervals without width if all prompts have one
 value. So each end includes one more prompt, of the worst or best possible value. For means of bounded values this is
 Gaffke's bound (Learned-Miller and Thomas 2019, arXiv 1905.06208).
 """
@@ -59,7 +59,7 @@ def estimates(
         highs.append(statistic(drawn + added * best))
     low = np.percentile(np.concatenate(lows), 2.5, axis=0)
     high = np.percentile(np.concatenate(highs), 97.5, axis=0)
-    # Without rounding, errors of the sums could put an end beyond 1.
+    # Rounding keeps ends within 1.
     ends = zip(np.round(low, 12), np.round(high, 12), strict=True)
     return [
         Estimate(float(value), float(min(start, value)), float(max(end, value)))

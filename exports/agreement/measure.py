@@ -1,4 +1,4 @@
-"""Agreement of people who ranked and rated the same slates. Two answers to a slate are one comparison."""
+"""Two answers to a slate are one comparison."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ from exports.agreement.pairs import Numbers, TieRule
 
 RATINGS = np.arange(1.0, 8.0)
 SEED = 0
-# Fewer replicates for many pairs of people: fast enough for a page, and exact to half a percent.
+# For many pairs of people: fast enough for a page, exact to half a percent.
 MANY_PAIRS, REPLICATES_OF_MANY = 50, 2000
 UNITS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """ranks, ratings: one for each candidate, in the order of the slate. The others are ids."""
+    """ranks, ratings: for each candidate, in the order of the slate."""
 
     task: int
     prompt: int
@@ -32,8 +32,6 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ranked:
-    """An answer with its labeler's cohort and its guideline version."""
-
     answer: Answer
     cohort: str
     version: int
@@ -41,9 +39,8 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Agreement:
-    """micro: over all pairs. macro: mean over prompts. tau_b: mean over the comparisons of a prompt, then over prompts.
-    alpha: ordinal, of ratings. countable: prompts with a pair that counts under the rule. tied: pairs with a tie.
-    counted: pairs in the denominator."""
+    """micro: over all pairs. macro: mean over prompts. tau_b: mean over comparisons, then prompts. alpha: ordinal, of
+    ratings. countable: prompts with a pair that counts under the rule. counted: pairs in the denominator."""
 
     rule: TieRule
     prompts: int
@@ -64,8 +61,6 @@ class Agreement:
 
 @dataclass(frozen=True)
 class PairAgreement:
-    """Of two people, over the prompts that both ranked."""
-
     first: int
     second: int
     prompts: int
@@ -90,7 +85,6 @@ def compare(answers: Iterable[Answer]) -> Comparisons:
     by_task: dict[int, list[Answer]] = defaultdict(list)
     for answer in answers:
         by_task[answer.task].append(answer)
-    # One call for each size of slate.
     by_size: dict[int, list[tuple[Answer, Answer]]] = defaultdict(list)
     for together in by_task.values():
         ordered = sorted(together, key=lambda answer: answer.labeler)
@@ -154,7 +148,7 @@ def measure(answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, repli
 def by_pair(
     answers: Sequence[Answer], *, rule: TieRule, seed: int = SEED, replicates: int = REPLICATES
 ) -> list[PairAgreement]:
-    """All pairs of people who share a prompt, most shared prompts first."""
+    """Most shared prompts first."""
     compared = compare(answers)
     agreed, of = pairs.credit(compared.counts, rule)
     people, person = np.unique(np.stack([compared.first, compared.second]), axis=1, return_inverse=True)
@@ -191,15 +185,13 @@ def by_pair(
 
 
 def _usual(of: Numbers) -> float:
-    """Mean pairs of a countable prompt."""
     return float(of.sum() / max(1, np.count_nonzero(of)))
 
 
 def _extreme_ratings(rated: Numbers) -> tuple[Numbers, Numbers]:
     """Coincidences (V * V,) of an average prompt with the largest and the smallest disagreement.
 
-    It is largest if one person's q-th quantile meets the other's (1 - q)-th. For equally frequent ratings 4 to 7: 4
-    against 7, 5 against 6, 6 against 5 and 7 against 4.
+    It is largest if one person's q-th quantile meets the other's (1 - q)-th.
     """
     rows = max(1, np.count_nonzero(rated.sum(axis=1)))
     margins = rated.sum(axis=0).reshape(len(RATINGS), len(RATINGS)).sum(axis=1) / rows
@@ -214,7 +206,7 @@ def _by_prompt(values: Numbers, prompt: npt.NDArray[np.intp], prompts: int) -> N
 
 
 def _mean_by_prompt(values: Numbers, prompt: npt.NDArray[np.intp], prompts: int) -> Numbers:
-    """Mean of the defined values of each prompt, else NaN."""
+    """NaN without a defined value."""
     defined = ~np.isnan(values)
     return _ratio(
         _by_prompt(np.where(defined, values, 0.0), prompt, prompts),

@@ -15,7 +15,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 class TieRule(StrEnum):
-    """How tied pairs count; see `credit`."""
+    """See `credit`."""
 
     EXCLUDE = "exclude"
     HALF = "half"
@@ -55,7 +55,7 @@ def credit(counts: Counts, rule: TieRule) -> tuple[Numbers, Numbers]:
 def tau_b(counts: Counts) -> Numbers:
     """Kendall's tau-b (1945), shape (n,): (C - D) / sqrt((C + D + T1)(C + D + T2)), T1 and T2 tied by one person only.
 
-    NaN if one person ties all pairs. Ranks 1 2 3 4 against 1 2 2 3: 5 / sqrt(6 * 5) = .913.
+    NaN if one person ties all pairs.
     """
     alike, against, only_first, only_second, _both = (column.astype(np.float64) for column in counts.T)
     ordered = alike + against

@@ -1,5 +1,3 @@
-"""Published rates of pairwise agreement, for comparison."""
-
 from dataclasses import dataclass
 
 from django.utils.functional import Promise

@@ -1,5 +1,3 @@
-"""The rankings of a campaign, and the groups within which they are compared."""
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,8 +22,6 @@ JUDGED = (State.SUBMITTED, State.ACCEPTED)
 
 
 class Covered(models.TextChoices):
-    """Which rankings are compared."""
-
     EXPORTED = "exported", gettext_lazy("those that an export contains")
     HELD_OUT = "held-out", gettext_lazy("accepted ones of held-out labelers")
     ALL = "all", gettext_lazy("all submitted ones, reviewed or not")
@@ -33,8 +29,6 @@ class Covered(models.TextChoices):
 
 @dataclass(frozen=True)
 class Cut:
-    """Agreement within one group of answers."""
-
     name: str
     agreement: Agreement
 
@@ -56,13 +50,13 @@ class Report:
 
 
 def measurable_campaigns() -> QuerySet[Campaign]:
-    """Campaigns whose workflow has agreement, newest first."""
+    """Newest first."""
     keys = [export.key for export in EXPORTS if export.ranked]
     return Campaign.objects.filter(workflow__in=keys).order_by("-created_at", "-id")
 
 
 class NotMeasurable(Refusal):
-    """The workflow of the campaign has no agreement."""
+    """Its workflow has no agreement."""
 
 
 def check_measurable(campaign: Campaign) -> None:
@@ -111,7 +105,7 @@ def why_nothing(campaign: Campaign, covered: Covered) -> str:
 
 
 def cuts(found: list[Ranked]) -> Iterator[tuple[str, list[Answer]]]:
-    """All answers, then those of each cohort and of each guideline version if there are several."""
+    """All, then each cohort and guideline version if there are several."""
     yield _("All labelers"), [one.answer for one in found]
     cohorts = {one.cohort for one in found}
     for cohort in Cohort:

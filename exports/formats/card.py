@@ -31,7 +31,6 @@ not people.
 
 
 def card(names: Collection[str]) -> str:
-    """The card of a folder that holds the files of these names."""
     configs, features = ["configs:"], ["dataset_info:"]
     for file in FILES:
         paths = {split: file_name(file.name, split) for split in Split.values}

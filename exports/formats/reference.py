@@ -18,7 +18,6 @@ TYPES: dict[object, str] = {str: "text", int: "integer", float: "number", Messag
 
 
 def reference() -> str:
-    """The whole page."""
     lines = TEXT.splitlines()
     for file in FILES:
         lines += ["", f"## {file.name}", "", "| Column | Type | Meaning |", "|---|---|---|"]

@@ -1,5 +1,3 @@
-"""Columns about the prompt and the answer, for the rows of all workflows."""
-
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -19,7 +17,7 @@ T = TypeVar("T")
 
 
 class Names:
-    """Names of campaigns and guideline versions by id: small tables, read once per export."""
+    """By id: small tables, read once per export."""
 
     def __init__(self) -> None:
         self.campaigns = dict(Campaign.objects.values_list("id", "name"))
@@ -28,7 +26,7 @@ class Names:
 
 
 def prompt_of(assignment: Assignment) -> Prompt:
-    """Only tasks to write a new instruction have no prompt."""
+    """Only tasks to write an instruction have no prompt."""
     return cast(Prompt, assignment.task.prompt)
 
 

@@ -1,5 +1,3 @@
-"""One supervised example for each demonstration."""
-
 from collections.abc import Iterator, Sequence
 
 from django.db.models import QuerySet

@@ -213,7 +213,7 @@ def compare(choices: Sequence[Choice]) -> tuple[list[Pair], int, int]:
 
 
 def placed(rankings: Sequence[int], policies: Mapping[int, str]) -> dict[int, Slate]:
-    """The slate of each ranking, by the id of the ranking."""
+    """By the id of the ranking."""
     slates: dict[int, Slate] = {ranking: {} for ranking in rankings}
     placings = (
         Placing.objects.filter(ranking__in=rankings)

@@ -1,7 +1,3 @@
-"""Estimates as text and as a drawing."""
-
-from typing import Any
-
 from django import template
 from django.utils.formats import number_format
 
@@ -11,8 +7,8 @@ register = template.Library()
 
 
 @register.inclusion_tag("exports/_interval.html")
-def interval(estimate: Estimate) -> dict[str, Any]:
-    """A share in percent with its interval, also drawn on a line from 0 to 100."""
+def interval(estimate: Estimate) -> dict[str, object]:
+    """In percent, also drawn on a line from 0 to 100."""
     return {
         "value": _percent(estimate.value),
         "low": _percent(estimate.low),

@@ -1,6 +1,6 @@
 """Trains the demonstration policy: `python -m models_worker.demo_policy.train OUT`, about four minutes of one core.
 
-The weights in weights/ came from this command. Another machine gives a policy as good, not the same bytes.
+On another machine the weights differ from those in weights/, but are as good.
 """
 
 import argparse
@@ -26,10 +26,10 @@ CONTEXT = 512
 STEPS = 520
 ROWS, ROW_TOKENS = 14, 256
 WARMUP_STEPS = 40
-# Muon for the matrices of the layers, which needs half the steps that AdamW needs here; AdamW for the rest.
+# Muon, for the layers' matrices, needs half the steps of AdamW, which takes the rest.
 MATRIX_RATE = 0.02
 OTHER_RATE = 5e-3
-# Predicting the prompt teaches the language too, but it is the answer that counts.
+# The prompt teaches the language too.
 PROMPT_WEIGHT = 0.2
 
 PAD, END = "<pad>", "<|end|>"
@@ -39,12 +39,11 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 
-# One example's token ids and the weight of each in the loss.
+# Token ids and the weight of each in the loss.
 Encoded = tuple[list[int], list[float]]
 
 
 def train_tokenizer(corpus: list[Example]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of the corpus."""
     bare = Tokenizer(models.BPE())
     bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bare.decoder = decoders.ByteLevel()
@@ -68,7 +67,7 @@ def train_tokenizer(corpus: list[Example]) -> PreTrainedTokenizerFast:
 
 
 def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """935 thousand weights: in float16 they stay below two megabytes."""
+    """935 thousand weights, below two megabytes in float16."""
     end, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -99,7 +98,7 @@ def encode(example: Example, tokenizer: PreTrainedTokenizerFast) -> Encoded:
 
 
 def batches(encoded: list[Encoded], random: Random) -> Iterator[list[list[Encoded]]]:
-    """Without end: ROWS rows, each of as many examples as fit into ROW_TOKENS one after the other."""
+    """Endless: ROWS rows, each of as many examples as fit into ROW_TOKENS."""
     rows: list[list[Encoded]] = [[]]
     while True:
         for example in random.sample(encoded, len(encoded)):
@@ -112,7 +111,7 @@ def batches(encoded: list[Encoded], random: Random) -> Iterator[list[list[Encode
 
 
 def loss_of(model: LlamaForCausalLM, rows: list[list[Encoded]]) -> Tensor:
-    """The mean loss over the tokens of all examples, each of which sees only itself and begins at position 0."""
+    """The mean loss over all tokens. Each example sees only itself and begins at position 0."""
     ids, positions, number = (torch.zeros(len(rows), ROW_TOKENS, dtype=torch.int64) for _ in range(3))
     weights = torch.zeros(len(rows), ROW_TOKENS)
     for row, packed in enumerate(rows):
@@ -178,7 +177,7 @@ def train(out: Path) -> None:
             sys.stdout.flush()
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
-    # One line instead of one a token: a third of the size.
+    # One line: a third of the size.
     written = out / "tokenizer.json"
     written.write_text(json.dumps(json.loads(written.read_text()), ensure_ascii=False, separators=(",", ":")))
 

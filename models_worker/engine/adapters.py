@@ -1,5 +1,3 @@
-"""Adapters on top of a checkpoint: LoRA and the other kinds of peft."""
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,9 @@ MERGED = frozenset(
 )
 # It refers to further adapters and would load them from any place.
 REFUSED = frozenset({"XLORA"})
+
+# loader._guarded: turns errors of loading into LoadError.
+Guarded = Callable[[str, Callable[[], Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ def adapt(
     *,
     device: torch.device,
     quantised: bool,
-    guarded: Callable[[str, Callable[[], Any]], Any],
+    guarded: Guarded,
 ) -> Adapted:
-    """Apply the adapter to the model, which it changes. Raises LoadError.
+    """Change the model. Raises LoadError.
 
     Merged if possible, but not into quantised weights: rounding would change what the adapter learned.
     """
@@ -63,9 +64,7 @@ def adapt(
     return Adapted(cast(PreTrainedModel, adapted.get_base_model()), kind, 0, peft.__version__)
 
 
-def _check_fit(
-    adapted: Any, folder: Path, location: str, device: torch.device, guarded: Callable[[str, Callable[[], Any]], Any]
-) -> None:
+def _check_fit(adapted: Any, folder: Path, location: str, device: torch.device, guarded: Guarded) -> None:
     """Where peft only warns, raise LoadError: it fills missing weights with random numbers and ignores surplus ones."""
     config = adapted.active_peft_config
     report = guarded(location, lambda: adapted.load_adapter(str(folder), "default", torch_device=str(device)))
@@ -85,7 +84,7 @@ def _make_room_for_new_tokens(model: PreTrainedModel, folder: Path, location: st
     names = [name for name, module in model.named_modules() if id(module) in ends]
     saved = _shapes(folder)
     rows = {name: saved[key][0] for name in names if (key := f"base_model.model.{name}.weight") in saved}
-    has = cast(Any, model.get_input_embeddings()).num_embeddings
+    has = cast(torch.nn.Embedding, model.get_input_embeddings()).num_embeddings
     most = max(rows.values(), default=has)
     if most <= has:
         return

@@ -25,7 +25,7 @@ class KvShape(NamedTuple):
 
 
 class ArenaLayer(CacheLayerMixin):
-    # The buffer keeps all columns; the model's mask hides those outside the window.
+    # The model's mask hides columns outside the window.
     is_sliding = False
     is_compileable = False
 
@@ -44,7 +44,9 @@ class ArenaLayer(CacheLayerMixin):
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         pass
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
         """Returns views."""
         rows, start, end = len(key_states), self.arena.start, self.arena.end
         self.keys[:rows, :, end : end + 1] = key_states
@@ -104,7 +106,7 @@ class Arena:
             layer.values[target, :, used] = layer.values[source, :, used]
 
     def shift_left(self) -> int:
-        """Move the columns in use to column 0. Returns the distance."""
+        """Returns the distance."""
         offset, width = self.start, self.end - self.start
         for layer in self.layers:
             for buffer in (layer.keys, layer.values):

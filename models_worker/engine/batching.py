@@ -1,5 +1,3 @@
-"""Choose the samples that join the batch together."""
-
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -56,7 +54,7 @@ def _next(number: int, step: int) -> int:
 
 
 def groups_longest_first(rows: Iterable[Row]) -> deque[Group]:
-    """Longest prompts first, because a prompt that joins a batch must not be longer than those in it."""
+    """A prompt that joins a batch must not be longer than those in it."""
     by_prompt: dict[tuple[int, ...], list[Row]] = {}
     for row in rows:
         by_prompt.setdefault(row.request.prompt_ids, []).append(row)
@@ -73,7 +71,7 @@ def take_batch(
     """
     first = queue.popleft()
     if len(first.rows) > free_rows:
-        # Reading the prompt again for the rest is cheaper than keeping rows empty until the whole group fits.
+        # Reading the prompt again for the rest is cheaper than empty rows.
         queue.appendleft(Group(first.prompt_ids, first.rows[free_rows:]))
         return [Group(first.prompt_ids, first.rows[:free_rows])]
     batch = [first]

@@ -1,5 +1,3 @@
-"""Render messages as text and token ids."""
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +15,7 @@ Message = Mapping[str, str]
 
 ROLES = ("system", "user", "assistant")
 
-# For base models, which have no template. Completions record its name: a change needs a new version.
+# For base models. Completions record its name: a change needs a new version.
 # Line breaks are values, because Jinja drops a line break after a tag.
 PLAIN_V1 = (
     "{% for message in messages %}"
@@ -136,8 +134,7 @@ def render(
 
 
 def turn_end_ids(tokenizer: "PreTrainedTokenizerBase", template: Template) -> frozenset[int]:
-    """The special token after an answer. Many checkpoints declare only an end-of-text token, which a chat model never
-    writes."""
+    """Many checkpoints declare only an end-of-text token, which chat models never write."""
     answer = "X"
     try:
         text, _ids = _encode(
@@ -222,7 +219,6 @@ def _encode(
 
 
 def from_template(template: Template, render: Callable[[], str]) -> str:
-    """Turns errors of `render` into ChatError."""
     try:
         return render()
     except Refused as refusal:

@@ -1,5 +1,3 @@
-"""The files of a checkpoint or adapter: find them, check them, hash them."""
-
 from collections.abc import Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -14,7 +12,7 @@ from huggingface_hub.errors import (
 
 WEIGHTS = "*.safetensors"
 UNSAFE_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# Those that transformers and peft load. Others hold optimizer states and arguments.
+# Other files hold optimizer states and arguments.
 LOADED_UNSAFE_WEIGHTS = ("pytorch_model*.bin", "adapter_model.bin")
 # All other files that decide what a checkpoint writes.
 SETTINGS = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
@@ -22,7 +20,7 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 class LoadError(Exception):
-    """The policy cannot be loaded. The message is for the person who registered it."""
+    """The message is for the person who registered the policy."""
 
 
 def find(location: str, revision: str | None, *, unsafe_weights: bool) -> tuple[Path, str]:

@@ -1,5 +1,3 @@
-"""The decode loop: read prompts once, write samples side by side, replace finished rows."""
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +12,7 @@ from models_worker.engine.reading import read
 from models_worker.engine.rows import Row
 from models_worker.engine.shared import PromptStore, Shared, sharing, windows_of
 
-# Prompts in memory per prompt of a full batch, because samples of a prompt end at different times.
+# Prompts in memory per prompt of a full batch: samples of a prompt end at different times.
 SLOTS = 1.5
 # New samples join when less than this share of the rows is live. A step costs nearly the same with fewer rows.
 REFILL_BELOW = 0.95
@@ -33,8 +31,8 @@ def decode_in_arena(
 ) -> None:
     """Write all rows and call `finished` with each that ends. Returns early once `cancelled()`.
 
-    Rows that `finished` returns join if the buffers are wide enough, and are ignored otherwise. share_prompts: the
-    model uses the attention of shared.py.
+    Rows that `finished` returns join if the buffers are wide enough. share_prompts: the model uses the attention of
+    shared.py.
     """
     queue = groups_longest_first(rows)
     batch = Batch(model, *_room_for(model, shapes, rows, limits, prompts=len(queue) if share_prompts else 0))
@@ -70,7 +68,7 @@ def _room_for(
     arena = Arena(shapes, rows=count, columns=columns, dtype=model.dtype, device=model.device)
     if not prompts:
         return arena, None
-    # At least two: with one, the next prompt could join only when all samples of the first have ended.
+    # At least two, so that a prompt can join before all samples of the first have ended.
     slots = min(count, max(2, int(share * count)))
     return arena, PromptStore(shapes, slots=slots, columns=longest_prompt, dtype=model.dtype)
 
@@ -180,7 +178,7 @@ class Batch:
 
     def step(self) -> None:
         arena, live = self.arena, slice(0, len(self.live))
-        # The results of rows above the live ones are ignored.
+        # Rows above the live ones do not matter.
         fed = slice(0, min(arena.rows, count_of(len(self.live)))) if self.store else live
         if arena.end == arena.columns:
             self._shift_left()
@@ -206,7 +204,7 @@ class Batch:
             row.take(int(token_id), logprob, bool(broken))
 
     def _shift_left(self) -> None:
-        # Always frees columns, because no row is as wide as the arena.
+        # This frees columns: no row is as wide as the arena.
         live = slice(0, len(self.live))
         offset = self.arena.shift_left()
         width = self.arena.end

@@ -86,6 +86,6 @@ class RowsFinished(StoppingCriteria):
     def __init__(self, rows: Sequence[Row], cancelled: Callable[[], bool]) -> None:
         self.rows, self.cancelled = rows, cancelled
 
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, input_ids: Tensor, scores: object, **kwargs: object) -> Tensor:
         over = self.cancelled()
         return torch.tensor([over or bool(row.finish_reason) for row in self.rows], device=input_ids.device)

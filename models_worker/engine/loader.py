@@ -1,5 +1,3 @@
-"""Load a policy from a folder or a hub id, and record what was loaded."""
-
 import json
 import platform
 from collections.abc import Callable, Sequence
@@ -39,8 +37,6 @@ from models_worker.engine.checkpoint import LoadError, checkpoint_sha256
 
 @dataclass(frozen=True)
 class Wanted:
-    """The arguments of load_policy."""
-
     location: str
     revision: str | None
     adapter: str
@@ -67,9 +63,7 @@ class LoadedAdapter:
 
 @dataclass(frozen=True)
 class LoadedPolicy:
-    """A policy in memory.
-
-    revision: commit of a hub id, "" for a folder. checkpoint_sha256: hexadecimal, of weights, configuration and
+    """revision: commit of a hub id, "" for a folder. checkpoint_sha256: hexadecimal, of weights, configuration and
     tokenizer, without the adapter. end_ids: tokens that end an answer. max_model_len: maximum tokens of prompt and
     answer, None if unknown.
     """
@@ -101,12 +95,11 @@ class LoadedPolicy:
 
     @property
     def adapter_sha256(self) -> str:
-        """Empty without an adapter."""
         return self.adapter.sha256 if self.adapter else ""
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What is needed to sample the same text again, beside the request."""
+        """Facts that hold for every sample."""
         known = {
             "checkpoint_sha256": self.checkpoint_sha256,
             "revision": self.revision,
@@ -178,7 +171,6 @@ def load_policy(
 
 
 def forget_policies() -> None:
-    """Free the policy that this process keeps."""
     with _lock:
         _loaded.clear()
 
@@ -310,14 +302,14 @@ def _end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> froz
 
 
 def _stored_quantisation(model: PreTrainedModel) -> str:
-    """The method by which the loaded weights are quantised, or "none"."""
+    """The method, or "none" for plain weights."""
     config: Any = getattr(model.config, "quantization_config", None)
     method = config.get("quant_method") if isinstance(config, dict) else getattr(config, "quant_method", None)
     return str(getattr(method, "value", method) or placement.UNQUANTISED)
 
 
 def _device_names(model: PreTrainedModel, device: str) -> str:
-    """Names for people. A policy may be spread over several devices."""
+    """A policy may be spread over several devices."""
     return ", ".join(dict.fromkeys(_device_name(each) for each in placement.devices(model) or [device]))
 
 

@@ -104,7 +104,7 @@ def stream_of(seed: Tensor, step: Tensor) -> Tensor:
 
 
 def gumbel(stream: Tensor, vocabulary: int) -> Tensor:
-    """Standard Gumbel noise, [rows, vocabulary] float32."""
+    """[rows, vocabulary] float32."""
     counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=stream.device) * GOLDEN
     # In place: these are the largest tensors.
     bits = _shift(_mix(stream[:, None] + counter), 64 - UNIFORM_BITS)

@@ -1,10 +1,7 @@
-"""The sampler for policies behind a server."""
-
 import asyncio
 import json
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any
 
 import httpx2
 
@@ -26,8 +23,8 @@ Waiting = asyncio.Queue[SampleRequest]
 class OpenAISampler:
     """Samples a policy behind a server; see types.Sampler.
 
-    One request is one completion: every server supports that, each completion has its own seed and retries, and servers
-    cache equal prompts. Raises SamplerUnusable after many consecutive requests without an answer.
+    One request is one completion, with its own seed and retries: every server supports that. Raises SamplerUnusable
+    after many consecutive requests without an answer.
     """
 
     checkpoint_sha256 = ""
@@ -38,7 +35,7 @@ class OpenAISampler:
         self.in_vain = 0
 
     @property
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, object]:
         server, template = self.server, self.server.template
         chat = server.endpoint == "chat"
         return {
@@ -148,7 +145,6 @@ class OpenAISampler:
 
 
 async def _come(answers: Answers) -> list[SampleResult | Exception]:
-    """The answers that arrive within LOOK seconds."""
     try:
         async with asyncio.timeout(LOOK):
             come = [await answers.get()]
@@ -176,10 +172,10 @@ def prompt_text(server: Server, messages: Sequence[Message]) -> str:
     )
 
 
-def fields_of(server: Server, request: SampleRequest) -> dict[str, Any]:
+def fields_of(server: Server, request: SampleRequest) -> dict[str, object]:
     """Without the model's name."""
     chat, params = server.endpoint == "chat", request.params
-    fields: dict[str, Any] = {
+    fields: dict[str, object] = {
         "messages" if chat else "prompt": json.loads(request.prompt_text) if chat else request.prompt_text,
         "temperature": params.temperature,
         server.limit: params.max_new_tokens,

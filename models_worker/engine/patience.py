@@ -1,11 +1,8 @@
-"""Send requests to a server until it answers."""
-
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import Any
 
 import httpx2
 
@@ -44,7 +41,7 @@ class Line:
         self.client, self.server, self.patience = client, server, patience
         self._quiet_until = 0.0
 
-    async def ask(self, fields: Mapping[str, Any]) -> tuple[Reply, int]:
+    async def ask(self, fields: Mapping[str, object]) -> tuple[Reply, int]:
         """Returns the number of requests too. Raises GivenUp, server.Refused or SamplerUnusable."""
         clock = asyncio.get_running_loop().time
         give_up_at = clock() + self.patience.busy

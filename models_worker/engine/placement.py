@@ -1,5 +1,3 @@
-"""Device, type and quantisation of a policy's weights."""
-
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -52,7 +50,7 @@ def quantisation_of(wanted: str, dtype: torch.dtype) -> BitsAndBytesConfig | Non
     # On a CPU it logs a warning for every layer and step.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if wanted == "int8":
-        # No outliers in full precision: they are chosen over the whole batch, so a text would depend on its batch.
+        # No outliers in full precision: the whole batch decides which, so a text would depend on it.
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
@@ -75,5 +73,5 @@ def devices(model: PreTrainedModel) -> list[str]:
 
 
 def must_be_spread(needed: int, free: Sequence[int]) -> bool:
-    """needed: size of the weights. free: memory of each GPU. In bytes."""
+    """In bytes. free: memory of each GPU."""
     return needed > (1 - FREE_SHARE) * free[0]

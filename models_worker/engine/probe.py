@@ -21,7 +21,6 @@ LENGTH = 2
 # Fewer servers know the second name, which is newer.
 LIMITS: tuple[Limit, ...] = ("max_tokens", "max_completion_tokens")
 STOPS = 4
-# The number of stages that `probe` reports.
 STAGES = 6
 
 
@@ -33,9 +32,9 @@ class ProbeFailed(Exception):
 class Findings:
     """None: undecided.
 
-    takes_seed, takes_whole_top_p: the server accepts a seed, and a top_p of 1. limit: the name of the field for the
-    maximum number of tokens. usage: it reports the number of tokens. context: maximum tokens of prompt and answer.
-    seed: equal seeds gave equal texts, also among concurrent requests, and others did not. n, logprobs: supported.
+    takes_seed, takes_whole_top_p, limit: see server.Server. usage: the server reports the number of tokens. context:
+    maximum tokens of prompt and answer. seed: equal seeds gave equal texts, also among concurrent requests, and others
+    did not. n, logprobs: supported.
     stop: "ends" a text, "stays" at its end, or is "ignored". length: the limit is respected and reported.
     """
 
@@ -79,8 +78,7 @@ class _Probe:
         self.line = line
         self.texts: list[str] = []
 
-    async def basics(self) -> dict[str, Any]:
-        """Find parameters that the server accepts."""
+    async def basics(self) -> dict[str, object]:
         server, first = self.line.server, None
         for limit, takes_whole_top_p, takes_seed in product(LIMITS, (True, False), (True, False)):
             way: dict[str, Any] = {"takes_seed": takes_seed, "takes_whole_top_p": takes_whole_top_p, "limit": limit}
@@ -100,7 +98,7 @@ class _Probe:
                 }
         raise ProbeFailed(str(first))
 
-    async def seed(self) -> dict[str, Any]:
+    async def seed(self) -> dict[str, object]:
         try:
             replies = await asyncio.gather(*map(self._ask, SEEDS))
             replies.append(await self._ask(SEEDS[0]))
@@ -113,15 +111,15 @@ class _Probe:
         # If all texts are equal, the effect of the seed is unknown.
         return {"seed": True if len(set(self.texts)) > 1 else None}
 
-    async def n(self) -> dict[str, Any]:
+    async def n(self) -> dict[str, object]:
         reply = await self._try(n=2)
         return {"n": reply and reply.choices == 2}
 
-    async def logprobs(self) -> dict[str, Any]:
+    async def logprobs(self) -> dict[str, object]:
         reply = await self._try(logprobs=True if self.line.server.endpoint == "chat" else 1)
         return {"logprobs": reply and reply.logprobs}
 
-    async def stop(self) -> dict[str, Any]:
+    async def stop(self) -> dict[str, object]:
         """With the commonest letters so far as stop strings."""
         letters = Counter(letter for text in self.texts for letter in text if letter.isprintable() and letter != " ")
         stops = [letter for letter, _times in letters.most_common(STOPS)]
@@ -133,7 +131,7 @@ class _Probe:
             return {"stop": "stays" if at == len(reply.text) - 1 else "ignored"}
         return {"stop": "ends" if ended(reply, TOKENS) == "stop" else None}
 
-    async def length(self) -> dict[str, Any]:
+    async def length(self) -> dict[str, object]:
         reply = await self._try(**{self.line.server.limit: LENGTH})
         if not reply:
             return {"length": reply}
@@ -142,7 +140,7 @@ class _Probe:
         # The policy may have ended by itself.
         return {"length": True if reply.finish_reason in CUT_OFF else None}
 
-    async def _try(self, **more: Any) -> Reply | Literal[False] | None:
+    async def _try(self, **more: object) -> Reply | Literal[False] | None:
         """False if the server refuses these further fields, None without answer."""
         try:
             return await self._ask(SEEDS[0], **more)
@@ -152,7 +150,7 @@ class _Probe:
         except GivenUp:
             return None
 
-    async def _ask(self, seed: int, **more: Any) -> Reply:
+    async def _ask(self, seed: int, **more: object) -> Reply:
         request = SampleRequest(
             prompt_id="probe",
             k=0,

@@ -105,7 +105,7 @@ def _window(asking: slice, seen: slice, window: int | None) -> Tensor | None:
 
 
 def of_asked(compute: Callable[[Tensor], Tensor], numbers: Tensor) -> Tensor:
-    """compute(numbers), with zeros for tokens whose results are not needed."""
+    """With zeros for tokens whose results are not needed."""
     prompts = now()
     if prompts is None or not prompts.attended or numbers.shape[:-1] != (1, prompts.width):
         return compute(numbers)

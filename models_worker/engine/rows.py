@@ -1,11 +1,9 @@
-"""A sample in progress: its tokens, its end, its text."""
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models_worker.engine.types import FinishReason, SampleRequest, SampleResult, failed
 
-# Further tokens to decode, because the token that completes a stop string may continue after it.
+# Further tokens: the one that completes a stop string may continue after it.
 STOP_MARGIN = 8
 
 NOT_FINITE = "The policy's numbers overflowed (NaN or infinite logits) while this completion was sampled."
@@ -34,7 +32,7 @@ class Row:
     finish_reason: FinishReason | None = None
 
     def take(self, token_id: int, logprob: float, broken: bool) -> None:
-        """Add a drawn token. Sets finish_reason if the sample ends."""
+        """Sets finish_reason if the sample ends."""
         if broken:
             self.finish_reason = "error"
             return

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx2
@@ -41,7 +41,7 @@ CUT_OFF = {"length": "length", "max_tokens": "length"}
 
 
 class Refused(Exception):
-    """The server will never answer this request. The message quotes it."""
+    """The message quotes the server."""
 
 
 class Busy(Exception):
@@ -109,7 +109,7 @@ async def connected(server: Server, *, connections: int) -> AsyncIterator[httpx2
         yield client
 
 
-async def ask(client: httpx2.AsyncClient, server: Server, fields: Mapping[str, Any], *, seconds: float) -> Reply:
+async def ask(client: httpx2.AsyncClient, server: Server, fields: Mapping[str, object], *, seconds: float) -> Reply:
     """Send one request for one completion. Raises Busy, Refused or SamplerUnusable."""
     named = {"model": server.model, **fields}
     status, headers, body = await _exchange(client, server, "POST", server.path, named, seconds)
@@ -125,16 +125,15 @@ async def context_length(client: httpx2.AsyncClient, server: Server, *, seconds:
         models = json.loads(body)["data"] if status == 200 else []
         return next((_count(each.get("max_model_len")) for each in models if each["id"] == server.model), None)
     except (Busy, ValueError, LookupError, TypeError, AttributeError):
-        # Many servers have no such list.
         return None
 
 
 async def _exchange(
-    client: httpx2.AsyncClient, server: Server, method: str, path: str, fields: Any, seconds: float
+    client: httpx2.AsyncClient, server: Server, method: str, path: str, fields: object, seconds: float
 ) -> tuple[int, Mapping[str, str], bytes]:
-    """Status, headers and body. Raises Busy."""
+    """Raises Busy."""
     try:
-        # A timeout for the whole answer: a timeout per read never ends if the server sends a byte now and then.
+        # For the whole answer: a timeout per read never ends if the server sends a byte now and then.
         async with asyncio.timeout(seconds), client.stream(method, path, json=fields) as response:
             body = bytearray()
             async for part in response.aiter_bytes():

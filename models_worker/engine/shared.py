@@ -69,7 +69,7 @@ class PromptStore:
 
 
 class Shared(NamedTuple):
-    """starts: the first column of each row. windows: number of last tokens that each layer sees, None for all."""
+    """windows: number of last tokens that each layer sees, None for all."""
 
     store: PromptStore
     arena: Arena
@@ -120,7 +120,7 @@ def attention_forward(
 
 
 def _check(
-    module: torch.nn.Module, mask: Tensor | None, windows: Sequence[int | None], settings: dict[str, Any]
+    module: torch.nn.Module, mask: Tensor | None, windows: Sequence[int | None], settings: dict[str, object]
 ) -> None:
     # `_mask` returns None, so the model made this mask itself.
     if mask is not None:

@@ -1,6 +1,6 @@
 """The process that renders chat templates for templates.py: one JSON object per line in, one per line out.
 
-A script, so that it loads neither torch nor the worker. The kernel limits its memory; templates.py limits its time.
+A script, so that it loads neither torch nor the worker. The kernel limits its memory; templates.py its time.
 """
 
 import json
@@ -18,6 +18,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MOST_WORDS = 1000
 
+# A line of templates.py, as JSON values.
+Asked = Mapping[str, Any]
+
 
 @lru_cache(maxsize=16)
 def _compiled(source: str) -> Template:
@@ -25,7 +28,7 @@ def _compiled(source: str) -> Template:
     return ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(source)
 
 
-def _text(asked: Mapping[str, Any]) -> str:
+def _text(asked: Asked) -> str:
     if asked["style"] == "server":
         return _compiled(asked["source"]).render(
             messages=asked["messages"], add_generation_prompt=asked["answering"], **asked["values"]
@@ -42,7 +45,7 @@ def _text(asked: Mapping[str, Any]) -> str:
     return str(rendered[0][0])
 
 
-def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(asked: Asked) -> dict[str, object]:
     try:
         text = _text(asked)
         if len(text) > asked["most"]:
@@ -74,7 +77,7 @@ def _bound_memory(more: int) -> None:
 
 
 def _bound_time(seconds: float) -> None:
-    """Let the kernel end this process if it still computes after the worker has died."""
+    """Ends this process if it still computes after the worker has died."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     soft = math.ceil(usage.ru_utime + usage.ru_stime + seconds) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))

@@ -32,6 +32,9 @@ SECONDS_TO_START = 120.0
 # "transformers": with the extensions of transformers. "server": plain Jinja, needs no transformers.
 Style = Literal["transformers", "server"]
 
+# A line of template_process.py, as JSON values.
+Answer = dict[str, Any]
+
 # The environment of the process. Templates must not see the worker's passwords.
 VARIABLES = ("PATH", "HOME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV")
 PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON")
@@ -73,7 +76,7 @@ _cancelled: ContextVar[Callable[[], bool]] = ContextVar("cancelled", default=nev
 
 @contextmanager
 def interruptible(cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Inside, renderings of this thread raise Interrupted soon after `cancelled()` becomes true."""
+    """Inside, renderings of this thread raise Interrupted soon after `cancelled()`."""
     token = _cancelled.set(cancelled)
     try:
         yield
@@ -96,7 +99,7 @@ def render(
     values: Mapping[str, str] | None = None,
     answering: bool = True,
 ) -> str:
-    """Render messages. Thread-safe; subtracts its time from the allowance. Raises Refused, OverLimit or Interrupted.
+    """Thread-safe; subtracts its time from the allowance. Raises Refused, OverLimit or Interrupted.
 
     values: further variables of the template. answering: the text ends where the answer begins.
     """
@@ -139,12 +142,11 @@ class _Process:
         self._owner = 0
         self._rest = b""
 
-    def ask(self, asked: Mapping[str, Any], allowance: Allowance) -> dict[str, Any]:
+    def ask(self, asked: Mapping[str, object], allowance: Allowance) -> Answer:
         try:
             return self._ask(asked, allowance)
         except _Ended:
-            # Something else may have killed it, such as the kernel when memory is short. If the template did, for
-            # example by too deep nesting, it kills the second process too.
+            # The kernel may have killed it when memory is short. If the template did, it kills the second one too.
             go_on()
         if allowance.seconds <= 0:
             raise OverLimit(_slow())
@@ -153,7 +155,7 @@ class _Process:
         except _Ended:
             raise OverLimit("ends the process that renders it") from None
 
-    def _ask(self, asked: Mapping[str, Any], allowance: Allowance) -> dict[str, Any]:
+    def _ask(self, asked: Mapping[str, object], allowance: Allowance) -> Answer:
         while not self._lock.acquire(timeout=LOOK):
             go_on()
         try:
@@ -185,7 +187,7 @@ class _Process:
             raise OSError(f"The process that renders chat templates takes more than {SECONDS_TO_START:g} s.") from None
         return self._child
 
-    def _exchange(self, child: "subprocess.Popen[bytes]", line: bytes, deadline: float) -> dict[str, Any]:
+    def _exchange(self, child: "subprocess.Popen[bytes]", line: bytes, deadline: float) -> Answer:
         to_child = cast(IO[bytes], child.stdin)
         try:
             to_child.write(line)
@@ -197,11 +199,11 @@ class _Process:
             said = b""
         if not said:
             raise _Ended
-        answer: dict[str, Any] = json.loads(said)
+        answer: Answer = json.loads(said)
         return answer
 
     def _line(self, child: "subprocess.Popen[bytes]", deadline: float) -> bytes:
-        """The next line; empty if the process has ended. Raises TimeoutError or Interrupted."""
+        """Empty if the process has ended. Raises TimeoutError or Interrupted."""
         from_child = cast(IO[bytes], child.stdout)
         said = [self._rest]
         while b"\n" not in said[-1]:

@@ -1,4 +1,4 @@
-"""The sampler that runs a transformers model in this process."""
+"""Runs a transformers model in this process."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,8 +35,8 @@ class TransformersSampler:
     max_rows: samples side by side; fewer if keys and values do not fit into kv_budget_bytes. prefill_tokens: prompt
     tokens read in one step. plain_generate: always use the loop of transformers.
 
-    If memory runs out, unfinished samples start again with half of each limit, which grows back by a quarter per
-    success. A sample that runs out of memory alone fails.
+    If memory runs out, unfinished samples start again with half of each limit, which grows back. A sample that runs out
+    of memory alone fails.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class TransformersSampler:
         pending, numbers = dict[int, SampleRequest](), count()
 
         def accept(requests: Iterable[SampleRequest] | None) -> list[int]:
-            """Add requests to `pending`. Returns their numbers."""
+            """Returns their numbers."""
             accepted, asked = [], deque(requests or ())
             while asked:
                 request = asked.popleft()
@@ -148,7 +148,7 @@ class TransformersSampler:
         finished: Callable[[Row], list[Row]],
         cancelled: Callable[[], bool],
     ) -> bool:
-        """Sample what is pending. Returns False if memory ran out. Requests added meanwhile may stay pending."""
+        """Returns False if memory ran out. Requests added meanwhile may stay pending."""
         model, rows = self.policy.model, self._rows(pending)
         together = [row for row in rows if not self._is_alone(row)]
         alone = [row for row in rows if self._is_alone(row)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from models_worker.engine.chat import Message, RenderedPrompt
@@ -11,11 +11,11 @@ FinishReason = Literal["stop", "length", "error"]
 
 
 class SamplerUnusable(Exception):
-    """The policy cannot answer any request. The message is for the person who started the run."""
+    """The message is for the person who started the run."""
 
 
 class InvalidParams(ValueError):
-    """Sampling parameters out of range. The message is for the person who chose them."""
+    """The message is for the person who chose the parameters."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class SampleResult:
     final: bool = False
     logprobs: tuple[float, ...] = ()
     counted: int | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def token_count(self) -> int | None:
@@ -121,7 +121,7 @@ class Sampler(Protocol):
         """Of weights, configuration and tokenizer; empty for servers."""
 
     @property
-    def provenance(self) -> Mapping[str, Any]:
+    def provenance(self) -> Mapping[str, object]:
         """Facts that hold for every sample."""
 
     def render(self, messages: Sequence["Message"], *, max_new_tokens: int) -> "RenderedPrompt":
@@ -136,6 +136,6 @@ class Sampler(Protocol):
     ) -> None:
         """Sample all requests, and those that on_result returns. Calls on_result once for each, in any order.
 
-        Calls `cancelled` before every step and returns within one step once it is true, without results for unfinished
-        requests. A failure of one request is its result; a failure of all raises SamplerUnusable if it is permanent.
+        Returns within one step once `cancelled()`, without results for unfinished requests. A failure of one request is
+        its result; a permanent failure of all raises SamplerUnusable.
         """

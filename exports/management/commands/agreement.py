@@ -32,7 +32,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         try:
             (campaign,) = queries.named_campaigns([options["campaign"]])
             check_measurable(campaign)
@@ -45,7 +45,7 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(as_lines(found)))
 
 
-def as_json(found: Report) -> dict[str, Any]:
+def as_json(found: Report) -> dict[str, object]:
     return {
         "campaign": found.campaign.name,
         "tie_rule": found.rule.value,

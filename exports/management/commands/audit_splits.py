@@ -1,5 +1,4 @@
 from argparse import ArgumentParser
-from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
@@ -25,7 +24,7 @@ class Command(BaseCommand):
             "--quarantine", action="store_true", help="put newer copies and prompts on the wrong side into quarantine"
         )
 
-    def handle(self, **options: Any) -> None:
+    def handle(self, **options: object) -> None:
         found = audit.find()
         for batch in chunks(found, STEP):
             self._show(batch)

@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new or empty folder")
         parser.add_argument("--force", action="store_true", help="replace the export that is in the folder")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         out: Path = options["out"].absolute()
         try:
             campaigns = queries.named_campaigns(options["campaigns"])

@@ -11,12 +11,13 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from models_worker.engine.cpu import kernels
 
-Array = np.ndarray[Any, Any]
+Array = npt.NDArray[Any]
 
 
 class Seats(NamedTuple):
@@ -83,8 +84,9 @@ def log_sum_exp(logits: Tensor) -> Tensor:
 
 
 def keep_freed_memory() -> None:
-    """glibc returns large blocks to the system until one of that size was freed (mallopt(3), M_MMAP_THRESHOLD).
-    Allocating them again took a tenth of the time of a policy's first prompts."""
+    """glibc returns large blocks to the system (mallopt(3), M_MMAP_THRESHOLD). To allocate them again took a tenth of
+    the time of a policy's first prompts.
+    """
     torch.empty(16 << 20, dtype=torch.uint8)
 
 

@@ -45,15 +45,18 @@ GOLDEN, MIX_1, MIX_2 = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0
 ONE, S24, S27, S30, S31 = map(np.uint64, (1, 24, 27, 30, 31))
 HALF, SCALE, MOST = f32(0.5), f32(2.0**-40), f32(1 - 2**-24)
 
+# A number or array in compiled code, or an object of llvmlite: neither library has types for them.
+Compiled = Any
+
 # Tokens per block: their noise fits into the processor's cache.
 BLOCK = 1024
 
 
-def _by_bits(given: Any, answered: Any, code: Callable[[Any, Any], Any]) -> Any:
+def _by_bits(given: Compiled, answered: Compiled, code: Callable[[Compiled, Compiled], Compiled]) -> Compiled:
     """A compiled function of one number. code(builder, number) adds its instructions."""
 
-    def typed(_context: Any, _number: Any) -> Any:
-        def generated(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+    def typed(_context: Compiled, _number: Compiled) -> Compiled:
+        def generated(_context: Compiled, builder: Compiled, _signature: Compiled, values: Compiled) -> Compiled:
             return code(builder, values[0])
 
         return answered(given), generated
@@ -61,19 +64,19 @@ def _by_bits(given: Any, answered: Any, code: Callable[[Any, Any], Any]) -> Any:
     return extending.intrinsic(typed)
 
 
-def _int(number: int) -> Any:
+def _int(number: int) -> Compiled:
     return ir.Constant(ir.IntType(32), number)
 
 
-def _bits(builder: Any, number: Any) -> Any:
+def _bits(builder: Compiled, number: Compiled) -> Compiled:
     return builder.bitcast(number, ir.IntType(32))
 
 
-def _float(builder: Any, bits: Any) -> Any:
+def _float(builder: Compiled, bits: Compiled) -> Compiled:
     return builder.bitcast(bits, ir.FloatType())
 
 
-def _fold(builder: Any, bits: Any) -> Any:
+def _fold(builder: Compiled, bits: Compiled) -> Compiled:
     """Negative floats are ordered by size, integers the other way round."""
     return builder.xor(bits, builder.and_(builder.ashr(bits, _int(31)), _int(0x7FFFFFFF)))
 
@@ -104,14 +107,14 @@ _in_order = _by_bits(types.float32, types.int32, lambda b, number: _fold(b, _bit
 _of_order = _by_bits(types.int32, types.float32, lambda b, order: _float(b, _fold(b, order)))
 
 
-def _wide(number: Any) -> Any:
+def _wide(number: Compiled) -> Compiled:
     """As float32. bfloat16 comes as uint16, because numpy has no such type."""
     raise NotImplementedError
 
 
 # Not strict, or numba compares annotations too.
 @extending.overload(_wide, inline="always", strict=False)
-def _wide_of(number: Any) -> Callable[[Any], Any]:
+def _wide_of(number: Compiled) -> Callable[[Compiled], Compiled]:
     if number == types.uint16:
         return lambda number: _from_bfloat16(number)
     return lambda number: number
@@ -119,7 +122,7 @@ def _wide_of(number: Any) -> Callable[[Any], Any]:
 
 # Not FAST: reordered sums would lose precision.
 @njit(fastmath={"contract"}, forceinline=True, cache=KEPT)
-def _exp(x: Any) -> Any:
+def _exp(x: Compiled) -> Compiled:
     """For x up to 88."""
     x = LEAST if x < LEAST else x
     whole = f32(math.floor(x * LOG2_E + f32(0.5)))
@@ -131,7 +134,7 @@ def _exp(x: Any) -> Any:
 
 
 @njit(fastmath={"contract"}, forceinline=True, cache=KEPT)
-def _log(x: Any) -> Any:
+def _log(x: Compiled) -> Compiled:
     """For finite x above 1.2e-38."""
     whole, rest = _exponent(x), _mantissa(x)
     low = rest < SQRT_HALF
@@ -145,7 +148,7 @@ def _log(x: Any) -> Any:
 
 
 @njit(forceinline=True, cache=KEPT)
-def _largest(line: Any) -> Any:
+def _largest(line: Compiled) -> Compiled:
     """The largest number, any of them if one is NaN. By integers, because NaN would prevent vectorising."""
     top = _in_order(_wide(line[0]))
     for j in range(len(line)):
@@ -155,7 +158,7 @@ def _largest(line: Any) -> Any:
 
 
 @njit(fastmath=FAST, error_model="numpy", cache=KEPT)
-def _score_prompt(query: Any, keys: Any, begin: int, scores: Any, count: int) -> None:
+def _score_prompt(query: Compiled, keys: Compiled, begin: int, scores: Compiled, count: int) -> None:
     """scores[:, :count] of the keys [dim, columns] from column `begin` on. dim is a multiple of four."""
     queries, dim = query.shape
     scores[:, :count] = 0
@@ -171,7 +174,7 @@ def _score_prompt(query: Any, keys: Any, begin: int, scores: Any, count: int) ->
 
 
 @njit(fastmath=FAST, error_model="numpy", cache=KEPT)
-def _score_own(query: Any, keys: Any, begin: int, scores: Any, after: int, count: int) -> None:
+def _score_own(query: Compiled, keys: Compiled, begin: int, scores: Compiled, after: int, count: int) -> None:
     """scores[:, after : after + count] of the keys [columns, dim] from column `begin` on."""
     queries, dim = query.shape
     for j in range(count):
@@ -184,7 +187,7 @@ def _score_own(query: Any, keys: Any, begin: int, scores: Any, after: int, count
 
 
 @njit(fastmath=FAST, error_model="numpy", cache=KEPT)
-def _softmax(scores: Any, count: int) -> None:
+def _softmax(scores: Compiled, count: int) -> None:
     for one in range(len(scores)):
         line, total = scores[one][:count], f32(0)
         top = _largest(line)
@@ -198,7 +201,7 @@ def _softmax(scores: Any, count: int) -> None:
 
 
 @njit(fastmath=FAST, error_model="numpy", cache=KEPT)
-def _add_values(weights: Any, after: int, values: Any, begin: int, count: int, found: Any) -> None:
+def _add_values(weights: Compiled, after: int, values: Compiled, begin: int, count: int, found: Compiled) -> None:
     """Add the values [columns, dim] from column `begin` on, by weights[:, after : after + count]."""
     queries, dim = found.shape
     fours = count - count % 4
@@ -223,8 +226,7 @@ def _add_values(weights: Any, after: int, values: Any, begin: int, count: int, f
 
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=KEPT)
-def attend(places: Any, order: Any, slots: Any, settings: Any, found: Any) -> None:
-    """See calls.py."""
+def attend(places: Compiled, order: Compiled, slots: Compiled, settings: Compiled, found: Compiled) -> None:
     query, prompt_keys, prompt_values, begins, own_keys, own_values, starts = places
     end, scale, window = settings
     _rows, heads, queries, dim = query.shape
@@ -258,7 +260,7 @@ def attend(places: Any, order: Any, slots: Any, settings: Any, found: Any) -> No
 
 
 @njit(fastmath={"contract"}, error_model="numpy", forceinline=True, cache=KEPT)
-def _noise(stream: Any, token: Any) -> Any:
+def _noise(stream: Compiled, token: Compiled) -> Compiled:
     """gumbel() of noise.py, for one token."""
     x = stream + (token + ONE) * GOLDEN
     x = (x ^ (x >> S30)) * MIX_1
@@ -273,8 +275,7 @@ def _noise(stream: Any, token: Any) -> Any:
 
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=KEPT)
-def pick(logits: Any, temperature: Any, stream: Any, tokens: Any) -> None:
-    """See calls.py."""
+def pick(logits: Compiled, temperature: Compiled, stream: Compiled, tokens: Compiled) -> None:
     vocabulary = logits.shape[1]
     sums = np.empty(BLOCK, np.float32)
     for row in range(len(logits)):
@@ -301,8 +302,7 @@ def pick(logits: Any, temperature: Any, stream: Any, tokens: Any) -> None:
 
 
 @njit(fastmath=FAST, error_model="numpy", nogil=True, cache=KEPT)
-def log_sum_exp(logits: Any, found: Any) -> None:
-    """See calls.py."""
+def log_sum_exp(logits: Compiled, found: Compiled) -> None:
     vocabulary = logits.shape[1]
     for row in range(len(logits)):
         line = logits[row]

@@ -1,5 +1,6 @@
 import json
 import logging
+from argparse import _ArgumentGroup
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from annotate.samples.spec import DEFAULTS, FIELDS, LOADED, MAX_NEW_TOKENS, TEMP
 from models_worker import checkpoints, files, runner
 from models_worker.engine.types import InvalidParams, Sampler, SamplerUnusable, SamplingParams
 from models_worker.loading import Unusable, load_sampler
+
+Options = dict[str, Any]
 
 # --template and --examples name files.
 LOADED_OPTIONS = [name for name in LOADED if name not in ("chat_template", "examples")]
@@ -48,7 +51,7 @@ class Command(BaseCommand):
         file.add_argument("--seed", type=int, default=0)
         file.add_argument("--keep-tokens", action="store_true", help="store token ids, and logprobs at temperature 1")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         if options["prompts"] or options["out"]:
             self._sample_file(options)
         else:
@@ -64,7 +67,7 @@ class Command(BaseCommand):
         for run_id, seen in queries.progress(runs, now=timezone.now()).items():
             self.stdout.write(f"Run {run_id}: {seen.done} prompts done, {seen.failed} failed, {seen.waiting} waiting.")
 
-    def _sample_file(self, options: dict[str, Any]) -> None:
+    def _sample_file(self, options: Options) -> None:
         if not (options["prompts"] and options["out"]):
             raise CommandError("Give both --prompts and --out.")
         if bool(options["policy"]) == bool(options["checkpoint"]):
@@ -122,7 +125,7 @@ def _registered(named: str) -> Policy:
     return found[0]
 
 
-def _described(options: dict[str, Any]) -> Policy:
+def _described(options: Options) -> Policy:
     """A policy without a row."""
     checkpoint, template = options["checkpoint"], options["template"]
     if template and template != "plain-v1":
@@ -139,7 +142,7 @@ def _described(options: dict[str, Any]) -> Policy:
     )
 
 
-def _add_option(group: Any, name: str) -> None:
+def _add_option(group: _ArgumentGroup, name: str) -> None:
     """Add the option of a policy's field."""
     option, about, default = f"--{name.replace('_', '-')}", FIELDS[name], DEFAULTS[name]
     if default is False:
