@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from annotate.accounts.access import managers, person
 from annotate.lib.methods import post_or_redirect
 from annotate.lib.paging import page_of
-from annotate.pools.models import Prompt, Split
+from annotate.pools.models import Prompt, Source, Split
 from annotate.work.quarantine import quarantine as put_into_quarantine
 from exports import actions, manifest, queries
 from exports.agreement.bootstrap import PROMPTS_NEEDED
@@ -20,8 +20,9 @@ from exports.agreement.pairs import TieRule
 from exports.agreement.published import PUBLISHED
 from exports.agreement.queries import Covered, measurable_campaigns, report
 from exports.forms import AgreementForm, ExportForm
-from exports.manifest import Manifest
+from exports.manifest import PROMPT_COUNTS, Manifest
 from exports.models import Export, ExportState
+from exports.table import STATISTICS
 
 CONTENT_TYPES = {"jsonl": "application/jsonl", "json": "application/json", "md": "text/markdown; charset=utf-8"}
 
@@ -115,6 +116,10 @@ def _described(export_id: int) -> dict[str, object]:
         "unfinished": row.state in (ExportState.WAITING, ExportState.RUNNING),
         "left_out": [(label, counts[name]) for name, label in queries.LEFT_OUT.items() if counts.get(name)],
         "tables": _tables(row.manifest) if row.manifest else [],
+        "prompt_columns": [
+            (name, f"{file.name.upper()} {Source(source).label}") for name, file, source in PROMPT_COUNTS
+        ],
+        "example_columns": [(number.name, number.label) for number in STATISTICS],
     }
 
 

@@ -45,6 +45,7 @@ class Statistic:
 
     name: str
     file: TrainingFile
+    label: Promise
     column: str = ""
 
 

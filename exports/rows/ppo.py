@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
 
 from annotate.pools.models import Prompt, Source
 from exports.rows.about import CHUNK, about_prompt, messages
@@ -26,7 +27,7 @@ FILE = TrainingFile(
     rule="PPO: customers' prompts of the campaigns' pools, equal prompts once.",
     sources=(Source.CUSTOMER,),
 )
-STATISTIC = Statistic("ppo_prompts", FILE)
+STATISTIC = Statistic("ppo_prompts", FILE, _("PPO prompts"))
 
 
 def rows(prompts: QuerySet[Prompt]) -> Iterator[Sequence[Row]]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from django.utils.translation import gettext_lazy as _
+
 from annotate.pools.models import Source
 from exports.schema import AboutAnswer, AboutPrompt, Messages, PromptColumn, Row, SplitColumn, TrainingFile
 from exports.workflow import Statistic
@@ -30,4 +32,4 @@ FILE = TrainingFile(
     rule="SFT: demonstrations, and K leave-one-out examples of each few-shot instruction with K query/response pairs.",
     sources=(Source.LABELER, Source.CUSTOMER),
 )
-STATISTIC = Statistic("sft_examples", FILE)
+STATISTIC = Statistic("sft_examples", FILE, _("SFT examples"))

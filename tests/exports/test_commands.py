@@ -53,7 +53,7 @@ def test_an_export_is_for_its_owner_alone(answered, tmp_path, umask):
 def test_export_takes_names_and_ids_and_says_what_it_wrote(answered, tmp_path):
     out = tmp_path / "files"
     said = called("export", "demonstrations of today", str(answered.rankings.id), "--out", str(out))
-    assert "train: sft_labeler 1, sft_customer 0, rm_labeler 1, rm_customer 0, ppo_customer 0 (prompts)" in said
+    assert "train: sft_labeler 1, sft_customer 0, rm_labeler 1, rm_customer 0" in said
     assert f"{out / 'rm_pairs_train.jsonl'}: 12 rows" in said
     described = json.loads((out / "manifest.json").read_text())
     assert [campaign["name"] for campaign in described["campaigns"]] == ["demonstrations of today", "rankings of today"]

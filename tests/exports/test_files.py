@@ -60,15 +60,18 @@ def test_the_bytes_do_not_follow_the_order_of_writing(full, export):
 
 def test_the_manifest_has_the_form_of_table_6(full, export):
     described = export().manifest
-    assert described["prompts"] == {
+    prompts = {
         "train": {"sft_labeler": 4, "sft_customer": 1, "rm_labeler": 1, "rm_customer": 1, "ppo_customer": 1},
         "valid": {"sft_labeler": 1, "sft_customer": 1, "rm_labeler": 1, "rm_customer": 1, "ppo_customer": 1},
     }
     counts = {"rm_rankings": 2, "rm_identical_pairs": 0, "ppo_prompts": 1}
-    assert described["examples"] == {
+    examples = {
         "train": {"sft_examples": 5, "rm_pairs": 18, "rm_tied_pairs": 2, **counts},
         "valid": {"sft_examples": 2, "rm_pairs": 20, "rm_tied_pairs": 0, **counts},
     }
+    for split in ("train", "valid"):
+        assert described["prompts"][split].items() >= prompts[split].items()
+        assert described["examples"][split].items() >= examples[split].items()
     assert described["campaigns"][0] == {
         "id": full.demonstrations.id,
         "name": "demonstrations of today",

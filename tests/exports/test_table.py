@@ -23,7 +23,9 @@ def test_every_workflow_is_in_the_table_once():
 
 def test_a_line_has_the_declared_columns_with_their_types(full, export):
     written = export()
-    for file in FILES:
+    files = [file for file in FILES if file.name in ("sft", "rm", "rm_pairs", "ppo")]
+    assert len(files) == 4
+    for file in files:
         declared = {column.name: column.type for column in file.columns}
         for split in ("train", "valid"):
             lines = written.lines(file.name, split)

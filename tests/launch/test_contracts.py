@@ -53,9 +53,9 @@ def test_the_rooms_keep_their_walls(copy: Path) -> None:
         pytest.param("annotate/desk", "import torch", NO_TORCH, id="the web imports torch"),
         pytest.param("exports", "import transformers", NO_TORCH, id="the exports import transformers"),
         pytest.param("annotate/samples", "import httpx2", NO_TORCH, id="the web calls a policy's server"),
-        pytest.param("models_worker", "import annotate.rankings", NO_ANSWERS, id="the worker reads answers"),
+        pytest.param("models_worker", "import annotate.rankings.models", NO_ANSWERS, id="the worker reads answers"),
         pytest.param(
-            "models_worker", "import annotate.workflows", NO_ANSWERS, id="the worker reads answers indirectly"
+            "models_worker", "import annotate.workflows.table", NO_ANSWERS, id="the worker reads answers indirectly"
         ),
         pytest.param("models_worker/engine", "import django", NO_DJANGO, id="the engine imports Django"),
         pytest.param("models_worker/engine", "import annotate.lib.text", NO_DJANGO, id="the engine imports a room"),

@@ -23,5 +23,5 @@ def untitled(campaign: Campaign) -> Words:
 
 
 @register.filter
-def of(values: Mapping[int, str], key: int) -> str:
+def of(values: Mapping[object, object], key: object) -> object:
     return values.get(key, "")
