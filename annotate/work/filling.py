@@ -21,7 +21,7 @@ from annotate.work.states import CampaignState
 
 SQL = load_statements(Path(__file__).parent / "sql/filling.sql")
 
-# Few enough that nobody waits long for the locks of a step.
+# Bounds the time of a step's locks.
 TASKS_A_STEP = 10_000
 
 
@@ -36,9 +36,9 @@ def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -
         return []
     values: Values = {f"chosen{number}": value for number, value in enumerate(params)}
     with transaction.atomic(), connection.cursor() as cursor:
-        # Against a concurrent quarantine, which would miss the new tasks.
+        # A concurrent quarantine would miss the new tasks.
         keep_quarantine(campaign.pool_id)
-        # Against a concurrent match_overlap.
+        # A concurrent match_overlap would miss them too.
         campaign = hold_campaign(campaign.id)
         cursor.execute(SQL["add_tasks"].format(prompts=_named(chosen)), values | _slot_values(campaign) | {"now": now})
         rows = cursor.fetchall()
@@ -65,7 +65,6 @@ def _slot_values(campaign: Campaign) -> Values:
 
 
 def _named(sql: str) -> str:
-    """Name Django's parameters chosen0, chosen1, ..."""
     numbers = count()
     return re.sub(r"%s", lambda _match: f"%(chosen{next(numbers)})s", sql)
 
@@ -103,8 +102,8 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
         queue.hold_returns(campaign.id)
         cancelled = cancel_free_slots(Sql(SQL["surplus_slots"], values), now=now)
         if not cancelled.complete or _is_short(values):
-            # A locked slot may stay free, and a slot just returned may be cancelled by the old overlap: repeat these
-            # tasks. Waiting for the locks would block labelers.
+            # A locked slot may stay free, and a returned one may be cancelled by the old overlap: repeat these tasks.
+            # Waiting for locks would block labelers.
             return True
         Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
     return more
@@ -122,7 +121,7 @@ def retire_tasks(*, campaign: Campaign, tasks: Iterable[int], now: datetime) -> 
     Idempotent and safe to run concurrently.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        # Against a concurrent match_overlap, which adds slots.
+        # A concurrent match_overlap would add slots.
         hold_campaign(campaign.id)
         cursor.execute(SQL["lock_untouched_tasks"], {"tasks": list(tasks)})
         untouched = {int(task) for (task,) in cursor.fetchall()}
@@ -132,10 +131,10 @@ def retire_tasks(*, campaign: Campaign, tasks: Iterable[int], now: datetime) -> 
 
 
 def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
-    """Set the priority of prompts and reposition their open slots. Returns the number of prompts."""
+    """Also repositions the open slots. Returns the number of prompts."""
     with transaction.atomic():
         chosen = list(prompts.order_by("id").values_list("id", flat=True))
-        # Includes campaigns that may be adding tasks for these prompts.
+        # Includes campaigns that may be adding tasks.
         over = Campaign.objects.filter(order=Order.PRIORITY, pool__prompts__in=chosen)
         campaigns = sorted(set(over.values_list("id", flat=True)))
         for campaign in campaigns:

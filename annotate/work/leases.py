@@ -80,7 +80,7 @@ def release_prefetched(*, campaign_id: int, labeler: User, now: datetime) -> Non
 
 
 def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
-    """Extend the lease of an active task, and return its end. Raises NotYours, or LeaseLost or a subclass of it."""
+    """Extend the lease of an active task, and return its end. Raises NotYours or LeaseLost."""
     values = {"assignment": assignment_id, "labeler": labeler.id, "now": now, "prefetched": Hand.PREFETCHED}
     with connection.cursor() as cursor:
         execute(cursor, SQL["renew"], values)
@@ -201,7 +201,7 @@ def _take_next(
 
 
 def _raise_refusal(taken: Assignment | NothingLeft | Busy) -> Assignment:
-    """After the transaction, which stores the cursor of a search without a result."""
+    """After the transaction, which stores the cursor."""
     if isinstance(taken, Refusal):
         raise taken
     return taken
@@ -219,7 +219,7 @@ def _check_daily_cap(labeler: User, now: datetime) -> None:
 
 
 def own_or_refuse(assignment_id: int, labeler: User) -> Assignment:
-    """Raises NotYours if the labeler never held the task, or if the assignment does not exist."""
+    """Raises NotYours, also if the assignment does not exist."""
     assignment = Assignment.objects.select_related("campaign").filter(id=assignment_id).first()
     if assignment is None:
         raise NotYours

@@ -12,7 +12,7 @@ from annotate.work.states import CampaignState, Move, State
 
 
 class Order(models.TextChoices):
-    """Order of a campaign's slots. sql/filling.sql computes the positions."""
+    """sql/filling.sql computes the positions."""
 
     DEPTH = "depth", _("Finish a task's answers before the next task")
     BREADTH = "breadth", _("One answer for every task before the second")
@@ -21,10 +21,10 @@ class Order(models.TextChoices):
 
 
 class Campaign(models.Model):
-    """One workflow on one pool. Settings of a single workflow are in its own table (CampaignSettings)."""
+    """One workflow on one pool. The workflow's own settings are in a CampaignSettings table."""
 
     name = models.CharField(_("name"), max_length=120, unique=True)
-    # A key of annotate/workflows/table.py, without a constraint: a new workflow needs no migration here.
+    # No constraint lists the keys: a new workflow needs no migration here.
     workflow = models.CharField(_("workflow"), max_length=32)
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="campaigns", verbose_name=_("pool"))
     guideline = models.ForeignKey(
@@ -33,7 +33,7 @@ class Campaign(models.Model):
     overlap = models.PositiveSmallIntegerField(
         _("answers per task"), default=1, validators=[MinValueValidator(1), MaxValueValidator(50)]
     )
-    # The last task that `match_overlap` has matched to a changed overlap. None: all are matched.
+    # The last task that `match_overlap` has matched. None: all.
     matched_to = models.BigIntegerField(null=True, editable=False)
     order = models.CharField(_("order"), max_length=16, choices=Order.choices, default=Order.DEPTH)
     order_seed = models.BigIntegerField(_("seed of the order"), default=0)
@@ -45,7 +45,7 @@ class Campaign(models.Model):
     undo_minutes = models.PositiveSmallIntegerField(
         _("minutes to undo a submit"), default=5, validators=[MaxValueValidator(1440)]
     )
-    # An export has read the answers submitted until then: they cannot be undone.
+    # An export has read the answers until then: no undo.
     settled_at = models.DateTimeField(null=True, editable=False)
     lease_minutes = models.PositiveSmallIntegerField(
         _("lease in minutes"), default=30, validators=[MinValueValidator(1), MaxValueValidator(1440)]
@@ -92,7 +92,7 @@ class Campaign(models.Model):
 
 
 class CampaignSettings(models.Model):
-    """Base of the tables with the settings of one workflow."""
+    """Settings of one workflow."""
 
     campaign = models.OneToOneField(Campaign, on_delete=models.CASCADE, primary_key=True, related_name="%(class)s")
 
@@ -101,19 +101,19 @@ class CampaignSettings(models.Model):
 
 
 class Task(models.Model):
-    """One prompt of a campaign; none for a new instruction. Workflows add rows one-to-one."""
+    """Workflows add rows one-to-one."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="tasks", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="tasks")
     created_at = models.DateTimeField()
-    # Too many skips: waits for a manager. `excused` counts the skips that a manager has decided about.
+    # Too many skips. `excused` counts those that a manager has decided about.
     stopped_at = models.DateTimeField(null=True)
     excused = models.PositiveSmallIntegerField(default=0, db_default=0)
     # Another task replaced it before anybody opened it.
     retired_at = models.DateTimeField(null=True)
     # Its prompt is in quarantine.
     held_at = models.DateTimeField(null=True)
-    # A manager wants no more answers: returned slots are cancelled.
+    # Returned slots are cancelled.
     dropped_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -159,7 +159,7 @@ class Assignment(models.Model):
     submitted_at = models.DateTimeField(null=True)
     # A repeated key means a repeated submit.
     submit_key = models.UUIDField(null=True)
-    # Acknowledged at the claim.
+    # The version acknowledged at the claim.
     guideline_version = models.ForeignKey(
         GuidelineVersion, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False
     )
@@ -171,7 +171,7 @@ class Assignment(models.Model):
     comment = models.TextField(
         blank=True, default="", db_default="", help_text=_("the reviewer's comment on the answer")
     )
-    # How often the answer was sent back. Above 0 the slot stays with its labeler, also without a lease.
+    # How often the answer was sent back. Above 0 the slot stays with its labeler.
     rounds = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
@@ -240,7 +240,7 @@ class Assignment(models.Model):
 
     @property
     def labeler_state(self) -> State:
-        """Hides an acceptance without review, which would reveal that the answer was not drawn for one."""
+        """Hides an acceptance without review, which would reveal the draw."""
         if self.state == State.ACCEPTED and self.decided_by_id is None:
             return State.SUBMITTED
         return State(self.state)
@@ -253,7 +253,7 @@ START = -(2**63)
 
 
 class Seat(models.Model):
-    """A labeler's place in a campaign's queue. Its row lock makes the tabs of a labeler wait for each other."""
+    """A labeler's place in a queue. Its row lock makes their tabs wait for each other."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="seats", db_index=False)
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="seats")
@@ -275,7 +275,7 @@ class Draft(models.Model):
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="drafts")
     body = models.JSONField(help_text=_("the form's fields as the browser sent them"))
     saved_at = models.DateTimeField()
-    # Not stored: the text of another window that drafts.save_draft replaced.
+    # Not stored: see drafts.save_draft.
     unseen: dict[str, Any] | None = None
 
     class Meta:
@@ -305,7 +305,7 @@ class PageVisit(models.Model):
 
 
 class Stopwatch(models.Model):
-    """Prevents that a labeler's second counts twice, in two tabs or for two tasks."""
+    """Prevents that a second counts for two tabs or tasks."""
 
     labeler = models.OneToOneField(User, on_delete=models.PROTECT, primary_key=True, related_name="stopwatch")
     counted_until = models.DateTimeField()
@@ -342,7 +342,7 @@ class Event(models.Model):
     # None: the engine.
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     at = models.DateTimeField()
-    # What the slot's row loses, such as the labeler of an expired lease.
+    # What the slot loses, such as the labeler of an expired lease.
     detail = models.JSONField(default=dict, db_default={})
 
     class Meta:

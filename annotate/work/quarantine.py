@@ -82,7 +82,7 @@ def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> in
 
 
 def keep(*, prompt_id: int, by: User, now: datetime) -> Prompt:
-    """Store the decision to leave a prompt in quarantine. Raises NotInQuarantine."""
+    """Leave a prompt in quarantine. Raises NotInQuarantine."""
     with transaction.atomic():
         prompt = _quarantined(_hold_prompts([prompt_id]), prompt_id)
         prompt.quarantine_decided_by, prompt.quarantine_decided_at = by, now
@@ -130,7 +130,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
 
 
 def _hold_campaigns(prompts: Iterable[int]) -> list[Campaign]:
-    """Includes campaigns that may be adding tasks for these prompts."""
+    """Includes campaigns that may be adding tasks."""
     over = Campaign.objects.filter(pool__prompts__in=list(prompts)).values_list("id", flat=True)
     return [hold_campaign(campaign) for campaign in sorted(set(over))]
 

@@ -89,7 +89,7 @@ def has_held(labeler: User, task_id: int) -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """Numbers of slots. `held`: stopped because of quarantine, maybe for good; not in `stopped`, not in `total`."""
+    """Numbers of slots. `held`: stopped by quarantine, maybe for good; not in `stopped` or `total`."""
 
     open: int = 0
     leased: int = 0
@@ -113,13 +113,12 @@ class Progress:
 
 
 def progress(campaigns: list[Campaign]) -> dict[int, Progress]:
-    """Progress by campaign id."""
     counts: dict[int, dict[str, int]] = {campaign.id: {} for campaign in campaigns}
     rows = (
         Assignment.objects.filter(campaign__in=campaigns)
         .exclude(state=State.CANCELLED)
         .values("campaign", "state")
-        # Counting ids would read the table, not only the index.
+        # Count("id") would read the table.
         .annotate(slots=Count("*"))
         .order_by()
     )

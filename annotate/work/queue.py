@@ -28,7 +28,7 @@ RETURNS_LOCK = 314
 
 @dataclass
 class Cursor:
-    """A seat in memory, until `store`."""
+    """A seat in memory."""
 
     seat_id: int
     position: int
@@ -64,7 +64,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a claim needs. The seat is locked. `cursor` is None if the labeler has no seat."""
+    """What a claim needs. `cursor` is None if the labeler has no seat."""
 
     eligibility: Eligibility
     cursor: Cursor | None
@@ -100,7 +100,7 @@ def enter(campaign_id: int, labeler: User) -> Entry | None:
     if seat_id is None:
         return Entry(eligibility, None, held)
     if not locked:
-        # Another tab has created the seat after the attempt to lock it.
+        # Another tab created the seat after the attempt to lock it.
         return enter(campaign_id, labeler)
     seat = Cursor(seat_id, position, returned, searched, json.loads(languages), last_returned, has_drafts)
     return Entry(eligibility, seat, held)
@@ -125,7 +125,7 @@ def _make_seat(campaign_id: int, labeler: User) -> None:
 
 
 def take_preferred(campaign: Campaign, labeler: User, cursor: Cursor) -> Assignment | None:
-    """Lock a slot of a task with a draft of the labeler, else a returned slot. Changes `cursor`."""
+    """Lock a slot with a draft of the labeler, else a returned slot."""
     languages = languages_for(campaign, labeler)
     if set(languages) - set(cursor.languages):
         # The search has passed slots of a new language.
@@ -158,7 +158,6 @@ def store(cursor: Cursor) -> Sql:
 
 
 def store_at_found(cursor: Cursor) -> Sql:
-    """For the slot that one of `searches` finds."""
     return Sql(SQL["store_cursor_at_found"], cursor.values)
 
 
@@ -186,7 +185,7 @@ def is_exhausted(campaign: Campaign, labeler: User, cursor: Cursor) -> bool:
         return False
     cursor.position = max(cursor.position, -1 if end is None else end)
     if later is not None:
-        # The other slots of a held task are open to the labeler when they give it back.
+        # Slots of a held task are open to the labeler after they give it back.
         cursor.returned, cursor.position = min(cursor.returned, later - 1), min(cursor.position, later - 1)
     # Code that adds slots clears `searched`, but cannot see a new seat.
     cursor.searched = (cursor.searched or nobody_adds) and not cursor.is_new
@@ -220,7 +219,7 @@ def waiting(campaigns: Sequence[Campaign], labeler: User, limit: int) -> dict[in
 
 
 def look_again(campaign_id: int, *, from_start: bool) -> None:
-    """Let claims find slots that were added where labelers may have passed."""
+    """Let claims find new slots that labelers may have passed."""
     seats = Seat.objects.filter(campaign=campaign_id)
     if from_start:
         seats.update(searched=False, cursor=-1)

@@ -1,4 +1,4 @@
-"""Return, stop, replace and cancel slots, which the caller has locked, or their campaign."""
+"""Return, stop, replace and cancel slots. The caller has locked the slot or its campaign."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ FREE: Columns = {
 UNANSWERED = (State.OPEN, State.LEASED, State.STOPPED)
 CANCEL_FREE = {State.OPEN: [Move.CANCEL], State.STOPPED: [Move.RESTART, Move.CANCEL]}
 
-# Few enough that nobody waits long for the locks of a step.
+# Bounds the time of a step's locks.
 SLOTS_A_STEP = 20_000
 
 
@@ -76,7 +76,7 @@ def _spare_slots(task: Task) -> int:
 def give_back(
     assignment: Assignment, step: Move, *, actor: User | None, now: datetime, detail: Mapping[str, object] | None = None
 ) -> Assignment:
-    """Return a leased slot, or cancel or stop it as its task requires. A sent-back answer stays with its writer."""
+    """Return a leased slot, or cancel or stop it. A sent-back answer stays with its writer."""
     if assignment.rounds:
         return move(
             slot=assignment,
@@ -89,7 +89,7 @@ def give_back(
         )
     # Otherwise a task that stops now could keep an open slot, and two surplus slots could both stay.
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
-    # Takes a lock. Before the count: a change of the overlap waits for the lock, or is done.
+    # Takes its lock before the count: a change of the overlap waits, or is done.
     position = queue.returned_position(task.campaign_id)
     steps = [step]
     if _spare_slots(task) > 0:

@@ -58,9 +58,8 @@ def submit(
 ) -> Submission:
     """Submit an answer, also after the lease has ended if a slot of the task is free.
 
-    The workflow stores its rows in the same transaction, unless the submit is a repeated one, or by statements in
-    `along`. `replaces` returns the content of the sent-back answer, which the event keeps. An answer that is not drawn
-    for review is accepted immediately.
+    The workflow stores its rows in the same transaction, unless `repeated`, or by statements in `along`. `replaces`
+    returns the sent-back answer, which the event keeps. An answer that is not drawn for review is accepted immediately.
 
     Raises NotYours, AlreadySubmitted, KeyTaken or LeaseLost.
     """
@@ -125,7 +124,7 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
     mine = Assignment.objects.select_for_update().get(id=requested.id)
     if not _may_undo(mine, campaign, labeler, now):
         raise UndoOver
-    # The task's other slots are open to them if they give it back.
+    # They may give the task back, which opens its other slots to them.
     if searched:
         queue.look_behind(campaign.id, labeler)
     held = held_in(campaign, labeler, lock=True)
@@ -167,7 +166,6 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
         if assignment.state != State.SENT_BACK:
             raise not_sent_back(assignment)
         if other is not None:
-            # Its lease may have ended.
             with suppress(LeaseLost):
                 release(assignment_id=other.id, labeler=labeler, now=now)
         until = lease_end(assignment.campaign, now)
@@ -203,7 +201,7 @@ def _load_request(assignment_id: int, labeler: User, key: UUID) -> Request:
 
 
 def _is_this_submit(earlier: Assignment, task_id: int, labeler: User) -> bool:
-    """Otherwise an old page with other text sent the key: reporting a success would lose that text."""
+    """If not, an old page with other text sent the key. Reporting success would lose that text."""
     same = earlier.labeler_id == labeler.id and earlier.task_id == task_id
     return same and earlier.state in (State.SUBMITTED, State.ACCEPTED)
 
