@@ -101,12 +101,12 @@ class CampaignSettings(models.Model):
 
 
 class Task(models.Model):
-    """Workflows add rows one-to-one."""
+    """One prompt of a campaign, or none. Workflows add rows one-to-one."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="tasks", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="tasks")
     created_at = models.DateTimeField()
-    # Too many skips. `excused` counts those that a manager has decided about.
+    # Too many skips. `excused` counts skips that a manager has decided about.
     stopped_at = models.DateTimeField(null=True)
     excused = models.PositiveSmallIntegerField(default=0, db_default=0)
     # Another task replaced it before anybody opened it.
@@ -159,7 +159,7 @@ class Assignment(models.Model):
     submitted_at = models.DateTimeField(null=True)
     # A repeated key means a repeated submit.
     submit_key = models.UUIDField(null=True)
-    # The version acknowledged at the claim.
+    # Acknowledged at the claim.
     guideline_version = models.ForeignKey(
         GuidelineVersion, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False
     )
@@ -289,7 +289,7 @@ class Draft(models.Model):
 class PageVisit(models.Model):
     """The active seconds of one visit to a task's page."""
 
-    # Drawn by the page.
+    # Chosen by the page.
     id = models.UUIDField(primary_key=True)
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="page_visits")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="page_visits")
@@ -305,7 +305,7 @@ class PageVisit(models.Model):
 
 
 class Stopwatch(models.Model):
-    """Prevents that a second counts for two tabs or tasks."""
+    """Prevents counting a second for two tabs or tasks."""
 
     labeler = models.OneToOneField(User, on_delete=models.PROTECT, primary_key=True, related_name="stopwatch")
     counted_until = models.DateTimeField()

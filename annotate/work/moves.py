@@ -23,7 +23,7 @@ SQL = load_statements(Path(__file__).parent / "sql/moves.sql", slot=SLOT)
 
 
 def require_transaction() -> None:
-    """A move, its event and its answer are stored together."""
+    """Raise outside a transaction: a move, its event and its answer are stored together."""
     if not connection.in_atomic_block:
         raise TransactionManagementError("open a transaction around this call: transaction.atomic()")
 

@@ -14,7 +14,7 @@ from annotate.work.states import Move, State
 
 
 def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
-    """Put the task at the front of the queue. Raises NotStopped or InQuarantine."""
+    """Put the task at the front of the queue, for as many further skips. Raises NotStopped or InQuarantine."""
     with transaction.atomic():
         task = _lock_stopped(task_id)
         if task.held_at:

@@ -62,8 +62,8 @@ SELECT id FROM (
 ) AS slot WHERE slot.state IN ('open', 'stopped') AND slot.place <= slot.required - :overlap;
 
 -- name: lock_untouched_tasks
--- Locks all slots of tasks that nobody has ever claimed. SKIP LOCKED skips slots of concurrent claims; returned slots
--- have positions below 0.
+-- Returns the tasks that nobody has ever claimed, with their slots locked. Skips slots that a concurrent claim has
+-- locked. Returned slots have positions below 0.
 WITH free AS MATERIALIZED (
     SELECT task_id FROM work_assignment
     WHERE task_id = ANY(:tasks) AND state = 'open' AND position >= 0 FOR UPDATE SKIP LOCKED
