@@ -26,7 +26,7 @@ TASKS_A_STEP = 10_000
 
 
 def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -> list[tuple[int, int]]:
-    """Add a task for each prompt that has none and is not in quarantine. Returns (task id, prompt id) of the new tasks.
+    """Add a task for each prompt without one that is not in quarantine. Returns (task id, prompt id) pairs.
 
     Idempotent and safe to run concurrently.
     """
@@ -134,7 +134,7 @@ def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
     """Also repositions the open slots. Returns the number of prompts."""
     with transaction.atomic():
         chosen = list(prompts.order_by("id").values_list("id", flat=True))
-        # Includes campaigns that may be adding tasks.
+        # Also campaigns that may be adding tasks.
         over = Campaign.objects.filter(order=Order.PRIORITY, pool__prompts__in=chosen)
         campaigns = sorted(set(over.values_list("id", flat=True)))
         for campaign in campaigns:

@@ -37,7 +37,7 @@ class Sql:
 
 
 class Columns(TypedDict, total=False):
-    """Columns that may change with the state."""
+    """May change with the state."""
 
     labeler_id: int | None
     hand: Hand
@@ -120,9 +120,9 @@ def move_all(
     now: datetime,
     limit: int,
 ) -> MoveCounts:
-    """Move up to `limit` slots, whose ids `selected` selects, by the steps for their state, to one common state.
+    """Move up to `limit` slots, whose ids `selected` returns, by the steps for their state, to one common state.
 
-    Slots in other states and locked slots stay.
+    Skips locked slots and other states.
     """
     require_transaction()
     (after,) = {_state_after(before, moves) for before, moves in steps.items()}

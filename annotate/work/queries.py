@@ -170,8 +170,7 @@ LATE_IDS = 100_000
 def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> QuerySet[Prompt]:
     """Up to `limit` of `prompts` without a task, by id.
 
-    Begins after the last prompt with a task, so the cost does not grow with the tasks; then searches the LATE_IDS
-    before.
+    Begins after the last prompt with a task: the cost does not grow with the tasks. Then searches LATE_IDS before it.
     """
     last = Task.objects.filter(campaign=campaign, prompt__isnull=False).aggregate(last=Max("prompt"))["last"] or 0
     new = prompts.filter(id__gt=last).order_by("id")[:limit]
@@ -182,7 +181,6 @@ def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> Q
 
 
 def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
-    """Tasks with too many skips, longest waiting first."""
     newest = Skip.objects.select_related("labeler").order_by("-skipped_at", "-id")
     return (
         Task.objects.filter(campaign=campaign, stopped_at__isnull=False)

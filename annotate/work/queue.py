@@ -164,7 +164,7 @@ def store_at_found(cursor: Cursor) -> Sql:
 def is_exhausted(campaign: Campaign, labeler: User, cursor: Cursor) -> bool:
     """Whether nothing is left, after searches without a result. False: others have locked slots.
 
-    True also stores this in the seat, so that the next claim does not search the whole queue.
+    Stores True in the seat: the next claim does not search the whole queue.
     """
     with connection.cursor() as database:
         database.execute(SQL["lock_against_new_slots"], {"campaign": campaign.id})
