@@ -23,9 +23,9 @@ def create_campaign(
     now: datetime,
     labelers: Iterable[User] = (),
     qualifications: Iterable[Qualification] = (),
-    **columns: Any,
+    **columns: object,
 ) -> Campaign:
-    """Create a draft campaign. `columns`: fields of Campaign. Raises NameTaken."""
+    """`columns`: fields of Campaign. Raises NameTaken."""
     with transaction.atomic():
         campaign = Campaign(**columns, created_by=by, created_at=now)
         _save(campaign)
@@ -39,12 +39,11 @@ def change_campaign(
     campaign: Campaign,
     labelers: Iterable[User] | None = None,
     qualifications: Iterable[Qualification] | None = None,
-    **columns: Any,
+    **columns: object,
 ) -> Campaign:
-    """Change settings: all of a draft, those in CHANGEABLE of an open or paused campaign, none of a closed one.
+    """`match_overlap` then applies a changed overlap to the tasks.
 
-    `match_overlap` then applies a changed overlap to existing tasks, step by step. Raises CampaignFixed, OrderFixed,
-    NobodyMayWork or NameTaken.
+    Raises CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
     """
     lists = {"labelers": labelers, "qualifications": qualifications}
     given = {name: rows for name, rows in lists.items() if rows is not None}
@@ -79,7 +78,7 @@ def _save(campaign: Campaign) -> None:
 
 
 def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Campaign:
-    """Open, pause, reopen or close a campaign. Closing cancels the free slots; labelers can finish what they hold."""
+    """Open, pause or close a campaign. Labelers can finish what they hold after the close."""
     before = CampaignState(campaign.state)
     if (before, to) not in CAMPAIGN_MOVES:
         raise NoSuchMove
@@ -93,7 +92,7 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
         if not Campaign.objects.filter(id=campaign.id, state=before).update(**columns):
             raise NoSuchMove
         if to == CampaignState.CLOSED:
-            # One step; the sweep cancels the rest of a large campaign, which nobody can claim any more.
+            # One step. The sweep cancels the rest; nobody can claim it.
             cancel_free_slots(free_of_campaign(campaign), now=now)
     campaign.refresh_from_db()
     return campaign
@@ -107,9 +106,9 @@ def _check_can_open(campaign: Campaign) -> None:
 
 
 def settle(*, campaigns: Iterable[int], now: datetime) -> None:
-    """Fix the answers submitted so far, because an export is about to read them: an undo is refused from now on."""
+    """Refuse the undo of answers submitted so far: an export is about to read them."""
     with transaction.atomic():
         for campaign in sorted(campaigns):
             hold_campaign(campaign)
-            # A concurrent export with a later time may have got the lock first.
+            # A concurrent export may have stored a later time.
             Campaign.objects.filter(id=campaign).update(settled_at=Greatest("settled_at", Value(now)))

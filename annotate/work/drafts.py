@@ -1,4 +1,4 @@
-"""Store what a labeler has typed and not submitted. A draft outlives its lease."""
+"""Store text that a labeler has not submitted."""
 
 import json
 from collections.abc import Mapping
@@ -19,20 +19,18 @@ from annotate.work.shapes import DRAFT
 
 SQL = load_statements(Path(__file__).parent / "sql/drafts.sql", draft=DRAFT)
 
-# More than one person types into a form.
 DRAFT_MAX_CHARACTERS = 1_000_000
-# Django accepts no more fields in a form, and a page with a hundred thousand takes ten seconds.
+# Django's limit for a form; a page with 100,000 fields takes ten seconds.
 DRAFT_MAX_FIELDS = 1_000
 
 
 def save_draft(
     *, task_id: int, labeler: User, body: Mapping[str, object], now: datetime, seen: str | None = None
 ) -> Draft:
-    """Store the draft, with or without a lease: an expired lease never destroys text.
+    """Store a draft, also without a lease: an expired lease never destroys text.
 
-    seen: the version that this text replaces, "" for none. If another window has saved since, its text comes back as
-    `unseen`. The new text is stored all the same: a window that cannot save helps nobody. Raises NotYours for a task
-    that this labeler never had, AlreadySubmitted, DraftTooLong and DraftOfTooManyFields.
+    `seen`: the version that this text replaces, "" for none. It also replaces a newer one, which the result has as
+    `unseen`. Raises NotYours, AlreadySubmitted, DraftTooLong or DraftOfTooManyFields.
     """
     if sum(len(name) + len(str(value)) for name, value in body.items()) > DRAFT_MAX_CHARACTERS:
         raise DraftTooLong
@@ -40,8 +38,7 @@ def save_draft(
         raise DraftOfTooManyFields
     values = {"task": task_id, "labeler": labeler.id, "body": Json(dict(body)), "now": now}
     with transaction.atomic(), connection.cursor() as cursor:
-        # A submit locks the seat too, so a concurrent autosave comes either before or after it. Everybody who has held
-        # a task of the campaign has a seat.
+        # A submit locks the seat too. Everybody who has held a task of the campaign has a seat.
         execute(cursor, SQL["lock_seat"], values)
         if not cursor.fetchone() or not queries.has_held(labeler, task_id):
             raise NotYours

@@ -1,4 +1,4 @@
-"""May a labeler work in a campaign?"""
+"""Whether a labeler may work in a campaign."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,16 @@ SQL = load_statements(Path(__file__).parent / "sql/eligibility.sql", campaign=CA
 
 @dataclass(frozen=True)
 class Eligibility:
-    """A campaign and what decides whether one labeler may work in it. The fields have the order of the SQL result."""
+    """The fields have the order of the SQL result."""
 
     campaign: Campaign
-    # The current version of the guideline, and whether the labeler has acknowledged it.
+    # The current version of the guideline.
     version_id: int | None
     acknowledged: bool
-    # Whether the campaign names any labelers, and this one among them.
+    # The campaign names labelers, and this one among them.
     anyone_named: bool
     named: bool
-    # Whether the labeler has all required qualifications.
+    # Has all required qualifications.
     qualified: bool
 
     def allows(self, labeler: User) -> bool:
@@ -41,7 +41,7 @@ class Eligibility:
 
 
 def eligibility(campaign_id: int, labeler: User) -> Eligibility | None:
-    """Load a campaign and the labeler's eligibility in one query. None: the campaign does not exist."""
+    """None: the campaign does not exist."""
     with connection.cursor() as cursor:
         execute(cursor, SQL["eligibility"], {"campaign": campaign_id, "labeler": labeler.id})
         row = cursor.fetchone()

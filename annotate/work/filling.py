@@ -1,4 +1,4 @@
-"""Make tasks and slots, match them to a changed overlap, retire them, and move them in the queue."""
+"""Add tasks with their slots, retire tasks, and apply changes of overlap and priority."""
 
 import re
 from collections.abc import Iterable
@@ -21,25 +21,24 @@ from annotate.work.states import CampaignState
 
 SQL = load_statements(Path(__file__).parent / "sql/filling.sql")
 
-# Tasks in one step of `match_overlap` and of a workflow's filling: few enough that nobody waits long for its locks.
+# Bounds the time of a step's locks.
 TASKS_A_STEP = 10_000
 
 
 def add_tasks(*, campaign: Campaign, prompts: QuerySet[Prompt], now: datetime) -> list[tuple[int, int]]:
-    """Make a task with its slots for each prompt that has none in the campaign and is not in quarantine.
+    """Add a task for each prompt without one that is not in quarantine. Returns (task id, prompt id) pairs.
 
-    Returns (task id, prompt id) of the new tasks. Idempotent and safe to run concurrently: the unique index decides.
+    Idempotent and safe to run concurrently.
     """
     try:
         chosen, params = prompts.values("id", "language", "priority").query.sql_with_params()
     except EmptyResultSet:
         return []
-    # Django writes the query set's SQL; its values stay parameters.
     values: Values = {f"chosen{number}": value for number, value in enumerate(params)}
     with transaction.atomic(), connection.cursor() as cursor:
-        # A decision about quarantine that is being taken misses no task, even in a campaign that is newer than it.
+        # A concurrent quarantine would miss the new tasks.
         keep_quarantine(campaign.pool_id)
-        # match_overlap takes this lock too, so a change of the overlap misses no task.
+        # A concurrent match_overlap would miss them too.
         campaign = hold_campaign(campaign.id)
         cursor.execute(SQL["add_tasks"].format(prompts=_named(chosen)), values | _slot_values(campaign) | {"now": now})
         rows = cursor.fetchall()
@@ -66,27 +65,25 @@ def _slot_values(campaign: Campaign) -> Values:
 
 
 def _named(sql: str) -> str:
-    """Name Django's positional parameters chosen0, chosen1, ..."""
     numbers = count()
     return re.sub(r"%s", lambda _match: f"%(chosen{next(numbers)})s", sql)
 
 
 def _announce(campaign: Campaign, languages: set[str]) -> None:
-    """Make new slots findable. The caller holds the campaign."""
+    """Let claims find new slots. The caller holds the campaign."""
     if not languages:
         return
     if languages - set(campaign.languages):
         campaign.languages = sorted(languages.union(campaign.languages))
         campaign.save(update_fields=["languages"])
-    # Only in depth order new tasks are behind all others.
+    # Depth order puts new tasks last.
     queue.look_again(campaign.id, from_start=campaign.order != Order.DEPTH)
 
 
 def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
-    """Match the slots of the next TASKS_A_STEP tasks to a changed overlap. Returns whether there is more to do.
+    """Apply a changed overlap to the next TASKS_A_STEP tasks. Returns whether more remain.
 
-    Adds missing slots, and cancels surplus ones that nobody holds, the last in the queue first. Idempotent and safe to
-    run concurrently: every step begins where the last one ended, and at the first task after a further change.
+    Adds missing slots and cancels surplus ones that nobody holds. Idempotent and safe to run concurrently.
     """
     with transaction.atomic():
         campaign = hold_campaign(campaign.id)
@@ -94,19 +91,19 @@ def match_overlap(*, campaign: Campaign, now: datetime) -> bool:
         if after is None or campaign.state == CampaignState.CLOSED:
             return False
         ids = list(campaign.tasks.filter(id__gt=after).order_by("id").values_list("id", flat=True)[:TASKS_A_STEP])
-        # Tasks made after this one's lock have the changed overlap already.
+        # Tasks added after the lock have the new overlap.
         more = len(ids) == TASKS_A_STEP
         values = _slot_values(campaign) | {"after": after, "up_to": ids[-1] if ids else after}
         with connection.cursor() as cursor:
             cursor.execute(SQL["add_missing_slots"], values)
             if cursor.rowcount:
                 queue.look_again(campaign.id, from_start=True)
-        # A slot that is being returned counts the task's slots either before this lock, or after the change.
+        # A return counts the task's slots either before this lock or after the change.
         queue.hold_returns(campaign.id)
         cancelled = cancel_free_slots(Sql(SQL["surplus_slots"], values), now=now)
         if not cancelled.complete or _is_short(values):
-            # A locked slot may stay free, and a slot returned just before may be cancelled by the old overlap. So
-            # repeat these tasks. Waiting for the lock here would block the labelers who return their slots.
+            # A locked slot may stay free, and a returned one may be cancelled by the old overlap: repeat these tasks.
+            # Waiting for locks would block labelers.
             return True
         Campaign.objects.filter(id=campaign.id).update(matched_to=ids[-1] if more else None)
     return more
@@ -119,12 +116,12 @@ def _is_short(values: Values) -> bool:
 
 
 def retire_tasks(*, campaign: Campaign, tasks: Iterable[int], now: datetime) -> set[int]:
-    """Retire those of these tasks that nobody has opened, so that others can take their place. Returns their ids.
+    """Retire those of `tasks` that nobody has opened, and return their ids. A concurrent claim wins.
 
-    A labeler who claims one at this moment keeps it, or gets another. Idempotent and safe to run concurrently.
+    Idempotent and safe to run concurrently.
     """
     with transaction.atomic(), connection.cursor() as cursor:
-        # Until the end, no change of the overlap adds slots.
+        # A concurrent match_overlap would add slots.
         hold_campaign(campaign.id)
         cursor.execute(SQL["lock_untouched_tasks"], {"tasks": list(tasks)})
         untouched = {int(task) for (task,) in cursor.fetchall()}
@@ -134,18 +131,18 @@ def retire_tasks(*, campaign: Campaign, tasks: Iterable[int], now: datetime) -> 
 
 
 def prioritise(*, prompts: QuerySet[Prompt], priority: int) -> int:
-    """Change the priority of prompts and the positions of their open slots. Returns the number of prompts."""
+    """Also repositions the open slots. Returns the number of prompts."""
     with transaction.atomic():
         chosen = list(prompts.order_by("id").values_list("id", flat=True))
-        # Also the campaigns that are making tasks of these prompts.
+        # Also campaigns that may be adding tasks.
         over = Campaign.objects.filter(order=Order.PRIORITY, pool__prompts__in=chosen)
         campaigns = sorted(set(over.values_list("id", flat=True)))
         for campaign in campaigns:
             hold_campaign(campaign)
-        # Locked in one order, so that the later of two concurrent changes wins for all rows.
+        # By id: the later of two concurrent changes wins for all rows.
         list(Prompt.objects.filter(id__in=chosen).order_by("id").select_for_update(no_key=True).values_list("id"))
         Prompt.objects.filter(id__in=chosen).update(priority=priority)
-        # The seats come before the slots: a claim locks its seat first, too.
+        # A claim, too, locks its seat before a slot.
         for campaign in campaigns:
             queue.look_again(campaign, from_start=True)
         with connection.cursor() as cursor:

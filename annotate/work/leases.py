@@ -1,8 +1,7 @@
 """Claim, renew, release, skip and expire leases.
 
-A lease is a state of a row until a time. The page's heartbeat extends it, and the sweep frees the slot afterwards. The
-draft stays, and the labeler can still submit while any slot of the task is free. A labeler holds up to two tasks of a
-campaign: the active one and the prefetched next one. queue.py finds the next slot.
+The page's heartbeat extends a lease; the sweep ends it. The draft stays, and the labeler can submit while a slot of the
+task is free.
 """
 
 from datetime import datetime, timedelta
@@ -33,15 +32,14 @@ SWEEP_BATCH = 500
 
 
 def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
-    """Return a task to work on: the labeler's active one (another tab, a reload), else their prefetched one, else the
-    next open slot.
+    """Return the labeler's active task, else their prefetched one, else the next open slot.
 
     Raises NotYours, NotAcknowledged, CampaignNotOpen, DailyCap, NothingLeft or Busy.
     """
     with transaction.atomic():
         entry, cursor = _enter(campaign_id, labeler)
         campaign, held = entry.eligibility.campaign, entry.held
-        # The sweep or another tab may have freed it since it was loaded.
+        # The sweep or another tab may have freed it.
         if held.active and change_lease(held.active, leased_until=lease_end(campaign, now)):
             return held.active
         _check_open(entry.eligibility)
@@ -58,10 +56,7 @@ def claim(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def prefetch(*, campaign_id: int, labeler: User, now: datetime) -> Assignment:
-    """Lease the task after the active one, so that its page can be loaded. A repeated call does not extend the lease.
-
-    Raises LeaseLost if no task is active, else as `claim`.
-    """
+    """Lease the task after the active one, once. Raises LeaseLost if no task is active, else as `claim`."""
     with transaction.atomic():
         entry, cursor = _enter(campaign_id, labeler)
         if entry.held.active is None:
@@ -85,10 +80,7 @@ def release_prefetched(*, campaign_id: int, labeler: User, now: datetime) -> Non
 
 
 def renew(*, assignment_id: int, labeler: User, now: datetime) -> datetime:
-    """Extend a lease (the heartbeat) and return its end. The lease of a prefetched task keeps its end.
-
-    Raises LeaseLost or a subclass that names the cause, and NotYours for an outsider.
-    """
+    """Extend the lease of an active task, and return its end. Raises NotYours or LeaseLost."""
     values = {"assignment": assignment_id, "labeler": labeler.id, "now": now, "prefetched": Hand.PREFETCHED}
     with connection.cursor() as cursor:
         execute(cursor, SQL["renew"], values)
@@ -106,13 +98,10 @@ def release(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: datetime) -> Skip:
-    """Pass on a task for good. After the campaign's limit of skips the task stops and waits for a manager.
-
-    A new slot replaces a skipped sent-back answer.
-    """
+    """Give a task back for good. At the campaign's limit of skips the task stops."""
     with transaction.atomic():
         requested = own_or_refuse(assignment_id, labeler)
-        # Concurrent skips wait here, so the last one counts them all.
+        # Concurrent skips wait here: the last one counts all.
         campaign = hold_campaign(requested.campaign_id)
         hold_slots([requested.task_id])
         assignment = _lock_held(requested, labeler)
@@ -133,7 +122,7 @@ def skip(*, assignment_id: int, labeler: User, reason: str, note: str, now: date
 
 
 def sweep(*, now: datetime) -> int:
-    """Free the leases that have ended, and return their number. Idempotent and safe to run concurrently."""
+    """Free expired leases, and return their number. Idempotent and safe to run concurrently."""
     freed = 0
     while batch := _sweep_batch(now):
         freed += batch
@@ -146,7 +135,7 @@ def _sweep_batch(now: datetime) -> int:
 
 
 def _expire(assignment_id: int, now: datetime) -> bool:
-    """Free one lease in its own transaction: holding several slots while waiting for a task's row could deadlock."""
+    """A transaction per lease: holding several slots while waiting for a task could deadlock."""
     with transaction.atomic():
         ended = queries.overdue().filter(id=assignment_id, leased_until__lt=now)
         assignment = ended.select_for_update(skip_locked=True).first()
@@ -182,7 +171,7 @@ def held_in(campaign: Campaign, labeler: User, *, lock: bool = False) -> Held:
 
 
 def change_lease(lease: Assignment, **columns: Unpack[Columns]) -> bool:
-    """False: the labeler does not hold the lease any more."""
+    """False: the labeler has lost the lease."""
     held = Assignment.objects.filter(id=lease.id, labeler=lease.labeler_id, state=State.LEASED)
     return bool(held.update(**columns))
 
@@ -212,7 +201,7 @@ def _take_next(
 
 
 def _raise_refusal(taken: Assignment | NothingLeft | Busy) -> Assignment:
-    """Raise the refusal only after the transaction, which stores what the search has found out."""
+    """After the transaction, which stores the cursor."""
     if isinstance(taken, Refusal):
         raise taken
     return taken
@@ -221,16 +210,16 @@ def _raise_refusal(taken: Assignment | NothingLeft | Busy) -> Assignment:
 def _check_daily_cap(labeler: User, now: datetime) -> None:
     if labeler.daily_cap is None:
         return
-    # Concurrent claims in several campaigns wait here.
+    # Claims in other campaigns wait here.
     User.objects.select_for_update(no_key=True).get(id=labeler.id)
-    # Sent-back answers count already.
+    # `answered_today` includes resumed answers.
     held = Assignment.objects.filter(labeler=labeler, state=State.LEASED, rounds=0).count()
     if held + queries.answered_today(labeler, now) >= labeler.daily_cap:
         raise DailyCap
 
 
 def own_or_refuse(assignment_id: int, labeler: User) -> Assignment:
-    """Return an assignment that the labeler has or had. Raises NotYours, also if it does not exist."""
+    """Raises NotYours, also if the assignment does not exist."""
     assignment = Assignment.objects.select_related("campaign").filter(id=assignment_id).first()
     if assignment is None:
         raise NotYours

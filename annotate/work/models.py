@@ -12,7 +12,7 @@ from annotate.work.states import CampaignState, Move, State
 
 
 class Order(models.TextChoices):
-    """The order in which a campaign hands out its slots. sql/filling.sql computes the positions."""
+    """sql/filling.sql computes the positions."""
 
     DEPTH = "depth", _("Finish a task's answers before the next task")
     BREADTH = "breadth", _("One answer for every task before the second")
@@ -21,13 +21,10 @@ class Order(models.TextChoices):
 
 
 class Campaign(models.Model):
-    """One workflow over one pool: how many answers each task gets, under which guideline, from whom.
-
-    What only one workflow needs is in its own table, which derives from CampaignSettings.
-    """
+    """One workflow on one pool. The workflow's own settings are in a CampaignSettings table."""
 
     name = models.CharField(_("name"), max_length=120, unique=True)
-    # A key of annotate/workflows/table.py. No constraint lists them: a new workflow needs no migration here.
+    # No constraint lists the keys: a new workflow needs no migration here.
     workflow = models.CharField(_("workflow"), max_length=32)
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="campaigns", verbose_name=_("pool"))
     guideline = models.ForeignKey(
@@ -36,11 +33,11 @@ class Campaign(models.Model):
     overlap = models.PositiveSmallIntegerField(
         _("answers per task"), default=1, validators=[MinValueValidator(1), MaxValueValidator(50)]
     )
-    # The last task that a changed overlap has reached; None: every task has as many slots as `overlap` says.
+    # The last task that `match_overlap` has matched. None: all.
     matched_to = models.BigIntegerField(null=True, editable=False)
     order = models.CharField(_("order"), max_length=16, choices=Order.choices, default=Order.DEPTH)
     order_seed = models.BigIntegerField(_("seed of the order"), default=0)
-    # How many people may skip a task before it stops; 0: it never does.
+    # 0: never.
     skip_limit = models.PositiveSmallIntegerField(
         _("skips until a task stops"), default=3, validators=[MaxValueValidator(50)]
     )
@@ -48,7 +45,7 @@ class Campaign(models.Model):
     undo_minutes = models.PositiveSmallIntegerField(
         _("minutes to undo a submit"), default=5, validators=[MaxValueValidator(1440)]
     )
-    # Answers submitted before stand: an export has read them.
+    # An export has read the answers until then: no undo.
     settled_at = models.DateTimeField(null=True, editable=False)
     lease_minutes = models.PositiveSmallIntegerField(
         _("lease in minutes"), default=30, validators=[MinValueValidator(1), MaxValueValidator(1440)]
@@ -56,14 +53,13 @@ class Campaign(models.Model):
     review_percent = models.PositiveSmallIntegerField(
         _("share reviewed, in percent"), default=0, validators=[MaxValueValidator(100)]
     )
-    # Who may work: everybody of these cohorts, or only the named people where some are named.
+    # Named labelers replace the cohorts.
     cohorts = models.JSONField(_("cohorts"), default=list)
     labelers = models.ManyToManyField(User, blank=True, related_name="campaigns", verbose_name=_("named labelers"))
-    # Whoever works in it must hold all of these.
     qualifications = models.ManyToManyField(
         Qualification, blank=True, related_name="campaigns", verbose_name=_("qualifications needed")
     )
-    # The languages of its tasks, "" for those without a prompt; kept by whoever makes tasks.
+    # Of its tasks; "" for tasks without a prompt.
     languages = models.JSONField(default=list, editable=False)
     state = models.CharField(max_length=16, choices=CampaignState.choices, default=CampaignState.DRAFT)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
@@ -96,7 +92,7 @@ class Campaign(models.Model):
 
 
 class CampaignSettings(models.Model):
-    """A workflow's own settings of a campaign. The workflow's package derives its table from this one."""
+    """Settings of one workflow."""
 
     campaign = models.OneToOneField(Campaign, on_delete=models.CASCADE, primary_key=True, related_name="%(class)s")
 
@@ -105,19 +101,19 @@ class CampaignSettings(models.Model):
 
 
 class Task(models.Model):
-    """One prompt of a campaign, or none if a new instruction is written. Workflows add rows one-to-one."""
+    """One prompt of a campaign, or none. Workflows add rows one-to-one."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="tasks", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="tasks")
     created_at = models.DateTimeField()
-    # Waits for a manager after too many skips. `excused` counts the skips that a manager has decided about.
+    # Too many skips. `excused` counts skips that a manager has decided about.
     stopped_at = models.DateTimeField(null=True)
     excused = models.PositiveSmallIntegerField(default=0, db_default=0)
-    # Another task took its place before anybody opened it; its slots are cancelled.
+    # Another task replaced it before anybody opened it.
     retired_at = models.DateTimeField(null=True)
-    # Its prompt is in quarantine: no slot is open until a manager releases the prompt.
+    # Its prompt is in quarantine.
     held_at = models.DateTimeField(null=True)
-    # A manager wants no more answers to it: returned slots are cancelled.
+    # Returned slots are cancelled.
     dropped_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -135,7 +131,7 @@ class Task(models.Model):
 
 
 class Hand(models.IntegerChoices):
-    """The two tasks of a campaign that a labeler may hold: the active one, and the next one, prefetched by the page."""
+    """The two tasks that a labeler may hold in a campaign."""
 
     ACTIVE = 0
     PREFETCHED = 1
@@ -145,15 +141,15 @@ SUBMIT_KEY_ONCE = "assignment_submit_key_once"
 
 
 class Assignment(models.Model):
-    """A slot for one answer to a task, from open to accepted. A task has `overlap` of these rows."""
+    """A slot for one answer to a task."""
 
-    # The foreign keys have no indexes of their own: each claim and submit writes every index, so a query must need it.
+    # No index on most foreign keys: every claim and submit writes all indexes.
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="assignments", db_index=False)
-    # Copied from the task and its prompt, for the indexes below.
+    # Copied from the task, for the indexes.
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="assignments", db_index=False)
     language = models.CharField(max_length=16, default="", db_default="")
     slot = models.PositiveSmallIntegerField()
-    # The place in the campaign's queue, in ascending order. Below 0: a returned slot, which goes first.
+    # Place in the queue. Below 0: a returned slot, which goes first.
     position = models.BigIntegerField()
     state = models.CharField(max_length=16, choices=State.choices, default=State.OPEN, db_default=State.OPEN)
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False)
@@ -161,13 +157,13 @@ class Assignment(models.Model):
     leased_until = models.DateTimeField(null=True)
     claimed_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(null=True)
-    # Sent with the submit. A repeated key is a repeated submit.
+    # A repeated key means a repeated submit.
     submit_key = models.UUIDField(null=True)
-    # The version that the labeler had acknowledged at the claim.
+    # Acknowledged at the claim.
     guideline_version = models.ForeignKey(
         GuidelineVersion, on_delete=models.PROTECT, null=True, related_name="assignments", db_index=False
     )
-    # None: no browser reported any.
+    # None: no report.
     active_seconds = models.PositiveIntegerField(null=True)
     needs_review = models.BooleanField(default=False, db_default=False)
     decided_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
@@ -175,7 +171,7 @@ class Assignment(models.Model):
     comment = models.TextField(
         blank=True, default="", db_default="", help_text=_("the reviewer's comment on the answer")
     )
-    # How often the answer was sent back. Above 0 the slot belongs to its labeler, with or without a lease.
+    # How often the answer was sent back. Above 0 the slot stays with its labeler.
     rounds = models.PositiveSmallIntegerField(default=0, db_default=0)
 
     class Meta:
@@ -215,17 +211,14 @@ class Assignment(models.Model):
                 condition=~Q(state__in=[State.ACCEPTED, State.SENT_BACK]) | Q(decided_at__isnull=False),
                 name="assignment_decided_when_decided",
             ),
-            # Nobody judges their own answer, whatever roles they have had.
+            # Nobody may review their own answer.
             models.CheckConstraint(condition=~Q(decided_by=F("labeler")), name="assignment_decided_by_another"),
         ]
         indexes = [
-            # Claims.
             models.Index(
                 fields=["campaign", "language", "position"], condition=Q(state=State.OPEN), name="assignment_open"
             ),
-            # The sweep.
             models.Index(fields=["leased_until"], condition=Q(state=State.LEASED), name="assignment_leased"),
-            # A labeler's answers.
             models.Index(
                 fields=["labeler", "submitted_at", "id"],
                 condition=Q(submitted_at__isnull=False),
@@ -237,7 +230,6 @@ class Assignment(models.Model):
                 condition=Q(state=State.SUBMITTED, needs_review=True),
                 name="assignment_to_review",
             ),
-            # Exports, agreement, progress.
             models.Index(fields=["campaign", "state", "labeler"], name="assignment_campaign_state"),
             models.Index(
                 fields=["campaign", "submitted_at"],
@@ -248,10 +240,7 @@ class Assignment(models.Model):
 
     @property
     def labeler_state(self) -> State:
-        """The state that the labeler sees: "submitted" until a reviewer has decided.
-
-        An answer that is not drawn for review is accepted immediately. Showing that would reveal the draw.
-        """
+        """Hides an acceptance without review, which would reveal the draw."""
         if self.state == State.ACCEPTED and self.decided_by_id is None:
             return State.SUBMITTED
         return State(self.state)
@@ -260,24 +249,19 @@ class Assignment(models.Model):
         return str(self.labeler_state.label)
 
 
-# Below all positions.
 START = -(2**63)
 
 
 class Seat(models.Model):
-    """A labeler's place in a campaign's queue. Its row lock makes the claims from all tabs of a labeler wait.
-
-    The next search begins where the last one ended, past what the labeler has answered or skipped.
-    """
+    """A labeler's place in a queue. Its row lock makes their tabs wait for each other."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="seats", db_index=False)
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="seats")
-    # The last position searched, and the last one among the returned slots (below 0).
+    # The last position searched, among other slots and among returned ones.
     cursor = models.BigIntegerField(default=-1)
     returned = models.BigIntegerField(default=START)
-    # The languages of the search so far.
     languages = models.JSONField(default=list)
-    # Nothing is left behind the cursor. Code that puts slots there clears this.
+    # Nothing is left behind the cursor. Code that adds slots there clears this.
     searched = models.BooleanField(default=False)
 
     class Meta:
@@ -285,13 +269,13 @@ class Seat(models.Model):
 
 
 class Draft(models.Model):
-    """What a labeler has typed for a task. Drafts outlive the lease, the browser and the skip."""
+    """What a labeler has typed. A draft outlives the lease and a skip."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="drafts")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="drafts")
     body = models.JSONField(help_text=_("the form's fields as the browser sent them"))
     saved_at = models.DateTimeField()
-    # The text of another window that this one replaced; see drafts.save_draft.
+    # Not stored: see drafts.save_draft.
     unseen: dict[str, Any] | None = None
 
     class Meta:
@@ -303,14 +287,14 @@ class Draft(models.Model):
 
 
 class PageVisit(models.Model):
-    """The active seconds of one visit to a task's page. An answer stores the sum of its labeler's visits."""
+    """The active seconds of one visit to a task's page."""
 
-    # Drawn by the page. Its reports are totals, so repeated reports count once.
+    # Chosen by the page.
     id = models.UUIDField(primary_key=True)
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="page_visits")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="page_visits")
     reported = models.FloatField()
-    # The part of `reported` that counts: never more than the time since the labeler's stopwatch.
+    # The part of `reported` that counts: see times.py.
     seconds = models.FloatField()
 
     class Meta:
@@ -321,7 +305,7 @@ class PageVisit(models.Model):
 
 
 class Stopwatch(models.Model):
-    """The time up to which a labeler's seconds are counted, so that none counts in two tabs or for two tasks."""
+    """Prevents counting a second for two tabs or tasks."""
 
     labeler = models.OneToOneField(User, on_delete=models.PROTECT, primary_key=True, related_name="stopwatch")
     counted_until = models.DateTimeField()
@@ -351,14 +335,14 @@ class Skip(models.Model):
 
 
 class Event(models.Model):
-    """One move of one slot. A trigger makes events append-only."""
+    """A move of a slot. A trigger makes events append-only."""
 
     assignment = models.ForeignKey(Assignment, on_delete=models.PROTECT, related_name="events", db_index=False)
     move = models.CharField(max_length=16, choices=Move.choices)
-    # None: the sweep, or the engine itself.
+    # None: the engine.
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
     at = models.DateTimeField()
-    # What the row loses by the move, such as the labeler of an expired lease or the replaced answer.
+    # What the slot loses, such as the labeler of an expired lease.
     detail = models.JSONField(default=dict, db_default={})
 
     class Meta:

@@ -1,8 +1,4 @@
-"""The only code that changes the state of a slot.
-
-Each change takes its steps from states.MOVES, checks the current state, and writes one event per step, in the caller's
-transaction. `move` changes a loaded slot, `move_first` the slot that a search finds, `move_all` a selection.
-"""
+"""The only code that changes the state of a slot. Each step is one of states.MOVES and writes an event."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,21 +23,21 @@ SQL = load_statements(Path(__file__).parent / "sql/moves.sql", slot=SLOT)
 
 
 def require_transaction() -> None:
-    """Raise TransactionManagementError outside a transaction: a move, its event and its answer are stored together."""
+    """Raise outside a transaction: a move, its event and its answer are stored together."""
     if not connection.in_atomic_block:
         raise TransactionManagementError("open a transaction around this call: transaction.atomic()")
 
 
 @dataclass(frozen=True)
 class Sql:
-    """A statement, or the value of a column, as SQL text with named values."""
+    """A statement or the value of a column."""
 
     text: str
     values: Values
 
 
 class Columns(TypedDict, total=False):
-    """The columns of a slot that may change with its state."""
+    """May change with the state."""
 
     labeler_id: int | None
     hand: Hand
@@ -61,8 +57,6 @@ class Columns(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class MoveCounts:
-    """How many slots `move_all` selected, and how many of these it moved."""
-
     selected: int
     moved: int
 
@@ -77,10 +71,10 @@ def move(
     along: Sequence[Sql] = (),
     **columns: Unpack[Columns],
 ) -> Assignment:
-    """Take a slot through the steps, and change its columns, in one statement.
+    """Move a slot and set `columns`, in one statement.
 
-    The statements in `along` run in the same round trip; they can read the row `moved`. Raises Moved if the state, the
-    labeler or the round of the stored row differs from `slot`, and ValueError if states.MOVES does not allow the steps.
+    Statements in `along` join it and can read the row `moved`. Raises Moved if the stored state, labeler or round
+    differs from `slot`, and ValueError if states.MOVES does not allow the steps.
     """
     after = _state_after(State(slot.state), steps)
     values: Values = {
@@ -95,7 +89,7 @@ def move(
     slot.state = after
     for name, value in columns.items():
         if isinstance(value, Sql):
-            delattr(slot, name)  # Django loads it again when it is used
+            delattr(slot, name)  # Django loads it on the next use
         else:
             setattr(slot, name, value)
     return slot
@@ -110,7 +104,7 @@ def move_first(
     along: Sequence[Sql] = (),
     **columns: Unpack[Columns],
 ) -> Assignment | None:
-    """Do as `move` for the slot that `search` finds and locks. None: it found none. `along` can also read `found`."""
+    """`move` for the slot that `search` locks. None: none. `along` can also read `found`."""
     before = MOVES[steps[0]][0]
     after = _state_after(before, steps)
     values = {**search.values, "before": before, **_event_values(steps, actor, now, None)}
@@ -126,10 +120,9 @@ def move_all(
     now: datetime,
     limit: int,
 ) -> MoveCounts:
-    """Take up to `limit` of the slots whose ids `selected` selects through the steps for their state.
+    """Move up to `limit` slots, whose ids `selected` returns, by the steps for their state, to one common state.
 
-    All steps must end in the same state. Slots in other states, and slots that another transaction has locked, stay as
-    they are.
+    Skips locked slots and other states.
     """
     require_transaction()
     (after,) = {_state_after(before, moves) for before, moves in steps.items()}
@@ -168,7 +161,7 @@ def _event_values(
 def _run(
     statement: str, values: Values, state: State, columns: Columns, along: Sequence[Sql], found: str = ""
 ) -> list[tuple[object, ...]]:
-    """Complete a statement of moves.sql and execute it. The column names come from `Columns`, never from a request."""
+    """Complete a statement of moves.sql and execute it. Column names are those of `Columns`, never input."""
     require_transaction()
     new_values = {
         name: value if isinstance(value, Sql) else Sql(f"%(to_{name})s", {f"to_{name}": value})

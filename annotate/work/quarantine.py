@@ -1,10 +1,9 @@
-"""Put prompts into quarantine, and store a manager's decisions about them.
+"""Put prompts into quarantine and release them.
 
-A prompt in quarantine keeps its group, its tasks and its answers. But its slots are stopped, no policy samples it, and
-exports leave it out. A labeler who holds a task of it can finish. A release reverses this; it is refused as long as the
-training and the validation split would share a text or an owner.
+Quarantine stops the open slots of a prompt, its sampling and its exports; labelers finish the tasks that they hold. A
+release is refused while both sides of the split would share a text or an owner.
 
-Lock order: pools, the locks of the workflows, campaigns, prompts, tasks, slots, and the split map last.
+Lock order: pools, locks of the workflows, campaigns, prompts, slots and tasks (see `hold_slots`), the split map.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -28,7 +27,7 @@ from annotate.work.moves import move
 from annotate.work.slots import hold_campaign, hold_slots, stop_slots
 from annotate.work.states import CampaignState, Move, State
 
-# `readmit` of the campaign's workflow.
+# Workflow.readmit.
 Readmit = Callable[[Campaign, list[int]], QuerySet[Prompt] | None]
 
 
@@ -44,8 +43,6 @@ class WrongSide(Refusal):
 
 
 class StillEqual(Refusal):
-    """`prompts`: those in use on the other side that share a text with it."""
-
     def __init__(self, prompts: Sequence[Prompt]) -> None:
         super().__init__(prompts)
         self.prompts = prompts
@@ -58,10 +55,10 @@ class StillEqual(Refusal):
 
 
 def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> int:
-    """Put the prompts of these cases into quarantine in one transaction. Returns their number.
+    """Put the prompts of these cases into quarantine. Returns their number.
 
-    Skips prompts that are in quarantine already. Skips those whose twin is in quarantine by now, because the conflict
-    is gone, unless the group of the customer or writer is on the other side.
+    Skips a prompt that is in quarantine already, or whose twin is: that conflict is gone, unless the prompt's group is
+    on the other side.
     """
     by_id = {case.prompt_id: case for case in cases}
     with transaction.atomic():
@@ -69,7 +66,7 @@ def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> in
         _hold_campaigns(by_id)
         rows = _hold_prompts({*by_id, *(case.twin_id for case in cases if case.twin_id is not None)})
         put: list[Prompt] = []
-        # One after the other: of two that are each other's twins one stays in use.
+        # One by one: of two twins, one stays in use.
         for prompt_id, case in sorted(by_id.items()):
             prompt, twin = rows.get(prompt_id), rows.get(case.twin_id or 0)
             if twin and twin.quarantined_at:
@@ -85,7 +82,7 @@ def quarantine(*, cases: Collection[Case], by: User | None, now: datetime) -> in
 
 
 def keep(*, prompt_id: int, by: User, now: datetime) -> Prompt:
-    """Store a manager's decision to leave the prompt in quarantine. Raises NotInQuarantine."""
+    """Leave a prompt in quarantine. Raises NotInQuarantine."""
     with transaction.atomic():
         prompt = _quarantined(_hold_prompts([prompt_id]), prompt_id)
         prompt.quarantine_decided_by, prompt.quarantine_decided_at = by, now
@@ -95,10 +92,9 @@ def keep(*, prompt_id: int, by: User, now: datetime) -> Prompt:
 
 
 def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit, instead: bool = False) -> Prompt:
-    """Take the prompt out of quarantine, so that it is labeled, sampled and exported again.
+    """Take a prompt out of quarantine. `instead`: its equals on the other side go into quarantine.
 
-    `instead`: put the equal prompts on the other side into quarantine in its place. Raises NotInQuarantine, WrongSide
-    or StillEqual.
+    Raises NotInQuarantine, WrongSide or StillEqual.
     """
     with transaction.atomic():
         requested = Prompt.objects.defer("search").select_related("group").get(id=prompt_id)
@@ -124,7 +120,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
         for campaign in campaigns:
             if (prompts := ready.get(campaign.id)) is not None:
                 add_tasks(campaign=campaign, prompts=prompts, now=now)
-        # After the new tasks, which lock seats: a claim that holds a seat may wait for a task of a replaced prompt.
+        # After add_tasks, which locks seats: a claim that holds a seat may wait for a task of a replaced prompt.
         _put_away(replaced, by, now)
         _hand_out_again(prompt, by, now)
         hold_split_map()
@@ -134,7 +130,7 @@ def release(*, prompt_id: int, by: User | None, now: datetime, readmit: Readmit,
 
 
 def _hold_campaigns(prompts: Iterable[int]) -> list[Campaign]:
-    """Includes campaigns that may be making tasks of these prompts."""
+    """Includes campaigns that may be adding tasks."""
     over = Campaign.objects.filter(pool__prompts__in=list(prompts)).values_list("id", flat=True)
     return [hold_campaign(campaign) for campaign in sorted(set(over))]
 
@@ -160,14 +156,14 @@ def _put_away(prompts: Sequence[Prompt], by: User | None, now: datetime) -> None
     runs.withdraw_prompts(prompts=ids, now=now)
     tasks = list(Task.objects.filter(prompt__in=ids, held_at=None, retired_at=None).values_list("id", flat=True))
     hold_slots(tasks)
-    # A slot that is being returned waits here, and then finds the task held.
+    # A concurrent return of a slot waits here, then finds the task held.
     list(Task.objects.filter(id__in=tasks).order_by("id").select_for_update(no_key=True).values_list("id"))
     Task.objects.filter(id__in=tasks).update(held_at=now)
     stop_slots(tasks, now=now)
 
 
 def _hand_out_again(prompt: Prompt, by: User | None, now: datetime) -> None:
-    """Open the held slots of a prompt's tasks, before all others. A task with too many skips stays stopped."""
+    """Put the held slots at the front of the queue. A task with too many skips stays stopped."""
     held = Task.objects.filter(prompt=prompt, held_at__isnull=False).order_by("id")
     for task in held.select_for_update(no_key=True):
         Task.objects.filter(id=task.id).update(held_at=None)

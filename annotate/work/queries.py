@@ -1,4 +1,4 @@
-"""Read the queue: what a labeler holds, what waits for review, how far a campaign is."""
+"""Read the queue, for labelers, reviewers and managers."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,7 +34,7 @@ def campaigns_for(labeler: User) -> QuerySet[Campaign]:
 
 
 def held(labeler: User) -> QuerySet[Assignment]:
-    """The active tasks. Labelers do not see prefetched ones yet."""
+    """Active tasks only: labelers do not see prefetched ones."""
     return (
         Assignment.objects.filter(labeler=labeler, state=State.LEASED, hand=Hand.ACTIVE)
         .select_related("campaign", "task__prompt")
@@ -60,13 +60,13 @@ def answers_of(labeler: User) -> QuerySet[Assignment]:
 
 
 def answered_today(labeler: User, now: datetime) -> int:
-    """Counts from midnight in the platform's time zone, including answers sent back since."""
+    """Since midnight in the platform's time zone, including answers sent back since."""
     midnight = localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     return Assignment.objects.filter(labeler=labeler, submitted_at__gte=midnight).count()
 
 
 def is_free(labeler: User, task_id: int) -> bool:
-    """Whether a slot of the task is free for a labeler who held one before and has not skipped it."""
+    """For a labeler who has held a slot of the task."""
     skipped = Skip.objects.filter(task=OuterRef("task"), labeler=labeler)
     return Assignment.objects.filter(~Exists(skipped), task=task_id, state=State.OPEN).exists()
 
@@ -81,7 +81,7 @@ def to_review(reviewer: User) -> QuerySet[Assignment]:
 
 
 def has_held(labeler: User, task_id: int) -> bool:
-    """If so, the labeler may always read the task's text and keep their draft."""
+    """A labeler who has may always read the task and save a draft."""
     with connection.cursor() as cursor:
         execute(cursor, SQL["has_held"], {"task": task_id, "labeler": labeler.id})
         return bool(cursor.fetchone()[0])
@@ -89,11 +89,7 @@ def has_held(labeler: User, task_id: int) -> bool:
 
 @dataclass(frozen=True)
 class Progress:
-    """The number of a campaign's slots by state.
-
-    `total` excludes the cancelled ones, and the stopped ones whose prompts are in quarantine (`held`): nobody can
-    answer them, and a prompt may stay in quarantine for good.
-    """
+    """Numbers of slots. `held`: stopped by quarantine, maybe for good; not in `stopped` or `total`."""
 
     open: int = 0
     leased: int = 0
@@ -117,13 +113,12 @@ class Progress:
 
 
 def progress(campaigns: list[Campaign]) -> dict[int, Progress]:
-    """Progress by campaign id, in one query, or two if slots are stopped."""
     counts: dict[int, dict[str, int]] = {campaign.id: {} for campaign in campaigns}
     rows = (
         Assignment.objects.filter(campaign__in=campaigns)
         .exclude(state=State.CANCELLED)
         .values("campaign", "state")
-        # Counting ids would read the table; the index has the other columns.
+        # Count("id") would read the table.
         .annotate(slots=Count("*"))
         .order_by()
     )
@@ -134,13 +129,13 @@ def progress(campaigns: list[Campaign]) -> dict[int, Progress]:
         by_campaign = kept_back.order_by().values_list("campaign").annotate(slots=Count("*"))
         for campaign_id, held in by_campaign:
             counts[campaign_id]["held"] = held
-            # Slots may have stopped since the first query.
+            # Slots may have changed since the first query.
             counts[campaign_id][State.STOPPED] = max(0, counts[campaign_id][State.STOPPED] - held)
     return {campaign_id: Progress(**states) for campaign_id, states in counts.items()}
 
 
 def matched_percent(campaign: Campaign) -> int | None:
-    """The percentage of the campaign's tasks that match_overlap has reached, by their ids; None: all."""
+    """The percentage of tasks that match_overlap has reached, estimated from ids. None: all."""
     if campaign.matched_to is None:
         return None
     ends = campaign.tasks.aggregate(first=Min("id"), last=Max("id"))
@@ -150,12 +145,11 @@ def matched_percent(campaign: Campaign) -> int | None:
     return max(0, campaign.matched_to - first + 1) * 100 // (last - first + 1)
 
 
-# Answers in the median active time.
 MAX_TIMED = 1000
 
 
 def active_time(answers: QuerySet[Assignment]) -> float | None:
-    """The median active time of the latest MAX_TIMED answers, in seconds; None if no browser reported any."""
+    """The median of the latest MAX_TIMED answers, in seconds. None: no reports."""
     timed = answers.filter(submitted_at__isnull=False, active_seconds__isnull=False).order_by("-submitted_at")
     seconds = [value for value in timed.values_list("active_seconds", flat=True)[:MAX_TIMED] if value is not None]
     return median(seconds) if seconds else None
@@ -169,15 +163,14 @@ def skips(campaign: Campaign) -> QuerySet[Skip]:
     )
 
 
-# Imports commit prompts out of the order of their ids, but by fewer ids than this.
+# Concurrent imports commit prompts out of order, by fewer ids than this.
 LATE_IDS = 100_000
 
 
 def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> QuerySet[Prompt]:
-    """Up to `limit` of `prompts` that have no task in the campaign, by id.
+    """Up to `limit` of `prompts` without a task, by id.
 
-    The search begins after the last prompt that has a task, so its cost does not grow with the tasks. Then it looks for
-    late prompts among the LATE_IDS before.
+    Begins after the last prompt with a task: the cost does not grow with the tasks. Then searches LATE_IDS before it.
     """
     last = Task.objects.filter(campaign=campaign, prompt__isnull=False).aggregate(last=Max("prompt"))["last"] or 0
     new = prompts.filter(id__gt=last).order_by("id")[:limit]
@@ -188,7 +181,6 @@ def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> Q
 
 
 def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
-    """Tasks that stopped after too many skips, longest waiting first."""
     newest = Skip.objects.select_related("labeler").order_by("-skipped_at", "-id")
     return (
         Task.objects.filter(campaign=campaign, stopped_at__isnull=False)

@@ -1,8 +1,7 @@
-"""Find the next slot of a labeler.
+"""Find the next slot for a labeler.
 
-An index holds the open slots by campaign, language and position. A claim searches it from the cursor in the labeler's
-Seat, so its cost grows neither with the campaign nor with the labeler's answers. The orders differ only in the
-positions (sql/filling.sql). Returned slots get positions below 0, because somebody has begun them: they go first.
+A claim searches the index of open slots by campaign, language and position, from the cursor in the labeler's Seat: its
+cost grows neither with the campaign nor with the labeler's answers. Returned slots have positions below 0 and go first.
 """
 
 import json
@@ -29,17 +28,17 @@ RETURNS_LOCK = 314
 
 @dataclass
 class Cursor:
-    """A labeler's seat during a claim. Changes are in memory until `store`."""
+    """A seat in memory."""
 
     seat_id: int
     position: int
     returned: int
     searched: bool
     languages: list[str]
-    # The position of the last returned slot when the claim began, and whether the labeler has drafts in the campaign.
+    # The position of the last returned slot when the claim began.
     last_returned: int | None
     has_drafts: bool
-    # The seat was made in this transaction, so others cannot see it yet.
+    # Created in this transaction, invisible to others.
     is_new: bool = False
 
     @property
@@ -65,7 +64,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a claim knows about its labeler. The seat is locked; `cursor` is None if there is no seat yet."""
+    """What a claim needs. `cursor` is None if the labeler has no seat."""
 
     eligibility: Eligibility
     cursor: Cursor | None
@@ -77,7 +76,7 @@ def languages_for(campaign: Campaign, labeler: User) -> list[str]:
 
 
 def lock_seat(campaign: Campaign, labeler: User) -> bool:
-    """Lock the labeler's seat, so that their tabs wait for each other. Return its `searched`."""
+    """Return the seat's `searched`."""
     for _attempt in range(2):
         with connection.cursor() as cursor:
             execute(cursor, SQL["lock_seat"], {"campaign": campaign.id, "labeler": labeler.id})
@@ -88,7 +87,7 @@ def lock_seat(campaign: Campaign, labeler: User) -> bool:
 
 
 def enter(campaign_id: int, labeler: User) -> Entry | None:
-    """Lock the seat and load what a claim needs, in one round trip. None: the campaign does not exist."""
+    """Lock the seat and load an Entry in one round trip. None: the campaign does not exist."""
     with connection.cursor() as cursor:
         execute(cursor, SQL["enter"], {"campaign": campaign_id, "labeler": labeler.id}, first=SQL["lock_seat"])
         rows = cursor.fetchall()
@@ -101,7 +100,7 @@ def enter(campaign_id: int, labeler: User) -> Entry | None:
     if seat_id is None:
         return Entry(eligibility, None, held)
     if not locked:
-        # Another tab made the seat after the statement before found none to lock.
+        # Another tab created the seat after the attempt to lock it.
         return enter(campaign_id, labeler)
     seat = Cursor(seat_id, position, returned, searched, json.loads(languages), last_returned, has_drafts)
     return Entry(eligibility, seat, held)
@@ -126,10 +125,10 @@ def _make_seat(campaign_id: int, labeler: User) -> None:
 
 
 def take_preferred(campaign: Campaign, labeler: User, cursor: Cursor) -> Assignment | None:
-    """Lock a slot that the labeler has a draft for, else a returned one. Moves the cursor."""
+    """Lock a slot with a draft of the labeler, else a returned slot."""
     languages = languages_for(campaign, labeler)
     if set(languages) - set(cursor.languages):
-        # The labeler has learned a language whose slots the search has passed.
+        # The search has passed slots of a new language.
         cursor.position, cursor.returned, cursor.searched = -1, START, False
     cursor.languages = languages
     slot = None
@@ -138,7 +137,7 @@ def take_preferred(campaign: Campaign, labeler: User, cursor: Cursor) -> Assignm
     if slot is None and cursor.some_returned and cursor.last_returned is not None:
         values = _search_values(campaign, labeler, cursor, after=cursor.returned, up_to=-1)
         slot = next(iter(SLOT.rows(SQL["take_next_slot"], values)), None)
-        # Not past a slot that is locked for a moment, nor past a task that the labeler may give back.
+        # Not past a locked slot, nor past a task that the labeler may give back.
         reached = slot.position if slot else cursor.last_returned
         later = _next_position(campaign, labeler, cursor, after=cursor.returned, up_to=reached, or_later=True)
         cursor.returned = reached if later is None else later - 1
@@ -146,7 +145,7 @@ def take_preferred(campaign: Campaign, labeler: User, cursor: Cursor) -> Assignm
 
 
 def searches(campaign: Campaign, labeler: User, cursor: Cursor) -> list[Sql]:
-    """Searches ahead of the cursor, then behind it unless a search there found nothing before."""
+    """Ahead of the cursor, then behind it if slots may be there."""
     ranges = [(cursor.position, END)] if cursor.searched else [(cursor.position, END), (START, cursor.position)]
     return [
         Sql(SQL["take_next_slot"], _search_values(campaign, labeler, cursor, after=after, up_to=up_to))
@@ -159,17 +158,15 @@ def store(cursor: Cursor) -> Sql:
 
 
 def store_at_found(cursor: Cursor) -> Sql:
-    """Store the cursor at the slot that one of `searches` finds."""
     return Sql(SQL["store_cursor_at_found"], cursor.values)
 
 
 def is_exhausted(campaign: Campaign, labeler: User, cursor: Cursor) -> bool:
-    """Whether the searches found nothing because nothing is left, rather than because others lock the slots that are.
+    """Whether nothing is left, after searches without a result. False: others have locked slots.
 
-    If so, the seat remembers it, and the next claim does not search the whole queue again.
+    Stores True in the seat: the next claim does not search the whole queue.
     """
     with connection.cursor() as database:
-        # Code that adds slots holds the campaign.
         database.execute(SQL["lock_against_new_slots"], {"campaign": campaign.id})
         nobody_adds = database.rowcount == 1
         database.execute(SQL["last_position"], {"campaign": campaign.id, "languages": cursor.languages})
@@ -188,9 +185,9 @@ def is_exhausted(campaign: Campaign, labeler: User, cursor: Cursor) -> bool:
         return False
     cursor.position = max(cursor.position, -1 if end is None else end)
     if later is not None:
-        # The other slots of a task that the labeler holds are open to them again after they give it back.
+        # Slots of a held task are open to the labeler after they give it back.
         cursor.returned, cursor.position = min(cursor.returned, later - 1), min(cursor.position, later - 1)
-    # Code that adds slots clears `searched`, but it cannot see a seat that is made in this transaction.
+    # Code that adds slots clears `searched`, but cannot see a new seat.
     cursor.searched = (cursor.searched or nobody_adds) and not cursor.is_new
     stored = store(cursor)
     with connection.cursor() as database:
@@ -199,7 +196,7 @@ def is_exhausted(campaign: Campaign, labeler: User, cursor: Cursor) -> bool:
 
 
 def waiting(campaigns: Sequence[Campaign], labeler: User, limit: int) -> dict[int, int]:
-    """Tasks that the labeler could take, by campaign id, counted up to `limit`, in at most two queries."""
+    """Numbers of tasks that the labeler could take, up to `limit`, by campaign id."""
     counts = {campaign.id: 0 for campaign in campaigns}
     for behind in (False, True):
         left = [campaign for campaign in campaigns if not counts[campaign.id]]
@@ -222,7 +219,7 @@ def waiting(campaigns: Sequence[Campaign], labeler: User, limit: int) -> dict[in
 
 
 def look_again(campaign_id: int, *, from_start: bool) -> None:
-    """Make the next claims find slots that were added where labelers may have passed."""
+    """Let claims find new slots that labelers may have passed."""
     seats = Seat.objects.filter(campaign=campaign_id)
     if from_start:
         seats.update(searched=False, cursor=-1)
@@ -231,22 +228,18 @@ def look_again(campaign_id: int, *, from_start: bool) -> None:
 
 
 def look_behind(campaign_id: int, labeler: User) -> None:
-    """Make the next claim search behind the cursor too. The caller has locked the seat."""
+    """The caller has locked the seat."""
     Seat.objects.filter(campaign=campaign_id, labeler=labeler).update(searched=False)
 
 
 def hold_returns(campaign_id: int) -> None:
-    """Wait for the slots of the campaign that are being returned, and let no other return until the transaction ends.
-
-    This lock comes after all row locks.
-    """
+    """Block returns of slots until the transaction ends. Take this lock after all row locks."""
     with connection.cursor() as cursor:
         cursor.execute(SQL["hold_returns"], {"lock": RETURNS_LOCK, "campaign": campaign_id})
 
 
 def returned_position(campaign_id: int) -> int:
-    """A position behind all returned slots. Slots return one after another (`hold_returns`): a seat that has passed a
-    position has passed all those before it."""
+    """A position after all returned slots. Takes the lock of `hold_returns`, so slots return in order of positions."""
     with connection.cursor() as cursor:
         cursor.execute(SQL["returned_position"], {"lock": RETURNS_LOCK, "campaign": campaign_id})
         return int(cursor.fetchone()[0])

@@ -1,4 +1,4 @@
-"""A reviewer's verdict about an answer, and a manager's decision to replace a sent-back one."""
+"""Accept, send back and replace answers."""
 
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from annotate.work.states import Move, State
 
 
 def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-    """Accept an answer. Raises OwnAnswer, or Moved if it does not wait for a verdict any more."""
+    """Raises OwnAnswer or Moved."""
     with transaction.atomic():
         assignment = _for_review(assignment_id, reviewer)
         return move(
@@ -29,7 +29,7 @@ def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -
 
 
 def send_back(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -> Assignment:
-    """Ask the labeler to write the answer again. Raises CommentNeeded, OwnAnswer or Moved."""
+    """Raises CommentNeeded, OwnAnswer or Moved."""
     if is_blank(comment):
         raise CommentNeeded
     assignment = _for_review(assignment_id, reviewer)
@@ -47,7 +47,7 @@ def send_back(*, assignment_id: int, reviewer: User, comment: str, now: datetime
 
 
 def replace_sent_back(*, assignment_id: int, by: User, now: datetime) -> Assignment:
-    """Ask another labeler for the answer instead of its writer. Raises NoLongerSentBack."""
+    """Ask another labeler for the answer. Raises NoLongerSentBack."""
     with transaction.atomic():
         hold_campaign(Assignment.objects.values_list("campaign", flat=True).get(id=assignment_id))
         assignment = Assignment.objects.select_for_update().get(id=assignment_id)
@@ -58,7 +58,7 @@ def replace_sent_back(*, assignment_id: int, by: User, now: datetime) -> Assignm
 
 
 def hold_as_read(*, assignment_id: int, submitted_at: datetime | None) -> None:
-    """Lock an answer that a reviewer read as submitted at that time. Raises Moved if it has changed since."""
+    """Lock the answer that a reviewer has read. Raises Moved if it has changed since."""
     submitted = Assignment.objects.select_for_update().values_list("submitted_at", flat=True).get(id=assignment_id)
     if submitted is None or submitted != submitted_at:
         raise Moved

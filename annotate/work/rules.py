@@ -1,4 +1,4 @@
-"""Decisions on plain values: who may work, in which languages, which answers are reviewed, when a task stops."""
+"""Decisions on plain values."""
 
 import hashlib
 import hmac
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from annotate.lib.languages import matches
 
-# The settings that may change after a campaign has opened. Other changes would make its answers incomparable.
+# Other changes of an open campaign would make its answers incomparable.
 CHANGEABLE = frozenset(
     {
         "name",
@@ -22,22 +22,20 @@ CHANGEABLE = frozenset(
 
 
 def may_work(*, role: str, cohort: str, cohorts: list[str], anyone_named: bool, named: bool, qualified: bool) -> bool:
-    """Only the named labelers, or without any named all of the cohorts. Both must be qualified."""
     if role != "labeler" or not qualified:
         return False
     return named if anyone_named else cohort in cohorts
 
 
 def speaks(language: str, languages: list[str]) -> bool:
-    """No languages means all; a task without a language is for everybody."""
+    """No `languages` means all."""
     return not languages or not language or any(matches(spoken, language) for spoken in languages)
 
 
 def needs_review(assignment_id: int, submitted_at: datetime, percent: int, key: str) -> bool:
-    """Draw `percent` of the submits for review, by a keyed hash of the assignment and the time of the submit.
+    """Draw `percent` of the submits by a keyed hash: reproducible, but labelers cannot compute it.
 
-    The stored row gives the same result again, and nobody can compute it without the key. After an undo, the next
-    submit is drawn again, so a labeler gains nothing by guessing the first draw.
+    The hash includes the time: a submit after an undo gets a new draw.
     """
     drawn = f"review:{assignment_id}:{submitted_at.astimezone(UTC).isoformat()}"
     digest = hmac.new(key.encode(), drawn.encode(), hashlib.sha256).digest()
@@ -45,5 +43,5 @@ def needs_review(assignment_id: int, submitted_at: datetime, percent: int, key: 
 
 
 def stops(*, skips: int, excused: int, limit: int) -> bool:
-    """Limit 0: never. A manager has decided about `excused` skips."""
+    """A limit of 0 means never."""
     return bool(limit) and skips - excused >= limit

@@ -1,4 +1,4 @@
-"""The columns of the engine's models in SQL, and model objects from result rows."""
+"""Columns in SQL, and model objects from rows."""
 
 from annotate.lib.prepared import Shape
 from annotate.work.models import Assignment, Campaign, Draft

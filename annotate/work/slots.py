@@ -1,4 +1,4 @@
-"""Return, stop, replace and cancel slots. The caller has locked the campaign or the slot."""
+"""Return, stop, replace and cancel slots. The caller has locked the slot or its campaign."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,6 @@ from annotate.work.states import CampaignState, Move, State
 
 SQL = load_statements(Path(__file__).parent / "sql/slots.sql")
 
-# The columns of a slot that nobody holds.
 FREE: Columns = {
     "labeler_id": None,
     "hand": Hand.ACTIVE,
@@ -35,22 +34,20 @@ FREE: Columns = {
 UNANSWERED = (State.OPEN, State.LEASED, State.STOPPED)
 CANCEL_FREE = {State.OPEN: [Move.CANCEL], State.STOPPED: [Move.RESTART, Move.CANCEL]}
 
-# Slots cancelled in one transaction: few enough that nobody waits long for its locks.
+# Bounds the time of a step's locks.
 SLOTS_A_STEP = 20_000
 
 
 def hold_campaign(campaign_id: int) -> Campaign:
-    """Lock the campaign before all other rows.
+    """Lock the campaign, before all other rows, to add, cancel, stop, restart or reposition slots or undo a submit.
 
-    Code that adds, cancels, stops, restarts or moves slots, or undoes an answer, takes this lock. Claims, drafts and
-    submits do not wait for it.
+    Claims, drafts and submits do not wait for this lock.
     """
     return Campaign.objects.select_for_update(no_key=True).get(id=campaign_id)
 
 
 def replace_answer(assignment: Assignment, step: Move, *, actor: User, now: datetime) -> None:
-    """Cancel a sent-back answer, which its writer keeps, and add a slot if the task has too few. The caller holds the
-    campaign."""
+    """Cancel a sent-back answer, and add a slot if the task needs one. The caller holds the campaign."""
     move(slot=assignment, steps=[step], actor=actor, now=now, leased_until=None, hand=Hand.ACTIVE)
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
     if _spare_slots(task) < 0:
@@ -70,7 +67,7 @@ def _add_slot(task: Task) -> None:
 
 
 def _spare_slots(task: Task) -> int:
-    """Slots above those that the task needs; negative: how many are missing."""
+    """Slots above those required; negative: missing ones."""
     campaign = Campaign.objects.get(id=task.campaign_id)
     required = 0 if campaign.state == CampaignState.CLOSED or task.dropped_at else campaign.overlap
     return task.assignments.exclude(state=State.CANCELLED).count() - required
@@ -79,8 +76,7 @@ def _spare_slots(task: Task) -> int:
 def give_back(
     assignment: Assignment, step: Move, *, actor: User | None, now: datetime, detail: Mapping[str, object] | None = None
 ) -> Assignment:
-    """Return a leased slot to the queue. It is cancelled if the task has enough slots without it, and stopped if the
-    task is stopped or its prompt is in quarantine. A sent-back answer stays with its writer."""
+    """Return a leased slot, or cancel or stop it. A sent-back answer stays with its writer."""
     if assignment.rounds:
         return move(
             slot=assignment,
@@ -91,9 +87,9 @@ def give_back(
             leased_until=None,
             hand=Hand.ACTIVE,
         )
-    # Without the lock a task that stops now could keep an open slot, and two returned slots could both stay.
+    # Otherwise a task that stops now could keep an open slot, and two surplus slots could both stay.
     task = Task.objects.select_for_update(no_key=True).get(id=assignment.task_id)
-    # Before the slots are counted: a change of the overlap waits for this lock, or is done.
+    # Takes its lock before the count: a change of the overlap waits, or is done.
     position = queue.returned_position(task.campaign_id)
     steps = [step]
     if _spare_slots(task) > 0:
@@ -110,24 +106,23 @@ def stop_task(task: Task, now: datetime) -> None:
 
 
 def hold_slots(tasks: Collection[int]) -> None:
-    """Lock the unanswered slots of these tasks, by id.
+    """Lock the unanswered slots of these tasks. The caller holds the campaigns, so nobody adds a slot.
 
-    The caller holds the campaigns, so nobody adds a slot, and locks the tasks afterwards: `give_back` locks the slot
-    before its task, and the opposite order would deadlock.
+    Lock the tasks afterwards: `give_back` locks a slot before its task, and the opposite order would deadlock.
     """
     slots = Assignment.objects.filter(task__in=tasks, state__in=UNANSWERED).order_by("id")
     list(slots.select_for_update().values_list("id"))
 
 
 def stop_slots(tasks: Collection[int], *, now: datetime) -> None:
-    """Stop the open slots of these tasks. The caller has called `hold_slots` and marked the tasks."""
+    """The caller has called `hold_slots` and marked the tasks."""
     for slot in Assignment.objects.filter(task__in=tasks, state=State.OPEN).order_by("id").select_for_update():
         move(slot=slot, steps=[Move.STOP], actor=None, now=now)
 
 
 @dataclass(frozen=True)
 class Cancelled:
-    """`complete`: the step covered all selected slots; none was locked, and there were not too many for one step."""
+    """`complete`: no selected slot was locked or is left for a further step."""
 
     count: int
     complete: bool
@@ -140,10 +135,7 @@ def cancel_free_slots(selected: Sql, *, now: datetime) -> Cancelled:
 
 
 def cancel_left_open(*, now: datetime) -> int:
-    """Cancel the free slots that the closing of campaigns left, and return their number.
-
-    Idempotent and safe to run concurrently.
-    """
+    """Cancel free slots of closed campaigns, and return their number. Idempotent and safe to run concurrently."""
     cancelled = 0
     while step := cancel_free_slots(Sql(SQL["free_of_closed"], {}), now=now).count:
         cancelled += step

@@ -1,4 +1,4 @@
-"""The states of campaigns and slots, and the moves between them. The engine refuses all others."""
+"""States of campaigns and slots, and all moves between them."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -29,13 +29,11 @@ class State(models.TextChoices):
     ACCEPTED = "accepted", _("Accepted")
     SENT_BACK = "sent_back", _("Sent back")
     CANCELLED = "cancelled", _("Cancelled")
-    # Waits for a manager: too many people skipped the task, or its prompt is in quarantine.
+    # Waits for a manager: too many skips, or a prompt in quarantine.
     STOPPED = "stopped", _("Stopped")
 
 
 class Move(models.TextChoices):
-    """The steps between states. Each is stored as an event."""
-
     CLAIM = "claim", _("claimed")
     RELEASE = "release", _("released")
     SKIP = "skip", _("skipped")
@@ -54,8 +52,7 @@ class Move(models.TextChoices):
     UNDO = "undo", _("submit undone")
 
 
-# The states before and after each move. A sent-back answer stays with its writer: its lease ends in `sent_back`, never
-# in `open`.
+# A sent-back answer stays with its writer: its lease never ends in OPEN.
 MOVES: dict[Move, tuple[State, State]] = {
     Move.CLAIM: (State.OPEN, State.LEASED),
     Move.RELEASE: (State.LEASED, State.OPEN),
@@ -66,13 +63,13 @@ MOVES: dict[Move, tuple[State, State]] = {
     Move.SEND_BACK: (State.SUBMITTED, State.SENT_BACK),
     Move.RESUME: (State.SENT_BACK, State.LEASED),
     Move.SET_ASIDE: (State.LEASED, State.SENT_BACK),
-    # A sent-back answer that nobody will rewrite. Its writer keeps it, and a new slot takes its place.
+    # A new slot replaces the sent-back answer.
     Move.GIVE_UP: (State.LEASED, State.CANCELLED),
     Move.REPLACE: (State.SENT_BACK, State.CANCELLED),
     Move.CANCEL: (State.OPEN, State.CANCELLED),
     Move.STOP: (State.OPEN, State.STOPPED),
     Move.RESTART: (State.STOPPED, State.OPEN),
-    # The undo of an answer that was accepted without a review takes two steps.
+    # An undo of an answer that was accepted without review takes both steps.
     Move.TAKE_BACK: (State.ACCEPTED, State.SUBMITTED),
     Move.UNDO: (State.SUBMITTED, State.LEASED),
 }

@@ -1,4 +1,4 @@
-"""A manager's decision about a task that stopped after too many skips."""
+"""A manager's decision about a task with too many skips."""
 
 from datetime import datetime
 
@@ -14,10 +14,7 @@ from annotate.work.states import Move, State
 
 
 def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
-    """Put a stopped task back at the front of the queue. It stops again after as many further skips.
-
-    Raises NotStopped or InQuarantine.
-    """
+    """Put the task at the front of the queue, for as many further skips. Raises NotStopped or InQuarantine."""
     with transaction.atomic():
         task = _lock_stopped(task_id)
         if task.held_at:
@@ -29,7 +26,7 @@ def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
 
 
 def drop_task(*, task_id: int, now: datetime) -> Task:
-    """Cancel the free slots of a stopped task. Labelers who hold one can finish. Raises NotStopped."""
+    """Cancel the free slots of the task. Raises NotStopped."""
     with transaction.atomic():
         task = _lock_stopped(task_id)
         cancel_free_slots(free_of_tasks([task.id]), now=now)

@@ -31,7 +31,7 @@ SQL = load_statements(Path(__file__).parent / "sql/submitting.sql", campaign=CAM
 
 @dataclass(frozen=True)
 class Submission:
-    """The result of a submit. `repeated`: the same submit arrived before, and this one changed nothing."""
+    """`repeated`: the same submit arrived before; this one changed nothing."""
 
     assignment: Assignment
     repeated: bool
@@ -39,7 +39,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Request:
-    """The task of a submit: what the labeler has of it (`mine`), and the answer that already has the submit key."""
+    """`mine`: the labeler's slot of the task. `same_key`: the answer with this submit key."""
 
     campaign: Campaign
     task_id: int
@@ -56,13 +56,11 @@ def submit(
     replaces: Callable[[Assignment], Mapping[str, object] | None] = lambda _earlier: None,
     along: Sequence[Sql] = (),
 ) -> Submission:
-    """Submit an answer. The workflow stores its own rows in the same transaction, unless the submit is a repeated one;
-    a statement in `along` runs in the same round trip.
+    """Submit an answer, also after the lease has ended if a slot of the task is free.
 
-    `replaces` returns the sent-back answer that this one replaces; the event keeps it.
+    The workflow stores its rows in the same transaction, unless `repeated`, or by statements in `along`. `replaces`
+    returns the sent-back answer, which the event keeps. An answer that is not drawn for review is accepted immediately.
 
-    After the lease has ended, the answer is taken while any slot of the task is free. An answer that is not drawn for
-    review is accepted immediately.
     Raises NotYours, AlreadySubmitted, KeyTaken or LeaseLost.
     """
     require_transaction()
@@ -105,7 +103,7 @@ def submit(
             **columns,
         )
     except IntegrityError as conflict:
-        # A concurrent submit has the same key: its row was not committed when this one looked for the key.
+        # A concurrent submit with the same key was not yet visible.
         if SUBMIT_KEY_ONCE in str(conflict):
             raise KeyTaken from conflict
         raise
@@ -114,20 +112,19 @@ def submit(
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Take the labeler's last submit back into work, within the campaign's minutes and while nobody has used it.
+    """Undo the labeler's last submit. The active task becomes the prefetched one. Raises NotYours or UndoOver.
 
-    The workflow turns its answer into a draft in the same transaction. A task claimed after the submit becomes the
-    prefetched one. Raises NotYours or UndoOver.
+    The workflow turns its answer into a draft in the same transaction.
     """
     require_transaction()
     requested = own_or_refuse(assignment_id, labeler)
-    # An export settles the campaign before it reads: an undo comes either before that or too late.
+    # An export settles the campaign under this lock.
     campaign = hold_campaign(requested.campaign_id)
     searched = queue.lock_seat(campaign, labeler)
     mine = Assignment.objects.select_for_update().get(id=requested.id)
     if not _may_undo(mine, campaign, labeler, now):
         raise UndoOver
-    # If they give the task back, its other slots are open to them again.
+    # They may give the task back, which opens its other slots to them.
     if searched:
         queue.look_behind(campaign.id, labeler)
     held = held_in(campaign, labeler, lock=True)
@@ -145,15 +142,14 @@ def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
 
 
 def can_undo(assignment: Assignment, labeler: User, now: datetime) -> bool:
-    """A workflow may still refuse the undo."""
+    """The workflow may still refuse."""
     return _may_undo(assignment, assignment.campaign, labeler, now)
 
 
 def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Work on a sent-back answer again. Another active task of the campaign goes back to the queue, its draft kept.
+    """Lease a sent-back answer to its writer, and release their active task.
 
-    Raises NotYours, CampaignClosed or, if the answer is not sent back any more, Moved or a subclass that names the
-    cause: NotSentBack, Replaced, GivenUp.
+    Raises NotYours, CampaignClosed, or Moved or a subclass of it.
     """
     with transaction.atomic():
         assignment = own_or_refuse(assignment_id, labeler)
@@ -163,14 +159,13 @@ def resume(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
             return assignment
         if assignment.campaign.state == CampaignState.CLOSED:
             raise CampaignClosed
-        # Locked before the other task goes back: a replacement of this answer holds it while it adds the new slot.
+        # Before the release: a concurrent replacement locks this answer before the lock for returned slots.
         assignment.refresh_from_db(from_queryset=Assignment.objects.select_for_update())
         if assignment.labeler_id != labeler.id:
             raise NotYours
         if assignment.state != State.SENT_BACK:
             raise not_sent_back(assignment)
         if other is not None:
-            # LeaseLost: its lease has ended in between.
             with suppress(LeaseLost):
                 release(assignment_id=other.id, labeler=labeler, now=now)
         until = lease_end(assignment.campaign, now)
@@ -190,7 +185,7 @@ def _may_undo(mine: Assignment, campaign: Campaign, labeler: User, now: datetime
 
 
 def _load_request(assignment_id: int, labeler: User, key: UUID) -> Request:
-    """Lock the labeler's seat and the slots of the request."""
+    """Also locks the seat and the slots."""
     with connection.cursor() as cursor:
         values = {"labeler": labeler.id, "assignment": assignment_id, "key": key}
         execute(cursor, SQL["requested"], values, first=SQL["lock_seat"])
@@ -206,8 +201,7 @@ def _load_request(assignment_id: int, labeler: User, key: UUID) -> Request:
 
 
 def _is_this_submit(earlier: Assignment, task_id: int, labeler: User) -> bool:
-    """The key of another task, or of an answer that was sent back since, comes from an old page with other text:
-    reporting it as submitted would lose that text."""
+    """If not, an old page with other text sent the key. Reporting success would lose that text."""
     same = earlier.labeler_id == labeler.id and earlier.task_id == task_id
     return same and earlier.state in (State.SUBMITTED, State.ACCEPTED)
 

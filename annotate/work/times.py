@@ -1,8 +1,7 @@
-"""Count the active time of a labeler on a task: seconds in which they saw its page and did something.
+"""Count a labeler's active seconds on a task, which static/js/active.js reports with every heartbeat.
 
-The page counts the seconds (static/js/active.js) and reports its total with every heartbeat. Each total counts once,
-and never more than the time since the labeler's last counted second on the server's clock. So no second counts twice
-because of two tabs, two machines, a repeated report, a machine that slept or a clock that jumped.
+A report is a total of its page visit. It counts at most the time since the labeler's last counted second on the
+server's clock: no second counts twice because of two tabs, a repeated report or a clock that jumps.
 """
 
 from datetime import datetime
@@ -20,15 +19,12 @@ from annotate.work.moves import Sql
 
 SQL = load_statements(Path(__file__).parent / "sql/times.sql")
 
-# Seconds that a labeler's first report ever may count.
+# Seconds.
 MAX_FIRST_REPORT: Final = 120.0
 
 
 def count(*, task_id: int, labeler: User, visit: UUID, total: float, now: datetime) -> None:
-    """Store the report that a visit to the task's page has had `total` active seconds so far.
-
-    The caller has checked that the task is or was the labeler's.
-    """
+    """`total`: active seconds of the visit so far. The caller has checked that the labeler has held the task."""
     if not isfinite(total) or total <= 0:
         return
     values: Values = {"visit": visit, "task": task_id, "labeler": labeler.id, "total": total, "now": now}
@@ -36,7 +32,7 @@ def count(*, task_id: int, labeler: User, visit: UUID, total: float, now: dateti
         execute(cursor, SQL["lock_stopwatch"], values)
         row = cursor.fetchone()
         if row is None:
-            # The first report ever: no second of this labeler has counted yet.
+            # The labeler's first report ever.
             since = datetime.fromtimestamp(now.timestamp() - min(total, MAX_FIRST_REPORT), tz=now.tzinfo)
             execute(cursor, SQL["start_stopwatch"], values | {"since": since})
             execute(cursor, SQL["lock_stopwatch"], values)
@@ -45,5 +41,5 @@ def count(*, task_id: int, labeler: User, visit: UUID, total: float, now: dateti
 
 
 def active_seconds(task_id: int, labeler: User) -> Sql:
-    """The labeler's active seconds on the task, as the value of a column."""
+    """As the value of a column."""
     return Sql(f"({SQL['active_seconds']})", {"task": task_id, "labeler": labeler.id})

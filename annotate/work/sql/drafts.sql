@@ -3,7 +3,7 @@ SELECT seat.id FROM work_seat seat JOIN work_task task ON task.campaign_id = sea
 WHERE task.id = :task AND seat.labeler_id = :labeler FOR UPDATE OF seat;
 
 -- name: keep
--- Returns the text that it replaces too. The lock on the seat keeps other writers out in between.
+-- Also returns the replaced text. The lock on the seat excludes concurrent writers.
 WITH before AS (SELECT body, saved_at FROM work_draft WHERE task_id = :task AND labeler_id = :labeler)
 INSERT INTO work_draft AS draft (task_id, labeler_id, body, saved_at)
 SELECT :task::bigint, :labeler::bigint, :body::jsonb, :now::timestamptz

@@ -1,6 +1,6 @@
--- A slot's position in the queue is above 0 and below 2^62. 64 is more slots than a task may have, and 1125899906842624
--- (2^50) more tasks than a database may hold, so that no two layers mix. The random order takes 44 bits of a hash of
--- the prompt, not the task: one seed orders a pool in the same way in every campaign.
+-- A position is above 0 and below 2^62. A task has fewer than 64 slots, and a database fewer than 2^50
+-- (1125899906842624) tasks, so layers do not overlap. The random order takes 44 bits of a hash of the prompt, not the
+-- task: one seed gives a pool the same order in every campaign.
 
 -- name: add_tasks
 -- {prompts} is a query set's SQL: id, language and priority of the prompts.
@@ -52,7 +52,7 @@ SELECT EXISTS (
         AND :overlap > (SELECT count(*) FROM work_assignment WHERE task_id = task.id AND state <> 'cancelled'));
 
 -- name: surplus_slots
--- Of a task's slots that nobody holds, the last in the queue are cancelled first.
+-- Of the slots that nobody holds, those that are last in the queue.
 SELECT id FROM (
     SELECT slot.id, slot.state, count(*) OVER (PARTITION BY slot.task_id) AS required, row_number() OVER (
         PARTITION BY slot.task_id, slot.state IN ('open', 'stopped') ORDER BY slot.position DESC) AS place
@@ -62,8 +62,8 @@ SELECT id FROM (
 ) AS slot WHERE slot.state IN ('open', 'stopped') AND slot.place <= slot.required - :overlap;
 
 -- name: lock_untouched_tasks
--- Tasks that nobody has ever claimed, with their slots locked. A slot that is being claimed is locked by the claim, and
--- one that came back has a position below 0.
+-- Returns the tasks that nobody has ever claimed, with their slots locked. Skips slots that a concurrent claim has
+-- locked. Returned slots have positions below 0.
 WITH free AS MATERIALIZED (
     SELECT task_id FROM work_assignment
     WHERE task_id = ANY(:tasks) AND state = 'open' AND position >= 0 FOR UPDATE SKIP LOCKED
@@ -77,7 +77,7 @@ HAVING count(*) = (
     AND NOT EXISTS (SELECT FROM work_draft draft WHERE draft.task_id = free.task_id);
 
 -- name: reposition
--- The position of each slot of these prompts by their priority. Returned slots stay before all others.
+-- Returned slots keep their positions.
 UPDATE work_assignment SET position = (1000 - task.priority) * 1125899906842624 + task.id * 64 + slot
 FROM (
     SELECT task.id, prompt.priority FROM work_task task JOIN pools_prompt prompt ON prompt.id = task.prompt_id

@@ -1,5 +1,4 @@
--- moves.py inserts {columns} (the assignments), {found} (a complete search of queue.sql), {selected} (a complete
--- selection) and {along} (more statements).
+-- moves.py inserts {columns}, {found} (a search of queue.sql), {selected} (a selection) and {along} (more statements).
 
 -- name: move
 WITH moved AS (
@@ -27,7 +26,7 @@ WITH found AS ({found}), moved AS (
 SELECT * FROM moved;
 
 -- name: move_all
--- A slot that a claim has locked at this moment is left to its labeler.
+-- Skips slots that a concurrent claim has locked.
 WITH selected AS MATERIALIZED ({selected} LIMIT :limit), locked AS MATERIALIZED (
     SELECT id, state FROM work_assignment
     WHERE id IN (SELECT id FROM selected) AND state = ANY(:before::text[]) FOR UPDATE SKIP LOCKED

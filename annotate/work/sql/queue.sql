@@ -6,8 +6,8 @@
 SELECT searched FROM work_seat WHERE campaign_id = :campaign AND labeler_id = :labeler FOR UPDATE;
 
 -- name: enter
--- The campaign with the labeler's eligibility (as in eligibility.sql), their seat, the last position of a returned
--- slot, whether they have drafts here, and whether this transaction has locked anything; a row for each slot they hold.
+-- A row for each slot that the labeler holds: the campaign and eligibility (as in eligibility.sql), the seat, the last
+-- position of a returned slot, whether they have drafts here, and whether this transaction has locked a row.
 SELECT campaign.*, current.id,
     EXISTS (
         SELECT FROM guidelines_acknowledgement known
@@ -60,7 +60,7 @@ WHERE slot.task_id = ANY(ARRAY(SELECT draft.task_id FROM work_draft draft WHERE 
 ORDER BY slot.position LIMIT 1 FOR UPDATE OF slot SKIP LOCKED;
 
 -- name: take_next_slot
--- Locks the first slot of each language that no other transaction has locked, and returns the first of these.
+-- Locks the first unlocked slot of each language, and returns the first of these.
 SELECT slot.* FROM unnest(:languages::text[]) AS language(name) CROSS JOIN LATERAL (
     SELECT slot.* FROM work_assignment slot
     WHERE slot.campaign_id = :campaign AND slot.state = 'open' AND slot.language = language.name
@@ -77,8 +77,8 @@ SELECT slot.* FROM unnest(:languages::text[]) AS language(name) CROSS JOIN LATER
 ) AS slot ORDER BY slot.position LIMIT 1;
 
 -- name: next_position
--- As take_next_slot, without a lock and past none. With :or_later it also counts the other slots of a task that the
--- labeler holds: the task is open to them again when they give it back.
+-- As take_next_slot, but takes no lock and does not skip locked slots. :or_later includes other slots of a held task:
+-- they are open to the labeler after they give it back.
 SELECT min(slot.position) FROM unnest(:languages::text[]) AS language(name) CROSS JOIN LATERAL (
     SELECT slot.position FROM work_assignment slot
     WHERE slot.campaign_id = :campaign AND slot.state = 'open' AND slot.language = language.name
@@ -111,13 +111,13 @@ UPDATE work_seat SET cursor = :cursor, returned = :returned, searched = :searche
 WHERE id = :seat;
 
 -- name: store_cursor_at_found
--- A slot found ahead of the cursor may have been reached past locked ones, which are now behind it: search there again.
+-- A search ahead of the cursor may have skipped locked slots, which are now behind it: search there again.
 UPDATE work_seat SET cursor = greatest(:cursor, found.position),
     searched = :searched AND found.position <= :cursor, returned = :returned, languages = :passed_languages
 FROM found WHERE work_seat.id = :seat;
 
 -- name: waiting
--- Returned slots and those ahead of the cursor or, with :behind, those behind it unless a search there found none.
+-- Counts returned slots and slots ahead of the cursor; with :behind, slots behind it unless a search has found none.
 SELECT look.campaign, count(DISTINCT found.task_id) FROM (
     SELECT language.campaign, language.name, COALESCE(seat.cursor, -1) AS cursor,
         COALESCE(seat.returned, CAST(:start AS bigint)) AS returned,

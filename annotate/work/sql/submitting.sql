@@ -1,10 +1,10 @@
 -- name: lock_seat
--- The labeler's seat in the campaign of a slot. Everybody who has held a task of a campaign has a seat there.
+-- Everybody who has held a task of the campaign has a seat.
 SELECT seat.id FROM work_seat seat JOIN work_assignment slot ON slot.campaign_id = seat.campaign_id
 WHERE slot.id = :assignment AND seat.labeler_id = :labeler FOR UPDATE OF seat;
 
 -- name: requested
--- A row for the answer with this submit key and for the labeler's slot of the task; one without a slot if neither exists.
+-- Rows for the answer with this submit key and the labeler's slot of the task; one row without a slot if there is none.
 WITH slot AS (
     SELECT slot.* FROM work_assignment slot
     WHERE slot.submit_key = :key OR (slot.labeler_id = :labeler AND slot.task_id = (

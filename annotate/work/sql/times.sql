@@ -1,13 +1,13 @@
 -- name: lock_stopwatch
--- The lock makes the reports of one labeler wait for each other.
+-- Makes the reports of one labeler wait for each other.
 SELECT counted_until FROM work_stopwatch WHERE labeler_id = :labeler FOR UPDATE;
 
 -- name: start_stopwatch
 INSERT INTO work_stopwatch (labeler_id, counted_until) VALUES (:labeler, :since) ON CONFLICT DO NOTHING;
 
 -- name: count
--- A visit keeps its labeler and its task, so another person's id counts nothing; neither does a report that a newer
--- one has overtaken. LEAST also removes what the sum of many fractions has in excess.
+-- Ignores a visit id of another labeler or task, and a report older than the last one. LEAST also removes rounding
+-- errors of the sum.
 WITH counted AS (
     INSERT INTO work_pagevisit AS visit (id, task_id, labeler_id, reported, seconds)
     VALUES (:visit, :task, :labeler, :total::float8, LEAST(:total::float8, :passed::float8))
@@ -22,5 +22,5 @@ UPDATE work_stopwatch SET counted_until = GREATEST(counted_until, :now::timestam
 WHERE work_stopwatch.labeler_id = counted.labeler_id;
 
 -- name: active_seconds
--- What the labeler's visits to the task's page have counted; NULL if no browser sent a report.
+-- NULL without any report.
 SELECT round(sum(seconds)) FROM work_pagevisit WHERE task_id = :task AND labeler_id = :labeler;
