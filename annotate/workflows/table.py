@@ -1,4 +1,4 @@
-"""The table of workflows. To add a workflow, add its object here (docs/architecture.md has the recipe)."""
+"""To add a workflow, add its object here (docs/architecture.md has the recipe)."""
 
 from django.http import Http404
 
