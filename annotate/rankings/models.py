@@ -124,7 +124,7 @@ class Slate(models.Model):
 
     class Meta:
         constraints = [
-            # For concurrent workers.
+            # Concurrent workers request each prompt once.
             models.UniqueConstraint(
                 fields=["version", "prompt"], condition=Q(version__isnull=False), name="slate_once_a_version"
             ),

@@ -131,7 +131,8 @@ def gather(parts: Iterable[Part]) -> Gathered:
 def slate(offers: Iterable[Offer], limit: int) -> Gathered:
     """Choose at most `limit` different completions. Deterministic.
 
-    Policies take turns, newest first, for equal parts. One text may be empty: it cannot be sampled again.
+    Policies take turns, newest first, so the slate compares them in equal parts. One text may be empty: it cannot be
+    sampled again here.
     """
     newest_first = sorted(offers, key=_newest_first)
     turns = deque(deque(texts) for _policy, texts in groupby(newest_first, key=lambda offer: offer.policy_id))

@@ -21,9 +21,9 @@ from annotate.samples.states import RequestState, RunState
 from annotate.work.models import Assignment, Campaign, Order, Task
 from annotate.work.states import State
 
-# Prompts come by id, so a cursor can skip those already sampled.
+# In these orders prompts come by id, so a cursor can skip those already sampled.
 BY_ID = (Order.DEPTH, Order.BREADTH)
-# Sampling stops after this many consecutive prompts without a slate (or `Mix.high`).
+# Sampling stops after this many consecutive prompts without a slate, or after `Mix.high` if that is more.
 FRUITLESS = 20
 
 NO_POLICY = {

@@ -109,7 +109,7 @@ def refill(*, campaign: Campaign, now: datetime) -> int:
     Return the number of decided prompts. Idempotent and safe to run concurrently.
     """
     with transaction.atomic():
-        # Lock this before the runs. `add_tasks` does so too late.
+        # Take this lock before those of the runs. `add_tasks` takes it too late.
         keep_quarantine(campaign.pool_id)
         mix = Mix.objects.select_for_update().select_related("campaign").get(campaign=campaign)
         _notice_opened(mix)
@@ -224,7 +224,7 @@ def _request_slates(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
     if mix.campaign.order in slate_queries.BY_ID and fresh:
         mix.reached = fresh[-1]
     elif len(again) + len(fresh) < missing:
-        # Scan the pool again only after it gets a new prompt.
+        # The pool is exhausted: scan it again only after it gets a new prompt.
         newest = Prompt.objects.filter(pool=mix.campaign.pool_id).aggregate(newest=Max("id"))["newest"]
         mix.reached = newest or 0
     mix.save(update_fields=["reached"])

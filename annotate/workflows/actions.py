@@ -78,7 +78,7 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
 
 
 def settings_of(campaign: Campaign) -> CampaignSettings:
-    """Raises LookupError if the workflow has no settings."""
+    """LookupError: the workflow has none."""
     model = workflow_of(campaign).settings_model
     if model is None:
         raise LookupError(f"the workflow {campaign.workflow} has no settings of its own")

@@ -62,7 +62,7 @@ def numbers_of(campaign: Campaign, *, now: datetime, max_age: timedelta) -> Camp
 
 
 def count(campaign: Campaign, *, now: datetime) -> CampaignNumbers:
-    """Count, and cache large numbers."""
+    """Count, and cache the numbers of a large campaign."""
     prompts = None
     if campaign.state in (CampaignState.OPEN, CampaignState.PAUSED):
         prompts = workflow_of(campaign).prompts(campaign=campaign)
