@@ -39,7 +39,7 @@ def fields(form: forms.Form) -> SafeString:
 
 @cache
 def empty_skip_fields(_language: str) -> SafeString:
-    """The fields without values. Cached, because rendering them takes a third of the time of a task page."""
+    """Cached: rendering takes a third of the time of a task page."""
     return fields(SkipForm())
 
 
@@ -48,7 +48,7 @@ class BadDraft(ValueError):
 
 
 def submit_key(data: QueryDict) -> UUID | None:
-    """The page's submit key. None: it is missing or invalid."""
+    """The page's submit key. None: missing or invalid."""
     try:
         return UUID(data.get("submit_key", ""))
     except ValueError:
@@ -73,12 +73,12 @@ def active(report: object) -> Active | None:
 
 
 def number(data: QueryDict, name: str) -> int:
-    """The id in a field. 0, which no row has: it is missing or invalid."""
+    """The id in a field. 0, which no row has: missing or invalid."""
     return id_in(data.get(name, "")) or 0
 
 
 def heartbeat(sent: bytes) -> dict[str, object]:
-    """The JSON object of a page's heartbeat. Empty: invalid."""
+    """Empty: invalid."""
     try:
         values = json.loads(sent or b"{}")
     except (ValueError, RecursionError):
@@ -87,10 +87,7 @@ def heartbeat(sent: bytes) -> dict[str, object]:
 
 
 def draft_from_json(sent: bytes) -> tuple[dict[str, list[str]], str | None]:
-    """Parse {"body": {field: text or [texts]}, "seen": version} from the autosave.
-
-    Returns the body, and the version of the draft that the page showed, if it sends one. Raises BadDraft.
-    """
+    """Parse {"body": {field: text or [texts]}, "seen": version of the draft on the page}. Raises BadDraft."""
     try:
         whole = json.loads(sent)
         body, seen = whole["body"], whole.get("seen")
@@ -117,7 +114,7 @@ def _kept(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def _storable(text: str) -> str:
-    """Replace characters that the database cannot store. Some keyboards send half an emoji."""
+    """Replace what the database cannot store. Some keyboards send half an emoji."""
     if storable(text):
         return text
     return text.replace("\x00", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -130,7 +127,7 @@ def typed(body: Mapping[str, list[str] | str] | None) -> Typed | None:
 
 
 def as_text(body: Mapping[str, Sequence[str]]) -> str:
-    """A draft as one text to copy. With several texts, each has the name of its field."""
+    """One text to copy. Each of several texts has the name of its field."""
     lines = [(name, text) for name, values in body.items() for text in values if text.strip()]
     if len(lines) == 1:
         return lines[0][1]

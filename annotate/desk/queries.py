@@ -14,13 +14,13 @@ from annotate.work.models import Assignment, Campaign, Draft, Task
 from annotate.work.queries import campaigns_for
 from annotate.work.shapes import CAMPAIGN, DRAFT, SLOT
 
-# Stop counting waiting tasks here. An exact count of a large campaign would be slow, and labelers do not need it.
+# Stop counting waiting tasks here: an exact count of a large campaign is slow.
 COUNTED = 100
 
 
 @dataclass(frozen=True)
 class Offer:
-    """A campaign that the labeler may work in. `left`: waiting tasks, at most COUNTED."""
+    """`left`: waiting tasks, at most COUNTED."""
 
     campaign: Campaign
     version: GuidelineVersion | None
@@ -34,7 +34,7 @@ class Offer:
 
 
 def offers(labeler: User, held: Sequence[Assignment]) -> list[Offer]:
-    """The campaigns that the labeler may work in: those with a held task first, those without tasks last.
+    """Campaigns that the labeler may work in: with a held task first, without tasks last.
 
     A constant number of queries.
     """
@@ -83,7 +83,7 @@ WHERE slot.id = %(assignment)s
 
 
 def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Draft | None] | None:
-    """As `had`, with the rows that the task page shows and the labeler's draft, in one query."""
+    """As `had`, with the rows of the task page and the labeler's draft, in one query."""
     with connection.cursor() as cursor:
         execute(cursor, HAD_WITH_ITS_PAGE, {"assignment": assignment_id, "labeler": labeler.id})
         row = cursor.fetchone()
@@ -100,7 +100,7 @@ def had_with_its_page(labeler: User, assignment_id: int) -> tuple[Assignment, Dr
 
 
 def current_slot(labeler: User, assignment: Assignment) -> Assignment | None:
-    """The labeler's slot of the task: this one, or another one that a late submit took."""
+    """This slot, or another one of the task that a late submit took."""
     if assignment.labeler_id == labeler.id:
         return assignment
     return Assignment.objects.filter(task=assignment.task_id, labeler=labeler).first()

@@ -40,19 +40,19 @@ from annotate.work.workflow import BadAnswer, Context
 from annotate.workflows.queries import titles
 from annotate.workflows.table import workflow_of
 
-# Characters. Rendering a longer text would block a web worker.
+# Characters. A longer text would block a web worker.
 PREVIEWED = 200_000
 UNDONE = gettext_lazy("Your answer is back. Change it, then submit it again.")
 NOT_A_DRAFT = gettext_lazy("The draft is not a JSON object of form fields. Load the task again.")
 
 
 def _task_page(request: HttpRequest, assignment_id: int) -> str:
-    """The address of the task's page. 404 for other labelers."""
+    """404 for other labelers."""
     return reverse("desk:task", args=[_had_or_404(person(request), assignment_id).id])
 
 
 def _held_page(request: HttpRequest, campaign_id: int) -> str:
-    """The address of the labeler's task in this campaign, or of the list of campaigns."""
+    """The labeler's task in this campaign, or the list of campaigns."""
     labeler = person(request)
     held = [assignment.id for assignment in work.held(labeler) if assignment.campaign_id == campaign_id]
     if held:
@@ -72,7 +72,7 @@ def home(request: HttpRequest) -> HttpResponse:
     today = work.answered_today(labeler, now)
     context = {
         "offers": offers,
-        # Labelers finish tasks of campaigns that somebody paused or closed meanwhile.
+        # Labelers finish tasks of campaigns that are paused or closed meanwhile.
         "elsewhere": [assignment for assignment in held if assignment.campaign_id not in offered],
         "sent_back": work.sent_back(labeler),
         "today": today,
@@ -91,7 +91,7 @@ def next_task(request: HttpRequest, campaign_id: int) -> HttpResponse:
 @require_safe
 @labelers
 def task(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """The page of a task. The browser may cache a prefetched one until its lease ends."""
+    """The browser may cache a prefetched page until its lease ends."""
     labeler, now = person(request), timezone.now()
     assignment, draft = _page_or_404(labeler, assignment_id)
     response = _task(request, assignment, draft, now)
@@ -134,7 +134,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
         raise Http404 from outsider
     except Refusal as refused:
         _ask_for_more(campaign_id, refused)
-        # Not an error status, which the browser's console would show.
+        # An error status would show in the browser's console.
         return JsonResponse({"page": None, "words": str(refused)})
     return JsonResponse({"page": reverse("desk:task", args=[claimed.id]), "leased_until": claimed.leased_until})
 
@@ -142,7 +142,7 @@ def ahead(request: HttpRequest, campaign_id: int) -> JsonResponse:
 @labelers
 @post_or_redirect(_task_page)
 def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """Submit the answer. Scripts get JSON, which they can tell from the error page of a proxy."""
+    """Scripts get JSON, to tell it from a proxy's error page."""
     labeler, now, scripted = person(request), timezone.now(), _scripted(request)
     assignment = _had_or_404(labeler, assignment_id)
     key = forms.submit_key(request.POST)
@@ -156,7 +156,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             assignment_id=assignment.id, labeler=labeler, typed=request.POST, submit_key=key, now=now
         )
     except BadAnswer as bad:
-        # The browser may delete its copy of the text, so store a draft.
+        # The browser may delete its copy of the text.
         _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
         if scripted:
             return JsonResponse({"words": bad.words}, status=422)
@@ -169,7 +169,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
             return JsonResponse({"words": str(refused)}, status=409)
         return _lost(request, assignment, body, refused, key=key, status=409)
     if scripted:
-        # No message: the script shows one, because it may have prefetched the next page.
+        # The script shows the message: it may have prefetched the next page.
         can_undo = assignment.campaign.undo_minutes > 0
         undo_address = reverse("desk:undo", args=[submission.assignment.id]) if can_undo else None
         return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": undo_address})
@@ -214,7 +214,6 @@ def undo(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @labelers
 @refusals_as_json
 def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
-    """Renew the lease and store the active time that the page reports."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     _count_time(assignment, labeler, forms.heartbeat(request.body).get("active", ""), now)
@@ -225,7 +224,7 @@ def renew(request: HttpRequest, assignment_id: int) -> JsonResponse:
 @labelers
 @post_or_redirect(_task_page, refused="desk:home")
 def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """Skip the task. Without JavaScript the button sends the task's form, and a separate page asks for the reason."""
+    """Without JavaScript, the button sends the task's form, and another page asks for the reason."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     has_reason = "skip-sent" in request.POST
@@ -243,7 +242,7 @@ def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
 @labelers
 @post_or_redirect(_task_page, refused="desk:home")
 def release(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """Return the task to the queue. The button sends the task's form, so the draft is stored without JavaScript too."""
+    """The button sends the task's form, to store the draft without JavaScript too."""
     labeler, now = person(request), timezone.now()
     assignment = _had_or_404(labeler, assignment_id)
     _keep(assignment, labeler, forms.draft_from_form(request.POST), now)
@@ -299,7 +298,6 @@ def answers(request: HttpRequest) -> HttpResponse:
 @require_safe
 @labelers
 def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
-    """The labeler's own answer with the reviewer's comment."""
     assignment, _draft = _page_or_404(person(request), assignment_id)
     if assignment.labeler_id != person(request).id or assignment.submitted_at is None:
         raise Http404
@@ -314,7 +312,7 @@ def answer(request: HttpRequest, assignment_id: int) -> HttpResponse:
 
 
 def _had_or_404(labeler: User, assignment_id: int) -> Assignment:
-    """404 for the tasks of other labelers, so that nobody learns which exist."""
+    """404 for tasks of other labelers, so nobody learns which exist."""
     assignment = had(labeler, assignment_id)
     if assignment is None:
         raise Http404
@@ -332,7 +330,7 @@ def _page(
     request: HttpRequest, assignment: Assignment, part: Context, leased_until: datetime | None, *, status: int = 200
 ) -> HttpResponse:
     """The task's page, with a new submit key: sending one page twice is one submit."""
-    # After an expired lease the slot may belong to somebody else, and so may the reviewer's comment.
+    # After an expired lease, the slot and its comment may belong to another labeler.
     sent_back = bool(assignment.rounds) and assignment.labeler_id == person(request).id
     workflow = workflow_of(assignment.campaign)
     context = {
@@ -345,7 +343,7 @@ def _page(
         "sent_back": sent_back,
         "leased_until": leased_until,
         "late": leased_until is None,
-        # Three heartbeats per lease, so that one may fail; at least one a minute.
+        # Three heartbeats per lease, so one may fail; at least one a minute.
         "renew_seconds": min(60, assignment.campaign.lease_minutes * 20),
     }
     return render(request, "desk/task.html", context | part, status=status)
@@ -354,7 +352,7 @@ def _page(
 def _lost(
     request: HttpRequest, assignment: Assignment, body: Context, refused: Exception, *, key: UUID | None, status: int
 ) -> HttpResponse:
-    """Show the labeler's text, to copy: they may not submit the task any more."""
+    """Show the text, to copy: the labeler may not submit it any more."""
     context = {"assignment": assignment, "text": forms.as_text(body), "words": str(refused), "submit_key": key}
     context["handed_in"] = isinstance(refused, refusals.AlreadySubmitted)
     context["skipped"] = isinstance(refused, refusals.Skipped)
@@ -384,12 +382,12 @@ def _after_submit(request: HttpRequest, assignment: Assignment, now: datetime, f
     try:
         return _to_next_task(request, assignment.campaign_id, now, field)
     except Http404:
-        # The labeler may not work in the campaign any more, but the submit is stored.
+        # The submit is stored, but the labeler may not work here any more.
         return redirect("desk:home")
 
 
 def _to_next_task(request: HttpRequest, campaign_id: int, now: datetime, field: str = "") -> HttpResponseRedirect:
-    """Claim the labeler's next task and redirect to it. Without a task, redirect home with the reason."""
+    """Claim the next task and redirect to it, or home with the reason."""
     try:
         claimed = leases.claim(campaign_id=campaign_id, labeler=person(request), now=now)
     except refusals.NotYours as outsider:
@@ -397,7 +395,7 @@ def _to_next_task(request: HttpRequest, campaign_id: int, now: datetime, field: 
     except refusals.NotAcknowledged:
         return redirect("desk:guideline", campaign_id)
     except Refusal as refused:
-        # A prefetched task of a paused campaign is in no list, but would count as held.
+        # In a paused campaign, a prefetched task is in no list but counts as held.
         leases.release_prefetched(campaign_id=campaign_id, labeler=person(request), now=now)
         _ask_for_more(campaign_id, refused)
         messages.info(request, str(refused))

@@ -41,7 +41,7 @@ class TakesNoBriefs(Refusal):
 def add_briefs(
     *, campaign: Campaign, kind: Kind, count: int = 0, use_cases: Sequence[str] = (), now: datetime
 ) -> list[Brief]:
-    """Request new instructions: `count` plain or few-shot ones, or a user-based one for each use case.
+    """Request `count` plain or few-shot instructions, or a user-based one for each use case.
 
     Raises NoBriefs, TooManyBriefs or TakesNoBriefs.
     """
@@ -71,7 +71,7 @@ def submit(
     submit_key: UUID,
     now: datetime,
 ) -> Submission:
-    """Store the instruction and submit it in one transaction. Raises a Refusal.
+    """Store and submit the instruction. Raises a Refusal.
 
     It becomes a prompt when a reviewer accepts it. Without a review, `sweep` makes the prompt after the undo time.
     """
@@ -84,7 +84,7 @@ def submit(
             replaces=_record,
         )
         if not outcome.repeated:
-            # After an expired lease, the submit may have taken another slot of the task.
+            # After an expired lease, this may be another slot of the task.
             Instruction.objects.update_or_create(
                 assignment=outcome.assignment,
                 defaults={
@@ -101,7 +101,7 @@ def submit(
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Undo the last submit and turn it into the task's draft. Raises a Refusal."""
+    """Turn the last submit into the task's draft. Raises a Refusal."""
     with transaction.atomic():
         assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         instruction = Instruction.objects.get(assignment=assignment)
@@ -132,8 +132,7 @@ def sweep(*, now: datetime) -> None:
         closed = campaign.state == CampaignState.CLOSED
         until = now if closed else now - timedelta(minutes=campaign.undo_minutes)
         waiting = _waiting().filter(assignment__campaign=campaign, assignment__submitted_at__lte=until).exists()
-        # Settle, so that a longer undo time does not reopen old answers. Otherwise an undo would show which answers are
-        # drawn for review.
+        # Settle, so that a longer undo time does not reopen old answers: an undo would show which are drawn for review.
         if waiting or _to_settle(campaign, until).exists():
             work_campaigns.settle(campaigns=[campaign.id], now=until)
         if waiting:
@@ -153,7 +152,7 @@ def settle(*, campaigns: Iterable[int], now: datetime) -> None:
 
 
 def _waiting() -> QuerySet[Instruction]:
-    """Instructions accepted without a review that are not a prompt yet and not refused by the pool."""
+    """Instructions accepted without a review that are neither a prompt nor refused."""
     accepted = {"assignment__state": State.ACCEPTED, "assignment__decided_by": None}
     return Instruction.objects.filter(prompt=None, refusal="", **accepted)
 
@@ -164,12 +163,12 @@ def _make_prompts(campaigns: Sequence[int], now: datetime) -> None:
     for instruction_id in list(waiting.order_by("assignment__submitted_at", "id").values_list("id", flat=True)):
         try:
             with transaction.atomic():
-                # Another worker may have made its prompt.
+                # Another worker may have made the prompt.
                 locked = _waiting().select_for_update(of=("self",)).filter(id=instruction_id)
                 for instruction in locked:
                     become_prompt(instruction=instruction, now=now)
         except (OperationalError, InterfaceError):
-            # The database is unavailable. The next sweep tries all instructions again.
+            # The database is unavailable. The next sweep tries again.
             raise
         except Exception:
             log.exception("instruction %s could not become a prompt", instruction_id)
@@ -183,7 +182,7 @@ def accept(*, assignment_id: int, reviewer: User, comment: str, now: datetime) -
 
 
 def become_prompt(*, instruction: Instruction, now: datetime) -> None:
-    """Add an accepted instruction to its campaign's target pool, or store why the pool refuses it."""
+    """Add an accepted instruction to the target pool, or store why the pool refuses it."""
     assignment = instruction.assignment
     task = assignment.task
     pool = assignment.campaign.instructionsettings.target_pool

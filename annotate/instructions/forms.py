@@ -24,7 +24,7 @@ from annotate.pools.models import Category, Kind, Pool
 from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Pair, prepare
 from annotate.work.workflow import Context, Typed
 
-# Characters. Unicode normalization shortens a text at most by this factor, so refuse longer ones before it.
+# Characters. Unicode normalization shortens a text at most by this factor: refuse longer ones before it.
 MAX_TYPED = 4 * MAX_PROMPT_LENGTH
 
 
@@ -43,7 +43,6 @@ class PairRow:
 
     @property
     def query_error(self) -> bool:
-        """Is the query the empty field?"""
         return bool(self.error) and is_blank(self.query)
 
     @property
@@ -98,7 +97,7 @@ class InstructionForm(forms.Form):
 
     @property
     def rows(self) -> list[PairRow]:
-        """The pairs to show: the filled ones and an empty one, at least one more than necessary."""
+        """The filled pairs and an empty one, at least one more than necessary."""
         errors: dict[int, str] = getattr(self, "pair_errors", {})
         filled = [
             PairRow(number, pair["query"], pair["response"], errors.get(number, ""))

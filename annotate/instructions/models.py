@@ -30,7 +30,7 @@ class Brief(models.Model):
 
 
 class Reason(models.TextChoices):
-    """Why an instruction was rewritten."""
+    """Why a labeler edited an instruction."""
 
     UNCLEAR = "unclear", _("The request was unclear")
     UNDERSPECIFIED = "underspecified", _("Necessary information was missing")
@@ -41,7 +41,7 @@ class Reason(models.TextChoices):
 
 
 class Instruction(models.Model):
-    """A new instruction or an edit by a labeler. It becomes a prompt when it is accepted."""
+    """A new instruction or an edit. It becomes a prompt when it is accepted."""
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="instruction")
     kind = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
@@ -54,8 +54,7 @@ class Instruction(models.Model):
     note = models.TextField(_("note"), blank=True)
     written_at = models.DateTimeField()
     prompt = models.OneToOneField(Prompt, on_delete=models.PROTECT, null=True, related_name="written_as")
-    # Why an accepted instruction did not become a prompt. If its text is in use on the other side of the split, it is a
-    # prompt in quarantine instead.
+    # Why it did not become a prompt. A text in use on the other side of the split becomes a prompt in quarantine.
     refusal = models.TextField(blank=True)
     duplicate_of = models.ForeignKey(Prompt, on_delete=models.PROTECT, null=True, related_name="+")
 

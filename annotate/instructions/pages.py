@@ -1,4 +1,4 @@
-"""Contexts of the pages for an instruction: its form and its comparison with the source."""
+"""Contexts for an instruction: its form and its comparison with the source."""
 
 from annotate.instructions import queries
 from annotate.instructions.forms import InstructionForm
@@ -13,7 +13,6 @@ from annotate.work.workflow import Context, Typed
 
 
 def changes(task: Task, data: Typed) -> Context:
-    """Compare the typed text with its source. Returns what `changes_in` returns."""
     task_request = queries.request_of(task)
     return changes_in(task_request, form_for(task_request, initial=typed_values(data)))
 
@@ -41,7 +40,7 @@ def _whole(form: InstructionForm) -> Text:
 
 
 def typed_values(data: Typed) -> Context:
-    """A form's initial values from typed data, which may be incomplete."""
+    """Initial values from typed data, which may be incomplete."""
     return {
         "text": data.get("text", ""),
         "category": data.get("category", ""),
@@ -56,7 +55,7 @@ def stored_values(instruction: Instruction) -> Context:
 
 
 def source_values(task_request: Request) -> Context:
-    """The initial values of an edit: its source. Empty for a new instruction."""
+    """Initial values of an edit. Empty for a new instruction."""
     if task_request.source is None:
         return {}
     text = task_request.source.text

@@ -12,7 +12,7 @@ from annotate.work.models import Campaign, Task
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
     """The pool's prompts, except those in quarantine and the campaign's own.
 
-    The source pool may be the target pool: without this, a campaign would rewrite its own answers forever.
+    The source pool may be the target pool, and a campaign must not rewrite its own answers forever.
     """
     own = Instruction.objects.filter(prompt=OuterRef("id"), assignment__campaign=campaign)
     return Prompt.objects.filter(~Exists(own), pool=campaign.pool_id, quarantined_at=None).order_by("id")
@@ -51,5 +51,5 @@ def request_of(task: Task) -> Request:
 
 
 def earlier_instruction(assignment_id: int, labeler: User) -> Instruction | None:
-    """This labeler's earlier instruction for a sent-back slot."""
+    """For a sent-back slot."""
     return Instruction.objects.filter(assignment=assignment_id, assignment__labeler=labeler).first()

@@ -13,7 +13,7 @@ MAX_BRIEFS = 500
 
 @dataclass(frozen=True)
 class Text:
-    """What a labeler writes: an instruction, and the example pairs of a few-shot one."""
+    """An instruction, and the example pairs of a few-shot one."""
 
     instruction: str
     pairs: tuple[Pair, ...] = ()
@@ -68,7 +68,7 @@ def _to(length: int, texts: Sequence[str]) -> list[str]:
 
 
 def prompt_draft(text: Text, *, kind: str, category: str, source: Original | None) -> PromptDraft:
-    """The prompt for an instruction. An edit keeps the language, licence and conversation of its source."""
+    """An edit keeps the language, licence and conversation of its source."""
     columns: dict[str, Any] = {"kind": kind, "source": Source.LABELER, "category": category}
     if source:
         columns |= {"language": source.language, "licence": source.licence}

@@ -1,5 +1,3 @@
-"""The labeler's comparison with the source, and the manager's briefs."""
-
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render

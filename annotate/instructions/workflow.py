@@ -1,4 +1,4 @@
-"""The instructions workflow: labelers rewrite prompts of a pool, or write new ones for a manager's briefs."""
+"""Labelers rewrite prompts of a pool, or write new ones for a manager's briefs."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -136,7 +136,7 @@ class Instructions(Workflow):
         )
 
     def fill_demo(self, *, campaign: Campaign, now: datetime) -> None:
-        """Add briefs of every kind before the pool's prompts, so that labelers see every kind first."""
+        """Add briefs of every kind, so that labelers see them before the pool's prompts."""
         actions.add_briefs(campaign=campaign, kind=Kind.PLAIN, count=1, now=now)
         actions.add_briefs(campaign=campaign, kind=Kind.FEW_SHOT, count=1, now=now)
         actions.add_briefs(campaign=campaign, kind=Kind.USER_BASED, use_cases=DEMO_USE_CASES, now=now)

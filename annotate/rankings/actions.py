@@ -21,8 +21,8 @@ FILL_BATCH = 500
 def open_slates(*, campaign: Campaign, now: datetime) -> int:
     """Open tasks for prompts with enough different completions. Return the number of decided prompts.
 
-    A prompt whose completions are too similar waits for further ones. Idempotent and safe to run concurrently: the
-    transaction that creates a task also adds its candidates.
+    A prompt whose completions are too similar waits for further ones. Idempotent and safe to run concurrently: one
+    transaction creates a task with its candidates.
     """
     texts: dict[int, int] = dict(ready_prompts(campaign)[:FILL_BATCH])
     if not texts:
@@ -52,10 +52,7 @@ def open_slates(*, campaign: Campaign, now: datetime) -> int:
 
 
 def show(*, task: Task, labeler: User, now: datetime) -> list[Candidate]:
-    """Return the slate in this labeler's order. The first call shuffles and stores the order.
-
-    The system's randomness decides instead of a seed, so nobody can derive the order from ids.
-    """
+    """Return the slate in this labeler's order. The first call stores it. No seed, so ids do not reveal it."""
     candidates = {row.id: row for row in Candidate.objects.filter(task=task).select_related("completion")}
     order = sorted(candidates)
     random.SystemRandom().shuffle(order)
@@ -74,7 +71,7 @@ def submit(
     submit_key: UUID,
     now: datetime,
 ) -> Submission:
-    """Store the weak order and submit it in one transaction. `marks`: by candidate id. Raises a Refusal."""
+    """`marks`: by candidate id. Raises a Refusal."""
     with transaction.atomic():
         outcome = submitting.submit(
             assignment_id=assignment_id,
@@ -84,7 +81,7 @@ def submit(
             replaces=_record,
         )
         if not outcome.repeated:
-            # After an expired lease, the submit may have taken another slot of the task.
+            # After an expired lease, this may be another slot of the task.
             ranking, _created = Ranking.objects.update_or_create(
                 assignment=outcome.assignment, defaults={"note": note, "ranked_at": now}
             )
@@ -98,7 +95,7 @@ def submit(
 
 
 def undo(*, assignment_id: int, labeler: User, now: datetime) -> Assignment:
-    """Undo the last submit and turn its marks into the task's draft. Raises a Refusal."""
+    """Turn the last submit into the task's draft. Raises a Refusal."""
     with transaction.atomic():
         assignment = submitting.undo(assignment_id=assignment_id, labeler=labeler, now=now)
         ranking = Ranking.objects.get(assignment=assignment)

@@ -13,7 +13,7 @@ from annotate.samples.models import Policy, Stage
 from annotate.samples.queries import policies_to_sample
 from annotate.work.workflow import Context, Typed, Words
 
-# Single choices, and groups of them under a title.
+# Choices, and groups under a title.
 Choices = list[tuple[Words, Words | list[tuple[str, Words]]]]
 
 MAX_BELOW_MIN = _("Enter a number that is not smaller than the minimum.")
@@ -43,7 +43,7 @@ class RankingSettingsForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class RankingForm(forms.Form):
-    """A rating and a place for each candidate, by its letter. Nothing is preselected, which would bias the labeler."""
+    """A rating and a place for each letter. Nothing is preselected, which would bias the labeler."""
 
     note = NoteField(label=_("Note"), longest=5000)
 
@@ -107,7 +107,7 @@ class MixForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class PartForm(forms.Form):
-    """A part of a mix. A part without a policy is ignored."""
+    """A part without a policy is ignored."""
 
     source = forms.ChoiceField(label=_("Policy"), required=False)
     count = forms.IntegerField(label=_("Completions"), min_value=1, max_value=MAX_CANDIDATES, initial=1)
@@ -131,7 +131,7 @@ class PartForm(forms.Form):
         return Share(pointer=kind, stage=name, **values)
 
 
-# Empty parts on a page. After saving, the page shows further ones.
+# Empty parts on a page.
 SPARE = 2
 
 

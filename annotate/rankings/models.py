@@ -13,7 +13,7 @@ MAX_AHEAD = 5000
 
 
 class RankingSettings(CampaignSettings):
-    """The limits of a slate and its policies. No policy: all policies."""
+    """No policy: all policies."""
 
     slate_min = models.PositiveSmallIntegerField(
         _("minimum candidates"), default=4, validators=[MinValueValidator(4), MaxValueValidator(9)]
@@ -33,10 +33,7 @@ class RankingSettings(CampaignSettings):
 
 
 class Mix(models.Model):
-    """How a campaign samples its slates in advance.
-
-    Without a mix, or with a mix that has no parts, a campaign ranks existing completions.
-    """
+    """How a campaign samples its slates. Without parts, it ranks existing completions."""
 
     campaign = models.OneToOneField(Campaign, on_delete=models.PROTECT, related_name="mix")
     low = models.PositiveSmallIntegerField(
@@ -52,7 +49,7 @@ class Mix(models.Model):
     cut_off_allowed = models.BooleanField(_("cut-off completions may be ranked"), default=True)
     renew = models.BooleanField(_("replace slates that nobody has opened"), default=False)
     seed = models.BigIntegerField()
-    # The cursor of the supply: prompts up to this id need no slate.
+    # Prompts up to this id need no slate.
     reached = models.BigIntegerField(default=0)
 
     class Meta:
@@ -67,7 +64,7 @@ class Pointer(models.TextChoices):
 
 
 class MixPart(models.Model):
-    """`count` completions of every slate: of a policy, or of the policy that a stage's pointer then names."""
+    """`count` completions of a policy, or of the policy that a stage's pointer names."""
 
     mix = models.ForeignKey(Mix, on_delete=models.CASCADE, related_name="parts", db_index=False)
     place = models.PositiveSmallIntegerField()
@@ -112,16 +109,16 @@ class Portion(models.Model):
 
 
 class Slate(models.Model):
-    """The state of a prompt's slate. Without a mix (no version), only prompts with too similar completions have one."""
+    """The state of a prompt's slate. Without a version (no mix), only prompts with too similar completions have one."""
 
     campaign = models.ForeignKey(Campaign, on_delete=models.PROTECT, related_name="slates", db_index=False)
     version = models.ForeignKey(MixVersion, on_delete=models.PROTECT, null=True, related_name="slates", db_index=False)
     prompt = models.ForeignKey(Prompt, on_delete=models.PROTECT, related_name="slates")
     state = models.CharField(max_length=16, choices=SlateState.choices, default=SlateState.SAMPLING)
     why = models.CharField(max_length=16, choices=Why.choices, blank=True)
-    # How often further completions were requested in place of rejected ones.
+    # Requests for further completions in place of rejected ones.
     rounds = models.PositiveSmallIntegerField(default=0)
-    # Without a version: the number of different texts when they were rejected.
+    # Without a version: different texts when rejected.
     texts = models.PositiveSmallIntegerField(null=True)
     task = models.OneToOneField(Task, on_delete=models.PROTECT, null=True, related_name="slate")
 
@@ -151,7 +148,7 @@ class Slate(models.Model):
 
 
 class Candidate(models.Model):
-    """One completion of a slate. A slate never changes after its task opens."""
+    """A slate never changes after its task opens."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="candidates")
     completion = models.ForeignKey(Completion, on_delete=models.PROTECT, related_name="candidates")
@@ -161,11 +158,11 @@ class Candidate(models.Model):
 
 
 class Showing(models.Model):
-    """The order in which a labeler sees a slate, stored to measure position bias."""
+    """A labeler's order of a slate, to measure position bias."""
 
     task = models.ForeignKey(Task, on_delete=models.PROTECT, related_name="showings")
     labeler = models.ForeignKey(User, on_delete=models.PROTECT, related_name="showings")
-    # Candidate ids in the order shown: the first is A.
+    # Candidate ids: the first is A.
     order = models.JSONField()
     shown_at = models.DateTimeField()
 
@@ -174,7 +171,7 @@ class Showing(models.Model):
 
 
 class Ranking(models.Model):
-    """A labeler's weak order over a slate. Its ranks are rows of Placing."""
+    """A labeler's weak order over a slate."""
 
     assignment = models.OneToOneField(Assignment, on_delete=models.PROTECT, related_name="ranking")
     note = models.TextField(_("note"), blank=True)
@@ -182,7 +179,7 @@ class Ranking(models.Model):
 
 
 class Placing(models.Model):
-    """A candidate's rating and rank. Rank 1 is best, equal ranks are ties, and ranks have no gaps."""
+    """Rank 1 is best, equal ranks are ties, and ranks have no gaps."""
 
     ranking = models.ForeignKey(Ranking, on_delete=models.CASCADE, related_name="placings")
     candidate = models.ForeignKey(Candidate, on_delete=models.PROTECT, related_name="placings")

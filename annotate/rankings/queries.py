@@ -13,17 +13,17 @@ from annotate.work.models import Assignment, Campaign, Task
 
 
 def prompts_of(campaign: Campaign) -> QuerySet[Prompt]:
-    """The pool's prompts, except those in quarantine. Each is ranked when it has enough completions."""
+    """The pool's prompts, except those in quarantine."""
     return Prompt.objects.filter(pool=campaign.pool_id, quarantined_at=None).order_by("id")
 
 
 def ready_prompts(campaign: Campaign) -> QuerySet[Prompt, tuple[int, int]]:
-    """Prompts without a task that have enough different completions: the id and the number of texts, by id.
+    """Ids of prompts without a task that have enough different completions, with the number of texts.
 
-    A slate is fixed when its task opens, so prompts with completions being sampled or imported wait.
+    Prompts wait for completions that are being sampled or imported, because a slate never changes.
     """
     has_task = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"), retired_at=None)
-    # The number of texts when they were last rejected as too similar. Try again when there are more.
+    # Try again when there are more texts than at the last rejection.
     judged = Slate.objects.filter(campaign=campaign, version=None, prompt=OuterRef("id")).values("texts")
     policies = _policies(campaign)
     on_its_way = SampleRequest.objects.filter(
@@ -47,7 +47,7 @@ def ready_prompts(campaign: Campaign) -> QuerySet[Prompt, tuple[int, int]]:
 
 
 def offers(campaign: Campaign, prompts: list[int]) -> dict[int, list[Offer]]:
-    """The completions that the slate of each prompt may include, by prompt id."""
+    """By prompt id."""
     by_prompt: dict[int, list[Offer]] = {prompt: [] for prompt in prompts}
     rows = (
         Completion.objects.filter(_by(_policies(campaign)), prompt__in=prompts)
@@ -67,17 +67,17 @@ def _policies(campaign: Campaign) -> list[int]:
 
 
 def _by(policies: list[int], path: str = "") -> Q:
-    """Match completions of these policies. Without policies, match all completions."""
+    """Without policies, match all completions."""
     return Q(**{f"{path}policy__in": policies}) if policies else Q()
 
 
 def earlier_ranking(assignment_id: int, labeler: User) -> Ranking | None:
-    """This labeler's earlier ranking for a sent-back slot."""
+    """For a sent-back slot."""
     return Ranking.objects.filter(assignment=assignment_id, assignment__labeler=labeler).first()
 
 
 def shown_to(assignment: Assignment) -> list[Candidate]:
-    """The candidates in the order that the assignment's labeler saw."""
+    """In the labeler's order."""
     order = Showing.objects.get(task=assignment.task_id, labeler=assignment.labeler_id).order
     candidates = {row.id: row for row in Candidate.objects.filter(task=assignment.task_id).select_related("completion")}
     return [candidates[candidate] for candidate in order]

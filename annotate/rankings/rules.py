@@ -13,11 +13,10 @@ from django.utils.translation import gettext_lazy as _
 from annotate.lib.refusals import Refusal
 from annotate.samples.gate import RESAMPLINGS, Flaw, Reading, flaw
 
-# The names of candidates for labelers, in the order shown.
+# Names of candidates, in the order shown.
 LETTERS = "ABCDEFGHI"
 RATINGS = range(1, 8)
 
-# Candidates of a slate.
 MIN_CANDIDATES, MAX_CANDIDATES = 4, 9
 
 Name = TypeVar("Name", bound=Hashable)
@@ -27,7 +26,7 @@ EQUAL_COMPLETIONS = _("At temperature 0, all completions are equal. Enter 1 comp
 
 
 class BadMix(Refusal):
-    """The mix is invalid. `part`: the index of the wrong part; None: the mix as a whole."""
+    """`part`: the index of the wrong part. None: the mix as a whole."""
 
     def __init__(self, message: str | Promise, part: int | None = None) -> None:
         super().__init__(str(message))
@@ -36,7 +35,7 @@ class BadMix(Refusal):
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A part of a mix: `count` completions of a policy, or of the policy that a stage's pointer names."""
+    """`count` completions of a policy, or of the policy that a stage's pointer names."""
 
     policy_id: int | None = None
     pointer: str = ""
@@ -48,7 +47,7 @@ class Share:
 
 
 def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
-    """Raises BadMix. No shares are valid: the campaign then ranks existing completions."""
+    """Raises BadMix. An empty mix is valid: the campaign ranks existing completions."""
     total = sum(share.count for share in shares)
     if shares and not MIN_CANDIDATES <= total <= MAX_CANDIDATES:
         raise BadMix(_("The parts add up to %(total)d completions. A slate has 4 to 9.") % {"total": total})
@@ -60,7 +59,7 @@ def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
 
 
 def part_seed(seed: int, place: int) -> int:
-    """The seed of a part's run, below 2**31. Equal parts must not sample equal texts."""
+    """Below 2**31. Equal parts must not sample equal texts."""
     return int.from_bytes(blake2b(f"{seed}\0{place}".encode(), digest_size=8).digest(), "big") % 2**31
 
 
@@ -76,10 +75,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The completions chosen for a slate, and the flaws of those left out.
-
-    `short`: for each part, how many further completions are worth sampling.
-    """
+    """A slate's completions, and the flaws of the others. `short`: how many more to sample for each part."""
 
     chosen: list[int]
     flaws: Counter[Flaw] = field(default_factory=Counter)
@@ -87,7 +83,7 @@ class Gathered:
 
     @property
     def why(self) -> Flaw:
-        """The most common flaw. Without any flaw there were too few different completions."""
+        """The most common flaw. Without flaws, there were too few different completions."""
         return max(Flaw, key=lambda flaw: self.flaws[flaw]) if self.flaws else Flaw.ALIKE
 
 
@@ -101,7 +97,7 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a slate: its completions, and how many the slate takes. `seeded`: another seed gives another text."""
+    """The slate takes `count` of `sampled`. `seeded`: another seed gives another text."""
 
     count: int
     sampled: Sequence[Sampled]
@@ -109,10 +105,9 @@ class Part:
 
 
 def gather(parts: Iterable[Part]) -> Gathered:
-    """Choose a slate for a mix: from each part in turn the first `count` completions that pass the gate.
+    """From each part, choose the first `count` completions that pass the gate.
 
-    Deterministic: of two similar completions, the earlier one stays. `short` excludes completions that have no attempt
-    left.
+    Deterministic: of two similar completions, the earlier one stays. `short` excludes those without an attempt left.
     """
     chosen: dict[int, Reading] = {}
     flaws: Counter[Flaw] = Counter()
@@ -134,10 +129,10 @@ def gather(parts: Iterable[Part]) -> Gathered:
 
 
 def slate(offers: Iterable[Offer], limit: int) -> Gathered:
-    """Choose at most `limit` existing completions for a slate, no two alike. Deterministic.
+    """Choose at most `limit` different completions. Deterministic.
 
-    Policies take turns, the newest first, so that the slate compares many policies in equal parts. One text may be
-    empty, because it cannot be sampled again here.
+    Policies take turns, newest first, so the slate compares them in equal parts. One text may be empty: it cannot be
+    sampled again here.
     """
     newest_first = sorted(offers, key=_newest_first)
     turns = deque(deque(texts) for _policy, texts in groupby(newest_first, key=lambda offer: offer.policy_id))
@@ -160,19 +155,19 @@ def _flaw(offer: Offer, chosen: Iterable[Reading]) -> Flaw | None:
 
 
 def _newest_first(offer: Offer) -> tuple[int, int, int, int]:
-    # Imported completions have no run and no k. They keep the order of their ids.
+    # Imported completions have no run and no k: order them by id.
     return -offer.policy_id, -(offer.run_id or 0), offer.k or 0, offer.completion_id
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A labeler's rating of a candidate, 1 (worst) to 7 (best), and its place, 1 for the best."""
+    """`rating`: 1 (worst) to 7. `place`: 1 for the best."""
 
     rating: int
     place: int
 
 
 def dense(places: Mapping[Name, int]) -> dict[Name, int]:
-    """Turn places into ranks without gaps: places 2, 2, 5 become ranks 1, 1, 2."""
+    """Places 2, 2, 5 become ranks 1, 1, 2."""
     ranks = {place: rank for rank, place in enumerate(sorted(set(places.values())), start=1)}
     return {name: ranks[place] for name, place in places.items()}

@@ -33,7 +33,7 @@ NO_POLICY = {
 
 
 class ResolvedPart(TypedDict):
-    """A part with the id of its policy, as `MixVersion.parts` stores it."""
+    """As `MixVersion.parts` stores it."""
 
     policy: int
     count: int
@@ -44,12 +44,12 @@ class ResolvedPart(TypedDict):
 
 
 def parts_of(campaign: Campaign) -> list[MixPart]:
-    """The parts of the campaign's mix. Empty: the campaign ranks existing completions."""
+    """Empty: the campaign ranks existing completions."""
     return list(MixPart.objects.filter(mix__campaign=campaign).order_by("place"))
 
 
 def pointed_at(part: MixPart | Share) -> Policy | None:
-    """The current policy of a part. None: its pointer was never set, or has no previous policy."""
+    """The part's policy now. None: its pointer has none."""
     if part.policy_id:
         return policy(part.policy_id)
     return (current_policy if part.pointer == Pointer.CURRENT else previous_policy)(part.stage)
@@ -68,7 +68,7 @@ def check_pointer(share: Share, number: int) -> None:
 
 
 def resolved(mix: Mix) -> list[ResolvedPart] | None:
-    """Resolve the pointers of a mix to policies. None: the mix has no parts, or a pointer has no policy."""
+    """None: the mix has no parts, or a pointer has no policy."""
     policies = [(part, pointed_at(part)) for part in parts_of(mix.campaign)]
     if not policies or not all(policy for _part, policy in policies):
         return None
@@ -102,7 +102,7 @@ def run_of_part(mix: Mix, version: MixVersion, place: int, part: ResolvedPart) -
 
 
 def opened_tasks(campaign: Campaign) -> QuerySet[Task]:
-    """Tasks that a labeler has had, or that have no free slot left."""
+    """Tasks that a labeler has had, or without a free slot."""
     slots = Assignment.objects.filter(task=OuterRef("id"))
     touched = slots.exclude(state=State.CANCELLED).exclude(state=State.OPEN, position__gte=0)
     free = slots.filter(state=State.OPEN)
@@ -110,7 +110,7 @@ def opened_tasks(campaign: Campaign) -> QuerySet[Task]:
 
 
 def sampled_slates(mix: Mix) -> QuerySet[Slate]:
-    """Slates whose sampling requests are all finished, oldest first."""
+    """Slates whose requests are all finished, oldest first."""
     pending = SampleRequest.objects.filter(
         run__portions__version=OuterRef("version"),
         prompt=OuterRef("prompt"),
@@ -122,11 +122,7 @@ def sampled_slates(mix: Mix) -> QuerySet[Slate]:
 
 @dataclass(frozen=True)
 class SampledSlates:
-    """The samples of some slates.
-
-    `runs`: by version id, in the order of the mix. `states` (of requests) and `sampled` (in the order of k): by run id
-    and prompt id.
-    """
+    """`runs`: by version id, in the order of the mix. `states` (of requests), `sampled`: by run id and prompt id."""
 
     runs: dict[int, list[SampleRun]]
     states: dict[tuple[int, int], str] = field(default_factory=dict)
@@ -158,7 +154,7 @@ class SampledSlates:
 
 
 def count_ahead(mix: Mix) -> int:
-    """Count prompts with a slate that is ready or being sampled. A replacement does not count twice."""
+    """Prompts with a slate that is ready or being sampled. A replacement does not count twice."""
     live = Slate.objects.filter(
         campaign=mix.campaign_id,
         state__in=[SlateState.READY, SlateState.SAMPLING],
@@ -169,7 +165,7 @@ def count_ahead(mix: Mix) -> int:
 
 
 def prompts_to_retry(mix: Mix, version: MixVersion) -> QuerySet[Slate, int]:
-    """Prompts without a slate because an earlier version's run failed or was cancelled."""
+    """Prompts whose run of an earlier version failed or was cancelled."""
     live = Task.objects.filter(campaign=mix.campaign_id, prompt=OuterRef("prompt"), retired_at=None)
     left = Slate.objects.filter(
         ~Exists(live),
@@ -183,7 +179,7 @@ def prompts_to_retry(mix: Mix, version: MixVersion) -> QuerySet[Slate, int]:
 
 
 def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
-    """The prompts that the mix has not sampled yet, in the campaign's order."""
+    """Prompts not sampled yet, in the campaign's order."""
     campaign = mix.campaign
     slates = Slate.objects.filter(campaign=campaign, version__isnull=False, prompt=OuterRef("id"))
     tasks = Task.objects.filter(campaign=campaign, prompt=OuterRef("id"), retired_at=None)
@@ -193,7 +189,7 @@ def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
     if campaign.order == Order.PRIORITY:
         left = left.order_by("-priority", "id")
     elif campaign.order == Order.RANDOM:
-        # The same order as in annotate/work/sql/filling.sql.
+        # As in annotate/work/sql/filling.sql.
         left = left.order_by(MD5(Concat(Value(f"{campaign.order_seed}:"), Cast("id", TextField()))), "id")
     else:
         left = left.order_by("id")
@@ -202,7 +198,7 @@ def next_prompts(mix: Mix) -> QuerySet[Prompt, int]:
 
 @dataclass(frozen=True)
 class Stall:
-    """Why sampling stopped: `run` was cancelled, or `fruitless` consecutive prompts made no slate."""
+    """`run` was cancelled, or `fruitless` consecutive prompts made no slate."""
 
     run: SampleRun | None = None
     fruitless: int = 0
@@ -224,7 +220,7 @@ def stall(mix: Mix, parts: list[ResolvedPart]) -> Stall | None:
 
 @dataclass(frozen=True)
 class SlateCounts:
-    """Numbers of unopened slates by state, and of prompts without a slate by reason."""
+    """Unopened slates by state, and prompts without a slate by reason."""
 
     ready: int
     sampling: int

@@ -1,7 +1,6 @@
-"""Slate supply: sample slates in advance from a campaign's mix, check them and open their tasks.
+"""Sample slates in advance from a campaign's mix, check them and open their tasks.
 
-A refill locks the mix's row, so workers refill a campaign one after another. It keeps all state in rows, so the next
-worker continues after a crash.
+A refill locks the mix, so workers take turns. All state is in rows, so the next worker continues after a crash.
 """
 
 from collections import defaultdict
@@ -31,8 +30,7 @@ from annotate.work.models import Campaign, Task
 from annotate.work.states import CampaignState
 
 BATCH = 200
-# How often a slate requests further completions. The worker has already resampled rejected ones, but it compares
-# completions only within a part of the mix.
+# How often a slate requests further completions. The worker resamples too, but compares only within a part of the mix.
 ROUNDS = 2
 
 
@@ -54,9 +52,8 @@ def save_mix(
     renew: bool,
     seed: int,
 ) -> Mix:
-    """Store the campaign's mix. An existing mix keeps its seed.
+    """Store the mix; an existing mix keeps its seed. `renew`: replace slates that nobody has opened.
 
-    With `renew`, a refill replaces slates that nobody has opened. Opened slates never change.
     Raises BadMix or MixFixed.
     """
     check_mix(shares, low=low, high=high)
@@ -75,19 +72,19 @@ def save_mix(
 
 
 def resume_sampling(*, campaign: Campaign, now: datetime) -> None:
-    """Resume sampling after a run was cancelled or too many consecutive prompts made no slate. Raises NoMix."""
+    """Resume after a `Stall`. Raises NoMix."""
     with transaction.atomic():
         mix = Mix.objects.select_for_update().filter(campaign=campaign).first()
         latest = slate_queries.latest_version(mix) if mix else None
         if not mix or not latest:
             raise NoMix
-        # A new version restarts the count of failures and replaces cancelled runs.
+        # A new version restarts the count and replaces cancelled runs.
         MixVersion.objects.create(mix=mix, parts=latest.parts, made_at=now)
         wake(FILL, campaign.pool_id)
 
 
 def revisit_prompts_from(*, campaign: Campaign, prompt_id: int) -> None:
-    """Move the cursor back to this prompt: a refill may have passed it while it was in quarantine."""
+    """A refill may have passed this prompt while it was in quarantine."""
     with transaction.atomic():
         mix = Mix.objects.select_for_update().filter(campaign=campaign).first()
         if mix and mix.reached >= prompt_id:
@@ -97,10 +94,7 @@ def revisit_prompts_from(*, campaign: Campaign, prompt_id: int) -> None:
 
 @contextmanager
 def retrying(*, run: SampleRun) -> Iterator[None]:
-    """Surround the retry of a run's failed prompts: their slates wait for completions again.
-
-    Lock the mixes before the run, as a refill does, to prevent a deadlock.
-    """
+    """Slates wait again for the retried prompts. Lock mixes before the run, as `refill` does, to prevent a deadlock."""
     mixes = Mix.objects.filter(versions__portions__run=run).values("id")
     list(Mix.objects.filter(id__in=mixes).order_by("id").select_for_update())
     yield
@@ -110,12 +104,12 @@ def retrying(*, run: SampleRun) -> Iterator[None]:
 
 
 def refill(*, campaign: Campaign, now: datetime) -> int:
-    """Open the slates whose completions are all sampled, and request more if fewer than `Mix.low` are left.
+    """Open the sampled slates, and request more if fewer than `Mix.low` are left.
 
     Return the number of decided prompts. Idempotent and safe to run concurrently.
     """
     with transaction.atomic():
-        # Take this lock before those of the runs. `add_tasks` takes it too, but too late.
+        # Take this lock before those of the runs. `add_tasks` takes it too late.
         keep_quarantine(campaign.pool_id)
         mix = Mix.objects.select_for_update().select_related("campaign").get(campaign=campaign)
         _notice_opened(mix)
@@ -128,7 +122,7 @@ def refill(*, campaign: Campaign, now: datetime) -> int:
 
 
 def _notice_opened(mix: Mix) -> None:
-    """Mark newly opened slates as used, and delete the replacements that were being sampled for them."""
+    """Mark opened slates as used, and delete replacements that are being sampled for them."""
     opened = slate_queries.opened_tasks(mix.campaign)
     slates = Slate.objects.filter(campaign=mix.campaign)
     slates.filter(Exists(opened.filter(id=OuterRef("task"))), state=SlateState.READY).update(state=SlateState.USED)
@@ -136,7 +130,7 @@ def _notice_opened(mix: Mix) -> None:
 
 
 def _decide(mix: Mix, now: datetime) -> int:
-    """Open, give up or extend the slates that are sampled. Return the number of decided prompts."""
+    """Open, give up or extend sampled slates. Return the number of decided prompts."""
     slates = list(slate_queries.sampled_slates(mix)[:BATCH])
     if not slates:
         return 0
@@ -165,7 +159,7 @@ def _decide(mix: Mix, now: datetime) -> int:
 
 
 def _stopped(found: slate_queries.SampledSlates, slate: Slate, runs: Iterable[SampleRun]) -> Why | None:
-    """Why the slate lacks a part. A slate needs all parts that the manager chose."""
+    """A slate needs all parts that the manager chose."""
     states = {found.states.get((run.id, slate.prompt_id)) for run in runs}
     if RequestState.CANCELLED in states:
         return Why.CANCELLED
@@ -181,7 +175,7 @@ def _give_up(slate: Slate, why: Why) -> None:
 
 
 def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[int]], now: datetime) -> int:
-    """Open tasks and return their number. Retire the prompts' older tasks, except opened and claimed ones."""
+    """Open tasks and return their number. Retire older tasks, except opened and claimed ones."""
     if not slates:
         return 0
     older = Task.objects.filter(campaign=campaign, prompt__in=slates, retired_at=None).values_list("id", flat=True)
@@ -197,9 +191,9 @@ def _open(campaign: Campaign, slates: dict[int, Slate], chosen: dict[int, list[i
 
 
 def _replace_stale(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
-    """Sample new slates for prompts whose unopened slate comes from another version of the mix.
+    """Sample new slates for prompts whose unopened slate has another version of the mix.
 
-    The old slates stay open until the new ones are ready, so no labeler waits.
+    Old slates stay open until the new ones are ready, so no labeler waits.
     """
     slates = Slate.objects.filter(campaign=mix.campaign)
     if not slates.filter(state__in=[SlateState.READY, SlateState.SAMPLING], version__isnull=False).exists():
@@ -230,7 +224,7 @@ def _request_slates(mix: Mix, parts: list[ResolvedPart], now: datetime) -> None:
     if mix.campaign.order in slate_queries.BY_ID and fresh:
         mix.reached = fresh[-1]
     elif len(again) + len(fresh) < missing:
-        # The pool is exhausted: do not scan it again until it gets a new prompt.
+        # The pool is exhausted: scan it again only after it gets a new prompt.
         newest = Prompt.objects.filter(pool=mix.campaign.pool_id).aggregate(newest=Max("id"))["newest"]
         mix.reached = newest or 0
     mix.save(update_fields=["reached"])

@@ -4,16 +4,16 @@ from django.utils.translation import gettext_lazy as _
 
 class SlateState(models.TextChoices):
     SAMPLING = "sampling", _("Being sampled")
-    # Its task exists, and no labeler has opened it.
+    # No labeler has opened its task.
     READY = "ready", _("Ready")
     USED = "used", _("Opened")
-    # A newer slate replaced it before a labeler opened it.
+    # A newer slate replaced it.
     RETIRED = "retired", _("Replaced")
     NONE = "none", _("No slate")
 
 
 class Why(models.TextChoices):
-    """Why a prompt has no slate. The first three are those of gate.Flaw."""
+    """The first three are those of gate.Flaw."""
 
     ALIKE = "alike", _("The completions are too much alike.")
     CUT_OFF = "cut_off", _("The completions are cut off at the length limit.")

@@ -1,5 +1,3 @@
-"""Manager pages for the slates of a campaign: the mix and the slate supply."""
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render

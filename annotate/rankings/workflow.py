@@ -1,4 +1,4 @@
-"""The rankings workflow: labelers rate and rank the candidates of a slate without knowing their policies."""
+"""Labelers rate and rank the candidates of a slate without knowing their policies."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -31,7 +31,7 @@ CUT_OFF = _("Cut off at the length limit")
 
 @dataclass(frozen=True)
 class Card:
-    """A candidate as a labeler sees it: without its policy."""
+    """A candidate without its policy."""
 
     letter: str
     text: str
@@ -72,7 +72,7 @@ class Rankings(Workflow):
         slate_supply.revisit_prompts_from(campaign=campaign, prompt_id=min(prompts))
 
     def ran_out(self, *, campaign: Campaign) -> None:
-        """Sample more slates now, because a labeler is waiting."""
+        """Sample now: a labeler is waiting."""
         wake(FILL, campaign.pool_id)
 
     def campaigns_with(self, *, policy: Policy) -> QuerySet[Campaign]:
@@ -117,7 +117,7 @@ class Rankings(Workflow):
     accept = staticmethod(accept)
 
     def answer(self, *, assignment: Assignment) -> Context:
-        """The ranks with their candidates, best first, under the letters that the labeler saw."""
+        """Ranks with their candidates, best first, under the labeler's letters."""
         ranking = assignment.ranking
         shown = queries.shown_to(assignment)
         letters = {candidate.id: (letter, candidate) for letter, candidate in zip(LETTERS, shown, strict=False)}

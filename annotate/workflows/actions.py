@@ -1,4 +1,4 @@
-"""Actions that involve the campaign's workflow. Pages, API and commands share them."""
+"""Actions that involve the campaign's workflow."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -38,10 +38,7 @@ def create_campaign(
     settings: Mapping[str, object] | None = None,
     **columns: Any,
 ) -> Campaign:
-    """Create a draft. `columns`: of Campaign; `settings`: of the workflow's settings.
-
-    Raises NoSuchWorkflow or NameTaken.
-    """
+    """Create a draft. `columns`: of Campaign. Raises NoSuchWorkflow or NameTaken."""
     if workflow not in WORKFLOWS:
         raise NoSuchWorkflow
     with transaction.atomic():
@@ -56,9 +53,9 @@ def create_campaign(
 def change_campaign(
     *, campaign: Campaign, now: datetime, settings: Mapping[str, object] | None = None, **columns: Any
 ) -> Campaign:
-    """Change the given columns and settings. A changed overlap adds or cancels slots of existing tasks.
+    """Change the given values. In large campaigns, a worker completes a change of overlap.
 
-    For large campaigns, a worker completes that. Raises CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
+    Raises CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
     """
     with transaction.atomic():
         if settings:
@@ -72,10 +69,7 @@ def change_campaign(
 
 
 def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Campaign:
-    """Open, pause, reopen or close a campaign. A worker creates the tasks of an open one.
-
-    Raises NoSuchMove, NothingPublished or NobodyMayWork.
-    """
+    """Raises NoSuchMove, NothingPublished or NobodyMayWork."""
     with transaction.atomic():
         campaign = campaigns.change_state(campaign=campaign, to=to, now=now)
         if to == CampaignState.OPEN:
@@ -84,7 +78,7 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
 
 
 def settings_of(campaign: Campaign) -> CampaignSettings:
-    """The row of the workflow's settings. LookupError: the workflow has none."""
+    """LookupError: the workflow has none."""
     model = workflow_of(campaign).settings_model
     if model is None:
         raise LookupError(f"the workflow {campaign.workflow} has no settings of its own")
@@ -119,7 +113,7 @@ def decide(
 ) -> Assignment:
     """Accept an answer or send it back. `read_at`: when the text that the reviewer read was submitted.
 
-    Raises Moved if the labeler has replaced that text, and what accepting or sending back raises.
+    Raises Moved if the labeler replaced that text.
     """
     with transaction.atomic():
         review.hold_as_read(assignment_id=assignment.id, submitted_at=read_at)
@@ -130,7 +124,7 @@ def decide(
 
 
 def release(*, prompt: Prompt, by: User | None, now: datetime, instead: bool = False) -> Prompt:
-    """Release a prompt from quarantine and create its tasks. Raises what quarantine.release raises."""
+    """Release a prompt from quarantine and create its tasks."""
     with transaction.atomic():
         prompt = quarantine.release(prompt_id=prompt.id, by=by, now=now, readmit=readmit, instead=instead)
         wake(FILL, prompt.pool_id)
@@ -142,7 +136,7 @@ def readmit(campaign: Campaign, prompts: list[int]) -> QuerySet[Prompt] | None:
 
 
 def retry_failed(*, run: SampleRun) -> int:
-    """Retry the failed prompts of a run and return their number. Raises what runs.retry_failed raises."""
+    """Return the number of prompts."""
     with transaction.atomic(), ExitStack() as surrounding:
         for workflow in WORKFLOWS.values():
             surrounding.enter_context(workflow.retrying(run=run))
@@ -157,6 +151,6 @@ def campaigns_with(policy: Policy) -> QuerySet[Campaign]:
 
 
 def campaign_of(run: SampleRun) -> Campaign | None:
-    """The campaign whose workflow started this run. None: a manager started it."""
+    """The campaign that started this run. None: a manager did."""
     campaigns = (workflow.campaign_of(run=run) for workflow in WORKFLOWS.values())
     return next((campaign for campaign in campaigns if campaign), None)

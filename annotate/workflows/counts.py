@@ -1,4 +1,4 @@
-"""The numbers of a campaign. Those of large campaigns are cached: counting 3 million answers takes a second."""
+"""Numbers of campaigns, cached for large ones: counting 3 million answers takes a second."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from annotate.work.queries import Progress
 from annotate.work.states import CampaignState, State
 from annotate.workflows.table import workflow_of
 
-# Cache the numbers of campaigns with more answers than this.
+# In answers or prompts.
 LARGE = 100_000
 CACHED = timedelta(hours=1)
-# The section that refreshes itself accepts cached numbers of this age.
+# For the section that refreshes itself.
 FRESH = timedelta(seconds=15)
 
 
@@ -39,7 +39,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class CampaignNumbers:
-    """`prompts`: those that get a task; None: the campaign creates no tasks from prompts now. `tasks`: of prompts."""
+    """`prompts` get a task; None: this campaign needs none now. `tasks`: of prompts."""
 
     progress: Progress
     labelers: dict[int, Counts]
@@ -57,7 +57,6 @@ class CampaignNumbers:
 
 
 def numbers_of(campaign: Campaign, *, now: datetime, max_age: timedelta) -> CampaignNumbers:
-    """Return the cached numbers if they are younger than `max_age`, else count."""
     cached = cast(CampaignNumbers | None, cache.get(_key(campaign)))
     return cached if cached and now - cached.counted_at < max_age else count(campaign, now=now)
 
@@ -80,12 +79,12 @@ def count(campaign: Campaign, *, now: datetime) -> CampaignNumbers:
 
 
 def _tasks(campaign: Campaign) -> int:
-    """The tasks of prompts, except those whose prompt is in quarantine."""
+    """Without tasks whose prompt is in quarantine."""
     return campaign.tasks.filter(prompt__isnull=False, retired_at=None, held_at=None).count()
 
 
 def progress(campaigns: Iterable[Campaign], *, now: datetime) -> dict[int, Progress]:
-    """By campaign id, for a list. One query for all campaigns whose numbers are not cached."""
+    """By campaign id, with one query for all campaigns that are not cached."""
     by_key = {_key(campaign): campaign for campaign in campaigns}
     cached = {
         by_key[key].id: cast(CampaignNumbers, numbers).progress for key, numbers in cache.get_many(by_key).items()
@@ -99,19 +98,19 @@ def progress(campaigns: Iterable[Campaign], *, now: datetime) -> dict[int, Progr
 
 
 def _key(campaign: Campaign) -> str:
-    # With the state, because a closed campaign needs other numbers than an open one.
+    # A closed campaign needs other numbers than an open one.
     return f"campaign-numbers:{campaign.id}:{campaign.state}"
 
 
 def counts_in(campaign: Campaign) -> dict[int, Counts]:
-    """The numbers of each labeler in the campaign, without skips, by labeler id."""
+    """By labeler id, without skips."""
     return counts_by(Assignment.objects.filter(campaign=campaign), Skip.objects.none(), by="labeler")
 
 
 def counts_by(
     assignments: QuerySet[Assignment], skips: QuerySet[Skip], *, by: str, skips_by: str = ""
 ) -> dict[int, Counts]:
-    """Group by a column of the assignments, and by `skips_by` (default: the same) of the skips. Two queries."""
+    """Group assignments by a column, and skips by `skips_by` (default: the same). Two queries."""
     answers: dict[int, dict[str, int]] = {}
     # Count(*) by state reads only an index; counting ids would read the rows.
     for key, state, number in (

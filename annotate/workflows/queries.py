@@ -6,7 +6,7 @@ from annotate.workflows.table import WORKFLOWS
 
 
 def titles(assignments: Sequence[Assignment]) -> dict[int, str]:
-    """Titles of answers whose tasks have no prompt, by assignment id. At most one query per workflow."""
+    """For answers without a prompt, by assignment id. At most one query per workflow."""
     by_workflow: dict[str, list[Assignment]] = defaultdict(list)
     for assignment in assignments:
         if assignment.task.prompt_id is None:

@@ -1,4 +1,4 @@
-"""The table of workflows. To add a workflow, add its object here (docs/architecture.md has the recipe)."""
+"""Add each new workflow here (see docs/architecture.md)."""
 
 from django.http import Http404
 

@@ -13,17 +13,17 @@ from annotate.workflows.table import workflow_of
 
 log = logging.getLogger(__name__)
 
-# After this many new tasks, PostgreSQL needs new statistics.
+# PostgreSQL then needs new statistics.
 LARGE_FILL = 50_000
-# Seconds to wait for another transaction's lock.
+# Wait for another transaction's lock.
 RETRY_SECONDS = 0.01
 
 
 @shared_task(name="workflows.fill_campaigns")
 def fill_campaigns(pool_id: int | None = None) -> None:
-    """Create missing tasks of open campaigns. Match the slots of open and paused campaigns to a changed overlap.
+    """Create missing tasks, and match slots to a changed overlap.
 
-    Idempotent and safe to run concurrently: unique indexes and the lock on the campaign's row prevent duplicates.
+    Idempotent and safe to run concurrently: unique indexes and the campaign's lock prevent duplicates.
     """
     states = [CampaignState.OPEN, CampaignState.PAUSED]
     campaigns = Campaign.objects.filter(state__in=states).select_related("pool").order_by("id")
@@ -31,13 +31,13 @@ def fill_campaigns(pool_id: int | None = None) -> None:
         campaigns = campaigns.filter(pool=pool_id)
     for campaign in campaigns:
         try:
-            # Each step commits, so another worker can continue after a crash.
+            # Each step commits, so another worker can continue.
             while campaign.matched_to is not None and filling.match_overlap(campaign=campaign, now=timezone.now()):
                 time.sleep(RETRY_SECONDS)
             if campaign.state == CampaignState.OPEN:
                 _fill(campaign)
         except Exception:
-            # An error in one campaign must not stop the others.
+            # The other campaigns must continue.
             log.exception("campaign %s could not be filled", campaign.id)
 
 

@@ -1,5 +1,3 @@
-"""Template filters that ask a campaign's workflow."""
-
 from collections.abc import Mapping
 
 from django import template
@@ -18,7 +16,7 @@ def workflow_label(campaign: Campaign) -> Words:
 
 @register.filter
 def untitled(campaign: Campaign) -> Words:
-    """What lists show for a task of the campaign that has no prompt."""
+    """The title of a task without a prompt."""
     return workflow_of(campaign).untitled
 
 
