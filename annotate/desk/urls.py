@@ -1,24 +1,24 @@
 from django.urls import URLPattern, URLResolver, include, path
 
-from annotate.desk import views
+from annotate.desk.views import answers, home, tasks
 from annotate.workflows.table import WORKFLOWS
 
 app_name = "desk"
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", views.home, name="home"),
-    path("campaigns/<int:campaign_id>/next/", views.next_task, name="next"),
-    path("campaigns/<int:campaign_id>/ahead/", views.ahead, name="ahead"),
-    path("campaigns/<int:campaign_id>/guideline/", views.guideline, name="guideline"),
-    path("tasks/<int:assignment_id>/", views.task, name="task"),
-    path("tasks/<int:assignment_id>/submit/", views.submit, name="submit"),
-    path("tasks/<int:assignment_id>/draft/", views.draft, name="draft"),
-    path("tasks/<int:assignment_id>/renew/", views.renew, name="renew"),
-    path("tasks/<int:assignment_id>/skip/", views.skip, name="skip"),
-    path("tasks/<int:assignment_id>/release/", views.release, name="release"),
-    path("tasks/<int:assignment_id>/resume/", views.resume, name="resume"),
+    path("", home.home, name="home"),
+    path("campaigns/<int:campaign_id>/next/", home.next_task, name="next"),
+    path("campaigns/<int:campaign_id>/ahead/", tasks.ahead, name="ahead"),
+    path("campaigns/<int:campaign_id>/guideline/", home.guideline, name="guideline"),
+    path("tasks/<int:assignment_id>/", tasks.task, name="task"),
+    path("tasks/<int:assignment_id>/submit/", tasks.submit, name="submit"),
+    path("tasks/<int:assignment_id>/draft/", tasks.draft, name="draft"),
+    path("tasks/<int:assignment_id>/renew/", tasks.renew, name="renew"),
+    path("tasks/<int:assignment_id>/skip/", tasks.skip, name="skip"),
+    path("tasks/<int:assignment_id>/release/", tasks.release, name="release"),
+    path("tasks/<int:assignment_id>/resume/", answers.resume, name="resume"),
     *(path("tasks/<int:assignment_id>/", include(list(workflow.task_urls))) for workflow in WORKFLOWS.values()),
-    path("preview/", views.preview, name="preview"),
-    path("answers/", views.answers, name="answers"),
-    path("answers/<int:assignment_id>/", views.answer, name="answer"),
-    path("answers/<int:assignment_id>/undo/", views.undo, name="undo"),
+    path("preview/", tasks.preview, name="preview"),
+    path("answers/", answers.answers, name="answers"),
+    path("answers/<int:assignment_id>/", answers.answer, name="answer"),
+    path("answers/<int:assignment_id>/undo/", answers.undo, name="undo"),
 ]

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 
 
 class NoStore:
-    """Forbid caching unless a view allows it (desk.views.task), so that Back shows no page after a logout."""
+    """Forbid caching unless a view allows it (desk.views.tasks.task), so that Back shows no page after a logout."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,6 +1,5 @@
-from typing import Any
-
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from annotate.accounts import queries as accounts
@@ -74,8 +73,8 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
             "labelers": _("If you choose people here, only they may work in the campaign. Cohorts then do not matter."),
         }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, data: QueryDict | None = None, *, instance: Campaign | None = None) -> None:
+        super().__init__(data, instance=instance)
         draft = self.instance.state == CampaignState.DRAFT
         for name in list(self.fields):
             if not (draft or name in CHANGEABLE):
@@ -101,7 +100,7 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
         groups = [(title, [self[name] for name in names if name in self.fields]) for title, names in GROUPS]
         return [(title, fields) for title, fields in groups if fields]
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> dict[str, object]:
         values = super().clean() or {}
         cohorts = values.get("cohorts", self.instance.cohorts)
         if not {"cohorts", "labelers"} & set(self.errors) and not cohorts and not values["labelers"]:

@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotate.demonstrations.models import Demonstration
-from annotate.desk.views import UNDONE
+from annotate.desk.views.answers import UNDONE
 from annotate.instructions.actions import become_prompt, sweep
 from annotate.instructions.models import Instruction
 from annotate.rankings.models import Placing, Ranking
