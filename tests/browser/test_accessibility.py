@@ -19,7 +19,7 @@ from annotate.desk import queries as desk
 from tests import factories as make
 from tests.browser.conftest import Visitor
 from tests.browser.world import World, reviewable
-from tests.test_doors import PAGES
+from tests.test_doors import PAGES, PARAMETERS
 
 pytestmark = pytest.mark.browser
 
@@ -121,7 +121,7 @@ def ours(world: World) -> Iterator[Address]:
     for name, entry in PAGES:
         role = next(role for role in Role if role in entry.callback.door)
         user = {Role.LABELER: world.ada, Role.REVIEWER: world.rea, Role.MANAGER: world.mia}[role]
-        needed = {key: known[key] for key in entry.pattern.regex.groupindex}
+        needed = {key: known[key] for key in PARAMETERS[entry]}
         variants = [needed | more for more in VARIANTS.get(name, lambda world: [{}])(world)]
         urls = [reverse(name, kwargs=variant) for variant in variants]
         urls += [f"{urls[0]}?{query}" for query in QUERIES.get(name, [])]
@@ -190,7 +190,7 @@ def test_every_page_of_an_empty_platform_is_accessible_and_fits(transactional_db
     addresses = []
     for name, entry in PAGES:
         user = people[next(role for role in Role if role in entry.callback.door)]
-        if not entry.pattern.regex.groupindex and is_page(user, reverse(name)):
+        if not PARAMETERS[entry] and is_page(user, reverse(name)):
             addresses.append(Address(user, reverse(name)))
     assert complaints(addresses, visit, 390, "dark") == []
 

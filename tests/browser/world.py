@@ -25,10 +25,9 @@ from annotate.samples import runs as sampling
 from annotate.samples.models import Completion, FinishReason, Origin, Policy, SampleRun, Stage
 from annotate.samples.spec import PolicySpec
 from annotate.work import drafts, leases, review, submitting
-from annotate.work.campaigns import change_campaign, change_state, create_campaign
 from annotate.work.models import Assignment, Campaign, SkipReason
 from annotate.work.states import CampaignState, State
-from annotate.workflows.actions import decide
+from annotate.workflows.actions import change_campaign, change_state, create_campaign, decide
 from annotate.workflows.table import workflow_of
 from exports.actions import request_export
 from exports.leases import run as run_export
@@ -279,8 +278,8 @@ def _guidelines(by: User, now: datetime) -> list[Guideline]:
 
 def _campaigns(pool: Pool, guideline: Guideline, by: User, now: datetime) -> dict[str, Campaign]:
     target = create_pool(name="Instructions by labelers", now=now)
-    instructions = {"workflow": "instructions", "target_pool": target, "review_percent": 100}
-    briefs = instructions | {"rewrite_pool": False}
+    instructions = {"workflow": "instructions", "settings": {"target_pool": target}, "review_percent": 100}
+    briefs = instructions | {"settings": {"target_pool": target, "rewrite_pool": False}}
     given: dict[str, dict[str, Any]] = {
         "demonstrations": {"workflow": "demonstrations", "review_percent": 100, "overlap": 2},
         "rankings": {"workflow": "rankings", "review_percent": 100, "overlap": 2},
@@ -330,7 +329,7 @@ def _qualifications(holder: User, campaign: Campaign) -> list[Qualification]:
         for name, description in given
     ]
     change_work(user=holder, languages=["en", "pt-BR"], qualifications=made[:1], daily_cap=40)
-    change_campaign(campaign=campaign, qualifications=made[:1])
+    change_campaign(campaign=campaign, now=timezone.now(), qualifications=made[:1])
     return made
 
 

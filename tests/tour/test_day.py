@@ -92,7 +92,7 @@ def look_at_agreement(browser: Browser, platform: Platform) -> None:
         page.get_by_role("link", name="Agreement").first.click()
         # Two labelers ranked one slate; the page says how many that is, and that it is too few to go by.
         expect(page.get_by_role("row", name="labeler · labeler2")).to_be_visible()
-        expect(page.get_by_text("fewer than 20 shared prompts")).to_be_visible()
+        expect(page.get_by_text("An interval needs 20")).to_be_visible()
 
 
 def export(browser: Browser, platform: Platform, folder) -> dict[str, str]:
