@@ -4,7 +4,7 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError
 
-from annotate.work import actions, leases
+from annotate.work import filling, leases
 from annotate.work.models import Event
 from tests import databases
 from tests import factories as make
@@ -22,7 +22,7 @@ def begin_a_task() -> None:
     campaign, labeler = make.campaign(), make.user()
     make.acknowledge(labeler, campaign)
     make.prompt(campaign.pool)
-    actions.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
+    filling.add_tasks(campaign=campaign, prompts=campaign.pool.prompts.all(), now=make.NOW)
     leases.claim(campaign_id=campaign.id, labeler=labeler, now=make.NOW)
 
 

@@ -430,7 +430,7 @@ def test_a_mix_says_what_slates_are_sampled_from_and_how_they_stand(api):
     assert str(POLICY_OR_POINTER) in str(api("put", path, {"parts": [both]}, status=400))
     pointed = {"pointer": "current", "stage": "sft", "count": 2}
     body = {"parts": [{"policy": policy.id, "count": 2}, pointed], "low": 3, "high": 5, "seed": 8, "renew": True}
-    assert "is current yet" in str(api("put", path, body, status=409))
+    assert "has no current policy" in str(api("put", path, body, status=409))
     policies.move_current(stage="sft", policy=policy, by=None, now=make.NOW)
     made = api("put", path, body)
     assert [(part["policy"], part["pointer"], part["count"]) for part in made["parts"]] == [

@@ -180,7 +180,7 @@ def test_a_task_that_went_to_somebody_else_meanwhile(sit):
     at.page.get_by_role("link", name="Back to work").click()
     box = at.page.get_by_role("region", name="Answers in this browser")
     expect(box).to_contain_text(f"was not submitted. {refusals.LeaseLost.message}")
-    box.get_by_text("Your text").click()
+    box.get_by_text("Your text", exact=True).click()
     expect(box.get_by_role("textbox")).to_have_value(TEXT)
     box.get_by_role("button", name="Discard it").click()
     expect(box).to_be_hidden()

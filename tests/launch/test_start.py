@@ -161,7 +161,7 @@ def test_a_machine_without_python_is_told(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("bin/start: Python 3.11 was not found; install it")
+    assert done.stderr.startswith("bin/start: Python 3.11 was not found. Install it")
     assert done.stderr.count("\n") == 1
 
 
