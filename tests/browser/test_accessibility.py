@@ -94,6 +94,7 @@ VARIANTS: dict[str, Callable[[World], list[dict[str, Any]]]] = {
     "studio:campaign": lambda world: each("campaign_id", world.campaigns.values()),
     "studio:campaign-mix": lambda world: each("campaign_id", [world.campaigns["rankings"]]),
     "studio:campaign-slates": lambda world: each("campaign_id", [world.campaigns["rankings"]]),
+    "studio:campaign-briefs": lambda world: each("campaign_id", [world.campaigns["plain"]]),
     "studio:campaign-edit": lambda world: each("campaign_id", [world.campaigns["draft"], world.campaigns["rewriting"]]),
     "studio:campaign-state": moves,
     "studio:stopped": lambda world: each("campaign_id", [world.campaigns["paused"], world.campaigns["rankings"]]),
