@@ -10,6 +10,7 @@ EXPORTS: tuple[WorkflowExport, ...] = (
 
 # Several workflows may write to one file. PPO prompts come from pools.
 FILES = tuple(dict.fromkeys([*(file for export in EXPORTS for file in export.files), ppo.FILE]))
+CONTENTS = (*(export.contents for export in EXPORTS), ppo.CONTENTS)
 STATISTICS = tuple(dict.fromkeys([*(number for export in EXPORTS for number in export.statistics), ppo.STATISTIC]))
 
 

@@ -22,7 +22,7 @@ from exports.agreement.queries import Covered, measurable_campaigns, report
 from exports.forms import AgreementForm, ExportForm
 from exports.manifest import PROMPT_COUNTS, Manifest
 from exports.models import Export, ExportState
-from exports.table import STATISTICS
+from exports.table import CONTENTS, STATISTICS
 
 CONTENT_TYPES = {"jsonl": "application/jsonl", "json": "application/json", "md": "text/markdown; charset=utf-8"}
 
@@ -43,7 +43,8 @@ def new(request: HttpRequest) -> HttpResponse:
             campaigns=form.cleaned_data["campaigns"], by=person(request), now=timezone.now()
         )
         return redirect("exports:export", export.id)
-    return render(request, "exports/new.html", {"form": form, "any": queries.exportable_campaigns().exists()})
+    context = {"form": form, "any": queries.exportable_campaigns().exists(), "contents": CONTENTS}
+    return render(request, "exports/new.html", context)
 
 
 @require_safe

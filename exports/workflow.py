@@ -66,6 +66,8 @@ class WorkflowExport:
     statistics: tuple[Statistic, ...]
     answers: FindAnswers
     rows: MakeRows
+    # What the export page says about the rows.
+    contents: Promise
     # Contains %(name)s, the campaign.
     unanswered: Promise
     reasons: tuple[Reason, ...] = ()

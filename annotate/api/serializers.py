@@ -1,7 +1,7 @@
 """Turn JSON into values, and rows into JSON. Serializers save nothing: views pass the values to actions."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -164,6 +164,8 @@ class PolicySerializer(serializers.ModelSerializer[Policy]):
 
     class Meta:
         model = Policy
+        # The action says that a policy exists already, and what to do.
+        validators: ClassVar[list[object]] = []
         fields = ["id", *FIELDS, "reproducible", "probe", "created_at"]
         extra_kwargs: dict[str, Values] = {
             **{name: {"help_text": about.help} for name, about in FIELDS.items()},

@@ -56,16 +56,13 @@ def measurable_campaigns() -> QuerySet[Campaign]:
 
 
 class NotMeasurable(Refusal):
-    """Its workflow has no agreement."""
+    words = _("“%(name)s” has no agreement: it is measured on rankings, and the workflow here is %(workflow)s.")
 
 
 def check_measurable(campaign: Campaign) -> None:
     """Raises NotMeasurable."""
     if not export_of(campaign).ranked:
-        raise NotMeasurable(
-            _("“%(name)s” is not a ranking campaign (kind of work: %(kind)s). Agreement is measured on rankings.")
-            % {"name": campaign.name, "kind": workflow_of(campaign).label}
-        )
+        raise NotMeasurable(NotMeasurable.words % {"name": campaign.name, "workflow": workflow_of(campaign).label})
 
 
 def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPORTED) -> Report:

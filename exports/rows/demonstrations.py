@@ -44,5 +44,6 @@ EXPORT = WorkflowExport(
     statistics=(sft.STATISTIC,),
     answers=answers,
     rows=rows,
+    contents=_("SFT: accepted demonstrations."),
     unanswered=_("“%(name)s” has no answers yet."),
 )

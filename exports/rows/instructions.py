@@ -52,6 +52,7 @@ EXPORT = WorkflowExport(
     statistics=(sft.STATISTIC,),
     answers=answers,
     rows=rows,
+    contents=_("SFT: K examples of each accepted few-shot instruction with K query/response pairs."),
     unanswered=_("“%(name)s” has no answers yet."),
     reasons=(
         Reason(

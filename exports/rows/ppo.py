@@ -27,6 +27,7 @@ FILE = TrainingFile(
     rule="PPO: customers' prompts of the campaigns' pools, equal prompts once.",
     sources=(Source.CUSTOMER,),
 )
+CONTENTS = _("PPO: customers' prompts.")
 STATISTIC = Statistic("ppo_prompts", FILE, _("PPO prompts"))
 
 

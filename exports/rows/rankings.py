@@ -298,6 +298,7 @@ EXPORT = WorkflowExport(
     ),
     answers=answers,
     rows=rows,
+    contents=_("RM: accepted rankings, each with its pairs, without ties and without pairs of two equal texts."),
     unanswered=_("“%(name)s” has no rankings yet."),
     ranked=ranked,
     facts={"tie_rule": "dropped", "pair_weight": "1/C(K,2)"},

@@ -8,6 +8,8 @@ from django.core.files.storage import storages
 from django.urls import reverse
 
 from annotate.accounts.models import Role, User
+from annotate.demonstrations.workflow import DEMONSTRATIONS
+from exports.agreement.queries import NotMeasurable
 from exports.models import Export, ExportState
 from exports.queries import unanswered
 from tests import factories as make
@@ -256,7 +258,7 @@ def test_few_prompts_are_called_insufficient(manager, day):
 
 
 def test_agreement_without_anything_to_compare_says_what_to_do(manager, db):
-    assert "There is no ranking campaign yet" in manager.get(reverse("exports:agreement")).content.decode()
+    assert 'data-fact="no-agreement"' in manager.get(reverse("exports:agreement")).content.decode()
     make.campaign("rankings", name="New")
     assert "“New” has no rankings yet." in manager.get(reverse("exports:agreement")).content.decode()
 
@@ -287,7 +289,8 @@ def test_agreement_is_about_exported_rankings_unless_others_are_chosen(manager, 
 
 def test_a_campaign_of_another_kind_is_not_said_to_be_missing(manager, day):
     page = manager.get(reverse("exports:agreement"), {"campaign": day.demonstrations.id}).content.decode()
-    assert "“demonstrations of today” is not a ranking campaign" in page
+    said = NotMeasurable.words % {"name": day.demonstrations.name, "workflow": DEMONSTRATIONS.label}
+    assert said in page
     assert "available choices" not in page
 
 

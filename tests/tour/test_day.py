@@ -47,22 +47,36 @@ def demonstrate(browser: Browser, platform: Platform) -> None:
 
 
 def rank(browser: Browser, platform: Platform) -> None:
-    for login in ("labeler", "labeler2"):
-        with at_work(browser, platform, login, platform.password("labeler")) as page:
-            begin(page, "Rank completions")
-            number = candidates(page)
-            # A tie for the first place.
-            places = [1, 1, *range(2, number)]
-            rank_by_keys(page, places, [6, 6, *[3] * (number - 2)])
-            submit_and_stop(page)
+    rank_one(browser, platform, "labeler")
+    # The first labeler may have prefetched another task. It comes back to the front of the queue, so the second labeler
+    # gets it before the one that the two share.
+    for _ in range(2):
+        rank_one(browser, platform, "labeler2")
+        if shared_slates(platform):
+            break
+    assert shared_slates(platform) == 1
     rankings = platform.rows("SELECT array_agg(p.rank ORDER BY p.rank) FROM rankings_placing p GROUP BY p.ranking_id")
-    assert [ranks[:3] for (ranks,) in rankings] == [[1, 1, 2]] * 2
-    assert (
-        platform.value(
-            "SELECT count(DISTINCT task_id) FROM work_assignment a JOIN rankings_ranking r ON r.assignment_id = a.id"
-        )
-        == 1
-    )
+    assert {tuple(ranks[:3]) for (ranks,) in rankings} == {(1, 1, 2)}
+
+
+def rank_one(browser: Browser, platform: Platform, login: str) -> None:
+    with at_work(browser, platform, login, platform.password("labeler")) as page:
+        begin(page, "Rank completions")
+        number = candidates(page)
+        # A tie for the first place.
+        places = [1, 1, *range(2, number)]
+        rank_by_keys(page, places, [6, 6, *[3] * (number - 2)])
+        submit_and_stop(page)
+
+
+def shared_slates(platform: Platform) -> int:
+    """The number of slates that two labelers have ranked."""
+    return platform.value("""
+        SELECT count(*) FROM (
+            SELECT FROM work_assignment slot JOIN rankings_ranking ranking ON ranking.assignment_id = slot.id
+            GROUP BY slot.task_id HAVING count(*) = 2
+        ) AS shared
+    """)
 
 
 def write_an_instruction(browser: Browser, platform: Platform) -> None:
