@@ -16,11 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from playwright.sync_api import Browser, expect, sync_playwright
 from pytest_django import DjangoDbBlocker
 
+from annotate.launch.check import find_browser
 from tests.databases import empty_tables, migrated_template
 
 pytest_plugins = ["tests.no_silent_skips"]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER_FLAGS = (
     "--no-sandbox",  # as root Chromium has none
     "--disable-gpu",
@@ -88,7 +88,7 @@ def browser() -> Iterator[Browser]:
 
     For a module, because Playwright keeps an event loop in this thread, and other modules run their own.
     """
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = find_browser()
     assert found, "Chromium is not installed; bin/test installs it where it may"
     # Playwright runs an event loop in this thread, which Django would take for code that must not block.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"

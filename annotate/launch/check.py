@@ -26,6 +26,8 @@ from annotate.launch.start import keeper
 from annotate.launch.supervisor import Supervisor, end_with_parent
 from annotate.launch.surroundings import make_folders
 
+# The headless shell takes half the processor time of the whole browser, for the same pages.
+SHELL = "chromium-headless-shell"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # Tests mostly wait for browsers and workers. Tests of one file share processes. tests/conftest.py puts slow files
 # first.
@@ -101,8 +103,13 @@ def _run(arguments: list[str], var: Path) -> bool:
 
 def require_programs() -> None:
     """No test is ever skipped, so install what they need. Raises Refused."""
+    if not find_shell() and may_install_packages():
+        try:
+            install_packages(SHELL)
+        except Refused as refusal:
+            say(f"Without {SHELL} the tests take longer: {refusal}")
     missing = []
-    if not any(map(shutil.which, BROWSERS)):
+    if not find_browser():
         missing.append("chromium")
     if not shutil.which("redis-server"):
         missing.append("redis-server")
@@ -115,6 +122,18 @@ def require_programs() -> None:
         install_packages(*missing)
     elif missing:
         raise Refused(f"the tests need {' and '.join(missing)}. Install that and run bin/test again.")
+
+
+def find_browser() -> str | None:
+    """The path of a Chromium for the tests."""
+    return find_shell() or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def find_shell() -> str | None:
+    """Also finds the one of `playwright install`."""
+    of_playwright = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache/ms-playwright")
+    downloaded = of_playwright.glob("chromium_headless_shell-*/*/*headless*shell")
+    return shutil.which(SHELL) or next((str(path) for path in downloaded if os.access(path, os.X_OK)), None)
 
 
 def _run_stage(stage: Stage, environment: Mapping[str, str]) -> Outcome:

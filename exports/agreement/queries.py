@@ -20,6 +20,10 @@ from exports.table import EXPORTS, export_of
 # Without answers that were sent back, because their labelers change them.
 JUDGED = (State.SUBMITTED, State.ACCEPTED)
 
+NO_AGREEMENT = gettext_lazy(
+    "“%(name)s” has no agreement: it is measured on rankings, and the workflow here is %(workflow)s."
+)
+
 
 class Covered(models.TextChoices):
     EXPORTED = "exported", gettext_lazy("those that an export contains")
@@ -56,13 +60,13 @@ def measurable_campaigns() -> QuerySet[Campaign]:
 
 
 class NotMeasurable(Refusal):
-    words = _("“%(name)s” has no agreement: it is measured on rankings, and the workflow here is %(workflow)s.")
+    """Its workflow has no agreement."""
 
 
 def check_measurable(campaign: Campaign) -> None:
     """Raises NotMeasurable."""
     if not export_of(campaign).ranked:
-        raise NotMeasurable(NotMeasurable.words % {"name": campaign.name, "workflow": workflow_of(campaign).label})
+        raise NotMeasurable(NO_AGREEMENT % {"name": campaign.name, "workflow": workflow_of(campaign).label})
 
 
 def report(*, campaign: Campaign, rule: TieRule, covered: Covered = Covered.EXPORTED) -> Report:

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from annotate.demonstrations.workflow import DEMONSTRATIONS
 from annotate.pools.models import Split
 from annotate.work.states import State
-from exports.agreement.queries import NotMeasurable
+from exports.agreement.queries import NO_AGREEMENT
 from exports.queries import NoSuchCampaign, named_campaigns
 from tests import factories as make
 from tests.exports import answers
@@ -133,7 +133,7 @@ def test_agreement_is_about_the_rankings_that_an_export_contains_unless_others_a
 def test_agreement_of_a_campaign_of_another_kind_says_so(answered):
     with pytest.raises(CommandError) as refusal:
         called("agreement", "demonstrations of today")
-    said = NotMeasurable.words % {"name": "demonstrations of today", "workflow": DEMONSTRATIONS.label}
+    said = NO_AGREEMENT % {"name": "demonstrations of today", "workflow": DEMONSTRATIONS.label}
     assert said in str(refusal.value)
 
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from annotate.accounts.models import Role, User
 from annotate.demonstrations.workflow import DEMONSTRATIONS
-from exports.agreement.queries import NotMeasurable
+from exports.agreement.queries import NO_AGREEMENT
 from exports.models import Export, ExportState
 from exports.queries import unanswered
 from tests import factories as make
@@ -289,7 +289,7 @@ def test_agreement_is_about_exported_rankings_unless_others_are_chosen(manager, 
 
 def test_a_campaign_of_another_kind_is_not_said_to_be_missing(manager, day):
     page = manager.get(reverse("exports:agreement"), {"campaign": day.demonstrations.id}).content.decode()
-    said = NotMeasurable.words % {"name": day.demonstrations.name, "workflow": DEMONSTRATIONS.label}
+    said = NO_AGREEMENT % {"name": day.demonstrations.name, "workflow": DEMONSTRATIONS.label}
     assert said in page
     assert "available choices" not in page
 
