@@ -6,5 +6,9 @@ export function pointAt(field, shown = field) {
   field.focus({ preventScroll: true });
   // Of what is higher than the room for it, the beginning counts.
   const block = shown.getBoundingClientRect().height > innerHeight / 2 ? "start" : "center";
-  shown.scrollIntoView({ block, behavior: "instant" });
+  const scroll = () => shown.scrollIntoView({ block, behavior: "instant" });
+  scroll();
+  // If a smooth scroll was under way, Chromium adds its part since the last frame to the new position. So repeat it when
+  // that scroll has ended.
+  requestAnimationFrame(() => requestAnimationFrame(scroll));
 }

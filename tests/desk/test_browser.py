@@ -325,14 +325,17 @@ def test_enter_of_an_input_method_submits_nothing(request, sit, kind):
     assert sent == []
 
 
+COVERED_BY_NOTHING = """(field) => {
+  const { left, top, width, height } = field.getBoundingClientRect();
+  const there = [0.1, 0.5].map((part) => document.elementFromPoint(left + width / 2, top + height * part));
+  return there.some((one) => (field.closest("label") ?? field).contains(one));
+}"""
+
+
 def seen(field):
     """The field has the focus, and no bar covers it."""
     expect(field).to_be_focused()
-    assert field.evaluate("""(field) => {
-      const { left, top, width, height } = field.getBoundingClientRect();
-      const there = [0.1, 0.5].map((part) => document.elementFromPoint(left + width / 2, top + height * part));
-      return there.some((one) => (field.closest("label") ?? field).contains(one));
-    }""")
+    field.page.wait_for_function(COVERED_BY_NOTHING, arg=field.element_handle())
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -444,6 +447,17 @@ def test_the_first_missing_candidate_is_pointed_at(sit, rankings, by, width):
     bar = page.locator("[data-incomplete]")
     expect(bar).to_contain_text(re.compile("Rate D, E, F,? and G. Place D, E, F,? and G."))
     assert not Placing.objects.exists()
+
+
+def test_a_missing_candidate_is_in_sight_also_if_the_page_was_still_scrolling(sit, rankings):
+    _me, page = sit(rankings(texts=tuple(f"Text {letter}. " * 400 for letter in "abcdefg")))
+    begin(page)
+    throttle = page.context.new_cdp_session(page)
+    throttle.send("Emulation.setCPUThrottlingRate", {"rate": 10})
+    for _ in range(6):
+        press(page, "Escape", "a", "5", "b", "5", "c", "5", "r", "a", "1", "b", "2", "c", "3", "Control+Enter")
+        seen(page.locator("[name=rating-D]").first)
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
 
 
 def test_letters_go_on_from_the_list_of_places_that_an_incomplete_submit_pointed_at(sit, rankings):
