@@ -21,6 +21,9 @@ from annotate.work.workflow import Typed
 PAGE_FIELDS = frozenset({"csrfmiddlewaretoken", "submit_key", "then", "active"})
 
 
+NO_REASON = _("Choose a reason. It helps to improve the task or the guideline.")
+
+
 class SkipForm(forms.Form):
     prefix = "skip"  # the task's form is on the same page
 
@@ -28,7 +31,7 @@ class SkipForm(forms.Form):
         label=_("Why do you skip it?"),
         choices=SkipReason.choices,
         widget=forms.RadioSelect,
-        error_messages={"required": _("Choose a reason. It helps to improve the task or the guideline.")},
+        error_messages={"required": NO_REASON},
     )
     note = NoteField(label=_("Note"), longest=2000, rows=3, help_text=_("For the people who run this campaign."))
 

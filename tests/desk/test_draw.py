@@ -256,10 +256,10 @@ def test_why_an_instruction_became_no_prompt_shows_with_the_verdict(labeler, ins
     me, reviewer = labeler(campaign), make.user("reviewer")
     held = me.take(campaign)
     me.submit(held, **form)
-    assert "Not in the pool" not in me.get("answer", held.id).content.decode()
+    assert 'data-fact="no-prompt"' not in me.get("answer", held.id).content.decode()
     accept_instruction(assignment_id=held.id, reviewer=reviewer, comment="", now=timezone.now())
     assert Instruction.objects.get().refusal
-    assert "Not in the pool" in me.get("answer", held.id).content.decode()
+    assert 'data-fact="no-prompt"' in me.get("answer", held.id).content.decode()
 
 
 def badge(me, held):

@@ -31,7 +31,7 @@ def test_a_new_version_shows_what_changed_since_the_one_i_know(labeler, demonstr
     me = labeler(campaign)
     publish(campaign.guideline, "Be helpful, honest and harmless.")
     page = me.get("guideline", campaign.id).content.decode()
-    assert "Changes since version 1" in page
+    assert 'id="changes"' in page
     assert "<del>truthful</del><ins>honest</ins>" in page
     assert "What is new" in page
 

@@ -1,5 +1,6 @@
 import pytest
 from django.db import transaction
+from django.urls import reverse
 
 from annotate.accounts.models import Cohort, User
 from annotate.work import review
@@ -69,7 +70,7 @@ def test_an_empty_desk_says_so(labeler):
 def test_a_guideline_not_yet_acknowledged_comes_before_the_work(labeler, demonstrations):
     campaign = demonstrations()
     page = labeler().get("home").content.decode()
-    assert "Read the guideline" in page
+    assert reverse("desk:guideline", args=[campaign.id]) in page
     assert f"/desk/campaigns/{campaign.id}/next/" not in page
 
 

@@ -59,7 +59,7 @@ def test_a_blocked_export_is_unblocked_from_its_own_page(manager, blocked, ask):
     assert row.state == ExportState.FAILED
     assert row.leaks == [{"prompt": made.id, "twin": customers.id, "reason": QuarantineReason.EQUAL_EXAMPLE}]
     page = words(manager.get(reverse("exports:export", args=[row.id])))
-    assert "On both sides of the split" in page
+    assert 'data-fact="leaks"' in page
     address = reverse("exports:quarantine", args=[row.id])
     assert f'action="{address}"' in page
     for prompt in (customers, made):

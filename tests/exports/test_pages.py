@@ -133,7 +133,7 @@ def test_asking_for_an_export_makes_a_row_and_shows_it(manager, day):
     assert set(row.campaigns.all()) == {day.demonstrations, day.rankings}
     assert (row.state, row.created_by.username) == (ExportState.WAITING, "grace")
     page = manager.get(response.url).content.decode()
-    assert "Waiting for a worker" in page
+    assert f'data-state="{ExportState.WAITING}"' in page
 
 
 @pytest.mark.parametrize("campaigns", [[], ["x"], [10**30]])
@@ -251,9 +251,10 @@ def test_few_prompts_are_called_insufficient(manager, day):
     slate = day.slate(day.prompt("One."), "ABCD")
     for person in (day.labeler, make.user()):
         answers.ranking(slate, person, [1, 2, 3, 4])
-    page = manager.get(reverse("exports:agreement")).content.decode()
-    assert "Insufficient data: 1 prompt was ranked by two" in page
-    assert "1 of them has a pair that counts. An interval needs 20." in page
+    response = manager.get(reverse("exports:agreement"))
+    page, whole = response.content.decode(), response.context["report"].whole
+    assert "data-insufficient" in page
+    assert (whole.prompts, whole.countable) == (1, 1)
     assert "100.0 %" in page
 
 

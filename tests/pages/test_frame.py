@@ -44,7 +44,7 @@ def test_the_page_of_a_broken_server_needs_nothing_of_it() -> None:
 def test_a_form_without_its_token_is_told_what_to_do() -> None:
     response = Client(enforce_csrf_checks=True).post("/", {"text": "x"})
     assert response.status_code == 403
-    assert "This form is out of date" in response.content.decode()
+    assert 'data-fact="out-of-date"' in response.content.decode()
 
 
 @pytest.mark.browser

@@ -31,7 +31,7 @@ def test_a_new_guideline_begins_with_a_draft(studio, manager):
     draft = queries.draft_version(guideline)
     assert (draft.number, draft.body, draft.created_by) == (1, "Be kind.", manager)
     page = words(studio.get(address("guideline", guideline)))
-    assert "Version 1 is a draft" in page
+    assert 'data-fact="draft"' in page
     assert "Be kind." in page
 
 

@@ -100,7 +100,7 @@ def test_long_lists_keep_their_filter_from_page_to_page(studio, filled):
 def test_an_empty_pool_says_what_to_do(studio):
     pool = make.pool()
     page = words(studio.get(reverse("studio:pool", args=[pool.id])))
-    assert "The pool is empty" in page
+    assert 'data-fact="empty-pool"' in page
     assert reverse("studio:import-new", args=[pool.id]) in page
 
 
