@@ -12,7 +12,7 @@ TEXT = f"""# Training files
 file, and a column has one type. This is version {SCHEMA_VERSION} of the columns; manifests name their version.
 
 A message is `{{"role": ..., "content": ...}}`. This page is generated: after a change of the columns run
-`manage.py training_files > docs/training-files.md`.
+`DEBUG=1 .venv/bin/python manage.py training_files > docs/training-files.md`.
 """
 TYPES: dict[object, str] = {str: "text", int: "integer", float: "number", Messages: "messages"}
 

@@ -12,7 +12,7 @@ from exports.splits import Leak
 
 
 class Command(BaseCommand):
-    help = "Write the SFT, RM and PPO training files of campaigns, with their manifest, into a folder."
+    help = "Write the training files of campaigns, with their manifest, into a folder."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("campaigns", nargs="+", metavar="CAMPAIGN", help="name or id of the campaign")
