@@ -249,6 +249,8 @@ def overflowing(page: Page) -> list[str]:
 
 def barriers(page: Page) -> list[str]:
     """What axe finds, as lines."""
+    # Where a page has scrolled to a fault, the action bar may cover part of a button, which axe calls too small.
+    page.evaluate("scrollTo({ top: 0, behavior: 'instant' })")
     rules = Axe().run(page, options=AXE).response["violations"]
     return [f"{rule['id']}: {node['html'][:160]}" for rule in rules for node in rule["nodes"]]
 
