@@ -130,7 +130,7 @@ def find_browser() -> str | None:
 
 
 def find_shell() -> str | None:
-    """Also finds the one of `playwright install`."""
+    """Also finds the shell that `playwright install` downloads."""
     of_playwright = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache/ms-playwright")
     downloaded = of_playwright.glob("chromium_headless_shell-*/*/*headless*shell")
     return shutil.which(SHELL) or next((str(path) for path in downloaded if os.access(path, os.X_OK)), None)

@@ -8,7 +8,7 @@ export function pointAt(field, shown = field) {
   const block = shown.getBoundingClientRect().height > innerHeight / 2 ? "start" : "center";
   const scroll = () => shown.scrollIntoView({ block, behavior: "instant" });
   scroll();
-  // If a smooth scroll was under way, Chromium adds its part since the last frame to the new position. So repeat it when
-  // that scroll has ended.
+  // If a smooth scroll was running, Chromium adds to the new position what that scroll did since the last frame. The first
+  // call ends the smooth scroll, so a second one reaches the right position.
   requestAnimationFrame(() => requestAnimationFrame(scroll));
 }

@@ -196,7 +196,7 @@ def test_every_page_of_an_empty_platform_is_accessible_and_fits(transactional_db
 
 
 def complaints(addresses: list[Address], visit: Callable[..., Visitor], width: int, scheme: str) -> list[str]:
-    """axe sees the pages in this scheme, all other checks also see them in the other one."""
+    """axe checks the pages in this scheme. All other checks run in both schemes."""
     visitors: dict[User | None, Visitor] = {}
     found = []
     for address in addresses:
