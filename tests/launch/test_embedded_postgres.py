@@ -98,6 +98,31 @@ def test_stop_is_clean_and_may_be_repeated(var: Path) -> None:
     assert "database system is shut down" in (var / "log/postgres.log").read_text()
 
 
+def test_a_stop_during_the_recovery_from_a_crash_ends(tmp_path: Path) -> None:
+    connection = psycopg2.connect(ensure_running(tmp_path))
+    os.kill(connection.info.backend_pid, signal.SIGKILL)
+    wait_until(lambda: "database system was interrupted" in (tmp_path / "log/postgres.log").read_text())
+    stop(tmp_path)
+    log = (tmp_path / "log/postgres.log").read_text()
+    assert "received fast shutdown request" in log
+    assert "immediate shutdown" not in log
+    assert log.rstrip().endswith("database system is shut down")
+
+
+def test_a_server_that_cannot_write_its_checkpoint_is_ended_and_keeps_what_was_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(ensure_running(tmp_path), "CREATE TABLE kept (number int); INSERT INTO kept VALUES (7) RETURNING number")
+    server = pid_of(tmp_path)
+    (checkpointer,) = [child for child in psutil.Process(server).children() if "checkpointer" in child.cmdline()[0]]
+    checkpointer.suspend()
+    monkeypatch.setitem(embedded_postgres.SECONDS_TO_STOP, "fast", 1)
+    stop(tmp_path)
+    wait_until(lambda: not alive(server))
+    assert ask(ensure_running(tmp_path), "SELECT number FROM kept") == (7,)
+    stop(tmp_path)
+
+
 CANARY = "Dear diary, my canary sings"
 FAILING = [
     "INSERT INTO texts (body) VALUES (%(text)s)",  # is there already: the detail quotes the key
