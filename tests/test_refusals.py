@@ -6,6 +6,7 @@ in `message` or `__str__`, or each place that makes one gives them.
 
 import ast
 import importlib
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -57,8 +58,15 @@ class Module:
             found |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
         return found
 
-    def nodes(self, kind: Any) -> Iterator[Any]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, kind))
+    def nodes(self, kind: type[ast.AST]) -> list[Any]:
+        return self._by_kind[kind]
+
+    @cached_property
+    def _by_kind(self) -> dict[type[ast.AST], list[ast.AST]]:
+        found = defaultdict(list)
+        for node in ast.walk(self.tree):
+            found[type(node)].append(node)
+        return found
 
     def meaning(self, expression: ast.expr) -> str:
         """The full name that a name or `module.name` stands for; as it is written where it is not one of ours."""

@@ -170,7 +170,7 @@ def test_downloads_that_are_not_read_hold_nobody(site: Site) -> None:
 
 def test_a_slow_download_comes_whole(site: Site) -> None:
     """It takes longer than a request may, but it moves."""
-    with connect(site, download(site), window=65536) as slow:
+    with connect(site, download(site), window=2**19) as slow:
         head, _blank, body = slow.recv(4096).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         received, began = hashlib.sha256(body), time.monotonic()
