@@ -160,7 +160,7 @@ def test_candidates_are_rated_and_ranked_where_single_keys_are_switched_off(page
     expect(page.locator("[data-order]")).to_have_text("B > A = D > C = E")
     tab_to(page, page.get_by_role("button", name="Submit and stop"))
     press(page, "Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     assert ranks(world) == {"A": 2, "B": 1, "C": 3, "D": 2, "E": 3}
 
 
@@ -176,7 +176,7 @@ def test_a_prompt_is_rewritten(page, world):
     page.keyboard.type("Open")
     tab_to(page, page.get_by_role("button", name="Submit and stop"))
     press(page, "Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     written = Instruction.objects.get(assignment__labeler=world.ben)
     assert (written.text, written.reasons, written.category) == (
         "What is a toad, and what is it not?",
@@ -203,7 +203,7 @@ def test_an_instruction_with_pairs_is_written(page, world):
     tab_to(page, page.get_by_role("combobox", name="Use case"))
     page.keyboard.type("Other")
     press(page, "Control+Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     written = Instruction.objects.get(assignment__labeler=world.ben)
     assert [pair["response"] for pair in written.pairs] == ["2", "4", "6", "8"]
 
@@ -220,7 +220,7 @@ def test_a_refused_form_says_what_is_missing_and_lets_one_go_on(page, world):
     tab_to(page, answer)
     page.keyboard.type("Now there is something.")
     press(page, "Control+Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
 
 
 def test_a_task_is_skipped_with_a_reason(page, world):

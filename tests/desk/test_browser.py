@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from annotate.accounts import actions as accounts
 from annotate.accounts.models import Role
 from annotate.demonstrations.models import Demonstration
+from annotate.desk.views.tasks import SUBMITTED
 from annotate.instructions.actions import add_briefs
 from annotate.instructions.forms import NOTHING_CHANGED, PAIRS_INCOMPLETE, RESPONSE_MISSING
 from annotate.instructions.models import Instruction, Reason
@@ -69,7 +70,7 @@ def test_a_demonstration_by_keyboard_alone(sit, demonstrations):
     expect(page.locator("#length")).to_have_text("4 words, 26 characters")
     first = page.url
     press(page, "Control+Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     assert page.url != first
     assert Demonstration.objects.get().text == "One line.\nAnd **another**."
 
@@ -99,7 +100,7 @@ def test_a_ranking_by_keyboard_alone(sit, rankings):
         press(page, letter, place)
     expect(page.locator("[data-order]")).to_have_text("A = C > B > D")
     press(page, "Control+Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     order = Showing.objects.get(labeler=me.user).order
     placed = {row.candidate_id: (row.rating, row.rank) for row in Placing.objects.all()}
     assert [placed[candidate] for candidate in order] == [(7, 1), (3, 2), (7, 1), (1, 3)]
@@ -116,7 +117,7 @@ def test_a_rewriting_by_keyboard_alone_with_its_changes_shown(sit, instructions)
     press(page, "Tab", "Tab", "Space")
     expect(page.get_by_label(str(Reason.UNDERSPECIFIED.label))).to_be_checked()
     press(page, "Control+Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     row = Instruction.objects.get()
     assert (row.text, row.reasons) == ("Write a poem about a frog, number 0.", ["underspecified"])
 
@@ -175,7 +176,7 @@ def test_what_is_typed_after_a_submit_goes_into_the_next_text_and_nothing_else_h
     first = page.url
     page.get_by_label("Your answer").fill("One answer")
     way(page)
-    expect(page.get_by_text("Submitted.").locator("visible=true")).to_have_count(1)
+    expect(page.get_by_text(str(SUBMITTED)).locator("visible=true")).to_have_count(1)
     answer = page.get_by_label("Your answer")
     expect(answer).to_be_focused()
     assert page.evaluate("[scrollY, location.hash]") == [0, ""]
@@ -223,7 +224,7 @@ def test_what_is_typed_after_a_rewriting_goes_into_the_next_one(sit, instruction
     page.get_by_label(str(Reason.UNDERSPECIFIED.label)).check()
     page.get_by_role("heading", name="Your changes").click()
     by_mouse(page)
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     expect(page.get_by_label("Instruction")).to_be_focused()
 
 
@@ -250,7 +251,7 @@ def test_what_is_typed_while_an_answer_is_on_its_way_means_nothing(request, sit,
     assert guideline.evaluate("one => one.open") == was_open
     assert page.locator(".is-selected").all_inner_texts() == chosen
     held[0].continue_()
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -409,7 +410,7 @@ def test_incomplete_pairs_are_pointed_at(sit, by):
     expect(bar).to_be_hidden()
     assert sent == []
     by(page)
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     assert len(Instruction.objects.get().pairs) == 2
 
 
@@ -472,7 +473,7 @@ def test_letters_go_on_from_the_list_of_places_that_an_incomplete_submit_pointed
     expect(page.locator("[name=place-B]")).to_have_value("2")
     expect(page.locator("[name=rating-B]:checked")).to_have_value("5")
     press(page, "Control+Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
 
 
 def few_shot():
@@ -496,7 +497,7 @@ def test_a_few_shot_instruction_with_pairs_added_and_removed(sit):
     page.get_by_role("button", name="Remove 2").click()
     page.get_by_label("Use case").select_option("other")
     press(page, "Control+Enter")
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
     assert [(pair["query"], pair["response"]) for pair in Instruction.objects.get().pairs] == [
         ("1", "2"),
         ("3", "4"),

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from annotate.accounts.models import Qualification
 from annotate.demonstrations.models import Demonstration
+from annotate.desk.views.tasks import SUBMITTED
 from annotate.instructions.models import Instruction
 from annotate.rankings.models import Ranking
 from annotate.work import filling, leases, refusals, slots
@@ -46,7 +47,7 @@ def test_after_the_last_task_home_says_that_nothing_is_left(labeler, demonstrati
     me = labeler(campaign)
     response = me.submit(me.take(campaign), text="An answer")
     page = me.client.get(response.url).content.decode()
-    assert "Submitted." in page
+    assert str(SUBMITTED) in page
     assert str(refusals.NothingLeft.message) in page
 
 
@@ -400,7 +401,7 @@ def test_submitted_is_said_once_where_the_same_submit_came_twice(labeler, demons
     held, key = me.take(campaign), uuid4()
     for _ in range(2):
         response = me.submit(held, key=key, text="An answer")
-    assert [str(message) for message in me.client.get(response.url).context["messages"]] == ["Submitted."]
+    assert [str(message) for message in me.client.get(response.url).context["messages"]] == [str(SUBMITTED)]
 
 
 def expire() -> None:

@@ -109,18 +109,27 @@ def test_a_stop_during_the_recovery_from_a_crash_ends(tmp_path: Path) -> None:
     assert log.rstrip().endswith("database system is shut down")
 
 
+def checkpointers(server: int) -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process(server).children():
+        try:
+            found += [child] if any("checkpointer" in word for word in child.cmdline()) else []
+        except psutil.Error:  # a connection's process has ended
+            continue
+    return found
+
+
 def test_a_server_that_cannot_write_its_checkpoint_is_ended_and_keeps_what_was_committed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    var: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask(ensure_running(tmp_path), "CREATE TABLE kept (number int); INSERT INTO kept VALUES (7) RETURNING number")
-    server = pid_of(tmp_path)
-    (checkpointer,) = [child for child in psutil.Process(server).children() if "checkpointer" in child.cmdline()[0]]
-    checkpointer.suspend()
+    ask(ensure_running(var), "CREATE TABLE kept (number int); INSERT INTO kept VALUES (7) RETURNING number")
+    server = pid_of(var)
+    wait_until(lambda: checkpointers(server))
+    checkpointers(server)[0].suspend()
     monkeypatch.setitem(embedded_postgres.SECONDS_TO_STOP, "fast", 1)
-    stop(tmp_path)
+    stop(var)
     wait_until(lambda: not alive(server))
-    assert ask(ensure_running(tmp_path), "SELECT number FROM kept") == (7,)
-    stop(tmp_path)
+    assert ask(ensure_running(var), "SELECT number FROM kept") == (7,)
 
 
 CANARY = "Dear diary, my canary sings"

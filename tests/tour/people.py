@@ -45,7 +45,7 @@ def begin(page: Page, campaign: str) -> None:
 
 def submit_and_stop(page: Page) -> None:
     page.get_by_role("button", name="Submit and stop").click()
-    expect(page.get_by_text("Submitted.")).to_be_visible()
+    expect(page.locator("[data-undo]")).to_be_visible()
 
 
 def rank_by_keys(page: Page, places: Sequence[int], ratings: Sequence[int]) -> None:

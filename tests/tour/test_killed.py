@@ -29,7 +29,7 @@ def test_gunicorn_killed_between_a_submit_and_its_answer_loses_and_doubles_nothi
             eventually(lambda: answers(platform))
             # The person sees an error or nothing, and presses the button again: the same page, the same key.
             page.get_by_role("button", name="Submit and stop").click()
-            expect(page.get_by_text("Submitted.")).to_be_visible()
+            expect(page.locator("[data-undo]")).to_be_visible()
             stored = platform.value("SELECT count(*) FROM demonstrations_demonstration WHERE text = %s", text)
             assert stored == 1
 

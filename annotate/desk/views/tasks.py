@@ -31,7 +31,7 @@ from annotate.workflows.table import workflow_of
 # Characters. A longer text would block a web worker.
 PREVIEWED = 200_000
 
-
+SUBMITTED = gettext_lazy("Submitted.")
 NOT_A_DRAFT = gettext_lazy("The draft is not a JSON object of form fields. Load the task again.")
 
 
@@ -120,7 +120,7 @@ def submit(request: HttpRequest, assignment_id: int) -> HttpResponse:
         can_undo = assignment.campaign.undo_minutes > 0
         undo_address = reverse("desk:undo", args=[submission.assignment.id]) if can_undo else None
         return JsonResponse({"next": _after_submit(request, assignment, now).url, "undo": undo_address})
-    say_once(request, _("Submitted."))
+    say_once(request, str(SUBMITTED))
     # Without JavaScript, the address gives the next text field the focus.
     field = "#id_text" if workflow.writes_text else ""
     return _after_submit(request, assignment, now, field)
