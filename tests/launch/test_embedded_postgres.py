@@ -122,14 +122,14 @@ def checkpointers(server: int) -> list[psutil.Process]:
 def test_a_server_that_cannot_write_its_checkpoint_is_ended_and_keeps_what_was_committed(
     var: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask(ensure_running(var), "CREATE TABLE kept (number int); INSERT INTO kept VALUES (7) RETURNING number")
+    ask(ensure_running(var), "CREATE TABLE finished (number int); INSERT INTO finished VALUES (7) RETURNING number")
     server = pid_of(var)
     wait_until(lambda: checkpointers(server))
     checkpointers(server)[0].suspend()
     monkeypatch.setitem(embedded_postgres.SECONDS_TO_STOP, "fast", 1)
     stop(var)
     wait_until(lambda: not alive(server))
-    assert ask(ensure_running(var), "SELECT number FROM kept") == (7,)
+    assert ask(ensure_running(var), "SELECT number FROM finished") == (7,)
 
 
 CANARY = "Dear diary, my canary sings"
