@@ -26,6 +26,7 @@ from annotate.launch.bootstrap import (
 )
 from annotate.launch.start import services
 from tests.conftest import free_port
+from tests.databases import migrated_cluster
 from tests.launch.processes import of_folder, wait_until
 
 
@@ -108,6 +109,9 @@ def test_logs_exports_and_messages_are_for_this_account_alone(tmp_path: Path, um
         (var / name).parent.mkdir(parents=True, mode=0o755)
         (var / name).write_text("a text\n")
         (var / name).chmod(0o644)
+    if umask:
+        # The other case also creates the database.
+        migrated_cluster(var)
     process = command(var, "--web-only", "--no-demo", "--port", str(free_port()), umask=umask)
     read_until("Ctrl-C stops everything", process)
     process.send_signal(signal.SIGINT)
@@ -239,6 +243,7 @@ def stop(process: "subprocess.Popen[str]") -> str:
 def test_passwords_of_the_demonstration_are_printed_once_and_its_logins_kept_from_other_machines(
     tmp_path: Path,
 ) -> None:
+    migrated_cluster(tmp_path)
     port = str(free_port())
     process = command(tmp_path, "--web-only", "--port", port)
     said = read_until("Ctrl-C stops everything", process)

@@ -4,6 +4,7 @@ import random
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 import pytest
@@ -15,6 +16,31 @@ from tests.tour.platform import Platform, eventually
 pytestmark = pytest.mark.browser
 
 
+@dataclass(frozen=True)
+class KilledRun:
+    """A sampling run that lost its worker. `completions`: how many it shall have."""
+
+    id: int
+    completions: int
+
+
+@pytest.fixture(scope="module")
+def killed_run(browser: Browser, platform: Platform) -> KilledRun:
+    """The dead worker's lease ends by itself while other tests run; nobody has to look after it."""
+    with at_work(browser, platform, "manager") as page:
+        page.goto("/studio/runs/new/")
+        page.get_by_label("Pool").select_option(label="Demonstration prompts")
+        page.get_by_label("Completions per prompt").fill("9")
+        page.get_by_role("button", name="Start the run").click()
+        run = platform.value("SELECT max(id) FROM samples_samplerun")
+        wanted = platform.value("SELECT count(*) * 9 FROM samples_samplerequest WHERE run_id = %s", run)
+        eventually(lambda: stored(platform, run) > 0.2 * wanted, seconds=90)
+        assert platform.kill("-Q sampling")
+        assert stored(platform, run) < wanted
+    return KilledRun(run, wanted)
+
+
+@pytest.mark.usefixtures("killed_run")
 def test_gunicorn_killed_between_a_submit_and_its_answer_loses_and_doubles_nothing(
     browser: Browser, platform: Platform
 ):
@@ -46,21 +72,15 @@ def test_what_was_typed_survives_the_browser_and_the_server(browser: Browser, pl
         expect(page.get_by_label("Your answer")).to_have_value("Half a sentence, and then")
 
 
-def test_the_sampling_worker_killed_in_a_run_goes_on_where_it_was(browser: Browser, platform: Platform):
+def test_the_sampling_worker_killed_in_a_run_goes_on_where_it_was(
+    browser: Browser, platform: Platform, killed_run: KilledRun
+):
     with at_work(browser, platform, "manager") as page:
-        page.goto("/studio/runs/new/")
-        page.get_by_label("Pool").select_option(label="Demonstration prompts")
-        page.get_by_label("Completions per prompt").fill("9")
-        page.get_by_role("button", name="Start the run").click()
-        run = platform.value("SELECT max(id) FROM samples_samplerun")
-        wanted = platform.value("SELECT count(*) * 9 FROM samples_samplerequest WHERE run_id = %s", run)
-        eventually(lambda: stored(platform, run) > 0.2 * wanted, seconds=90)
-        assert platform.kill("-Q sampling")
-        # The dead worker's lease ends by itself; nobody has to look after it.
+        page.goto(f"/studio/runs/{killed_run.id}/")
         expect(page.locator("[data-state=done]").first).to_be_visible(timeout=240_000)
-    assert stored(platform, run) == wanted
+    assert stored(platform, killed_run.id) == killed_run.completions
     groups = "SELECT 1 FROM samples_completion WHERE run_id = %s GROUP BY prompt_id, k HAVING count(*) > 1"
-    assert platform.rows(groups, run) == []
+    assert platform.rows(groups, killed_run.id) == []
 
 
 def stored(platform: Platform, run: int) -> int:

@@ -64,7 +64,8 @@ def test_a_full_scan_for_every_next_task(open_desk, order):
     seat = Seat.objects.get(labeler=labeler)
     values = {"campaign": desk.campaign.id, "labeler": labeler.id, "languages": ["en"]}
     with connection.cursor() as cursor:
-        # What PostgreSQL knows of a table may come from another test's rows. In a table of a few rows any plan is cheap.
+        # What PostgreSQL knows of a table may come from the rows of another test.
+        # In a table of a few rows any plan is cheap.
         cursor.execute("ANALYZE work_assignment")
         for way in ("seqscan", "bitmapscan", "sort"):
             cursor.execute(f"SET LOCAL enable_{way} = off")
