@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, Page, expect
 from annotate.demonstrations.models import Demonstration
 from annotate.instructions.models import Instruction, Reason
 from annotate.rankings.models import Placing
+from annotate.studio.views.review import ACCEPTED, SENT_BACK
 from annotate.work.models import Skip, SkipReason
 from tests.browser.world import PASSWORD, reviewable
 
@@ -213,7 +214,7 @@ def test_a_refused_form_says_what_is_missing_and_lets_one_go_on(page, world):
     answer = page.get_by_role("textbox", name="Answer")
     press(page, "Control+Enter")
     expect(answer).to_be_focused()
-    expect(page.get_by_text("Not submitted yet. Still missing: Your answer.")).to_be_visible()
+    expect(page.locator("[data-incomplete]")).to_be_visible()
     page.keyboard.type("  ")
     press(page, "Control+Enter")
     there(page, page.locator(".errorlist"))
@@ -261,10 +262,10 @@ def test_a_reviewer_decides_by_keys(world, visit):
     page.keyboard.type("All of it, please.")
     expect(page.locator("[data-comment-missing]")).to_be_hidden()
     press(page, "Control+Enter")
-    there(page, page.get_by_text("Sent back with your comment."))
+    there(page, page.get_by_text(str(SENT_BACK)))
     page.goto(reverse("studio:review-answer", args=[accepted.id]))
     press(page, "Control+Shift+Enter")
-    there(page, page.get_by_text("Accepted.", exact=True))
+    there(page, page.get_by_text(str(ACCEPTED), exact=True))
     for assignment, state, comment in ((sent_back, "sent_back", "All of it, please."), (accepted, "accepted", "")):
         assignment.refresh_from_db()
         assert (assignment.state, assignment.comment) == (state, comment)

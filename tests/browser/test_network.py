@@ -148,7 +148,7 @@ def test_a_page_that_is_left_while_its_answer_is_on_the_way(sit):
     with at.page.expect_request("**/submit/"):
         at.submit()
     at.page.goto(reverse("desk:home"))
-    expect(at.page.get_by_text("1 answer today")).to_be_visible()
+    expect(at.page.locator("[data-fact=today][data-count='1']")).to_be_visible()
     one_answer(at.me)
     assert at.page.evaluate(KEPT) == 0
 
@@ -180,7 +180,7 @@ def test_a_task_that_went_to_somebody_else_meanwhile(sit):
     at.page.get_by_role("link", name="Back to work").click()
     box = at.page.get_by_role("region", name="Answers in this browser")
     expect(box).to_contain_text(f"was not submitted. {refusals.LeaseLost.message}")
-    box.get_by_text("Your text", exact=True).click()
+    box.locator("summary").click()
     expect(box.get_by_role("textbox")).to_have_value(TEXT)
     box.get_by_role("button", name="Discard it").click()
     expect(box).to_be_hidden()
@@ -196,7 +196,7 @@ def test_a_browser_that_was_closed_and_opened_again(sit, visit):
     at.page.context.close()
     page = visit(storage_state=state).page
     page.goto(reverse("desk:home"))
-    expect(page.get_by_text("1 answer today")).to_be_visible()
+    expect(page.locator("[data-fact=today][data-count='1']")).to_be_visible()
     expect(page.get_by_role("region", name="Answers in this browser")).to_be_hidden()
     one_answer(at.me)
     assert page.evaluate(KEPT) == 0

@@ -19,9 +19,7 @@ def test_times_are_those_of_the_readers_clock(world, visit):
     page = visit(world.ada, timezone_id="Asia/Tokyo").page
     page.goto(reverse("desk:task", args=[world.held[0].id]))
     world.held[0].refresh_from_db()
-    expect(page.get_by_text("Reserved for you until")).to_contain_text(
-        f"Reserved for you until {there(world.held[0].leased_until)}."
-    )
+    expect(page.locator("[data-lease-until]")).to_contain_text(there(world.held[0].leased_until))
     page.goto(reverse("desk:answer", args=[world.answered[0].id]))
     expect(page.locator("time").first).to_have_text(f"{world.now.astimezone(TOKYO):%-d %b %Y}, {there(world.now)}")
 

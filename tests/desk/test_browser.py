@@ -7,9 +7,10 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from annotate.accounts import actions as accounts
-from annotate.accounts.models import Role
+from annotate.accounts.events import SENTENCES
+from annotate.accounts.models import EventKind, Role
 from annotate.demonstrations.models import Demonstration
-from annotate.desk.views.tasks import SUBMITTED
+from annotate.desk.views.tasks import SKIPPED, SUBMITTED
 from annotate.instructions.actions import add_briefs
 from annotate.instructions.forms import NOTHING_CHANGED, PAIRS_INCOMPLETE, RESPONSE_MISSING
 from annotate.instructions.models import Instruction, Reason
@@ -305,7 +306,7 @@ def test_enter_held_on_the_skip_button_skips_nothing(sit, demonstrations):
     assert not Skip.objects.exists()
     # What is meant works as ever.
     press(page, "Tab", "Space", "Enter")
-    expect(page.get_by_text("You skipped the task.")).to_be_visible()
+    expect(page.get_by_text(str(SKIPPED))).to_be_visible()
     assert Skip.objects.count() == 1
 
 
@@ -349,7 +350,7 @@ def test_an_incomplete_answer_is_pointed_at(sit, demonstrations, by, width):
     by(page)
     seen(page.get_by_label("Your answer"))
     bar = page.locator("[data-incomplete]")
-    expect(bar).to_have_text("Not submitted yet. Still missing: Your answer.")
+    expect(bar).to_contain_text("Your answer")
     page.keyboard.type("  ")
     expect(bar).to_be_hidden()
     by(page)  # white space is for the server to refuse
@@ -369,12 +370,12 @@ def test_an_incomplete_rewriting_is_pointed_at(sit, instructions, by, width):
     page.get_by_label("Instruction").fill("")
     by(page)
     seen(page.get_by_label("Instruction"))
-    expect(bar).to_have_text(re.compile("Still missing: Instruction and Why did you change it\\?"))
+    expect(bar).to_have_text(re.compile("Instruction.+Why did you change it"))
     page.get_by_label("Instruction").fill("Write a poem about a frog.")
     by(page)
     reason = page.get_by_label(str(Reason.UNDERSPECIFIED.label))
     seen(page.get_by_label(str(Reason.UNCLEAR.label)))
-    expect(bar).to_have_text("Not submitted yet. Still missing: Why did you change it?")
+    expect(bar).to_have_text(re.compile("(?<!Instruction and )Why did you change it"))
     reason.check()
     expect(bar).to_be_hidden()
     expect(page.locator("[aria-invalid=true]")).to_have_count(0)
@@ -382,7 +383,7 @@ def test_an_incomplete_rewriting_is_pointed_at(sit, instructions, by, width):
     # What only the server can see is said in the bar as well.
     page.get_by_label("Instruction").fill("Write something about a frog, number 0.")
     by(page)
-    expect(bar).to_contain_text(f"Not submitted yet. {NOTHING_CHANGED}")
+    expect(bar).to_contain_text(str(NOTHING_CHANGED))
     seen(page.get_by_label("Instruction"))
 
 
@@ -397,14 +398,14 @@ def test_incomplete_pairs_are_pointed_at(sit, by):
     page.get_by_label("Response 1").fill("2")
     by(page)
     seen(page.get_by_label("Query 2"))
-    expect(bar).to_have_text(re.compile("Still missing: Query 2, Response 2,? and Use case."))
+    expect(bar).to_have_text(re.compile("Query 2.+Response 2.+Use case"))
     page.get_by_label("Use case").select_option("other")
     page.get_by_label("Query 2").fill("2")
     by(page)
     seen(page.get_by_label("Response 2"))
-    expect(bar).to_have_text("Not submitted yet. Still missing: Response 2.")
+    expect(bar).to_have_text(re.compile("(?<!Query 2, )Response 2"))
     page.get_by_label("Query 3").fill("3")  # begun, so it is needed whole
-    expect(bar).to_have_text(re.compile("Still missing: Response 2 and Response 3."))
+    expect(bar).to_have_text(re.compile("Response 2.+Response 3"))
     page.get_by_label("Query 3").fill("")
     page.get_by_label("Response 2").fill("3")
     expect(bar).to_be_hidden()
@@ -525,7 +526,7 @@ def test_two_windows_of_a_task_lose_neither_text(sit, demonstrations):
     other.get_by_label("Your answer").fill("Of the other window")
     expect(other.locator("[data-save-state=saved]")).to_be_visible()
     page.get_by_label("Your answer").fill("Of this window")
-    expect(page.get_by_text("that was saved in another window")).to_be_visible()
+    expect(page.locator("[data-draft-offer]")).to_be_visible()
     assert Draft.objects.get(labeler=me.user).body == {"text": ["Of this window"]}
     # Going on here says nothing new, and changes nothing about the offer.
     page.get_by_label("Your answer").press_sequentially(" and more")
@@ -545,7 +546,7 @@ def test_choices_of_a_ranking_survive_a_reload(sit, rankings):
     expect(page.locator("[data-save-state=saved]")).to_be_visible()
     page.reload()
     expect(page.locator("[name=rating-B]:checked")).to_have_value("6")
-    expect(page.locator("[data-count]")).to_have_text("1 of 4 rated, 1 of 4 placed")
+    expect(page.locator("[data-count]")).to_have_text(re.compile(r"1\D+4\D+1\D+4"))
 
 
 def test_a_skip_asks_its_reason_in_a_dialog(sit, demonstrations):
@@ -561,7 +562,7 @@ def test_a_skip_asks_its_reason_in_a_dialog(sit, demonstrations):
     skip.click()
     dialog.get_by_label("The task is very unclear").check()
     dialog.get_by_role("button", name="Skip", exact=True).click()
-    expect(page.get_by_text("You skipped the task.")).to_be_visible()
+    expect(page.get_by_text(str(SKIPPED))).to_be_visible()
     assert Skip.objects.get().reason == "unclear"
 
 
@@ -600,7 +601,7 @@ def test_the_day_goes_without_javascript(sit, demonstrations, rankings):
     expect(page.get_by_label("Query 4")).to_have_value("")
     page.get_by_label("Use case").select_option("other")
     page.get_by_role("button", name="Submit and stop").click()
-    expect(page.get_by_text("3 answers today")).to_be_visible()
+    expect(page.locator("[data-fact=today][data-count='3']")).to_be_visible()
     assert Demonstration.objects.get().text == "Plain"
     assert list(Placing.objects.values_list("rating", "rank").distinct()) == [(5, 1)]
     assert len(Instruction.objects.get().pairs) == 3
@@ -628,7 +629,7 @@ def test_a_notice_about_the_account_is_dismissed_and_the_answer_stays(sit, demon
     begin(page)
     page.get_by_role("textbox", name="Answer").fill("In the middle of a sentence")
     notice = page.get_by_role("form", name="Changes to your account")
-    expect(notice).to_contain_text("Grace created a link that sets a new password for your account.")
+    expect(notice).to_contain_text(SENTENCES[EventKind.LINK_MADE] % {"by": "Grace"})
     notice.get_by_role("button", name="Dismiss").click()
     expect(notice).to_have_count(0)
     expect(page.get_by_role("textbox", name="Answer")).to_have_value("In the middle of a sentence")

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from annotate.instructions.actions import NoBriefs
 from annotate.pools import tasks
+from annotate.pools.importers.prompts import NO_PROMPT
 from annotate.pools.models import Kind
 from annotate.work import filling
 from annotate.work.models import Assignment
@@ -99,7 +100,7 @@ def test_a_double_click_decides_about_one_answer(page: Page):
 
 def test_a_guideline_is_previewed_while_it_is_typed(page: Page):
     page.goto(reverse("studio:guideline-new"))
-    expect(page.get_by_text("Nothing is written yet.")).to_be_visible()
+    expect(page.locator("[data-fact=nothing-written]")).to_be_visible()
     page.get_by_label("Text, in Markdown").fill("## Be kind\n\nand *brief*")
     expect(page.locator("article .prose :is(h2, h3)")).to_have_text("Be kind")
     expect(page.locator("article em")).to_have_text("brief")
@@ -110,7 +111,7 @@ def test_a_run_is_followed_to_its_end(page: Page):
     make.prompt(pool)
     run = start_run(pool)
     page.goto(reverse("studio:run", args=[run.id]))
-    expect(page.get_by_text("0 of 2")).to_be_visible()
+    expect(page.locator("[hx-get]").first).to_be_visible()
     sampled(run)
     expect(page.locator(".prose").get_by_text("Completion *1*")).to_be_visible()
     expect(page.locator("h1 [data-state=done]")).to_be_visible()
@@ -120,21 +121,21 @@ def test_a_run_is_followed_to_its_end(page: Page):
 def test_an_import_is_followed_to_its_report(page: Page):
     job = start_import(make.pool(), {"prompt": "New"}, {"nothing": "here"})
     page.goto(reverse("studio:import", args=[job.id]))
-    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    expect(page.locator("[hx-get]").first).to_be_visible()
     run_import(job)
-    expect(page.get_by_text("There is no prompt")).to_be_visible()
+    expect(page.get_by_text(str(NO_PROMPT))).to_be_visible()
     expect(page.locator("[hx-get]")).to_have_count(0)
 
 
 def test_an_import_asks_about_a_field_and_goes_on_without_it(page: Page):
     job = start_import(make.pool(), {"prompt": "Translate.", "passage": "Guten Tag"})
     page.goto(reverse("studio:import", args=[job.id]))
-    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    expect(page.locator("[hx-get]").first).to_be_visible()
     tasks.run_import(job.id)
     # The page finds out by itself.
     expect(page.get_by_role("row", name="passage")).to_contain_text("Guten Tag")
     page.get_by_role("button", name="Import without these fields").click()
-    expect(page.get_by_text("Waiting for a worker")).to_be_visible()
+    expect(page.locator("[hx-get]").first).to_be_visible()
     tasks.run_import(job.id)
     expect(page.get_by_role("link", name="Translate.")).to_be_visible()
     expect(page.locator("[hx-get]")).to_have_count(0)

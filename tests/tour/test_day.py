@@ -6,6 +6,8 @@ import datasets
 import pytest
 from playwright.sync_api import Browser, expect
 
+from annotate.studio.views.review import ACCEPTED
+from exports.agreement.bootstrap import PROMPTS_NEEDED
 from tests.tour.people import at_work, begin, candidates, rank_by_keys, submit_and_stop
 from tests.tour.platform import Platform, eventually
 
@@ -94,7 +96,7 @@ def review(browser: Browser, platform: Platform) -> None:
         # The instruction, and the demonstration in the one of five cases in which it is drawn for review.
         for _ in range(platform.value("SELECT count(*) FROM work_assignment WHERE state = 'submitted'")):
             page.get_by_role("button", name="Accept").click()
-            expect(page.get_by_text("Accepted.")).to_be_visible()
+            expect(page.get_by_text(str(ACCEPTED))).to_be_visible()
             page.goto(page.url)
         expect(page.locator("[data-fact=nothing-waits]")).to_be_visible()
     accepted = platform.rows("SELECT text, source FROM pools_prompt WHERE author_id IS NOT NULL")
@@ -106,7 +108,7 @@ def look_at_agreement(browser: Browser, platform: Platform) -> None:
         page.get_by_role("link", name="Agreement").first.click()
         # Two labelers ranked one slate; the page says how many that is, and that it is too few to go by.
         expect(page.get_by_role("row", name="labeler · labeler2")).to_be_visible()
-        expect(page.get_by_text("An interval needs 20")).to_be_visible()
+        expect(page.locator("[data-insufficient]")).to_contain_text(str(PROMPTS_NEEDED))
 
 
 def export(browser: Browser, platform: Platform, folder) -> dict[str, str]:

@@ -32,6 +32,7 @@ from annotate.workflows.table import workflow_of
 PREVIEWED = 200_000
 
 SUBMITTED = gettext_lazy("Submitted.")
+SKIPPED = gettext_lazy("You skipped the task. You will not see it again.")
 NOT_A_DRAFT = gettext_lazy("The draft is not a JSON object of form fields. Load the task again.")
 
 
@@ -165,7 +166,7 @@ def skip(request: HttpRequest, assignment_id: int) -> HttpResponse:
         context = {"assignment": assignment, "skip_fields": partial(forms.fields, form)}
         return render(request, "desk/skip.html", context, status=422 if has_reason else 200)
     leases.skip(assignment_id=assignment.id, labeler=labeler, now=now, **form.cleaned_data)
-    messages.info(request, _("You skipped the task. You will not see it again."))
+    messages.info(request, SKIPPED)
     return to_next_task(request, assignment.campaign_id, now)
 
 

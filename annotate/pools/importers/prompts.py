@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate.lib import languages
 from annotate.pools.actions import DuplicatePrompt, add_prompts, other_side
@@ -20,6 +21,7 @@ from annotate.pools.models import Category, ImportJob, Kind, Source, Split
 from annotate.pools.rules import MAX_PROMPT_LENGTH, BadPrompt, Prepared, PromptDraft, prepare
 
 CONTENT: Final = ("messages", "prompt", "instruction", "question", "shots")
+NO_PROMPT = gettext_lazy("There is no prompt. Write it in a field messages, prompt or instruction.")
 COLUMNS: Final = {
     "kind": ("kind", "prompt_kind"),
     "source": ("source",),
@@ -221,7 +223,7 @@ def _content_name(fields: Mapping[str, object]) -> str:
     if len(given) > 1 and "question" in given:
         given.remove("question")
     if not given:
-        raise BadPrompt(_("There is no prompt. Write it in a field messages, prompt or instruction."))
+        raise BadPrompt(str(NO_PROMPT))
     if len(given) > 1:
         raise BadPrompt(
             _("The line has a prompt in each of the fields %(fields)s. Keep one of them.")

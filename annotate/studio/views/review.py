@@ -26,6 +26,8 @@ from annotate.work.workflow import Context
 from annotate.workflows.actions import decide
 from annotate.workflows.table import workflow_of
 
+ACCEPTED = gettext_lazy("Accepted.")
+SENT_BACK = gettext_lazy("Sent back with your comment.")
 CHANGED = gettext_lazy(
     "The labeler has changed this answer since you opened it. Your decision was not stored. Read the answer again."
 )
@@ -141,4 +143,4 @@ def _moved(assignment: Assignment, reviewer: User) -> str:
 
 
 def _success_message(form: DecisionForm) -> str:
-    return _("Accepted.") if form.cleaned_data["decision"] == "accept" else _("Sent back with your comment.")
+    return str(ACCEPTED if form.cleaned_data["decision"] == "accept" else SENT_BACK)
