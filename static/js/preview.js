@@ -1,7 +1,7 @@
 // Previews Markdown, rendered by the server. Without this script the rendered text shows only after saving.
 //
 //   [data-preview-url]   around one textarea, with data-text-write, data-text-preview and data-text-failed: gets two
-//                        tabs. The preview tab POSTs `text` there and shows the response.
+//                        tabs. The preview tab POSTs `text` there and shows the response; the event `rendered` says so.
 
 import { post } from "./http.js";
 
@@ -48,8 +48,12 @@ function build(box, index) {
     if (chosen === 0) return;
     preview.style.minHeight = `${height}px`;
     const { outcome, text } = await post(box.dataset.previewUrl, new URLSearchParams({ text: area.value }));
-    if (outcome === "done") preview.innerHTML = text; // the server's own rendering, cleaned there
-    else preview.textContent = box.dataset.textFailed;
+    if (outcome === "done") {
+      preview.innerHTML = text; // the server's own rendering, cleaned there
+      preview.dispatchEvent(new CustomEvent("rendered", { bubbles: true }));
+    } else {
+      preview.textContent = box.dataset.textFailed;
+    }
   };
 
   tabs.addEventListener("click", (event) => {

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.wsgi import get_wsgi_application
 from django.test import override_settings
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 
 @dataclass
@@ -69,6 +69,12 @@ def page(browser: Browser, address: str, server: Told) -> Iterator[Page]:
     yield page
     context.close()
     assert faults == []
+
+
+def read(prose: Locator) -> str:
+    """The text that a reader sees, without the buttons above its blocks of code."""
+    prose.locator(".code-tools button").evaluate_all("all => all.forEach((one) => { one.hidden = true; })")
+    return prose.inner_text()
 
 
 def violations(page: Page) -> list[str]:

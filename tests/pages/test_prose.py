@@ -5,7 +5,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from annotate.lib.markdown import render
 from tests.lib.markdown_texts import TEXTS
-from tests.pages.conftest import Told, violations
+from tests.pages.conftest import Told, read, violations
 
 pytestmark = pytest.mark.browser
 
@@ -49,12 +49,12 @@ def test_a_reader_sees_every_character_in_order(page: Page) -> None:
     expect(articles).to_have_count(len(TEXTS))
     for number, (source, seen) in enumerate(TEXTS.values()):
         wanted = source if seen is None else seen
-        assert lines(articles.nth(number).locator(".prose").inner_text()) == lines(wanted)
+        assert lines(read(articles.nth(number).locator(".prose"))) == lines(wanted)
 
 
 def test_spaces_and_indentation_are_seen(page: Page) -> None:
     shown(page, "def f(x):\n    if x:\n        return  1\n\n    \treturn 2\n\n1. a\n       b\n\n> c\n>   d")
-    text = page.locator(".preview .prose").inner_text()
+    text = read(page.locator(".preview .prose"))
     assert [line.rstrip() for line in text.splitlines() if line.strip()] == [
         *("def f(x):", "    if x:", "        return  1", "    \treturn 2", "1. a", "    b", "c", "  d")
     ]

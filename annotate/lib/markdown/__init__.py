@@ -28,7 +28,7 @@ ATTRIBUTES = {
 CLASSES = {
     "div": {"wide-table"},
     "li": {"numbered"},
-    "pre": {"as-written"},
+    "pre": {"as-written", "fenced"},
     "span": {"number"},
     "td": {"to-center", "to-right"},
     "th": {"to-center", "to-right"},

@@ -89,7 +89,7 @@ class Page:
         info = (lines[at] if end is None else lines[at][start.end() :]).strip(" \t")
         small = f"<small>{escaped(info)}</small>" if info else ""
         code = "".join(f"{line}\n" for line in lines[at + 1 : end])
-        self.html.append(f'<pre dir="ltr">{small}<code dir="ltr">{escaped(code)}</code></pre>\n')
+        self.html.append(f'<pre class="fenced" dir="ltr">{small}<code dir="ltr">{escaped(code)}</code></pre>\n')
         return len(lines) if end is None else end + 1
 
     def _add_indented_code(self, lines: list[str], at: int) -> int:
