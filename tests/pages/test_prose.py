@@ -67,6 +67,51 @@ def test_the_text_as_written_is_a_click_away(page: Page) -> None:
     assert page.locator(".preview .as-written").inner_text() == text
 
 
+def test_one_switch_shows_all_texts_as_written_and_is_kept_for_the_person(page: Page, server: Told) -> None:
+    page.goto("/prose")
+    rendered, written = page.locator(".prose"), page.locator(".written .as-written")
+    switches = page.locator(".written > summary")
+    last = switches.last
+    last.scroll_into_view_if_needed()
+    before = last.bounding_box()
+    last.click()
+    for number in (0, 5):
+        expect(written.nth(number)).to_be_visible()
+        expect(rendered.nth(number)).to_be_hidden()
+    after = last.bounding_box()
+    assert before
+    assert after
+    assert abs(after["y"] - before["y"]) < 2 or page.evaluate("scrollY + innerHeight >= document.body.scrollHeight - 2")
+    page.reload()
+    expect(written.first).to_be_visible()
+    page.keyboard.press("v")
+    expect(written.first).to_be_hidden()
+    expect(rendered.first).to_be_visible()
+    page.keyboard.press("v")
+    expect(rendered.first).to_be_hidden()
+    # Another person at this browser has a switch of their own.
+    server.person = 8
+    page.reload()
+    expect(rendered.first).to_be_visible()
+    expect(written.first).to_be_hidden()
+
+
+def test_the_line_that_is_read_stays_when_a_key_switches(page: Page) -> None:
+    page.goto("/prose")
+    texts = page.locator("[data-source]")
+    at = """e => {
+      const shown = [...e.querySelectorAll(".prose, .as-written")].find((one) => one.checkVisibility());
+      const box = shown.getBoundingClientRect();
+      return (innerHeight / 3 - box.top) / box.height;
+    }"""
+    middle = texts.nth(texts.count() // 2)
+    middle.evaluate("e => scrollTo({ top: e.offsetTop - innerHeight / 3 + 40, behavior: 'instant' })")
+    before = middle.evaluate(at)
+    for _ in range(2):
+        page.keyboard.press("v")
+        assert abs(middle.evaluate(at) - before) < 0.1
+
+
 def test_each_block_has_its_own_direction_and_code_runs_left_to_right(page: Page) -> None:
     shown(page, MIXED)
     box = page.locator(".preview .prose")
@@ -92,7 +137,8 @@ def test_each_block_has_its_own_direction_and_code_runs_left_to_right(page: Page
     assert number["x"] > item["x"] + item["width"] / 2
     # The first line of the code begins at the left edge of its box.
     left = box.locator("pre code").evaluate(
-        "e => { const r = document.createRange(); r.setStart(e.firstChild, 0); r.setEnd(e.firstChild, 2);"
+        "e => { const first = document.createTreeWalker(e, NodeFilter.SHOW_TEXT).nextNode();"
+        " const r = document.createRange(); r.setStart(first, 0); r.setEnd(first, 2);"
         " return r.getBoundingClientRect().left - e.closest('pre').getBoundingClientRect().left; }"
     )
     assert left < 40

@@ -139,6 +139,7 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 def prose(request: HttpRequest) -> HttpResponse:
     """Every text of tests/lib/markdown_texts.py, or that of `?text=`."""
+    request.user = _somebody()  # type: ignore[assignment]
     texts = [request.GET["text"]] if "text" in request.GET else [source for source, _seen in KEPT.values()]
     return _page(request, PROSE, texts=texts)
 
