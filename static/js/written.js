@@ -1,18 +1,23 @@
 // Shows all texts of a page as they were written, or all rendered. Without this script each text has both, one below the other.
 //
-//   .prose + details.written   a text, and the same as written: its summary switches all texts, as the key v does. The choice
-//                              is kept for this person in this browser
+//   details.written   a text as written, after the rendered one or in the header of its candidate, from where it moves to the
+//                     candidate's .reading, above the rating. Its summary switches all texts, as the key v does. The choice
+//                     is kept for this person in this browser
 
 import { person, read, write } from "./storage.js";
 
 const KEY = `annotate:written:${person()}`;
-const TEXTS = ".prose + details.written";
+const TEXTS = "details.written";
 
 let on = read(KEY) === true;
 
 function apply(root) {
   document.documentElement.toggleAttribute("data-as-written", on);
-  for (const text of root.querySelectorAll(TEXTS)) text.open = on;
+  for (const details of root.querySelectorAll(TEXTS)) {
+    details.open = on;
+    const text = details.querySelector(":scope > .as-written");
+    if (text) details.closest(".candidate")?.querySelector(".reading")?.prepend(text);
+  }
 }
 
 function offerKey() {
@@ -40,15 +45,17 @@ const topOf = (element) => element.getBoundingClientRect().top;
 /** A function that returns where the part of a text is that now stands at a third of the window's height. */
 function readLine() {
   const third = innerHeight / 3;
+  const box = (details) => shownText(details).getBoundingClientRect();
   const texts = [...document.querySelectorAll(TEXTS)];
-  const shown = (text) => (on ? text : text.previousElementSibling);
-  const read = texts.find((text) => shown(text).getBoundingClientRect().bottom > third) ?? texts.at(-1);
-  const box = shown(read).getBoundingClientRect();
-  const part = Math.min(1, Math.max(0, (third - box.top) / box.height));
-  return () => {
-    const now = shown(read).getBoundingClientRect();
-    return now.top + part * now.height;
-  };
+  const read = texts.find((details) => box(details).bottom > third) ?? texts.at(-1);
+  const part = Math.min(1, Math.max(0, (third - box(read).top) / box(read).height));
+  return () => box(read).top + part * box(read).height;
+}
+
+function shownText(details) {
+  const reading = details.closest(".candidate")?.querySelector(".reading");
+  if (reading) return reading.querySelector(on ? ":scope > .as-written" : ":scope > .prose") ?? reading;
+  return on ? details : details.previousElementSibling;
 }
 
 window.addEventListener("storage", (event) => {

@@ -55,6 +55,28 @@ def test_a_whole_ranking_with_a_tie_by_keys_alone(board: Page) -> None:
     }
 
 
+def test_a_key_shows_all_candidates_as_written_and_ranks_nothing(board: Page) -> None:
+    candidates = board.locator("[data-candidate]")
+    rendered, written = candidates.locator(".reading > .prose"), candidates.locator(".as-written")
+    keys(board, "b", "v")
+    # The fourth candidate is empty.
+    assert [text.is_visible() for text in written.all()] == [True, True, True, False, True]
+    assert not any(text.is_visible() for text in rendered.all())
+    assert places(board) == "-----"
+    keys(board, "v")
+    assert all(text.is_visible() for text in rendered.all())
+    assert not any(text.is_visible() for text in written.all())
+
+
+def test_the_outline_of_a_candidate_is_inside_of_it_so_that_bars_cover_it(board: Page) -> None:
+    keys(board, "c")
+    outline = board.locator("[data-candidate=C]").evaluate(
+        "e => { const { outlineStyle, outlineWidth, outlineOffset } = getComputedStyle(e);"
+        " return [outlineStyle, parseFloat(outlineWidth) + parseFloat(outlineOffset)]; }"
+    )
+    assert outline == ["solid", 0]
+
+
 def test_ranks_are_shown_as_they_will_be_stored(board: Page) -> None:
     for letter, place in zip(LETTERS, "22551", strict=True):
         board.select_option(f"[name=place-{letter}]", place)
