@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
 from annotate.accounts.models import User
+from annotate.lib.strict import KeyField
 from annotate.work.models import Campaign
 from annotate.work.quarantine import quarantine as put_into_quarantine
 from exports import actions, queries
@@ -19,7 +20,7 @@ from exports.models import Export
 from exports.views import file_of
 
 
-class OpenedCampaign(serializers.PrimaryKeyRelatedField[Campaign]):
+class OpenedCampaign(KeyField[Campaign]):
     """The error for a draft says so, instead of that the campaign does not exist."""
 
     def to_internal_value(self, data: Any) -> Campaign:

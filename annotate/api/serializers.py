@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from annotate.accounts.models import Cohort
+from annotate.accounts.models import Cohort, User
+from annotate.lib.strict import KeyField, refuse_unknown
 from annotate.pools.importers.fields import holds_text
 from annotate.pools.models import MAX_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
 from annotate.pools.rules import Message
@@ -29,6 +31,7 @@ Values = dict[str, Any]
 NOT_STORED = _("This field is not stored. Remove it, or name it in “ignore” to leave it out.")
 NOT_IGNORABLE = _("This field is required. Remove it from “ignore”.")
 WORKFLOW_FIXED = _("The workflow of a campaign cannot change. Create another campaign.")
+STATE_ELSEWHERE = _("This request does not change the state. Send the new state to /campaigns/{id}/state/.")
 
 
 class PoolSerializer(serializers.ModelSerializer[Pool]):
@@ -95,7 +98,7 @@ class ReleaseSerializer(serializers.Serializer[object]):
 
 
 class NewPromptSerializer(serializers.Serializer[object]):
-    pool = serializers.PrimaryKeyRelatedField(queryset=Pool.objects.all())
+    pool = KeyField(queryset=Pool.objects.all())
     messages = MessageSerializer(many=True, allow_empty=False)
     kind = serializers.ChoiceField(choices=Kind.choices, default=Kind.PLAIN)
     source = serializers.ChoiceField(choices=Source.choices)  # type: ignore[assignment]  # a field named as Field.source
@@ -198,6 +201,7 @@ class ProgressOfRun(serializers.Serializer[sampled.Progress]):
 
 
 class RunSerializer(serializers.ModelSerializer[SampleRun]):
+    serializer_related_field = KeyField
     temperature = serializers.FloatField(default=TEMPERATURE.default, **TEMPERATURE.limits)
     top_p = serializers.FloatField(default=TOP_P.default, **TOP_P.limits)
     max_new_tokens = serializers.IntegerField(default=MAX_NEW_TOKENS.default, **MAX_NEW_TOKENS.limits)
@@ -247,8 +251,19 @@ class ProgressOfCampaign(serializers.Serializer[worked.Progress]):
     total = serializers.IntegerField()
 
 
+class NamedLabelers(KeyField[User]):
+    """The same people as on the page of the campaign."""
+
+    def get_queryset(self) -> QuerySet[User]:
+        campaign = self.root.instance
+        return worked.may_be_named(campaign if isinstance(campaign, Campaign) else None)
+
+
 class CampaignSerializer(serializers.ModelSerializer[Campaign]):
     """A campaign, with the settings of its own workflow beside its columns."""
+
+    serializer_related_field = KeyField
+    labelers = NamedLabelers(many=True, required=False, queryset=User.objects.none())
 
     workflow = serializers.ChoiceField(choices=[(workflow.key, workflow.label) for workflow in WORKFLOWS.values()])
     cohorts = serializers.MultipleChoiceField(choices=Cohort.choices, required=False)
@@ -289,9 +304,13 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         """The campaign's columns, and as `settings` what the serializer of its workflow reads."""
         values: Values = super().to_internal_value(data)
         if self.instance and values.get("workflow", self.instance.workflow) != self.instance.workflow:
-            raise serializers.ValidationError({"workflow": WORKFLOW_FIXED})
+            raise serializers.ValidationError({"workflow": [WORKFLOW_FIXED]})
         workflow = WORKFLOWS[self.instance.workflow if self.instance else values["workflow"]]
         self._refuse_settings_of_others(workflow, data)
+        refuse_unknown(data, self.fields.keys() | settings_fields(workflow))
+        # Other fields that are only read may come back as they were read.
+        if data.get("state", before := self.instance.state if self.instance else CampaignState.DRAFT) != before:
+            raise serializers.ValidationError({"state": [STATE_ELSEWHERE]})
         if workflow.settings_serializer:
             known = settings_of(self.instance) if self.instance else None
             form = workflow.settings_serializer(known, data=data, partial=self.partial)
@@ -302,7 +321,7 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
     def _refuse_settings_of_others(self, workflow: Workflow, data: Mapping[str, object]) -> None:
         own = set(self.fields) | settings_fields(workflow)
         problems = {
-            name: _("This is a setting of another workflow: %(workflow)s. Remove it.") % {"workflow": other.label}
+            name: [_("This is a setting of another workflow: %(workflow)s. Remove it.") % {"workflow": other.label}]
             for other in WORKFLOWS.values()
             for name in settings_fields(other) - own
             if name in data

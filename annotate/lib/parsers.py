@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -10,6 +11,14 @@ from rest_framework.utils.json import strict_constant
 from annotate.lib.objects import Repeated, each_once
 
 
+def _finite(digits: str) -> float:
+    """Python reads 1e400 as infinity, which fits no field. Raises ValueError."""
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(_("%(number)s is too large for a number.") % {"number": digits[:50]})
+    return number
+
+
 class ShallowJSONParser(JSONParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, str] | None = None
@@ -17,7 +26,10 @@ class ShallowJSONParser(JSONParser):
         encoding = (parser_context or {}).get("encoding", "utf-8")
         try:
             return json.loads(
-                stream.read().decode(encoding), parse_constant=strict_constant, object_pairs_hook=each_once
+                stream.read().decode(encoding),
+                parse_constant=strict_constant,
+                parse_float=_finite,
+                object_pairs_hook=each_once,
             )
         except RecursionError:
             raise ParseError(_("This JSON is nested too deeply. Flatten it.")) from None

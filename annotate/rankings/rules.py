@@ -24,6 +24,8 @@ Name = TypeVar("Name", bound=Hashable)
 LOW_ABOVE_HIGH = _("Enter a number that is not smaller than the one that starts sampling.")
 EQUAL_COMPLETIONS = _("At temperature 0, all completions are equal. Enter 1 completion, or a higher temperature.")
 
+EQUAL_PARTS = _("At temperature 0, this part samples the same text as a part before it. Remove one of the two.")
+
 
 class BadMix(Refusal):
     """`part`: the index of the wrong part. None: the mix as a whole."""
@@ -54,8 +56,16 @@ def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
     for number, share in enumerate(shares):
         if share.temperature == 0 and share.count > 1:
             raise BadMix(EQUAL_COMPLETIONS, number)
+        # The first token decides the text, whatever `top_p` is. A longer limit continues the same text.
+        if share.temperature == 0 and any(_same_policy(share, other) for other in shares[:number]):
+            raise BadMix(EQUAL_PARTS, number)
     if low > high:
         raise BadMix(LOW_ABOVE_HIGH)
+
+
+def _same_policy(one: Share, other: Share) -> bool:
+    whose = (one.policy_id, one.pointer, one.stage) == (other.policy_id, other.pointer, other.stage)
+    return whose and other.temperature == 0 and one.max_new_tokens == other.max_new_tokens
 
 
 def part_seed(seed: int, place: int) -> int:

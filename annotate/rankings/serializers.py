@@ -3,7 +3,8 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
-from annotate.rankings.models import MAX_AHEAD, MixPart, Pointer, RankingSettings
+from annotate.lib.strict import KeyField, StrictSerializer
+from annotate.rankings.models import MAX_AHEAD, Pointer, RankingSettings
 from annotate.rankings.rules import MAX_CANDIDATES, Share
 from annotate.rankings.slate_queries import SlateCounts
 from annotate.samples.forms import draw_seed
@@ -15,6 +16,8 @@ SLATE_BOUNDS = _("slate_max cannot be less than slate_min.")
 
 
 class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
+    serializer_related_field = KeyField
+
     class Meta:
         model = RankingSettings
         fields = ["slate_min", "slate_max", "policies"]
@@ -23,14 +26,14 @@ class RankingSettingsSerializer(serializers.ModelSerializer[RankingSettings]):
         low = values.get("slate_min", self.instance.slate_min if self.instance else 4)
         high = values.get("slate_max", self.instance.slate_max if self.instance else 9)
         if low > high:
-            raise serializers.ValidationError({"slate_max": SLATE_BOUNDS})
+            raise serializers.ValidationError({"slate_max": [SLATE_BOUNDS]})
         return values
 
 
-class ShareSerializer(serializers.Serializer[MixPart]):
+class ShareSerializer(StrictSerializer):
     """A part of a mix: completions of a policy, or of the current or previous policy of a stage."""
 
-    policy = serializers.PrimaryKeyRelatedField(queryset=Policy.objects.all(), allow_null=True, default=None)
+    policy = KeyField(queryset=Policy.objects.all(), allow_null=True, default=None)
     pointer = serializers.ChoiceField(choices=Pointer.choices, allow_blank=True, default="")
     stage = serializers.ChoiceField(choices=Stage.choices, allow_blank=True, default="")
     count = serializers.IntegerField(min_value=1, max_value=MAX_CANDIDATES)
@@ -57,7 +60,7 @@ class SlatesSerializer(serializers.Serializer[SlateCounts]):
         return {why.value: number for why, number in supply.none}
 
 
-class MixSerializer(serializers.Serializer[dict[str, object]]):
+class MixSerializer(StrictSerializer):
     """What the slates of a ranking campaign are sampled from. Without parts it ranks existing completions."""
 
     parts = ShareSerializer(many=True)

@@ -39,7 +39,13 @@ class MixFixed(Refusal):
 
 
 class NoMix(Refusal):
-    message = _("This campaign has not sampled any slates. Save a mix for it first.")
+    message = _("This campaign has not sampled any slates. Save a mix for it and open it first.")
+
+
+def _refuse_closed(campaign: Campaign) -> None:
+    # Without a lock, because `refill` locks the mix before the campaign.
+    if Campaign.objects.get(id=campaign.id).state == CampaignState.CLOSED:
+        raise MixFixed
 
 
 def save_mix(
@@ -60,8 +66,7 @@ def save_mix(
     for number, share in enumerate(shares):
         slate_queries.check_pointer(share, number)
     with transaction.atomic():
-        if Campaign.objects.get(id=campaign.id).state == CampaignState.CLOSED:
-            raise MixFixed
+        _refuse_closed(campaign)
         mix, _created = Mix.objects.select_for_update().get_or_create(campaign=campaign, defaults={"seed": seed})
         mix.low, mix.high, mix.cut_off_allowed, mix.renew = low, high, cut_off_allowed, renew
         mix.save()
@@ -72,8 +77,9 @@ def save_mix(
 
 
 def resume_sampling(*, campaign: Campaign, now: datetime) -> None:
-    """Resume after a `Stall`. Raises NoMix."""
+    """Resume after a `Stall`. Raises MixFixed or NoMix."""
     with transaction.atomic():
+        _refuse_closed(campaign)
         mix = Mix.objects.select_for_update().filter(campaign=campaign).first()
         latest = slate_queries.latest_version(mix) if mix else None
         if not mix or not latest:

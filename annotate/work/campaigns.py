@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Value
+from django.db.models import Model, Value
 from django.db.models.functions import Greatest
 
+from annotate.accounts import queries as accounts
 from annotate.accounts.models import Qualification, User
 from annotate.guidelines.queries import current_version
 from annotate.work.models import Campaign
@@ -46,11 +47,13 @@ def change_campaign(
     Raises CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
     """
     lists = {"labelers": labelers, "qualifications": qualifications}
-    given = {name: rows for name, rows in lists.items() if rows is not None}
+    given = {name: list(rows) for name, rows in lists.items() if rows is not None}
     with transaction.atomic():
         campaign = hold_campaign(campaign.id)
-        fixed = (set(columns) | set(given)) - CHANGEABLE
-        if campaign.state == CampaignState.CLOSED or (campaign.state != CampaignState.DRAFT and fixed):
+        changed = {name for name, value in {**columns, **given}.items() if differs(campaign, name, value)}
+        if campaign.state != CampaignState.DRAFT and changed - CHANGEABLE:
+            raise CampaignFixed
+        if campaign.state == CampaignState.CLOSED and changed:
             raise CampaignFixed
         order = (columns.get("order", campaign.order), columns.get("order_seed", campaign.order_seed))
         if order != (campaign.order, campaign.order_seed) and campaign.tasks.exists():
@@ -62,9 +65,16 @@ def change_campaign(
         _save(campaign)
         for name, rows in given.items():
             getattr(campaign, name).set(rows)
-        if campaign.state != CampaignState.DRAFT:
+        if campaign.state != CampaignState.DRAFT and "labelers" in changed:
             _check_can_open(campaign)
     return campaign
+
+
+def differs(row: Model, name: str, value: Any) -> bool:
+    """Is `value` another than that of the row? Rows of a list count by their ids."""
+    if not row._meta.get_field(name).many_to_many:
+        return bool(getattr(row, name) != value)
+    return {one.pk for one in value} != {one.pk for one in getattr(row, name).all()}
 
 
 def _save(campaign: Campaign) -> None:
@@ -79,18 +89,18 @@ def _save(campaign: Campaign) -> None:
 
 def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Campaign:
     """Open, pause or close a campaign. Labelers can finish what they hold after the close."""
-    before = CampaignState(campaign.state)
-    if (before, to) not in CAMPAIGN_MOVES:
-        raise NoSuchMove
-    columns: dict[str, Any] = {"state": to}
-    if before == CampaignState.DRAFT:
-        _check_can_open(campaign)
-        columns["opened_at"] = now
-    if to == CampaignState.CLOSED:
-        columns["closed_at"] = now
     with transaction.atomic():
-        if not Campaign.objects.filter(id=campaign.id, state=before).update(**columns):
+        locked = hold_campaign(campaign.id)
+        before = CampaignState(locked.state)
+        if (before, to) not in CAMPAIGN_MOVES:
             raise NoSuchMove
+        columns: dict[str, Any] = {"state": to}
+        if before == CampaignState.DRAFT:
+            _check_can_open(locked)
+            columns["opened_at"] = now
+        if to == CampaignState.CLOSED:
+            columns["closed_at"] = now
+        Campaign.objects.filter(id=campaign.id).update(**columns)
         if to == CampaignState.CLOSED:
             # One step. The sweep cancels the rest; nobody can claim it.
             cancel_free_slots(free_of_campaign(campaign), now=now)
@@ -101,7 +111,11 @@ def change_state(*, campaign: Campaign, to: CampaignState, now: datetime) -> Cam
 def _check_can_open(campaign: Campaign) -> None:
     if current_version(campaign.guideline) is None:
         raise NothingPublished
-    if not campaign.cohorts and not campaign.labelers.exists():
+    named = campaign.labelers.all()
+    # Named people replace the cohorts.
+    if named.exists() and not named.filter(id__in=accounts.labelers()).exists():
+        raise NobodyMayWork
+    if not campaign.cohorts and not named.exists():
         raise NobodyMayWork
 
 

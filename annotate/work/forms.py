@@ -2,12 +2,12 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
-from annotate.accounts import queries as accounts
-from annotate.accounts.models import Cohort, Qualification
+from annotate.accounts.models import Cohort, Qualification, Role, User
 from annotate.guidelines.models import Guideline
 from annotate.pools.models import Pool
 from annotate.work.models import Campaign
-from annotate.work.refusals import NobodyMayWork, OrderFixed
+from annotate.work.queries import may_be_named
+from annotate.work.refusals import CampaignFixed, NobodyMayWork, OrderFixed
 from annotate.work.rules import CHANGEABLE
 from annotate.work.states import CampaignState
 from annotate.work.workflow import Words
@@ -19,6 +19,12 @@ GROUPS = (
     (_("Answers and order"), ("overlap", "order", "order_seed")),
     (_("Time, skips and review"), ("lease_minutes", "undo_minutes", "skip_limit", "review_percent")),
 )
+
+
+def _name_and_state(user: User) -> str:
+    if user.is_active and user.role == Role.LABELER:
+        return str(user)
+    return _("%(name)s (may not work now)") % {"name": user}
 
 
 class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -76,18 +82,19 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, data: QueryDict | None = None, *, instance: Campaign | None = None) -> None:
         super().__init__(data, instance=instance)
         draft = self.instance.state == CampaignState.DRAFT
-        for name in list(self.fields):
-            if not (draft or name in CHANGEABLE):
-                del self.fields[name]
+        self._fixed = [name for name in self.fields if not (draft or name in CHANGEABLE)]
+        for name in self._fixed:
+            del self.fields[name]
         querysets = {
             "pool": Pool.objects.order_by("name"),
             "guideline": Guideline.objects.order_by("name"),
-            "labelers": accounts.labelers(),
+            "labelers": may_be_named(self.instance),
             "qualifications": Qualification.objects.order_by("name"),
         }
         for name, rows in querysets.items():
             if name in self.fields:
                 self.fields[name].queryset = rows  # type: ignore[attr-defined]
+        self.fields["labelers"].label_from_instance = _name_and_state  # type: ignore[attr-defined]
         if self.instance._state.adding:
             self.initial["cohorts"] = [Cohort.TRAINING]
         elif "order" in self.fields and self.instance.tasks.exists():
@@ -102,6 +109,9 @@ class CampaignForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, object]:
         values = super().clean() or {}
+        if any(name in self.data for name in self._fixed):
+            # The page was loaded before somebody opened the campaign.
+            self.add_error(None, str(CampaignFixed.message))
         cohorts = values.get("cohorts", self.instance.cohorts)
         if not {"cohorts", "labelers"} & set(self.errors) and not cohorts and not values["labelers"]:
             where = "cohorts" if "cohorts" in self.fields else "labelers"

@@ -9,6 +9,7 @@ from django.db import connection
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Prefetch, Q, QuerySet
 from django.utils.timezone import localtime
 
+from annotate.accounts import queries as accounts
 from annotate.accounts.models import User
 from annotate.lib.prepared import execute
 from annotate.lib.sql import load_statements
@@ -180,10 +181,18 @@ def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> Q
     return prompts.filter(~Exists(existing), id__gt=last - LATE_IDS).order_by("id")[:limit]
 
 
+def may_be_named(campaign: Campaign | None) -> QuerySet[User]:
+    """Active labelers, and who is named already, so that a change of other values drops nobody."""
+    named = campaign.labelers.values("id") if campaign and campaign.pk else User.objects.none().values("id")
+    return User.objects.filter(Q(id__in=accounts.labelers()) | Q(id__in=named)).order_by("username")
+
+
 def stopped_tasks(campaign: Campaign) -> QuerySet[Task]:
+    """Tasks that wait for a manager's decision. In a closed campaign, none does."""
     newest = Skip.objects.select_related("labeler").order_by("-skipped_at", "-id")
     return (
         Task.objects.filter(campaign=campaign, stopped_at__isnull=False)
+        .exclude(campaign__state=CampaignState.CLOSED)
         .select_related("prompt")
         .prefetch_related(Prefetch("skips", newest))
         .order_by("stopped_at", "id")

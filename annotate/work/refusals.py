@@ -139,7 +139,10 @@ class NothingPublished(Refusal):
 
 
 class NobodyMayWork(Refusal):
-    message = _("Choose a cohort or name labelers first. Otherwise nobody can work in this campaign.")
+    message = _(
+        "Nobody could work in this campaign. Choose a cohort, or name active labelers. If you name people, cohorts do"
+        " not matter."
+    )
 
 
 class NotStopped(Refusal):

@@ -10,7 +10,7 @@ from annotate.work.models import Task
 from annotate.work.moves import move
 from annotate.work.refusals import InQuarantine, NotStopped
 from annotate.work.slots import cancel_free_slots, free_of_tasks, hold_campaign
-from annotate.work.states import Move, State
+from annotate.work.states import CampaignState, Move, State
 
 
 def restart_task(*, task_id: int, now: datetime, by: User) -> Task:
@@ -35,7 +35,9 @@ def drop_task(*, task_id: int, now: datetime) -> Task:
 
 
 def _lock_stopped(task_id: int) -> Task:
-    hold_campaign(Task.objects.values_list("campaign", flat=True).get(id=task_id))
+    campaign = hold_campaign(Task.objects.values_list("campaign", flat=True).get(id=task_id))
+    if campaign.state == CampaignState.CLOSED:
+        raise NotStopped
     task = Task.objects.select_for_update(no_key=True).get(id=task_id)
     if task.stopped_at is None:
         raise NotStopped

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +18,7 @@ from annotate.samples import runs
 from annotate.samples.models import Policy, SampleRun
 from annotate.samples.tasks import FILL
 from annotate.work import campaigns, filling, quarantine, review
+from annotate.work.campaigns import differs
 from annotate.work.models import Assignment, Campaign, CampaignSettings
 from annotate.work.refusals import CampaignFixed
 from annotate.work.slots import hold_campaign
@@ -26,6 +28,12 @@ from annotate.workflows.table import WORKFLOWS, workflow_of
 
 class NoSuchWorkflow(Refusal):
     message = _("This workflow does not exist. Choose one of those on the page for a new campaign.")
+
+
+class SettingsChanged(Refusal):
+    message = _(
+        "Somebody has changed this campaign's settings meanwhile, and yours do not fit them. Load them and try again."
+    )
 
 
 def create_campaign(
@@ -55,13 +63,17 @@ def change_campaign(
 ) -> Campaign:
     """Change the given values. In large campaigns, a worker completes a change of overlap.
 
-    Raises CampaignFixed, OrderFixed, NobodyMayWork or NameTaken.
+    Raises CampaignFixed, OrderFixed, NobodyMayWork, NameTaken or SettingsChanged.
     """
     with transaction.atomic():
         if settings:
-            if hold_campaign(campaign.id).state != CampaignState.DRAFT:
+            # The caller's campaign may be older than another change.
+            locked = hold_campaign(campaign.id)
+            row = settings_of(locked)
+            changes = {name: value for name, value in settings.items() if differs(row, name, value)}
+            if changes and locked.state != CampaignState.DRAFT:
                 raise CampaignFixed
-            _store(settings_of(campaign), settings)
+            _store(row, changes)
         campaign = campaigns.change_campaign(campaign=campaign, **columns)
     if filling.match_overlap(campaign=campaign, now=now):
         wake(FILL, campaign.pool_id)
@@ -103,6 +115,10 @@ def _store(row: CampaignSettings, values: Mapping[str, object]) -> None:
     many = {field.name for field in row._meta.many_to_many}
     for name in values.keys() - many:
         setattr(row, name, values[name])
+    try:
+        row.validate_constraints()
+    except ValidationError:
+        raise SettingsChanged from None
     row.save()
     for name in many & values.keys():
         getattr(row, name).set(values[name])

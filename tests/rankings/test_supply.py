@@ -7,8 +7,8 @@ import pytest
 from django.db import connection, transaction
 
 from annotate.rankings import slate_queries, slate_supply
-from annotate.rankings.models import Candidate, Mix, Slate
-from annotate.rankings.rules import EQUAL_COMPLETIONS, BadMix, Share, part_seed
+from annotate.rankings.models import Candidate, Mix, MixVersion, Slate
+from annotate.rankings.rules import EQUAL_COMPLETIONS, EQUAL_PARTS, BadMix, Share, part_seed
 from annotate.rankings.states import SlateState, Why
 from annotate.samples import policies as registry
 from annotate.samples import requests as sampling_requests
@@ -440,11 +440,25 @@ def test_what_cannot_be_sampled_is_refused():
     ]:
         with pytest.raises(BadMix, match=words):
             mixed(campaign, wrong)
+    with pytest.raises(slate_supply.NoMix):
+        slate_supply.resume_sampling(campaign=campaign, now=NOW)
+    mixed(campaign, share(make.policy(), 4))
+    fill_campaigns()
     change_state(campaign=campaign, to="closed", now=NOW)
     with pytest.raises(slate_supply.MixFixed):
         mixed(campaign)
-    with pytest.raises(slate_supply.NoMix):
+    versions = MixVersion.objects.count()
+    with pytest.raises(slate_supply.MixFixed):
         slate_supply.resume_sampling(campaign=campaign, now=NOW)
+    assert MixVersion.objects.count() == versions
+
+
+def test_two_parts_that_would_sample_the_same_text_are_refused():
+    campaign, policy = campaign_of(1), make.policy()
+    with pytest.raises(BadMix) as refused:
+        mixed(campaign, share(policy, 3), share(policy, 1, temperature=0), share(policy, 1, temperature=0))
+    assert (refused.value.part, str(refused.value)) == (2, str(EQUAL_PARTS))
+    mixed(campaign, share(policy, 3), share(policy, 1, temperature=0), share(make.policy(), 1, temperature=0))
 
 
 def at_once(*calls):

@@ -10,6 +10,7 @@ from annotate.guidelines.models import Guideline
 from annotate.instructions.models import Brief
 from annotate.work import filling, leases, refusals
 from annotate.work.campaigns import change_state
+from annotate.work.eligibility import is_eligible
 from annotate.work.models import Assignment, Campaign, Task
 from annotate.work.review import send_back
 from annotate.work.states import CampaignState, State
@@ -181,11 +182,35 @@ def test_an_open_campaign_is_changed_in_what_may_change(studio):
     campaign = make.campaign()
     address = reverse("studio:campaign-edit", args=[campaign.id])
     assert "pool" not in studio.get(address).context["form"].fields
-    other = make.pool()
-    studio.post(address, CHANGES | {"pool": other.id})
+    studio.post(address, CHANGES)
     campaign.refresh_from_db()
     assert (campaign.name, campaign.review_percent, campaign.overlap) == ("New name", 30, 3)
-    assert campaign.pool != other
+
+
+@pytest.mark.django_db
+def test_a_page_that_is_older_than_the_opening_changes_nothing_silently(studio):
+    campaign = make.campaign()
+    before = campaign.name
+    response = studio.post(reverse("studio:campaign-edit", args=[campaign.id]), CHANGES | {"pool": make.pool().id})
+    assert response.context["form"].non_field_errors() == [str(refusals.CampaignFixed.message)]
+    campaign.refresh_from_db()
+    assert campaign.name == before
+
+
+@pytest.mark.django_db
+def test_a_change_drops_nobody_who_may_not_work_any_more(studio):
+    """Without names a campaign is open to everybody of its cohorts."""
+    campaign, anna = make.campaign(), make.user()
+    campaign.labelers.add(anna)
+    anna.is_active = False
+    anna.save()
+    address = reverse("studio:campaign-edit", args=[campaign.id])
+    field = studio.get(address).context["form"]["labelers"]
+    assert [int(str(box.data["value"])) for box in field if box.data["selected"]] == [anna.id]
+    studio.post(address, CHANGES | {"labelers": [anna.id]})
+    campaign.refresh_from_db()
+    assert (campaign.name, [*campaign.labelers.all()]) == ("New name", [anna])
+    assert not is_eligible(campaign, make.user())
 
 
 @pytest.mark.django_db

@@ -1,0 +1,35 @@
+"""Parts of serializers that refuse what others drop or bend silently: unknown names, and fractions as ids."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from django.db.models import Model
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+
+M = TypeVar("M", bound=Model)
+
+NO_FIELD = _("This field does not exist. Remove it, or correct its name.")
+
+
+def refuse_unknown(data: object, known: Collection[str]) -> None:
+    """Raises ValidationError with every name outside of `known`."""
+    unknown = [name for name in data if name not in known] if isinstance(data, Mapping) else []
+    if unknown:
+        raise serializers.ValidationError({name: [NO_FIELD] for name in unknown})
+
+
+class KeyField(serializers.PrimaryKeyRelatedField[M]):
+    """Django's would take 1.9 as 1."""
+
+    def to_internal_value(self, data: Any) -> M:
+        if isinstance(data, float):
+            self.fail("incorrect_type", data_type="float")
+        row: M = super().to_internal_value(data)
+        return row
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    def to_internal_value(self, data: Any) -> Any:
+        refuse_unknown(data, self.fields)
+        return super().to_internal_value(data)
