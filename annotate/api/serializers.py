@@ -10,7 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from annotate.accounts.models import Cohort, User
-from annotate.lib.strict import KeyField, refuse_unknown
+from annotate.lib.strict import KeyField, unknown_fields
 from annotate.pools.importers.fields import holds_text
 from annotate.pools.models import MAX_PRIORITY, Category, Kind, Pool, Prompt, Source, Split
 from annotate.pools.rules import Message
@@ -302,32 +302,42 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
 
     def to_internal_value(self, data: Mapping[str, object]) -> Values:
         """The campaign's columns, and as `settings` what the serializer of its workflow reads."""
-        values: Values = super().to_internal_value(data)
-        if self.instance and values.get("workflow", self.instance.workflow) != self.instance.workflow:
-            raise serializers.ValidationError({"workflow": [WORKFLOW_FIXED]})
-        workflow = WORKFLOWS[self.instance.workflow if self.instance else values["workflow"]]
-        self._refuse_settings_of_others(workflow, data)
-        refuse_unknown(data, self.fields.keys() | settings_fields(workflow))
-        # Other fields that are only read may come back as they were read.
-        if data.get("state", before := self.instance.state if self.instance else CampaignState.DRAFT) != before:
-            raise serializers.ValidationError({"state": [STATE_ELSEWHERE]})
+        problems: Values = {}
+        values: Values = {}
+        try:
+            values = super().to_internal_value(data)
+        except serializers.ValidationError as invalid:
+            if not isinstance(data, Mapping) or not isinstance(invalid.detail, dict):
+                raise
+            problems = {**invalid.detail}
+        named = values.get("workflow") or data.get("workflow", "")
+        workflow = WORKFLOWS.get(self.instance.workflow if self.instance else str(named))
+        if workflow is None:
+            raise serializers.ValidationError(problems)
+        problems |= self._misplaced(workflow, data)
         if workflow.settings_serializer:
             known = settings_of(self.instance) if self.instance else None
             form = workflow.settings_serializer(known, data=data, partial=self.partial)
-            form.is_valid(raise_exception=True)
-            values["settings"] = form.validated_data
-        return values
-
-    def _refuse_settings_of_others(self, workflow: Workflow, data: Mapping[str, object]) -> None:
-        own = set(self.fields) | settings_fields(workflow)
-        problems = {
-            name: [_("This is a setting of another workflow: %(workflow)s. Remove it.") % {"workflow": other.label}]
-            for other in WORKFLOWS.values()
-            for name in settings_fields(other) - own
-            if name in data
-        }
+            if form.is_valid():
+                values["settings"] = form.validated_data
+            problems |= form.errors
         if problems:
             raise serializers.ValidationError(problems)
+        return values
+
+    def _misplaced(self, workflow: Workflow, data: Mapping[str, object]) -> Values:
+        """What this request does not change, or no request."""
+        own = self.fields.keys() | settings_fields(workflow)
+        problems: Values = {**unknown_fields(data, own)}
+        for other in WORKFLOWS.values():
+            words = _("This is a setting of another workflow: %(workflow)s. Remove it.") % {"workflow": other.label}
+            problems |= {name: [words] for name in settings_fields(other) - own if name in data}
+        if self.instance and data.get("workflow", workflow.key) != workflow.key:
+            problems["workflow"] = [WORKFLOW_FIXED]
+        # Other fields that are only read may come back as they were read.
+        if data.get("state", before := self.instance.state if self.instance else CampaignState.DRAFT) != before:
+            problems["state"] = [STATE_ELSEWHERE]
+        return problems
 
     def to_representation(self, campaign: Campaign) -> Values:
         shown: Values = super().to_representation(campaign)

@@ -12,11 +12,9 @@ M = TypeVar("M", bound=Model)
 NO_FIELD = _("This field does not exist. Remove it, or correct its name.")
 
 
-def refuse_unknown(data: object, known: Collection[str]) -> None:
-    """Raises ValidationError with every name outside of `known`."""
-    unknown = [name for name in data if name not in known] if isinstance(data, Mapping) else []
-    if unknown:
-        raise serializers.ValidationError({name: [NO_FIELD] for name in unknown})
+def unknown_fields(data: Mapping[str, object], known: Collection[str]) -> dict[str, Any]:
+    """The errors of a serializer: every name outside of `known`."""
+    return {name: [NO_FIELD] for name in data if name not in known}
 
 
 class KeyField(serializers.PrimaryKeyRelatedField[M]):
@@ -31,5 +29,6 @@ class KeyField(serializers.PrimaryKeyRelatedField[M]):
 
 class StrictSerializer(serializers.Serializer[Any]):
     def to_internal_value(self, data: Any) -> Any:
-        refuse_unknown(data, self.fields)
+        if isinstance(data, Mapping) and (problems := unknown_fields(data, self.fields)):
+            raise serializers.ValidationError(problems)
         return super().to_internal_value(data)

@@ -86,6 +86,18 @@ def test_a_setting_of_another_workflow_is_refused_in_a_list(api):
     assert isinstance(problems, list)
 
 
+def test_all_problems_are_named_at_once(api):
+    problems = api("post", "campaigns/", {"workflow": "instructions", "name": "", "sltae_min": 5}, status=400)
+    assert {"name", "pool", "guideline", "target_pool", "sltae_min"} == problems.keys()
+    problems = api("patch", f"campaigns/{draft().id}/", {"name": "", "slate_min": 99}, status=400)
+    assert {"name", "slate_min"} == problems.keys()
+
+
+@pytest.mark.parametrize("body", [[], "x", 1, [{}]])
+def test_a_body_that_is_no_object_is_refused(api, body):
+    assert "non_field_errors" in api("post", "campaigns/", body, status=400)
+
+
 def test_a_new_campaign_with_an_unknown_field_is_refused(api):
     assert api("post", "campaigns/", body(sltae_min=5), status=400) == {"sltae_min": [str(NO_FIELD)]}
     assert not Campaign.objects.exists()
