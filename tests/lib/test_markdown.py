@@ -137,7 +137,7 @@ def test_line_breaks_and_spaces_are_left_to_the_style_sheet() -> None:
 def test_code_and_tables_are_kept() -> None:
     assert (
         render("```python\nif a < b:\n    pass\n```")
-        == '<pre dir="ltr"><small>python</small><code dir="ltr">if a &lt; b:\n    pass\n</code></pre>\n'
+        == '<pre class="fenced" dir="ltr"><small>python</small><code dir="ltr">if a &lt; b:\n    pass\n</code></pre>\n'
     )
     html = render("| a | b | c |\n|---|--:|:-:|\n| 1 | 2 | 3 |")
     assert re.findall(r'<td.*?(?:class="([^"]*)".*?)?>(.)', html) == [("", "1"), ("to-right", "2"), ("to-center", "3")]
