@@ -326,7 +326,7 @@ class CampaignSerializer(serializers.ModelSerializer[Campaign]):
         return values
 
     def _misplaced(self, workflow: Workflow, data: Mapping[str, object]) -> Values:
-        """What this request does not change, or no request."""
+        """Errors for names that this request cannot change."""
         own = self.fields.keys() | settings_fields(workflow)
         problems: Values = {**unknown_fields(data, own)}
         for other in WORKFLOWS.values():

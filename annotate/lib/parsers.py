@@ -15,7 +15,7 @@ def _finite(digits: str) -> float:
     """Python reads 1e400 as infinity, which fits no field. Raises ValueError."""
     number = float(digits)
     if not math.isfinite(number):
-        raise ValueError(_("%(number)s is too large for a number.") % {"number": digits[:50]})
+        raise ValueError(_("The number %(number)s is too large.") % {"number": digits[:50]})
     return number
 
 

@@ -1,4 +1,4 @@
-"""Parts of serializers that refuse what others drop or bend silently: unknown names, and fractions as ids."""
+"""Serializers and fields that refuse what REST framework ignores or rounds: unknown names, and fractions as ids."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ def unknown_fields(data: Mapping[str, object], known: Collection[str]) -> dict[s
 
 
 class KeyField(serializers.PrimaryKeyRelatedField[M]):
-    """Django's would take 1.9 as 1."""
+    """REST framework's own field takes 1.9 as 1."""
 
     def to_internal_value(self, data: Any) -> M:
         if isinstance(data, float):

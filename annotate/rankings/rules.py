@@ -56,7 +56,7 @@ def check_mix(shares: Sequence[Share], *, low: int, high: int) -> None:
     for number, share in enumerate(shares):
         if share.temperature == 0 and share.count > 1:
             raise BadMix(EQUAL_COMPLETIONS, number)
-        # The first token decides the text, whatever `top_p` is. A longer limit continues the same text.
+        # At temperature 0 `top_p` changes nothing; another limit may cut the text elsewhere.
         if share.temperature == 0 and any(_same_policy(share, other) for other in shares[:number]):
             raise BadMix(EQUAL_PARTS, number)
     if low > high:

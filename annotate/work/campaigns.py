@@ -71,7 +71,7 @@ def change_campaign(
 
 
 def differs(row: Model, name: str, value: Any) -> bool:
-    """Is `value` another than that of the row? Rows of a list count by their ids."""
+    """Is `value` different from the row's? Compares related rows by their ids."""
     if not row._meta.get_field(name).many_to_many:
         return bool(getattr(row, name) != value)
     return {one.pk for one in value} != {one.pk for one in getattr(row, name).all()}

@@ -182,7 +182,7 @@ def without_task(campaign: Campaign, prompts: QuerySet[Prompt], limit: int) -> Q
 
 
 def may_be_named(campaign: Campaign | None) -> QuerySet[User]:
-    """Active labelers, and who is named already, so that a change of other values drops nobody."""
+    """Active labelers, and people who are already named: a form that does not offer them would remove them."""
     named = campaign.labelers.values("id") if campaign and campaign.pk else User.objects.none().values("id")
     return User.objects.filter(Q(id__in=accounts.labelers()) | Q(id__in=named)).order_by("username")
 

@@ -32,7 +32,8 @@ class NoSuchWorkflow(Refusal):
 
 class SettingsChanged(Refusal):
     message = _(
-        "Somebody has changed this campaign's settings meanwhile, and yours do not fit them. Load them and try again."
+        "Somebody has changed this campaign's settings, and your values contradict the new ones. Load the campaign"
+        " again and repeat your change."
     )
 
 

@@ -70,9 +70,9 @@ function apply() {
   }
 }
 
-function number(block, wanted) {
+function number(block, on) {
   const gutter = block.querySelector(":scope > .gutter");
-  if (wanted === Boolean(gutter)) return;
+  if (on === Boolean(gutter)) return;
   if (gutter) {
     gutter.remove();
     return;

@@ -58,19 +58,21 @@ def test_no_code_found_at_random_loses_or_gains_a_character(page: Page) -> None:
     words = ("é", "😀", "שלום", "def ", "class ", "/*", "*/", "<!--", "-->", "1e5", "a1")
     pieces = [*signs, *words]
     codes = ["".join(chance.choices(pieces, k=chance.randrange(1, 80))) + "\n" for _ in range(120)]
-    show(page, "\n".join(fenced(code, chance.choice([*CODES, "rust", "yaml", "php"])) for code in codes))
+    codes.append(PYTHON)  # blocks are coloured in their order
+    languages = [*chance.choices([*CODES, "rust", "yaml", "php"], k=len(codes) - 1), "python"]
+    show(page, "\n".join(map(fenced, codes, languages)))
     blocks = page.locator(".prose").first.locator("pre.fenced > code")
     expect(blocks).to_have_count(len(codes))
-    page.wait_for_function("() => document.querySelectorAll('.prose pre.fenced > code > span').length > 100")
-    page.wait_for_timeout(500)  # the rest is coloured when the browser has time
+    expect(blocks.last.locator("span").first).to_be_visible()
     assert blocks.all_text_contents() == codes
 
 
 def test_invisible_characters_stay_marked_in_code(page: Page) -> None:
-    show(page, fenced("x = 'a\u202eb'\n", "python"))
-    block = page.locator(".prose").first.locator("pre.fenced")
-    page.wait_for_timeout(500)
-    expect(block.locator("mark")).to_have_text("U+202E")
+    show(page, fenced("x = 'a\u202eb'\n", "python") + "\n" + fenced(PYTHON, "python"))
+    blocks = page.locator(".prose").first.locator("pre.fenced")
+    # Blocks are coloured in their order.
+    expect(blocks.nth(1).locator("code span").first).to_be_visible()
+    expect(blocks.nth(0).locator("mark")).to_have_text("U+202E")
 
 
 def test_a_long_line_scrolls_in_its_own_box_by_keys(page: Page) -> None:

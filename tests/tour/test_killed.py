@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 @dataclass(frozen=True)
 class KilledRun:
-    """A sampling run that lost its worker. `completions`: how many it shall have."""
+    """A sampling run that lost its worker. `completions`: how many it must have at its end."""
 
     id: int
     completions: int
@@ -26,7 +26,7 @@ class KilledRun:
 
 @pytest.fixture(scope="module")
 def killed_run(browser: Browser, platform: Platform) -> KilledRun:
-    """The dead worker's lease ends by itself while other tests run; nobody has to look after it."""
+    """The dead worker's lease ends while other tests run."""
     with at_work(browser, platform, "manager") as page:
         page.goto("/studio/runs/new/")
         page.get_by_label("Pool").select_option(label="Demonstration prompts")
